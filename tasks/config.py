@@ -1,0 +1,239 @@
+"""Typed, frozen configuration: `params.yaml` (all workloads) and `run.yaml` (one workload on one night).
+
+`params.yaml` is what people edit. `run.yaml` is what the stages read: the section of one workload, plus what varies
+by night (`as_of`, the champion that evaluation compares with). DVC tracks parts of `run.yaml`, so nothing that must
+not enter a lock (run_id, clock time) may stand in it.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.errors import ConfigError
+
+PARAMS_FILE = "params.yaml"
+RUN_FILE = "run.yaml"
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class Frozen(BaseModel):
+    """Base of every configuration model: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Spec(BaseModel):
+    """A component picked by `kind`; its other keys are validated by the component itself."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every key but `kind`."""
+        return dict(self.model_extra or {})
+
+
+class Training(Frozen):
+    """How one network is trained. `patience` counts epochs without a better validation error."""
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    batches_per_epoch: int | None = Field(default=None, gt=0)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    patience: int = Field(default=5, gt=0)
+
+
+class Teacher(Frozen):
+    """One member of the teacher ensemble."""
+
+    model: Spec
+    training: Training
+
+
+class Student(Frozen):
+    """A student. `alpha` weighs the hard loss, `1 - alpha` the soft one; the twin is `alpha: 1`."""
+
+    model: Spec
+    training: Training
+    alpha: float = Field(ge=0, le=1)
+    temperature: float = Field(default=1.0, gt=0)
+
+
+class Recipe(Frozen):
+    """A chain of compression steps, applied in order."""
+
+    steps: tuple[Spec, ...] = ()
+
+
+class AccuracyGate(Frozen):
+    """`limit`: absolute error; `naive_margin` and `retention` are ratios; `champion_margin` is relative."""
+
+    limit: float = Field(gt=0)
+    naive_margin: float = Field(ge=0, lt=1, description="error must be <= (1 - naive_margin) * naive error")
+    retention: float = Field(gt=0, description="error must be <= teacher error * retention")
+    champion_margin: float = Field(ge=0, description="upper bound of the relative difference to the champion")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    resamples: int = Field(default=1000, ge=100)
+
+
+class SegmentGate(Frozen):
+    """No segment of `by` with at least `min_rows` rows may be worse than the champion by more than `limit`."""
+
+    by: tuple[str, ...]
+    limit: float = Field(ge=0)
+    min_rows: int = Field(default=50, gt=0)
+
+
+class SizeGate(Frozen):
+    """Bytes of the released ONNX file."""
+
+    max_bytes: int = Field(gt=0)
+
+
+class LatencyGate(Frozen):
+    """Ratios of the candidate's latency to the reference model's, measured interleaved at `batch` rows."""
+
+    batch: int = Field(default=1, gt=0)
+    threads: int = Field(default=1, gt=0)
+    rounds: int = Field(default=30, ge=5)
+    max_p50_ratio: float = Field(gt=0)
+    max_p95_ratio: float = Field(gt=0)
+
+
+class ParityGate(Frozen):
+    """Largest mean absolute difference of ONNX and torch outputs, relative to the mean absolute torch output."""
+
+    tolerance: float = Field(gt=0)
+
+
+class Corruption(Frozen):
+    """A declared disturbance of the evaluation inputs; `limit` is the allowed error ratio to the clean error."""
+
+    kind: str
+    level: float
+    limit: float = Field(gt=0)
+
+
+class Gates(Frozen):
+    """All rules that a candidate must pass."""
+
+    accuracy: AccuracyGate
+    segments: SegmentGate
+    size: SizeGate
+    latency: LatencyGate
+    parity: ParityGate
+    robustness: tuple[Corruption, ...] = ()
+    selection_tolerance: float = Field(
+        default=0.005, ge=0, description="a smaller file may have this much more validation error than the best"
+    )
+
+
+class Checks(BaseModel):
+    """Thresholds of the data checks; the problem's own keys are validated by the problem."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    max_stale_days: int = Field(default=0, ge=0)
+    max_volume_ratio: float = Field(default=3.0, gt=1)
+
+
+class Workload(Frozen):
+    """One section of params.yaml."""
+
+    title: str
+    description: str = ""
+    owner: str = "ml-platform"
+    schedule: str
+    timezone: str = "UTC"
+    deadline_minutes: int = Field(default=240, gt=0)
+    seed: int = 7
+    threads: int = Field(default=1, gt=0)
+    folds: int = Field(default=3, ge=2)
+    source: Spec
+    problem: Spec
+    checks: Checks = Checks()
+    teachers: dict[Name, Teacher] = Field(min_length=1)
+    students: dict[Name, Student] = Field(min_length=1)
+    recipes: dict[Name, Recipe] = Field(min_length=1)
+    gates: Gates
+
+
+class Run(Workload):
+    """run.yaml: a workload's section and what varies by night.
+
+    `champion` is the sequence number of the ledger's last entry (0: none): the entry that evaluation compares
+    with and that promotion is fenced against.
+    """
+
+    workload: Name
+    as_of: date
+    champion: int = Field(ge=0)
+    dry_run: bool = False
+
+    def section(self) -> Workload:
+        """The workload's part alone."""
+        return Workload.model_validate(self.model_dump(exclude={"workload", "as_of", "champion", "dry_run"}))
+
+    def to_yaml(self) -> str:
+        """Canonical text: equal runs give equal bytes."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=True, allow_unicode=True)
+
+
+def _explain(origin: str, error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return ConfigError(f"{origin}: {field}: {first['msg']}, got {first['input']!r:.80}{more}")
+
+
+def _read(text: str, origin: str) -> Mapping[str, Any]:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{origin}: expected a mapping at the top level")
+    return data
+
+
+def load_workloads(path: Path) -> dict[str, Workload]:
+    """All workloads of a params.yaml, by name.
+
+    Raises ConfigError naming the file, the field and what is wrong with it.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; run from the project's folder or name it with --params")
+    sections = _read(path.read_text(), str(path)).get("workloads")
+    if not isinstance(sections, Mapping) or not sections:
+        raise ConfigError(f"{path}: workloads: expected at least one section")
+    result = {}
+    for name, section in sections.items():
+        try:
+            result[str(name)] = Workload.model_validate(section)
+        except ValidationError as error:
+            raise _explain(f"{path}: workloads.{name}", error) from error
+    return result
+
+
+def load_workload(path: Path, name: str) -> Workload:
+    """One workload. Raises ConfigError if there is none of that name."""
+    workloads = load_workloads(path)
+    if name not in workloads:
+        raise ConfigError(f"{path}: no workload {name!r}; there are: {', '.join(sorted(workloads))}")
+    return workloads[name]
+
+
+def parse_run(text: str, origin: str = RUN_FILE) -> Run:
+    """Validate a run.yaml. Raises ConfigError."""
+    try:
+        return Run.model_validate(_read(text, origin))
+    except ValidationError as error:
+        raise _explain(origin, error) from error

@@ -1,0 +1,152 @@
+"""What the command line shows: rich tables of runs, gates, stages and releases."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tasks.errors import UsageError
+from tasks.handover.manifest import Manifest
+from tasks.handover.queries import read_outcome, read_verdict
+from tasks.handover.run_all import Observer
+from tasks.handover.run_store import RunStore
+from tasks.releases.ledger import Entry
+from tasks.releases.store import ReleaseStore
+from tasks.settings import Settings
+
+
+@contextmanager
+def progress(console: Console, total: int) -> Iterator[Observer]:
+    """A progress bar over stages; a line for each that ends."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    running: list[str] = []
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=total)
+
+        def observe(stage: str, event: str, manifest: Manifest | None) -> None:
+            if event == "started":
+                running.append(stage)
+            else:
+                running.remove(stage)
+                bar.advance(task)
+                detail = (manifest.error or manifest.reason) if manifest else "left no manifest; see its log"
+                seconds = f"{manifest.seconds:6.1f} s" if manifest else ""
+                console.print(f"  {event:8} {stage:24} {seconds}  {detail}", markup=False, highlight=False)
+            bar.update(task, description=", ".join(running) or "waiting")
+
+        yield observe
+
+
+def show_run(console: Console, settings: Settings, workload: str, run_id: str) -> None:
+    """Verdict first, then gates, models, stages, and where the pages are."""
+    store = RunStore(settings.runs())
+    info = store.run_info(workload, run_id)
+    manifests = store.manifests(workload, run_id)
+    verdict = read_verdict(settings, workload, run_id)
+    outcome = read_outcome(settings, workload, run_id)
+    console.rule(f"{workload} · as of {info['as_of']} · run {run_id}", align="left")
+    failed = [manifest for manifest in manifests.values() if manifest.status == "failed"]
+    for manifest in failed:
+        console.print(f"[bold red]STOPPED[/] at {manifest.stage}: ", end="")
+        console.print(manifest.error, markup=False, highlight=False)
+    if outcome:
+        style = {"promoted": "green", "unchanged": "green", "dry-run": "yellow"}.get(outcome["outcome"], "red")
+        console.print(f"[bold {style}]{outcome['outcome'].upper()}[/] {outcome['reason']}", highlight=False)
+    if verdict:
+        console.print(_gates_table(verdict))
+        console.print(_models_table(verdict))
+    console.print(_stages_table(list(manifests.values())))
+    report = manifests.get("report")
+    if report and report.pages_uri:
+        console.print(f"Report   {report.pages_uri}/report.html", soft_wrap=True, highlight=False)
+    console.print(f"Run      {store.store.url(store.key(workload, run_id))}", soft_wrap=True, highlight=False)
+    console.print(f"Releases {settings.release_store}", soft_wrap=True, highlight=False)
+    console.print(f"MLflow   {settings.tracking_uri}", soft_wrap=True, highlight=False)
+
+
+def _gates_table(verdict: dict[str, Any]) -> Table:
+    shown = verdict["winner"] or next((gate["candidate"] for gate in verdict["gates"]), None)
+    table = Table(title=f"Gates of {shown}", title_justify="left")
+    for column in ("gate", "passed", "observed", "limit", "rule"):
+        table.add_column(column, justify="right" if column in ("observed", "limit") else "left")
+    for gate in verdict["gates"]:
+        if gate["candidate"] == shown:
+            passed = "[green]yes[/]" if gate["passed"] else "[red]NO[/]"
+            rule = gate["rule"] + (f" ({gate['note']})" if gate.get("note") else "")
+            table.add_row(gate["gate"], passed, _number(gate["observed"]), _number(gate["limit"]), rule)
+    return table
+
+
+def _models_table(verdict: dict[str, Any]) -> Table:
+    metrics = sorted({name for model in verdict["models"] for name in model.get("metrics") or {}})
+    table = Table(title="Errors on the evaluation set", title_justify="left")
+    table.add_column("model")
+    table.add_column("role")
+    for column in (verdict["primary_metric"], *metrics, "parameters", "bytes"):
+        table.add_column(column, justify="right")
+    for model in verdict["models"]:
+        numbers = [model.get("error"), *((model.get("metrics") or {}).get(name) for name in metrics)]
+        sizes = [model.get("parameters"), model.get("bytes")]
+        table.add_row(model["name"], model["role"], *map(_number, numbers), *map(_number, sizes))
+    return table
+
+
+def _stages_table(manifests: Sequence[Manifest]) -> Table:
+    table = Table(title="Stages", title_justify="left")
+    for column in ("stage", "status", "seconds", "peak MB", "why"):
+        table.add_column(column, justify="right" if column in ("seconds", "peak MB") else "left")
+    for manifest in sorted(manifests, key=lambda manifest: manifest.started):
+        why = manifest.reason or manifest.error
+        row = (manifest.stage, manifest.status, f"{manifest.seconds:.1f}", f"{manifest.peak_memory_mb:.0f}", why)
+        table.add_row(*row)
+    return table
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def list_runs(console: Console, settings: Settings, workload: str) -> None:
+    """All runs of a workload, oldest first."""
+    table = Table()
+    for column in ("run", "as of", "opened", "outcome"):
+        table.add_column(column)
+    for info in RunStore(settings.runs()).runs(workload):
+        outcome = read_outcome(settings, workload, info["run_id"])
+        table.add_row(info["run_id"], info["as_of"], info["created"], outcome["outcome"] if outcome else "–")
+    console.print(table)
+
+
+def list_releases(console: Console, entries: Sequence[Entry]) -> None:
+    """The ledger, the champion last."""
+    table = Table()
+    for column in ("entry", "kind", "release", "as of", "created", "run", "model", "reason"):
+        table.add_column(column)
+    for entry in entries:
+        table.add_row(
+            str(entry.seq),
+            entry.kind,
+            str(entry.release),
+            str(entry.as_of),
+            str(entry.created),
+            entry.run_id,
+            entry.model_sha256[:12],
+            entry.reason,
+        )
+    console.print(table if entries else "no release yet")
+
+
+def show_release(console: Console, releases: ReleaseStore, number: int) -> None:
+    """One entry and its release's files. Raises UsageError on an unknown number."""
+    entry = next((entry for entry in releases.ledger.entries() if entry.seq == number), None)
+    if entry is None:
+        raise UsageError(f"no ledger entry {number}; `nightstill release list` shows them")
+    console.print_json(entry.model_dump_json())
+    manifest = json.loads(releases.read(entry, "manifest.json"))
+    console.print_json(data=manifest)

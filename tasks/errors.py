@@ -1,0 +1,53 @@
+"""The one error hierarchy: every failure that a person should read is a `NightstillError` with one clear line."""
+
+from typing import ClassVar
+
+
+class NightstillError(Exception):
+    """Base of all errors with a message meant for a person.
+
+    `exit_code` is the process exit status (BSD sysexits where one fits); `retryable` says whether
+    starting the same stage again can help.
+    """
+
+    exit_code: ClassVar[int] = 70
+    retryable: ClassVar[bool] = False
+
+
+class UsageError(NightstillError):
+    """The command line asks for something that does not exist."""
+
+    exit_code = 64
+
+
+class DataError(NightstillError):
+    """The data breaks its contract: the same data will fail again."""
+
+    exit_code = 65
+
+
+class ConfigError(NightstillError):
+    """params.yaml or an environment setting is wrong."""
+
+    exit_code = 78
+
+
+class IntegrityError(NightstillError):
+    """A digest, lock, ledger entry or release does not say what it must."""
+
+    exit_code = 76
+
+
+class UnavailableError(NightstillError):
+    """A store or server did not answer: trying again later can help."""
+
+    exit_code = 75
+    retryable = True
+
+
+class StageFailed(NightstillError):
+    """A stage's command ended with an error; `exit_code` is the command's own."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]

@@ -1,0 +1,173 @@
+"""The pipeline, read from dvc.yaml: what every runner builds its tasks from.
+
+Standard library and PyYAML only, because the orchestrator's environment imports this module. Of DVC's templating it
+understands what our dvc.yaml uses: `${a.b}` inside strings, and `foreach` over a mapping (`${key}`, `${item.x}`) or a
+list (`${item}`). A test compares the result with DVC's own resolver.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+
+_PLACEHOLDER = re.compile(r"\$\{\s*([\w.\-]+)\s*\}")
+
+
+class GraphError(ValueError):
+    """dvc.yaml cannot be read as a pipeline; the message names the stage and the key."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node. `params` are (file, dotted key) pairs; `upstream` names the stages whose outputs it reads.
+
+    `meta` is for the runners: `timeout_minutes`, `memory`, and `trigger: all_done` for a stage that runs even when
+    an upstream one did not finish.
+    """
+
+    name: str
+    cmd: str
+    deps: tuple[str, ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    outs: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+    desc: str = ""
+    always_changed: bool = False
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def runs_always(self) -> bool:
+        """Whether it runs even when an upstream stage failed."""
+        return self.meta.get("trigger") == "all_done"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All stages by name, upstream ones first."""
+
+    stages: Mapping[str, Stage]
+
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """Every stage that `name` depends on, directly or not, upstream ones first."""
+        wanted: set[str] = set()
+        queue = list(self.stages[name].upstream)
+        while queue:
+            current = queue.pop()
+            if current not in wanted:
+                wanted.add(current)
+                queue.extend(self.stages[current].upstream)
+        return tuple(stage for stage in self.stages if stage in wanted)
+
+
+def covers(parent: str, path: str) -> bool:
+    """Whether `path` is `parent` or lies below it."""
+    return PurePosixPath(path).is_relative_to(PurePosixPath(parent))
+
+
+def load_graph(text: str, variables: Mapping[str, Any]) -> Graph:
+    """Resolve the text of a dvc.yaml with the variables of a run.yaml (or of a workload's section).
+
+    Raises GraphError on an unknown variable, an unsupported construct, two stages that write one path, or a cycle.
+    """
+    document = yaml.safe_load(text)
+    if not isinstance(document, Mapping) or not isinstance(document.get("stages"), Mapping):
+        raise GraphError("dvc.yaml: expected a mapping `stages`")
+    found = [
+        _stage(name, body) for top, entry in document["stages"].items() for name, body in _expand(top, entry, variables)
+    ]
+    return Graph(_ordered(_linked(found)))
+
+
+def _expand(top: str, entry: Mapping[str, Any], variables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if "matrix" in entry:
+        raise GraphError(f"dvc.yaml: stages.{top}: matrix is not supported, use foreach")
+    if "foreach" not in entry:
+        yield top, _resolve(entry, variables, top)
+        return
+    match = _PLACEHOLDER.fullmatch(entry["foreach"]) if isinstance(entry["foreach"], str) else None
+    items = _lookup(match.group(1), variables, top) if match else entry["foreach"]
+    if isinstance(items, Mapping):
+        for key, item in items.items():
+            yield f"{top}@{key}", _resolve(entry["do"], {**variables, "key": key, "item": item}, top)
+    elif isinstance(items, list) and not any(isinstance(item, Mapping | list) for item in items):
+        for item in items:
+            yield f"{top}@{item}", _resolve(entry["do"], {**variables, "item": item}, top)
+    else:
+        raise GraphError(f"dvc.yaml: stages.{top}.foreach: expected a mapping or a list of plain values")
+
+
+def _resolve(value: Any, variables: Mapping[str, Any], stage: str) -> Any:
+    if isinstance(value, str):
+        return _PLACEHOLDER.sub(lambda match: str(_lookup(match.group(1), variables, stage)), value)
+    if isinstance(value, Mapping):
+        return {_resolve(key, variables, stage): _resolve(item, variables, stage) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve(item, variables, stage) for item in value]
+    return value
+
+
+def _lookup(path: str, variables: Mapping[str, Any], stage: str) -> Any:
+    value: Any = variables
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise GraphError(f"dvc.yaml: stages.{stage}: unknown variable ${{{path}}}")
+        value = value[part]
+    return value
+
+
+def _stage(name: str, body: Mapping[str, Any]) -> Stage:
+    params: list[tuple[str, str]] = []
+    for entry in body.get("params", ()):
+        if isinstance(entry, str):
+            params.append(("params.yaml", entry))
+        else:
+            params.extend((file, key) for file, keys in entry.items() for key in keys)
+    outs = tuple(next(iter(out)) if isinstance(out, Mapping) else out for out in body.get("outs", ()))
+    if not isinstance(body.get("cmd"), str):
+        raise GraphError(f"dvc.yaml: stages.{name}.cmd: expected one command")
+    return Stage(
+        name=name,
+        cmd=body["cmd"],
+        deps=tuple(body.get("deps", ())),
+        params=tuple(params),
+        outs=outs,
+        desc=body.get("desc", ""),
+        always_changed=bool(body.get("always_changed", False)),
+        meta=body.get("meta", {}),
+    )
+
+
+def _linked(stages: list[Stage]) -> dict[str, Stage]:
+    writers: dict[str, str] = {}
+    for stage in stages:
+        for out in stage.outs:
+            for other, writer in writers.items():
+                if covers(out, other) or covers(other, out):
+                    raise GraphError(f"dvc.yaml: stages {writer} and {stage.name} both write {out}")
+            writers[out] = stage.name
+    linked = {}
+    for stage in stages:
+        upstream = {
+            writer
+            for dep in stage.deps
+            for out, writer in writers.items()
+            if (covers(dep, out) or covers(out, dep)) and writer != stage.name
+        }
+        ordered = tuple(other.name for other in stages if other.name in upstream)
+        linked[stage.name] = Stage(**{**stage.__dict__, "upstream": ordered})
+    return linked
+
+
+def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
+    done: dict[str, Stage] = {}
+    while len(done) < len(stages):
+        ready = [
+            name for name, stage in stages.items() if name not in done and all(parent in done for parent in stage.upstream)
+        ]
+        if not ready:
+            raise GraphError(f"dvc.yaml: these stages form a cycle: {', '.join(sorted(set(stages) - set(done)))}")
+        done.update((name, stages[name]) for name in ready)
+    return done

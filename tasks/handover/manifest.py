@@ -1,0 +1,40 @@
+"""The result manifest: the small JSON by which a stage says that it is done, or why it is not."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Status = Literal["done", "reused", "partial", "failed"]
+
+
+class Manifest(BaseModel):
+    """What became of one stage in one run.
+
+    `inputs_key`: SHA-256 over command, params and the digests of all inputs. `reused_from`: run_id whose outputs were
+    taken. `seconds`: wall time. `peak_memory_mb`: of the stage's own process. `partial`: ran without all its inputs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    workload: str
+    run_id: str
+    status: Status
+    reason: str
+    inputs_key: str = ""
+    lock_sha256: str = ""
+    reused_from: str = ""
+    started: str = ""
+    ended: str = ""
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    host: str = ""
+    pages_uri: str = ""
+    summary: dict[str, Any] = {}
+    error: str = ""
+    exit_code: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether a later stage may build on it."""
+        return self.status in ("done", "reused")

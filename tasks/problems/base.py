@@ -1,0 +1,196 @@
+"""What differs by kind of learning, behind one interface: stages, trainer, compression and gates know only this."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Inputs = dict[str, NDArray[Any]]
+Split = Literal["train", "valid", "test"]
+Predict = Callable[[Inputs], Floats]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a workload's table.
+
+    `kind`: polars-independent type family. `known_ahead`: also given for days after `as_of`.
+    `low`/`high`: inclusive limits of numbers.
+    """
+
+    name: str
+    kind: Literal["string", "date", "number", "integer", "boolean"]
+    required: bool = True
+    nullable: bool = False
+    key: bool = False
+    known_ahead: bool = False
+    low: float | None = None
+    high: float | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class TableContract:
+    """The columns that a workload's source must deliver, and which of them order and identify its rows."""
+
+    columns: tuple[Column, ...]
+    date: str
+    target: str | None
+    entity: tuple[str, ...]
+    horizon_days: int = 0
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns that together identify a row."""
+        return tuple(column.name for column in self.columns if column.key)
+
+
+@dataclass(frozen=True)
+class FeatureContract:
+    """What a model eats and gives, stored with each release.
+
+    `inputs`: name -> (dtype, shape without the batch axis), in the order of the model's arguments.
+    `output_shape`: without the batch axis. `categories`: code books of categorical inputs, name -> values in
+    code order. `statistics`: numbers fixed on the training split. `settings`: the problem's own options.
+    """
+
+    problem: str
+    inputs: Mapping[str, tuple[str, tuple[int, ...]]]
+    output_shape: tuple[int, ...]
+    categories: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Dataset(ABC):
+    """Model-ready rows, gathered on demand. Row numbers index all splits together.
+
+    `splits`: row numbers by split, in time order: every target of `valid` lies after those of `train`, and every
+    target of `test` after those of `valid`. `groups` (rows,): entity of each row, for folds and block bootstrap.
+    `segments`: column name -> (rows,) values for the segment gate and the report.
+    """
+
+    contract: FeatureContract
+    splits: Mapping[Split, Rows]
+    groups: NDArray[np.int64]
+    segments: Mapping[str, NDArray[np.str_]]
+
+    @abstractmethod
+    def inputs(self, rows: Rows) -> Inputs:
+        """Arrays for the model, first axis len(rows), in the contract's order."""
+
+    @abstractmethod
+    def target(self, rows: Rows) -> NDArray[Any]:
+        """What the model should say: forecasting (n, horizon) float32 units, tabular (n,) int64 classes."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write deterministic files into `folder` (equal data: equal bytes); `Problem.load` reads them."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors of one set of predictions: `error = loss.sum() / weight.sum()`; both (rows,), so they can be resampled.
+
+    `metrics`: further named numbers (pinball, rmse, accuracy…), for people.
+    """
+
+    loss: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    metrics: Mapping[str, float]
+
+    @property
+    def error(self) -> float:
+        """The workload's primary error (WAPE, log loss…): lower is better."""
+        return float(self.loss.sum() / self.weight.sum())
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Training losses, each a mean over the batch. `hard(output, target)`; `soft(output, teacher_output)`.
+
+    Both sides of `soft` have the model's output shape. Formulas and sources stand with the functions.
+    """
+
+    hard: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
+    soft: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture for the report: a series' past and future against forecasts, or the like.
+
+    `past`/`actual`/`champion`/`candidate`/`teacher`: (n,) values; `dates`: those of the future part.
+    """
+
+    title: str
+    dates: tuple[str, ...]
+    past: tuple[float, ...]
+    actual: tuple[float, ...]
+    curves: Mapping[str, tuple[float, ...]]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+class Problem(ABC):
+    """One kind of learning, configured by the workload's `problem` section (its options are validated in __init__).
+
+    Raises ConfigError from __init__ on options it does not know.
+    """
+
+    kind: ClassVar[str]
+    primary_metric: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, options: Mapping[str, Any]) -> None: ...
+
+    @abstractmethod
+    def table(self) -> TableContract:
+        """The contract of the raw table."""
+
+    @abstractmethod
+    def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
+        """Model-ready rows for training and evaluation; nothing after `as_of` but known-ahead columns is read."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> Dataset:
+        """A dataset that `Dataset.save` wrote."""
+
+    @abstractmethod
+    def losses(self, contract: FeatureContract, temperature: float) -> Losses:
+        """Training losses for models under this contract."""
+
+    @abstractmethod
+    def naive(self, dataset: Dataset, rows: Rows) -> Floats:
+        """The baseline that any model must beat: (n, *output_shape)."""
+
+    @abstractmethod
+    def score(self, output: Floats, target: NDArray[Any]) -> Score:
+        """Errors of `output` (n, *output_shape) against `target`."""
+
+    @abstractmethod
+    def ensemble(self, outputs: Iterable[Floats]) -> Floats:
+        """One prediction from several models' outputs, same shape as each."""
+
+    @abstractmethod
+    def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
+        """Inputs under a declared disturbance, for the robustness gate. Raises ConfigError on an unknown kind."""
+
+    @abstractmethod
+    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        """Score a raw table with a released model, through the same feature code as training."""
+
+    @abstractmethod
+    def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
+        """A few telling pictures; `outputs`: name -> (len(rows), *output_shape)."""

@@ -1,0 +1,1 @@
+"""One thin module per stage: read inputs, call the domain, write outputs."""

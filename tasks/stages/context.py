@@ -1,0 +1,65 @@
+"""What a stage's module is given: its configuration and its folders. Runners differ; this does not."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.config import RUN_FILE, Run, parse_run
+from tasks.settings import Settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """`root`: the workspace (outputs are declared relative to it in dvc.yaml).
+
+    `pages`: whatever is written here is kept with the run but never enters a lock (Data Docs, the report).
+    `checkpoints`: URI of a store for resumable training, empty for none. `run_id`: empty under plain `dvc repro`.
+    """
+
+    run: Run
+    settings: Settings
+    root: Path
+    pages: Path
+    checkpoints: str = ""
+    run_id: str = ""
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of all declared outputs."""
+        return self.root / "artifacts"
+
+    def summary(self, stage: str, numbers: Mapping[str, Any]) -> None:
+        """Hand a few numbers to the result manifest (they enter no lock)."""
+        write_json(self.pages / f"{stage}.summary.json", numbers)
+
+
+def current() -> Context:
+    """The context of this process, from the working folder and the environment that the runner set.
+
+    Raises ConfigError when there is no valid run.yaml here.
+    """
+    root = Path.cwd()
+    path = root / RUN_FILE
+    text = path.read_text() if path.is_file() else ""
+    return Context(
+        run=parse_run(text, str(path)),
+        settings=Settings(),
+        root=root,
+        pages=Path(os.environ.get("NIGHTSTILL_PAGES", root / "artifacts" / "pages")),
+        checkpoints=os.environ.get("NIGHTSTILL_CHECKPOINTS", ""),
+        run_id=os.environ.get("NIGHTSTILL_RUN_ID", ""),
+    )
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Canonical JSON: equal data gives equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """JSON of a file that another stage wrote."""
+    return json.loads(path.read_text())
