@@ -81,7 +81,9 @@ def load_graph(text: str, variables: Mapping[str, Any]) -> Graph:
     return Graph(_ordered(_linked(found)))
 
 
-def _expand(top: str, entry: Mapping[str, Any], variables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _expand(
+    top: str, entry: Mapping[str, Any], variables: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if "matrix" in entry:
         raise GraphError(f"dvc.yaml: stages.{top}: matrix is not supported, use foreach")
     if "foreach" not in entry:
@@ -165,7 +167,9 @@ def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
     done: dict[str, Stage] = {}
     while len(done) < len(stages):
         ready = [
-            name for name, stage in stages.items() if name not in done and all(parent in done for parent in stage.upstream)
+            name
+            for name, stage in stages.items()
+            if name not in done and all(parent in done for parent in stage.upstream)
         ]
         if not ready:
             raise GraphError(f"dvc.yaml: these stages form a cycle: {', '.join(sorted(set(stages) - set(done)))}")

@@ -201,4 +201,6 @@ def require_conditional_writes(store: ObjectStore) -> None:
         return
     finally:
         store.delete(key)
-    raise ConfigError(f"{store.uri}: the server ignores If-None-Match, so promotions cannot be fenced there; use another")
+    raise ConfigError(
+        f"{store.uri}: the server ignores If-None-Match, so promotions cannot be fenced there; use another"
+    )

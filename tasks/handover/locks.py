@@ -99,7 +99,9 @@ def foretell(
         if dep in written:
             deps[dep] = written[dep]
         elif inner:
-            deps[dep] = tree_digest([entry for out, digest in inner.items() for entry in _below(dep, out, digest, read_tree)])
+            deps[dep] = tree_digest(
+                [entry for out, digest in inner.items() for entry in _below(dep, out, digest, read_tree)]
+            )
         elif any(covers(out, dep) for other in graph.stages.values() for out in other.outs):
             raise ConfigError(f"dvc.yaml: stages.{stage.name}: depend on the whole output, not on {dep} inside it")
         else:

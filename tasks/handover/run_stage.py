@@ -105,7 +105,9 @@ class _Attempt:
             manifest = self.store.manifest(self.workload, self.run_id, name)
             if manifest and manifest.finished:
                 if (manifest.workload, manifest.run_id, manifest.stage) != (self.workload, self.run_id, name):
-                    raise IntegrityError(f"{name}: its manifest belongs to run {manifest.run_id} of {manifest.workload}")
+                    raise IntegrityError(
+                        f"{name}: its manifest belongs to run {manifest.run_id} of {manifest.workload}"
+                    )
                 found[name] = self.store.lock(manifest)
         return found
 
@@ -240,7 +242,9 @@ class _Attempt:
         finally:
             logging.getLogger("tasks").disabled = False
         if code:
-            raise UnavailableError(f"{self.name}: dvc {' '.join(arguments)} failed with exit code {code}; see the lines above")
+            raise UnavailableError(
+                f"{self.name}: dvc {' '.join(arguments)} failed with exit code {code}; see the lines above"
+            )
 
     def command_error(self, pages: Path) -> NightstillError:
         """The stage's own account of its failure, if it could still give one."""

@@ -53,7 +53,9 @@ class RunStore:
 
     def runs(self, workload: str) -> list[dict[str, Any]]:
         """run.json of every run, oldest first."""
-        keys = [key for key in self.store.keys(f"runs/{workload}/") if key.endswith("/run.json") and key.count("/") == 3]
+        keys = [
+            key for key in self.store.keys(f"runs/{workload}/") if key.endswith("/run.json") and key.count("/") == 3
+        ]
         found = [json.loads(self.store.read(key)) for key in keys]
         return sorted(found, key=lambda info: info["created"])
 
@@ -71,7 +73,9 @@ class RunStore:
         except KeyError:
             return None
         except ValidationError as error:
-            raise IntegrityError(f"{self.store.url(key)}: not a result manifest; delete it and start the stage again") from error
+            raise IntegrityError(
+                f"{self.store.url(key)}: not a result manifest; delete it and start the stage again"
+            ) from error
 
     def manifests(self, workload: str, run_id: str) -> dict[str, Manifest]:
         """Every stage's manifest; a failed attempt only where the stage did not finish later."""

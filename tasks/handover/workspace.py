@@ -20,9 +20,7 @@ LOCK_FILE = "dvc.lock"
 
 
 @contextmanager
-def workspace(
-    project: Path, graph: Graph, run_yaml: str, locks: Mapping[str, Lock], remote: str
-) -> Iterator[Path]:
+def workspace(project: Path, graph: Graph, run_yaml: str, locks: Mapping[str, Lock], remote: str) -> Iterator[Path]:
     """A temporary workspace, removed afterwards. `locks`: of every upstream stage that finished."""
     with tempfile.TemporaryDirectory(prefix="nightstill-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
@@ -84,7 +82,7 @@ def _configure(root: Path, remote: str) -> None:
         "    autostage = false",
         f"    site_cache_dir = {root / '.dvc' / 'site'}",
         "    remote = remote",
-        '[\'remote "remote"\']',
+        "['remote \"remote\"']",
         f"    url = {remote}",
     ]
     if urlparse(remote).scheme == "s3" and (endpoint := _endpoint()):

@@ -33,7 +33,7 @@ stages:
   join: {cmd: python step.py join, deps: [code, artifacts/members], outs: [artifacts/join.txt]}
   last: {cmd: python step.py last, deps: [artifacts/join.txt], always_changed: true, meta: {trigger: all_done}}
 """
-STEP = '''
+STEP = """
 import json, os, pathlib, sys, time, yaml
 run = yaml.safe_load(open("run.yaml"))
 pages = pathlib.Path(os.environ["NIGHTSTILL_PAGES"])
@@ -59,7 +59,7 @@ if kind == "join":
     pathlib.Path("artifacts/join.txt").write_text("+".join(f.read_text() for f in files))
 if kind == "last":
     (pages / "seen.txt").write_text(str(pathlib.Path("artifacts/join.txt").exists()))
-'''
+"""
 
 
 class Place:
@@ -191,7 +191,11 @@ def test_a_lock_foretold_is_the_lock_that_plain_dvc_writes(place: Place, tmp_pat
     manifests = place.go("r1", *ALL)
     laptop = place.project
     (laptop / "run.yaml").write_text(place.store.run_yaml("w", "r1"))
-    environment = {**os.environ, "NIGHTSTILL_PAGES": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "NIGHTSTILL_PAGES": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     for command in (["init", "--no-scm", "-q"], ["repro", "-q"]):
         subprocess.run([sys.executable, "-m", "dvc", *command], cwd=laptop, env=environment, check=True)
     theirs = yaml.safe_load((laptop / "dvc.lock").read_text())["stages"]

@@ -63,7 +63,9 @@ def _graph(workload: str = "sales"):  # type: ignore[no-untyped-def]
     return load_graph((PROJECT / "dvc.yaml").read_text(), run.model_dump(mode="json"))
 
 
-@pytest.mark.parametrize("name", ["snapshot", "validate", "features", "teach", "distil", "compress", "evaluate", "promote"])
+@pytest.mark.parametrize(
+    "name", ["snapshot", "validate", "features", "teach", "distil", "compress", "evaluate", "promote"]
+)
 def test_a_stage_declares_all_code_that_it_imports(name: str) -> None:
     stage = next(stage for stage in _graph().stages.values() if stage.name.split("@")[0] == name)
     assert undeclared(PROJECT / "tasks" / "stages" / f"{name}.py", stage.deps) == []
