@@ -1,0 +1,53 @@
+"""Stage validate: check the snapshot against the workload's suite; bad data stops the run here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from tasks.errors import DataError
+from tasks.problems import get_problem
+from tasks.stages.context import Context, read_json, write_json
+from tasks.validation.suite import Check, validate
+
+
+def run(ctx: Context, name: str | None = None) -> None:
+    """Write artifacts/validation/result.json and Data Docs. Raises DataError with the first failure in one line."""
+    folder = ctx.artifacts / "snapshot"
+    docs = ctx.pages / "data-docs"
+    checks = validate(
+        table=pl.read_parquet(folder / "table.parquet"),
+        about=read_json(folder / "about.json"),
+        contract=get_problem(ctx.run.problem).table(),
+        checks=ctx.run.checks,
+        as_of=ctx.run.as_of,
+        reference=_reference(ctx),
+        docs=docs,
+        name=ctx.run.workload,
+    )
+    failed = [check for check in checks if not check.success]
+    result = {"success": not failed, "checks": [asdict(check) for check in checks]}
+    write_json(ctx.artifacts / "validation" / "result.json", result)
+    write_json(ctx.pages / "validation.json", result)  # outputs of a failed stage are dropped, pages are kept
+    ctx.summary("validate", {"expectations": len(checks), "failed": len(failed)})
+    if failed:
+        raise DataError(_line(failed, len(checks)))
+    # Later stages depend on this file alone: a new champion to compare with must not retrain everything.
+    write_json(ctx.artifacts / "valid.json", {"valid": True})
+
+
+def _line(failed: list[Check], total: int) -> str:
+    where = "all of them: data-docs/index.html among this stage's pages"
+    return f"validate: {len(failed)} of {total} expectations failed; {failed[0]}; {where}"
+
+
+def _reference(ctx: Context) -> Mapping[str, Any] | None:
+    """What the champion's snapshot was like; None when there is no champion."""
+    if not ctx.run.champion:
+        return None
+    from tasks.releases.store import ReleaseStore
+
+    data = ReleaseStore(ctx.settings.releases(), ctx.run.workload).champion_file(ctx.run.champion, "snapshot.json")
+    return None if data is None else json.loads(data)

@@ -1,0 +1,1 @@
+"""Checks of the raw table before anything is trained on it."""
