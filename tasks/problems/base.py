@@ -94,6 +94,19 @@ class Dataset(ABC):
     def target(self, rows: Rows) -> NDArray[Any]:
         """What the model should say: forecasting (n, horizon) float32 units, tabular (n,) int64 classes."""
 
+    def under(self, contract: FeatureContract) -> "Dataset":
+        """The same rows with inputs made under another contract of this workload, such as the champion's.
+
+        Raises ValueError saying what differs when those inputs cannot be made from this data.
+        """
+        if (contract.inputs, contract.categories, contract.statistics) != (
+            self.contract.inputs,
+            self.contract.categories,
+            self.contract.statistics,
+        ):
+            raise ValueError("its inputs, categories or statistics differ from tonight's")
+        return self
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write deterministic files into `folder` (equal data: equal bytes); `Problem.load` reads them."""

@@ -1,0 +1,103 @@
+"""A teacher trained by folds over groups: its soft targets for a training row come from a model that never saw it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tasks.config import Teacher
+from tasks.distillation.checkpoint import Checkpoint
+from tasks.distillation.trainer import History, Progress, TrainingData, predict, train
+from tasks.errors import DataError
+from tasks.models import build_model
+from tasks.problems.base import Dataset, Floats, Problem, Rows
+
+
+class Mean(nn.Module):
+    """The mean of several models' outputs: the fold models as one teacher."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return torch.stack([member(*inputs) for member in self.members]).mean(dim=0)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """`model`: mean of the fold models. `histories`: one a fold. `valid_error`: that of `model`.
+
+    `soft` (all rows, *output_shape): out-of-fold for training rows, the mean model's for validation rows, NaN for
+    test rows, so that nobody can learn from them.
+    """
+
+    model: nn.Module
+    soft: Floats
+    histories: list[History]
+    valid_error: float
+
+
+def assign_folds(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """(rows,) fold of each row: whole groups, shuffled by `seed`, dealt out in equal numbers.
+
+    Raises DataError when there are fewer groups than folds.
+    """
+    names, position = np.unique(groups, return_inverse=True)
+    if len(names) < folds:
+        raise DataError(f"folds: {folds} folds need at least as many groups, the data has {len(names)}")
+    dealt = np.random.default_rng(seed).permutation(len(names)) % folds
+    result: NDArray[np.int64] = dealt[position]
+    return result
+
+
+def fold_rows(train_rows: Rows, fold_of: NDArray[np.int64], fold: int) -> tuple[Rows, Rows]:
+    """Training rows that fold model `fold` learns from, and those it labels."""
+    held_out = fold_of[train_rows] == fold
+    return train_rows[~held_out], train_rows[held_out]
+
+
+def teach(
+    dataset: Dataset,
+    problem: Problem,
+    teacher: Teacher,
+    *,
+    folds: int,
+    seed: int,
+    temperature: float = 1.0,
+    checkpoint: Callable[[int], Checkpoint | None] | None = None,
+    progress: Callable[[int], Progress] | None = None,
+) -> Taught:
+    """Train one model a fold, each with early stopping on the validation rows, and collect the soft targets.
+
+    `checkpoint(fold)` and `progress(fold)` give each fold model its own.
+    """
+    losses = problem.losses(dataset.contract, temperature)
+    fold_of = assign_folds(dataset.groups, folds, seed)
+    valid = dataset.splits["valid"]
+    soft = np.full((len(dataset.groups), *dataset.contract.output_shape), np.nan, dtype=np.float32)
+    members: list[nn.Module] = []
+    histories: list[History] = []
+    for fold in range(folds):
+        learn, label = fold_rows(dataset.splits["train"], fold_of, fold)
+        torch.manual_seed(seed + fold)
+        model = build_model(teacher.model, dataset.contract)
+        data = TrainingData(dataset, learn, valid, lambda output, target: problem.score(output, target).error)
+        history = train(
+            model,
+            data,
+            losses,
+            teacher.training,
+            seed=seed + fold,
+            checkpoint=checkpoint(fold) if checkpoint else None,
+            progress=progress(fold) if progress else None,
+        )
+        soft[label] = predict(model, dataset, label)
+        members.append(model)
+        histories.append(history)
+    mean = Mean(members).eval()
+    soft[valid] = predict(mean, dataset, valid)
+    return Taught(mean, soft, histories, problem.score(soft[valid], dataset.target(valid)).error)

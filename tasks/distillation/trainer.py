@@ -1,0 +1,219 @@
+"""The training loop of every network: hard and soft loss, early stopping, resumable, reproducible."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tasks.config import Training
+from tasks.distillation.checkpoint import Checkpoint, pack, unpack
+from tasks.errors import DataError
+from tasks.problems.base import Dataset, Floats, Inputs, Losses, Rows
+
+WARM_UP = 0.1
+GRADIENT_LIMIT = 1.0
+PREDICTION_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """`train`, `valid`: rows of `dataset`. `error(output, target)`: what early stopping watches, lower is better.
+
+    `soft`: (all rows of the dataset, *output_shape) teacher outputs; only those of `train` are read.
+    """
+
+    dataset: Dataset
+    train: Rows
+    valid: Rows
+    error: Callable[[Floats, NDArray[Any]], float]
+    soft: Floats | None = None
+
+
+@dataclass
+class History:
+    """Mean training loss and validation error of each epoch; `best`: epoch whose weights were kept, from 0."""
+
+    train: list[float] = field(default_factory=list)
+    valid: list[float] = field(default_factory=list)
+    best: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for history.json."""
+        return {"train": self.train, "valid": self.valid, "best": self.best}
+
+
+Progress = Callable[[int, float, float], None]
+AfterStep = Callable[[nn.Module], None]
+
+
+def set_up(seed: int, threads: int) -> None:
+    """Seed torch's global generator (initial weights) and make results independent of chance and scheduling."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+
+
+def train(
+    model: nn.Module,
+    data: TrainingData,
+    losses: Losses,
+    training: Training,
+    *,
+    seed: int,
+    alpha: float = 1.0,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress | None = None,
+    after_step: AfterStep | None = None,
+) -> History:
+    """Train in place by AdamW on alpha * hard + (1 - alpha) * soft, and leave the weights of the best epoch.
+
+    The learning rate rises over the first tenth of the steps and falls as a cosine to zero (Loshchilov & Hutter 2017).
+    Each epoch draws its order and its dropout from (seed, epoch) alone, so training that resumes from `checkpoint`
+    ends with the weights of one that was never interrupted. A checkpoint of other settings is not used.
+    `progress(epoch, loss, error)` is called after each epoch, `after_step(model)` after each step (pruning masks).
+    Raises DataError when `soft` is needed and lacks a training row.
+    """
+    if alpha < 1 and (data.soft is None or not np.isfinite(data.soft[data.train]).all()):
+        raise DataError("soft targets: missing for some training rows; run the teachers again")
+    loop = _Loop(model, training, _fingerprint(data, training, seed, alpha))
+    if checkpoint is not None:
+        loop.resume(checkpoint.load())
+    while not loop.finished:
+        loss = _epoch(loop, data, losses, seed, alpha, after_step)
+        error = data.error(predict(model, data.dataset, data.valid), data.dataset.target(data.valid))
+        loop.record(loss, error)
+        if checkpoint is not None:
+            checkpoint.save(loop.state())
+        if progress is not None:
+            progress(len(loop.history.valid), loss, error)
+    model.load_state_dict(loop.best)
+    model.eval()
+    return loop.history
+
+
+def predict(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
+    """(len(rows), *output_shape) outputs of the model, in evaluation mode."""
+    model.eval()
+    shape = dataset.contract.output_shape
+    result = np.empty((len(rows), *shape), dtype=np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(rows), PREDICTION_BATCH):
+            part = rows[start : start + PREDICTION_BATCH]
+            result[start : start + len(part)] = model(*_tensors(dataset.inputs(part), dataset)).numpy()
+    return result
+
+
+class _Loop:
+    """Everything that changes from epoch to epoch, to and from a checkpoint."""
+
+    def __init__(self, model: nn.Module, training: Training, fingerprint: str) -> None:
+        self.model, self.training, self.fingerprint = model, training, fingerprint
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+        )
+        self.history = History()
+        self.best = copy.deepcopy(model.state_dict())
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history.valid)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the last `patience` ones were no better than the best."""
+        stale = self.epoch - 1 - self.history.best
+        return self.epoch >= self.training.epochs or (self.epoch > 0 and stale >= self.training.patience)
+
+    def record(self, loss: float, error: float) -> None:
+        """Note an epoch's figures, and its weights when it is the best so far. A NaN error is never the best."""
+        self.history.train.append(loss)
+        self.history.valid.append(error)
+        former = self.history.valid[: self.epoch - 1]
+        if not former or error < former[self.history.best] or math.isnan(former[self.history.best]):
+            self.history.best = self.epoch - 1
+            self.best = copy.deepcopy(self.model.state_dict())
+
+    def state(self) -> bytes:
+        """The loop as bytes."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in values.items()}
+        return pack(tensors, {"fingerprint": self.fingerprint, "history": self.history.to_json()})
+
+    def resume(self, data: bytes | None) -> None:
+        """Continue from `state()` bytes; nothing happens without any or with those of another training."""
+        if data is None:
+            return
+        tensors, facts = unpack(data)
+        if facts["fingerprint"] != self.fingerprint:
+            return
+        self.history = History(**facts["history"])
+        self.model.load_state_dict(_below("model.", tensors))
+        self.best = _below("best.", tensors)
+        optimizer = self.optimizer.state_dict()
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _below("optimizer.", tensors).items():
+            number, name = key.split(".", 1)
+            moments.setdefault(int(number), {})[name] = tensor
+        self.optimizer.load_state_dict({**optimizer, "state": moments})
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def _fingerprint(data: TrainingData, training: Training, seed: int, alpha: float) -> str:
+    """What must be equal for a checkpoint to be continued."""
+    return f"{training.model_dump_json()} seed={seed} alpha={alpha} rows={len(data.train)}/{len(data.valid)}"
+
+
+def _epoch(
+    loop: _Loop, data: TrainingData, losses: Losses, seed: int, alpha: float, after_step: AfterStep | None
+) -> float:
+    """One pass over the training rows, or over `batches_per_epoch` random batches of them. Mean loss of a step."""
+    size = loop.training.batch_size
+    order = np.random.default_rng([seed, loop.epoch]).permutation(data.train)
+    steps = min(loop.training.batches_per_epoch or len(order), -(-len(order) // size))
+    loop.model.train()
+    total = 0.0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed * 100_003 + loop.epoch)
+        for step in range(steps):
+            rows = order[step * size : (step + 1) * size]
+            rate = _learning_rate(loop.epoch * steps + step, loop.training.epochs * steps, loop.training.learning_rate)
+            for group in loop.optimizer.param_groups:
+                group["lr"] = rate
+            output = loop.model(*_tensors(data.dataset.inputs(rows), data.dataset))
+            loss = output.new_zeros(())
+            if alpha > 0:
+                loss = loss + alpha * losses.hard(output, torch.from_numpy(data.dataset.target(rows)))
+            if alpha < 1 and data.soft is not None:
+                loss = loss + (1 - alpha) * losses.soft(output, torch.from_numpy(data.soft[rows]))
+            loop.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(loop.parameters, GRADIENT_LIMIT)
+            loop.optimizer.step()
+            if after_step is not None:
+                after_step(loop.model)
+            total += float(loss.detach())
+    return total / steps
+
+
+def _learning_rate(step: int, steps: int, peak: float) -> float:
+    warm = max(1, int(WARM_UP * steps))
+    if step < warm:
+        return peak * (step + 1) / warm
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def _tensors(inputs: Inputs, dataset: Dataset) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(inputs[name]) for name in dataset.contract.inputs)

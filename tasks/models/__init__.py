@@ -1,0 +1,6 @@
+"""Teachers and students: built by kind, counted, and stored as safetensors."""
+
+from tasks.models.registry import build_model
+from tasks.models.weights import count_parameters, load_weights, save_weights
+
+__all__ = ["build_model", "count_parameters", "load_weights", "save_weights"]

@@ -1,0 +1,45 @@
+"""Models by problem and kind."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+from torch import nn
+
+from tasks.config import Spec
+from tasks.errors import ConfigError
+from tasks.models.linear_mlp import build_linear_mlp
+from tasks.models.lstm import build_lstm
+from tasks.models.tcn import build_tcn
+from tasks.problems.base import FeatureContract
+
+Build = Callable[[dict[str, Any], FeatureContract], nn.Module]
+
+
+def _tabular_mlp(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
+    from tasks.models.tabular import build_tabular
+
+    return build_tabular("mlp", options, contract)
+
+
+KINDS: dict[str, dict[str, Build]] = {
+    "forecasting": {"lstm": build_lstm, "tcn": build_tcn, "linear-mlp": build_linear_mlp},
+    "tabular": {"mlp": _tabular_mlp},
+}
+
+
+def build_model(spec: Spec, contract: FeatureContract) -> nn.Module:
+    """A model with fresh weights from torch's global generator; its forward takes the contract's inputs in order.
+
+    Raises ConfigError on an unknown kind or option.
+    """
+    kinds = KINDS.get(contract.problem, {})
+    if spec.kind not in kinds:
+        known = ", ".join(kinds)
+        raise ConfigError(f"model.kind: unknown kind {spec.kind!r} for {contract.problem}; there are: {known}")
+    try:
+        return kinds[spec.kind](spec.options, contract)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["model", *map(str, first["loc"])])
+        raise ConfigError(f"{where} of kind {spec.kind}: {first['msg']}, got {first['input']!r:.80}") from error

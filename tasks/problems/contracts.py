@@ -1,0 +1,24 @@
+"""The feature contract as JSON, as it lies in `contract.json` beside features and in every release."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tasks.problems.base import FeatureContract
+
+
+def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
+    """Plain data for `write_json`. The order of inputs is kept in `order`, because JSON files are written sorted."""
+    return {**asdict(contract), "order": list(contract.inputs)}
+
+
+def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
+    """The contract that `contract_to_json` wrote."""
+    return FeatureContract(
+        problem=data["problem"],
+        inputs={name: (data["inputs"][name][0], tuple(data["inputs"][name][1])) for name in data["order"]},
+        output_shape=tuple(data["output_shape"]),
+        categories={name: tuple(values) for name, values in data["categories"].items()},
+        statistics=data["statistics"],
+        settings=data["settings"],
+    )

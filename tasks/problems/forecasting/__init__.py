@@ -1,0 +1,1 @@
+"""Forecasting: quantiles of many daily series, many days ahead."""

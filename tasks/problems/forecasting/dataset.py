@@ -1,0 +1,117 @@
+"""Rows = (series, origin): windows gathered from the panel on demand, split by the time of their targets."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from tasks.errors import DataError
+from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Rows, Split
+from tasks.problems.contracts import contract_from_json, contract_to_json
+from tasks.problems.forecasting.options import Options
+from tasks.problems.forecasting.panel import Panel
+from tasks.problems.forecasting.windows import code_books, encode, gather, make_contract, targets
+from tasks.stages.context import read_json, write_json
+
+
+class Windows(Dataset):
+    """`lines`, `origins` (rows,): series and position of the last known day of each row."""
+
+    def __init__(
+        self,
+        panel: Panel,
+        contract: FeatureContract,
+        lines: NDArray[np.int64],
+        origins: NDArray[np.int64],
+        splits: dict[Split, Rows],
+    ) -> None:
+        self.panel = panel
+        self.contract = contract
+        self.options = Options.model_validate(contract.settings["options"])
+        self.lines = lines
+        self.origins = origins
+        self.splits = splits
+        self.groups = lines
+        self.segments = {name: values[lines] for name, values in panel.static.items()}
+        self._codes = encode(panel, {name: tuple(values) for name, values in contract.categories.items()})
+
+    def inputs(self, rows: Rows) -> Inputs:
+        return gather(self.panel, self._codes, self.lines[rows], self.origins[rows], self.options)
+
+    def target(self, rows: Rows) -> Floats:
+        return targets(self.panel, self.lines[rows], self.origins[rows], self.options)
+
+    def under(self, contract: FeatureContract) -> "Windows":
+        """Other code books apply at once; what shapes the inputs must be equal."""
+        theirs = Options.model_validate(contract.settings["options"])
+        for name in ("horizon", "context", "quantiles", "static", "price", "promotions"):
+            if (there := getattr(theirs, name)) != (here := getattr(self.options, name)):
+                raise ValueError(f"its problem.{name} is {there}, tonight's is {here}")
+        return Windows(self.panel, contract, self.lines, self.origins, dict(self.splits))
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {**self.panel.arrays(), "lines": self.lines, "origins": self.origins}
+        arrays |= {f"split.{name}": rows for name, rows in self.splits.items()}
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "panel.safetensors")
+        names = {"series": self.panel.names.tolist(), "static": {k: v.tolist() for k, v in self.panel.static.items()}}
+        write_json(folder / "series.json", names)
+        write_json(folder / "contract.json", contract_to_json(self.contract))
+
+
+def load_windows(folder: Path) -> Windows:
+    """The dataset that `Windows.save` wrote."""
+    arrays = load_file(folder / "panel.safetensors")
+    series = read_json(folder / "series.json")
+    splits: dict[Split, Rows] = {name: arrays.pop(f"split.{name}") for name in ("train", "valid", "test")}
+    lines, origins = arrays.pop("lines"), arrays.pop("origins")
+    static = {name: np.array(values, dtype=np.str_) for name, values in series["static"].items()}
+    panel = Panel(names=np.array(series["series"], dtype=np.str_), static=static, **arrays)
+    return Windows(panel, contract_from_json(read_json(folder / "contract.json")), lines, origins, splits)
+
+
+def split_origins(days: int, options: Options) -> dict[Split, list[int]]:
+    """Positions of the origins of each split on a time axis of `days` days that starts with `context` empty days and
+    ends with `horizon` days after `as_of`; no target day is in two splits.
+
+    Raises DataError when the history is too short for all three.
+    """
+    last = days - 1 - options.horizon
+    test = [last - options.horizon - options.origin_step * step for step in reversed(range(options.test_origins))]
+    valid_end = test[0] - options.horizon
+    valid = [valid_end - options.origin_step * step for step in reversed(range(options.valid_origins))]
+    first = options.context + options.min_history - 1
+    train = list(range(valid[0] - options.horizon, first - 1, -options.stride))[::-1]
+    if not train:
+        have = last + 1 - options.context
+        need = have + first - (valid[0] - options.horizon)
+        raise DataError(f"table: {have} days of history up to as_of, but training, validation and test need {need}")
+    return {"train": train, "valid": valid, "test": test}
+
+
+def build_windows(panel: Panel, options: Options) -> Windows:
+    """All rows of a panel. A series has rows from its first observed day on (training: `min_history` days later).
+
+    Raises DataError when the history is too short.
+    """
+    origins = split_origins(len(panel.days), options)
+    started = np.where(panel.observed.any(axis=1), panel.observed.argmax(axis=1), len(panel.days))
+    lines, positions, splits, count = [], [], dict[Split, Rows](), 0
+    for name, split in origins.items():
+        delay = options.min_history - 1 if name == "train" else 0
+        grid = np.repeat(np.array(split, dtype=np.int64), len(started))
+        line = np.tile(np.arange(len(started), dtype=np.int64), len(split))
+        use = started[line] + delay <= grid
+        if not use.any():
+            raise DataError(f"table: no series has the {options.min_history} days of history that split {name} needs")
+        lines.append(line[use])
+        positions.append(grid[use])
+        splits[name] = np.arange(count, count + int(use.sum()), dtype=np.int64)
+        count += int(use.sum())
+    end_of_training = origins["train"][-1] + options.horizon + 1
+    mean_units = float(panel.units[:, :end_of_training].sum() / max(panel.observed[:, :end_of_training].sum(), 1))
+    if mean_units <= 0:
+        raise DataError("table: units are zero in all of the training period")
+    contract = make_contract(options, code_books(panel), mean_units)
+    return Windows(panel, contract, np.concatenate(lines), np.concatenate(positions), splits)

@@ -1,0 +1,30 @@
+"""Declared disturbances of past units, for the robustness gate."""
+
+import numpy as np
+
+from tasks.errors import ConfigError
+from tasks.problems.base import Inputs
+
+KINDS = ("noise", "missing", "shift")
+SHIFTED_DAYS = 14
+
+
+def disturb(kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
+    """Inputs with past units disturbed; the rest is untouched.
+
+    noise: each day times exp(N(0, level)). missing: each day is lost (0 units, marked as not observed) with
+    probability `level`. shift: the last 14 days times 1 + level. Raises ConfigError on another kind.
+    """
+    generator = np.random.default_rng(seed)
+    history = inputs["history"].copy()
+    units = history[:, :, 0]
+    match kind:
+        case "noise":
+            units *= np.exp(generator.normal(0, level, units.shape)).astype(np.float32)
+        case "missing":
+            history[generator.random(units.shape) < level, :2] = 0
+        case "shift":
+            units[:, -SHIFTED_DAYS:] *= 1 + level
+        case _:
+            raise ConfigError(f"gates.robustness.kind: unknown kind {kind!r}; there are: {', '.join(KINDS)}")
+    return {**inputs, "history": history}

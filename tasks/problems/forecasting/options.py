@@ -1,0 +1,57 @@
+"""The `problem` section of a forecasting workload."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from tasks.config import Frozen
+from tasks.errors import ConfigError
+
+
+class Options(Frozen):
+    """`horizon`, `context`, `season` in days. `static`, `price`, `promotions` name columns of the table.
+
+    `stride`: days between training origins of a series. The last `test_origins` and the `valid_origins` before them,
+    `origin_step` days apart, make the other splits. A training origin has at least `min_history` days behind it.
+    `country`: ISO code for public holidays, used when the table has no `holiday` column.
+    """
+
+    horizon: int = Field(default=28, gt=0)
+    context: int = Field(default=56, gt=0)
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    season: int = Field(default=7, gt=0)
+    country: str | None = None
+    static: tuple[str, ...] = ("store_id", "department")
+    price: str | None = "price"
+    promotions: tuple[str, ...] = ("promo_display", "promo_mailer")
+    stride: int = Field(default=1, gt=0)
+    test_origins: int = Field(default=2, gt=0)
+    valid_origins: int = Field(default=2, gt=0)
+    origin_step: int = Field(default=7, gt=0)
+    min_history: int = Field(default=28, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        levels = self.quantiles
+        if sorted(set(levels)) != list(levels) or 0.5 not in levels or not all(0 < level < 1 for level in levels):
+            raise ValueError("quantiles: expected increasing levels between 0 and 1 with 0.5 among them")
+        if self.context % self.season:
+            raise ValueError(f"context: expected a multiple of the season, {self.season} days")
+        return self
+
+    @property
+    def median(self) -> int:
+        """Position of the median among the quantiles."""
+        return self.quantiles.index(0.5)
+
+
+def parse_options(options: Mapping[str, Any]) -> Options:
+    """Validated options. Raises ConfigError naming the option."""
+    try:
+        return Options.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["problem", *map(str, first["loc"])])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {reason}, got {first['input']!r:.80}") from error

@@ -1,0 +1,162 @@
+"""The forecasting problem: wires panel, windows, metrics and losses to the interface that all stages know."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tasks.problems.base import (
+    Column,
+    Dataset,
+    Example,
+    FeatureContract,
+    Floats,
+    Inputs,
+    Losses,
+    Predict,
+    Problem,
+    Rows,
+    Score,
+    TableContract,
+)
+from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
+from tasks.problems.forecasting.disturbances import disturb
+from tasks.problems.forecasting.metrics import score_quantiles, seasonal_naive
+from tasks.problems.forecasting.options import parse_options
+from tasks.problems.forecasting.panel import build_panel
+from tasks.problems.forecasting.windows import encode, gather
+
+if TYPE_CHECKING:
+    import torch
+
+SCORING_BATCH = 4096
+PAST_DAYS_SHOWN = 42
+
+
+class Forecasting(Problem):
+    """Quantiles of daily units of many series, `horizon` days ahead."""
+
+    kind: ClassVar[str] = "forecasting"
+    primary_metric: ClassVar[str] = "wape"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = parse_options(options)
+
+    def table(self) -> TableContract:
+        options = self.options
+        columns = [
+            Column("date", "date", key=True, known_ahead=True, about="day"),
+            Column("series_id", "string", key=True, known_ahead=True, about="identifier of the series"),
+            *[Column(name, "string", known_ahead=True, about="fixed by series") for name in options.static],
+            Column("units", "number", nullable=True, low=0, about="units sold that day; null only after as_of"),
+        ]
+        if options.price:
+            columns.append(Column(options.price, "number", known_ahead=True, low=0, about="price or price index"))
+        columns += [
+            Column(name, "number", known_ahead=True, low=0, high=1, about="share of the assortment on promotion")
+            for name in options.promotions
+        ]
+        about = "public holiday; without this column it is computed for problem.country"
+        columns.append(Column("holiday", "boolean", required=False, known_ahead=True, about=about))
+        return TableContract(tuple(columns), "date", "units", ("series_id",), options.horizon)
+
+    def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
+        return build_windows(build_panel(table, as_of, self.options), self.options)
+
+    def load(self, folder: Path) -> Dataset:
+        return load_windows(folder)
+
+    def losses(self, contract: FeatureContract, temperature: float) -> Losses:
+        from tasks.problems.losses import pinball, soft_quantile
+
+        scale, levels = float(contract.statistics["mean_units"]), self.options.quantiles
+
+        def hard(output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
+            return pinball(output, target, levels, scale)
+
+        def soft(output: "torch.Tensor", teacher: "torch.Tensor") -> "torch.Tensor":
+            return soft_quantile(output, teacher, scale)
+
+        return Losses(hard=hard, soft=soft)
+
+    def naive(self, dataset: Dataset, rows: Rows) -> Floats:
+        options = self.options
+        units = dataset.inputs(rows)["history"][:, :, 0]
+        return seasonal_naive(units, options.horizon, options.season, options.quantiles)
+
+    def score(self, output: Floats, target: NDArray[Any]) -> Score:
+        return score_quantiles(output, target, self.options.quantiles)
+
+    def ensemble(self, outputs: Iterable[Floats]) -> Floats:
+        """Quantiles averaged level by level (Vincentization), which keeps their order."""
+        mean: Floats = np.mean(np.stack(list(outputs)), axis=0, dtype=np.float32)
+        return mean
+
+    def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
+        return disturb(kind, level, inputs, seed)
+
+    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        """Columns date, series_id, the static columns, and one column a quantile (p10, p50, p90).
+
+        Every series with a row up to `as_of` gets a forecast: missing history counts as not observed, and a
+        category that training did not see gets the code for unknown.
+        """
+        options = parse_options(contract.settings["options"])
+        panel = build_panel(table, as_of, options)
+        codes = encode(panel, contract.categories)
+        origin = len(panel.days) - 1 - options.horizon
+        count, parts = len(panel.names), []
+        for start in range(0, count, SCORING_BATCH):
+            lines = np.arange(start, min(start + SCORING_BATCH, count), dtype=np.int64)
+            parts.append(model(gather(panel, codes, lines, np.full_like(lines, origin), options)))
+        output = np.concatenate(parts)
+        days = pl.Series("date", panel.days[origin + 1 :].astype("datetime64[D]")).cast(pl.Date)
+        names = {"series_id": panel.names, **panel.static}
+        columns = {f"p{level * 100:g}": output[:, :, place].ravel() for place, level in enumerate(options.quantiles)}
+        return pl.DataFrame(
+            {
+                "date": pl.concat([days] * count),
+                **{name: np.repeat(values, options.horizon) for name, values in names.items()},
+                **columns,
+            }
+        )
+
+    def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
+        """The series of largest, median … smallest volume at the newest origin among `rows`.
+
+        The band (`low`, `high`) is that of the first of `outputs`.
+        """
+        assert isinstance(dataset, Windows)
+        newest = np.flatnonzero(dataset.origins[rows] == dataset.origins[rows].max())
+        past = dataset.inputs(rows[newest])["history"][:, -PAST_DAYS_SHOWN:, 0]
+        actual = dataset.target(rows[newest])
+        ranked = np.argsort(-actual.sum(axis=1), kind="stable")
+        chosen = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).astype(int))
+        return [
+            self._example(dataset, rows, outputs, int(newest[place]), past[place], actual[place])
+            for place in ranked[chosen].tolist()
+        ]
+
+    def _example(
+        self, dataset: Windows, rows: Rows, outputs: Mapping[str, Floats], row: int, past: Floats, actual: Floats
+    ) -> Example:
+        origin = int(dataset.origins[rows[row]])
+        dates = tuple(dataset.panel.day(origin + step).isoformat() for step in range(1, self.options.horizon + 1))
+        band = next(iter(outputs.values()))[row]
+
+        def line(values: Floats) -> tuple[float, ...]:
+            return tuple(round(float(value), 3) for value in values)
+
+        return Example(
+            title=str(dataset.panel.names[dataset.lines[rows[row]]]),
+            dates=dates,
+            past=line(past),
+            actual=line(actual),
+            curves={name: line(output[row, :, self.options.median]) for name, output in outputs.items()},
+            low=line(band[:, 0]),
+            high=line(band[:, -1]),
+        )

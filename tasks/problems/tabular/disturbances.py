@@ -1,0 +1,31 @@
+"""Declared disturbances of the features, for the robustness gate."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.errors import ConfigError
+from tasks.problems.base import Inputs
+
+KINDS = ("noise", "missing", "shift")
+
+
+def disturb(kind: str, level: float, inputs: Inputs, seed: int, amounts: NDArray[np.int64]) -> Inputs:
+    """Disturbed copies; `amounts`: places of the features that are sums of money or pieces.
+
+    noise: each amount times exp(N(0, level)). missing: each feature reads 0 and each category unknown with probability
+    `level`. shift: all amounts times 1 + level, as after a price rise. Raises ConfigError on another kind.
+    """
+    generator = np.random.default_rng(seed)
+    result = {name: values.copy() for name, values in inputs.items()}
+    numeric = result["numeric"]
+    match kind:
+        case "noise":
+            numeric[:, amounts] *= np.exp(generator.normal(0, level, (len(numeric), len(amounts)))).astype(np.float32)
+        case "missing":
+            for values in result.values():
+                values[generator.random(values.shape) < level] = 0
+        case "shift":
+            numeric[:, amounts] *= 1 + level
+        case _:
+            raise ConfigError(f"gates.robustness.kind: unknown kind {kind!r}; there are: {', '.join(KINDS)}")
+    return result

@@ -1,0 +1,70 @@
+"""Errors of class predictions, and the naive prediction that they must beat. Outputs are logits (n, classes)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.problems.base import Floats, Score
+
+Labels = NDArray[np.int64]
+
+
+def probabilities(logits: Floats) -> NDArray[np.float64]:
+    """softmax over the classes, (n, classes)."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    odds = np.exp(shifted)
+    result: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
+    return result
+
+
+def score_classes(logits: Floats, target: Labels) -> Score:
+    """Log loss, the mean of -log p(true class); every row weighs 1.
+
+    Metrics: accuracy; macro_f1 (mean F1 of the classes that occur); brier (mean of the sum over classes of
+    (p - [true])^2); buyer_auc (ROC AUC of 1 - p(first class) for the label "not the first class"; only if both occur).
+    """
+    chances = probabilities(logits)
+    rows = np.arange(len(target))
+    # The smallest positive float stands for a chance that underflowed to 0.
+    loss = -np.log(np.maximum(chances[rows, target], np.finfo(np.float64).tiny))
+    predicted = chances.argmax(axis=1)
+    actual = np.eye(chances.shape[1])[target]
+    metrics = {
+        "accuracy": float((predicted == target).mean()),
+        "macro_f1": _macro_f1(predicted.astype(np.int64), target),
+        "brier": float(((chances - actual) ** 2).sum(axis=1).mean()),
+    }
+    buys = target > 0
+    if buys.any() and not buys.all():
+        metrics["buyer_auc"] = roc_auc(-chances[:, 0], buys)
+    return Score(loss=loss, weight=np.ones(len(target)), metrics=metrics)
+
+
+def _macro_f1(predicted: Labels, target: Labels) -> float:
+    scores = []
+    for label in np.unique(target):
+        hit = ((predicted == label) & (target == label)).sum()
+        scores.append(2 * hit / ((predicted == label).sum() + (target == label).sum()))
+    return float(np.mean(scores))
+
+
+def roc_auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Chance that a positive row has a higher score than a negative one, ties counting half (Mann-Whitney U)."""
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    count = int(positive.sum())
+    above = ranks[positive].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(score) - count)))
+
+
+def transitions(previous: Labels, following: Labels, classes: int) -> Floats:
+    """(classes, classes) log of the share of rows that went from a class (line) to the next, each counted once more."""
+    counts = np.ones((classes, classes))
+    np.add.at(counts, (previous, following), 1)
+    shares: Floats = np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
+
+
+def mean_logits(outputs: list[Floats]) -> Floats:
+    """Logits of the mean of several models' probabilities."""
+    mean: Floats = np.mean([probabilities(output) for output in outputs], axis=0)
+    return np.log(np.maximum(mean, np.finfo(np.float32).tiny)).astype(np.float32)

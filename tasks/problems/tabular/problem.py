@@ -1,0 +1,129 @@
+"""The tabular problem: wires history, rows, metrics and losses to the interface that all stages know."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tasks.problems.base import (
+    Column,
+    Dataset,
+    Example,
+    FeatureContract,
+    Floats,
+    Inputs,
+    Losses,
+    Predict,
+    Problem,
+    Rows,
+    Score,
+    TableContract,
+)
+from tasks.problems.tabular.dataset import EntityRows, build_rows, load_rows, model_inputs
+from tasks.problems.tabular.disturbances import disturb
+from tasks.problems.tabular.history import Origins, feature_names, features
+from tasks.problems.tabular.metrics import mean_logits, probabilities, score_classes, transitions
+from tasks.problems.tabular.options import parse_options
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Tabular(Problem):
+    """Which class the sum of a column over the next days falls into, for each entity of a table of daily rows."""
+
+    kind: ClassVar[str] = "tabular"
+    primary_metric: ClassVar[str] = "log_loss"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = parse_options(options)
+
+    def table(self) -> TableContract:
+        options = self.options
+        parts = [Column(name, "number", low=0, about=f"part of {options.target}") for name in options.parts]
+        columns = (
+            Column(options.date, "date", key=True, about="day"),
+            Column(options.entity, "string", key=True, about="who: one row per day on which something happened"),
+            Column(options.target, "number", low=0, about="what the classes are about, summed over days"),
+            *[Column(name, "number", low=0, about="amount of the day") for name in options.amounts],
+            *parts,
+            *[Column(name, "string", nullable=True, about="category; null is unknown") for name in options.categories],
+        )
+        return TableContract(columns, options.date, options.target, (options.entity,))
+
+    def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
+        return build_rows(table, as_of, self.options)
+
+    def load(self, folder: Path) -> Dataset:
+        return load_rows(folder)
+
+    def losses(self, contract: FeatureContract, temperature: float) -> Losses:
+        from tasks.problems.losses import cross_entropy, kl_temperature
+
+        def soft(output: "torch.Tensor", teacher: "torch.Tensor") -> "torch.Tensor":
+            return kl_temperature(output, teacher, temperature)
+
+        return Losses(hard=cross_entropy, soft=soft)
+
+    def naive(self, dataset: Dataset, rows: Rows) -> Floats:
+        """Log shares of the classes that followed the entity's previous class, counted on the training split."""
+        assert isinstance(dataset, EntityRows)
+        train = dataset.splits["train"]
+        table = transitions(dataset.previous[train], dataset.target(train), len(self.options.classes))
+        return table[dataset.previous[rows]]
+
+    def score(self, output: Floats, target: NDArray[Any]) -> Score:
+        return score_classes(output, target)
+
+    def ensemble(self, outputs: Iterable[Floats]) -> Floats:
+        """Logits of the mean probabilities."""
+        return mean_logits(list(outputs))
+
+    def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
+        summed = {f"{name}_{window}" for name in self.options.sums for window in self.options.windows}
+        amounts = [place for place, name in enumerate(feature_names(self.options)) if name in summed]
+        return disturb(kind, level, inputs, seed, np.array(amounts))
+
+    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        """Columns: the entity, p_<class> of each class, and `predicted`, the likeliest class.
+
+        One row for each entity with a row up to `as_of`; a category that training did not see counts as unknown.
+        """
+        options = parse_options(contract.settings["options"])
+        rows = features(table.filter(pl.col(options.date) <= as_of), Origins(as_of), options).collect(
+            engine="streaming"
+        )
+        chances = probabilities(model(model_inputs(rows, contract)))
+        return rows.select(options.entity).with_columns(
+            *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],
+            pl.Series("predicted", np.array(options.classes)[chances.argmax(axis=1)]),
+        )
+
+    def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
+        """Predicted against actual share of every class: over all rows, then by previous class (is it calibrated?)."""
+        assert isinstance(dataset, EntityRows)
+        previous, target = dataset.previous[rows], dataset.target(rows)
+        classes = self.options.classes
+        groups = {"all": np.ones(len(rows), dtype=bool)}
+        groups |= {
+            f"{name} in the {self.options.horizon_days} days before": previous == at for at, name in enumerate(classes)
+        }
+
+        def shares(values: NDArray[np.float64]) -> tuple[float, ...]:
+            return tuple(round(float(value), 4) for value in values.mean(axis=0))
+
+        return [
+            Example(
+                title=f"{title} ({mask.sum()} rows)",
+                dates=classes,
+                past=(),
+                actual=shares(np.eye(len(classes))[target[mask]]),
+                curves={name: shares(probabilities(output[mask])) for name, output in outputs.items()},
+            )
+            for title, mask in groups.items()
+            if mask.any()
+        ][:count]

@@ -1,0 +1,64 @@
+"""Stage teach: train one teacher by folds, export it, and keep its soft targets."""
+
+import logging
+
+import numpy as np
+
+from tasks.compression.export import export_onnx
+from tasks.distillation.checkpoint import Checkpoint, StoreCheckpoint
+from tasks.distillation.teacher import teach
+from tasks.distillation.trainer import Progress, set_up
+from tasks.errors import UsageError
+from tasks.models import count_parameters
+from tasks.problems import get_problem
+from tasks.stages.context import Context, write_json
+from tasks.storage import open_store
+
+log = logging.getLogger(__name__)
+
+
+def run(ctx: Context, name: str | None = None) -> None:
+    """Write artifacts/teachers/<name>/{teacher.onnx, soft.npy, history.json, about.json}."""
+    if name is None or name not in ctx.run.teachers:
+        raise UsageError(f"stage teach: expected a teacher's name; there are: {', '.join(ctx.run.teachers)}")
+    set_up(ctx.run.seed, ctx.run.threads)
+    teacher = ctx.run.teachers[name]
+    problem = get_problem(ctx.run.problem)
+    dataset = problem.load(ctx.artifacts / "features")
+    store = open_store(ctx.checkpoints) if ctx.checkpoints else None
+
+    def checkpoint(fold: int) -> Checkpoint | None:
+        return StoreCheckpoint(store, f"fold-{fold}.safetensors") if store else None
+
+    def progress(fold: int) -> Progress:
+        def report(epoch: int, loss: float, error: float) -> None:
+            part = f"{name} fold {fold + 1}/{ctx.run.folds} epoch {epoch}/{teacher.training.epochs}"
+            log.info("%s: loss %.4f, validation %s %.4f", part, loss, problem.primary_metric, error)
+
+        return report
+
+    taught = teach(
+        dataset,
+        problem,
+        teacher,
+        folds=ctx.run.folds,
+        seed=ctx.run.seed,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    model = export_onnx(taught.model, dataset.contract, dataset.inputs(dataset.splits["valid"][:2]))
+    folder = ctx.artifacts / "teachers" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "teacher.onnx").write_bytes(model)
+    np.save(folder / "soft.npy", taught.soft)
+    write_json(folder / "history.json", [history.to_json() for history in taught.histories])
+    about = {
+        "parameters": count_parameters(taught.model),
+        "bytes": len(model),
+        "valid_error": taught.valid_error,
+        "epochs": [len(history.valid) for history in taught.histories],
+        "model": teacher.model.model_dump(mode="json"),
+        "seed": ctx.run.seed,
+    }
+    write_json(folder / "about.json", about)
+    ctx.summary(f"teach@{name}", {key: about[key] for key in ("parameters", "bytes", "valid_error", "epochs")})
