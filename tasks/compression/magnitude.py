@@ -1,0 +1,65 @@
+"""Unstructured pruning: the weights that are smallest in magnitude become zero, over the whole network at once.
+
+Source: Han et al., Learning both Weights and Connections (2015); schedule: Zhu and Gupta, To Prune, or Not to Prune
+(2017). A dense ONNX file keeps its zeros, so bytes stay as they are: the number of nonzero weights is what shrinks.
+"""
+
+from functools import partial
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from tasks.compression.step import FineTune, TorchStep
+
+Masks = dict[str, torch.Tensor]
+
+
+class Magnitude(TorchStep):
+    """`sparsity`: share of the weights of linear and convolutional layers that ends as zero, exactly (rounded)."""
+
+    kind = "magnitude"
+    phase = "sparsity"
+    sparsity: float = Field(gt=0, lt=1)
+
+    def apply(self, model: nn.Module, tune: FineTune) -> None:
+        """Prune a little more before each epoch of fine-tuning; what is pruned stays zero after every step."""
+        for epoch in range(self.epochs):
+            masks = smallest(model, scheduled(self.sparsity, epoch + 1, self.epochs))
+            mask(model, masks)
+            tune(model, 1, self.learning_rate_factor, partial(mask, masks=masks))
+            mask(model, masks)
+        if not self.epochs:
+            mask(model, smallest(model, self.sparsity))
+
+
+def scheduled(sparsity: float, step: int, steps: int) -> float:
+    """Cubic schedule of Zhu and Gupta: s (1 - (1 - t/n)^3), early steps prune most."""
+    return sparsity * (1 - (1 - step / steps) ** 3)
+
+
+def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights of linear and convolutional layers by name; biases, embeddings and norms are few and matter."""
+    return {
+        f"{name}.weight": module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)
+    }
+
+
+def smallest(model: nn.Module, sparsity: float) -> Masks:
+    """Masks (1 keep, 0 prune) that prune exactly round(sparsity x count) weights; ties go to the earlier weight."""
+    weights = prunable_weights(model)
+    magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
+    flat = torch.ones_like(magnitudes)
+    flat[torch.argsort(magnitudes, stable=True)[: round(sparsity * len(magnitudes))]] = 0
+    parts = flat.split([weight.numel() for weight in weights.values()])
+    return {name: part.view_as(weight) for (name, weight), part in zip(weights.items(), parts, strict=True)}
+
+
+def mask(model: nn.Module, masks: Masks) -> None:
+    """Zero what the masks prune, in place."""
+    weights = prunable_weights(model)
+    with torch.no_grad():
+        for name, keep in masks.items():
+            weights[name].mul_(keep)

@@ -1,0 +1,63 @@
+"""The frozen rows on which every model of a run is measured, through ONNX Runtime."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.compression.export import run_onnx
+from tasks.problems.base import Dataset, Floats, Inputs, Problem, Rows, Score, Split
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """One split of a dataset with everything that the gates ask of it. `threads`: of ONNX Runtime."""
+
+    problem: Problem
+    dataset: Dataset
+    split: Split = "test"
+    threads: int = 1
+
+    @property
+    def rows(self) -> Rows:
+        """Row numbers of the split."""
+        return self.dataset.splits[self.split]
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Model inputs of all rows."""
+        return self.dataset.inputs(self.rows)
+
+    @cached_property
+    def target(self) -> NDArray[Any]:
+        """Targets of all rows."""
+        return self.dataset.target(self.rows)
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """Entity of each row."""
+        return self.dataset.groups[self.rows]
+
+    @property
+    def segments(self) -> Mapping[str, NDArray[np.str_]]:
+        """Segment columns of the rows."""
+        return {name: values[self.rows] for name, values in self.dataset.segments.items()}
+
+    def run(self, model: bytes, inputs: Inputs | None = None) -> Floats:
+        """Outputs of a model. Raises ValueError unless they are finite and have the contract's shape."""
+        output = run_onnx(model, self.inputs if inputs is None else inputs, threads=self.threads)
+        expected = (len(self.rows), *self.dataset.contract.output_shape)
+        if output.shape != expected:
+            raise ValueError(f"output has shape {output.shape}, the contract says {expected}")
+        if not np.isfinite(output).all():
+            raise ValueError(
+                f"{np.count_nonzero(~np.isfinite(output))} of {output.size} output numbers are NaN or infinite"
+            )
+        return output
+
+    def score(self, output: Floats) -> Score:
+        """Errors of outputs of all rows."""
+        return self.problem.score(output, self.target)

@@ -1,0 +1,26 @@
+"""Robustness gate: the error under declared noise, missing values and shifts, as a ratio to the clean error."""
+
+from collections.abc import Callable
+
+from tasks.config import Corruption
+from tasks.gates.result import GateResult, at_most, refused
+from tasks.problems.base import Inputs, Score
+
+
+def robustness(
+    candidate: str, clean: Score, corruption: Corruption, inputs: Inputs, score: Callable[[Inputs], Score]
+) -> GateResult:
+    """`inputs`: the disturbed evaluation inputs; `score`: runs the candidate on inputs and scores its output."""
+    name = f"robustness/{corruption.kind}"
+    rule = f"error under {corruption.kind} of level {corruption.level:g} at most {corruption.limit:g} times the clean error"
+    try:
+        disturbed = score(inputs).error
+    except Exception as error:  # whatever the runtime raises on these bytes is a reason to refuse them
+        return refused(name, candidate, rule, one_line(error), corruption.limit)
+    ratio = disturbed / clean.error if clean.error > 0 else float("nan")
+    return at_most(name, candidate, ratio, corruption.limit, rule, f"{disturbed:.6g} against {clean.error:.6g}")
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

@@ -1,0 +1,168 @@
+"""The verdict: all gates for all candidates, and which candidate wins. Whatever cannot be measured is refused."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.config import Gates
+from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher
+from tasks.gates.champion import Champion
+from tasks.gates.evaluation_set import EvaluationSet
+from tasks.gates.latency import Latency, latency_gates, measure
+from tasks.gates.parity import parity
+from tasks.gates.result import GateResult, refused
+from tasks.gates.robustness import one_line, robustness
+from tasks.gates.segments import segment_gates
+from tasks.gates.size import size
+from tasks.problems.base import Floats, Inputs, Score
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe's files. `model`: the bytes of model.onnx, None if there are none; `about`: its about.json."""
+
+    name: str
+    model: bytes | None
+    about: Mapping[str, Any]
+
+    @property
+    def valid_error(self) -> float:
+        """Error on the validation split, NaN if it is not stated."""
+        value = self.about.get("valid_error")
+        return float(value) if isinstance(value, int | float) else math.nan
+
+
+@dataclass(frozen=True)
+class Opponents:
+    """What a candidate is compared with, on the same rows. `naive`/`teacher` None: it could not be measured."""
+
+    naive: Score | None
+    teacher: Score | None
+    champion: Champion
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All gates of one candidate. Without `score` it could not be run."""
+
+    candidate: Candidate
+    results: tuple[GateResult, ...]
+    output: Floats | None = None
+    score: Score | None = None
+    latency: Latency | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Every gate, and there is at least one."""
+        return bool(self.results) and all(result.passed for result in self.results)
+
+    @property
+    def failed(self) -> tuple[GateResult, ...]:
+        """The gates that refuse it."""
+        return tuple(result for result in self.results if not result.passed)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`ranked`: all judgements in order of choice. `winner`: the first that passed every gate."""
+
+    ranked: tuple[Judgement, ...]
+    winner: Judgement | None
+    reason: str
+
+
+def decide(
+    candidates: Sequence[Candidate], evaluation: EvaluationSet, opponents: Opponents, gates: Gates, seed: int
+) -> Verdict:
+    """Judge every candidate and choose. Candidates are chosen by validation error and bytes alone, gated on test rows.
+
+    Raises ConfigError on a segment column or corruption that the problem does not know; never because of a candidate.
+    """
+    disturbed = [
+        evaluation.problem.corrupt(item.kind, item.level, evaluation.inputs, seed) for item in gates.robustness
+    ]
+    judged = {
+        candidate.name: judge(candidate, evaluation, opponents, gates, disturbed, seed) for candidate in candidates
+    }
+    ranked = tuple(judged[candidate.name] for candidate in in_order_of_choice(candidates, gates.selection_tolerance))
+    winner = next((judgement for judgement in ranked if judgement.passed), None)
+    return Verdict(ranked, winner, _reason(ranked, winner))
+
+
+def in_order_of_choice(candidates: Sequence[Candidate], tolerance: float) -> list[Candidate]:
+    """Those whose validation error is within `tolerance` of the best, smallest file first; then the rest by error."""
+    known = [candidate.valid_error for candidate in candidates if math.isfinite(candidate.valid_error)]
+    bound = min(known, default=math.nan) * (1 + tolerance)
+
+    def key(candidate: Candidate) -> tuple[int, float, str]:
+        if candidate.valid_error <= bound:
+            return 0, len(candidate.model or b""), candidate.name
+        return (
+            (1, candidate.valid_error, candidate.name)
+            if math.isfinite(candidate.valid_error)
+            else (2, 0.0, candidate.name)
+        )
+
+    return sorted(candidates, key=key)
+
+
+def judge(
+    candidate: Candidate,
+    evaluation: EvaluationSet,
+    opponents: Opponents,
+    gates: Gates,
+    disturbed: Sequence[Inputs],
+    seed: int,
+) -> Judgement:
+    """All gates of one candidate. `disturbed`: the evaluation inputs under each of `gates.robustness`."""
+    name, rule = candidate.name, "runs in ONNX Runtime and gives finite numbers of the contract's shape"
+    model = candidate.model
+    if model is None:
+        return Judgement(candidate, (refused("runs", name, rule, "there is no model.onnx"),))
+    if not math.isfinite(candidate.valid_error):
+        return Judgement(candidate, (refused("runs", name, rule, "about.json states no valid_error"),))
+    try:
+        output = evaluation.run(model)
+        score = evaluation.score(output)
+    except Exception as error:  # any fault of these bytes is a reason to refuse them, not to stop the run
+        return Judgement(candidate, (refused("runs", name, rule, one_line(error)),))
+    latency, why = _latency(model, evaluation, gates)
+    results = (
+        GateResult("runs", name, True, None, None, rule),
+        absolute(name, score, gates.accuracy),
+        against_naive(name, score, opponents.naive, gates.accuracy),
+        against_teacher(name, score, opponents.teacher, gates.accuracy),
+        against_champion(name, score, opponents.champion, evaluation.groups, gates.accuracy, seed),
+        *segment_gates(name, score, opponents.champion, evaluation.segments, gates.segments),
+        size(name, model, gates.size),
+        *latency_gates(name, latency, gates.latency, why),
+        parity(name, model, candidate.about, gates.parity),
+        *(
+            robustness(name, score, item, inputs, lambda values: evaluation.score(evaluation.run(model, values)))
+            for item, inputs in zip(gates.robustness, disturbed, strict=True)
+        ),
+    )
+    return Judgement(candidate, results, output, score, latency)
+
+
+def _latency(model: bytes, evaluation: EvaluationSet, gates: Gates) -> tuple[Latency | None, str]:
+    rule = gates.latency
+    try:
+        return measure(model, evaluation.inputs, batch=rule.batch, threads=rule.threads, rounds=rule.rounds), ""
+    except Exception as error:  # see judge
+        return None, one_line(error)
+
+
+def _reason(ranked: Sequence[Judgement], winner: Judgement | None) -> str:
+    if winner:
+        better = ranked[: ranked.index(winner)]
+        passed_over = f" after {', '.join(item.candidate.name for item in better)} failed" if better else ""
+        return f"{winner.candidate.name} passes all {len(winner.results)} gates{passed_over}"
+    if not ranked:
+        return "there is no candidate"
+    first = ranked[0]
+    gates = ", ".join(result.gate for result in first.failed)
+    others = f" (nor does any of {len(ranked) - 1} others)" if len(ranked) > 1 else ""
+    why = first.failed[0].note
+    return f"{first.candidate.name} does not pass {gates}{others}" + (f": {why}" if why else "")

@@ -1,0 +1,172 @@
+"""Stage evaluate: gate the exact bytes of every candidate against teachers, naive baseline and champion."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.gates.champion import Champion, measure_champion
+from tasks.gates.evaluation_set import EvaluationSet
+from tasks.gates.findings import Model, examples_json, foremost, segments_json, verdict_json
+from tasks.gates.latency import machine, measure
+from tasks.gates.robustness import one_line
+from tasks.gates.verdict import Candidate, Opponents, Verdict, decide
+from tasks.problems import get_problem
+from tasks.problems.base import Floats
+from tasks.releases.store import ReleaseStore
+from tasks.stages.context import Context, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+LATENCY_BATCHES = (1, 1024)
+LATENCY_ROUNDS = 5
+
+
+def run(ctx: Context, name: str | None = None) -> None:
+    """Write verdict.json, segments.json and examples.json; measured times go to the pages."""
+    problem, gates, seed = get_problem(ctx.run.problem), ctx.run.gates, ctx.run.seed
+    dataset = problem.load(ctx.artifacts / "features")
+    evaluation = EvaluationSet(problem, dataset, threads=gates.latency.threads)
+    naive = problem.naive(dataset, evaluation.rows)
+    teacher = _teachers(ctx, evaluation)
+    champion = _champion(ctx, evaluation)
+    opponents = Opponents(
+        naive=evaluation.score(naive),
+        teacher=None if teacher is None else evaluation.score(teacher),
+        champion=champion,
+    )
+    candidates = [_candidate(ctx.artifacts / "candidates" / recipe, recipe) for recipe in ctx.run.recipes]
+    verdict = decide(candidates, evaluation, opponents, gates, seed)
+    log.info("%s: %s", "promote" if verdict.winner else "reject", verdict.reason)
+    models = _models(ctx, verdict, opponents)
+    folder = ctx.artifacts / "evaluation"
+    findings = verdict_json(verdict, opponents, models, evaluation, gates, seed)
+    write_json(folder / "verdict.json", findings)
+    write_json(folder / "segments.json", segments_json(verdict, opponents, evaluation, gates))
+    curves = {"teacher": teacher, "naive": naive, "champion": champion.output}
+    write_json(folder / "examples.json", examples_json(verdict, curves, evaluation))
+    write_json(ctx.pages / "latency.json", _latency(ctx, verdict, champion, evaluation))
+    _summarise(ctx, findings, verdict, opponents)
+
+
+def _teachers(ctx: Context, evaluation: EvaluationSet) -> Floats | None:
+    """Outputs of the ensemble; None, which refuses all candidates, if a member cannot be run."""
+    try:
+        return evaluation.problem.ensemble([evaluation.run(_teacher(ctx, name)) for name in ctx.run.teachers])
+    except Exception as error:
+        log.warning("the teachers cannot be measured: %s", one_line(error))
+        return None
+
+
+def _teacher(ctx: Context, name: str) -> bytes:
+    return (ctx.artifacts / "teachers" / name / "teacher.onnx").read_bytes()
+
+
+def _champion(ctx: Context, evaluation: EvaluationSet) -> Champion:
+    sequence = ctx.run.champion
+    store = ReleaseStore(ctx.settings.releases(), ctx.run.workload)
+    model, contract = (store.champion_file(sequence, file) for file in ("model.onnx", "contract.json"))
+    champion = measure_champion(sequence, model, contract, evaluation)
+    if champion.note:
+        log.warning("%s", champion.note)
+    return champion
+
+
+def _candidate(folder: Path, recipe: str) -> Candidate:
+    model = folder / "model.onnx"
+    return Candidate(recipe, model.read_bytes() if model.is_file() else None, _about(folder))
+
+
+def _about(folder: Path) -> Mapping[str, Any]:
+    """about.json, empty if it is missing or no JSON object."""
+    try:
+        data = read_json(folder / "about.json")
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, Mapping) else {}
+
+
+def _models(ctx: Context, verdict: Verdict, opponents: Opponents) -> list[Model]:
+    """One line each for naive, teachers, students, champion and candidates.
+
+    A student's error on these rows is that of the recipe that exports it unchanged, if there is one.
+    """
+    judged = {item.candidate.name: item for item in verdict.ranked}
+    unchanged = {
+        str(judged[name].candidate.about.get("student")): judged[name].score
+        for name, recipe in ctx.run.recipes.items()
+        if not recipe.steps
+    }
+    members = [_about(ctx.artifacts / "teachers" / name) for name in ctx.run.teachers]
+    models = [
+        Model("naive", "naive", opponents.naive),
+        Model(
+            "ensemble",
+            "teacher",
+            opponents.teacher,
+            sum(int(about.get("parameters", 0)) for about in members),
+            sum(int(about.get("bytes", 0)) for about in members),
+        ),
+    ]
+    for name, student in ctx.run.students.items():
+        about = _about(ctx.artifacts / "students" / name)
+        role = "twin" if student.alpha == 1 else "student"
+        models.append(_model(name, role, unchanged.get(name), about, about.get("bytes")))
+    champion = opponents.champion
+    if not champion.absent:
+        size = None if champion.model is None else len(champion.model)
+        models.append(Model(f"entry {champion.sequence}", "champion", champion.score, bytes=size))
+    for item in verdict.ranked:
+        candidate = item.candidate
+        size = None if candidate.model is None else len(candidate.model)
+        models.append(_model(candidate.name, "candidate", item.score, candidate.about, size))
+    return models
+
+
+def _model(name: str, role: str, score: Any, about: Mapping[str, Any], size: int | None) -> Model:
+    return Model(name, role, score, about.get("parameters"), size, about.get("valid_error"))
+
+
+def _latency(ctx: Context, verdict: Verdict, champion: Champion, evaluation: EvaluationSet) -> dict[str, Any]:
+    """The gates' own figures, and those of every model alone at small and large batches."""
+    rule = ctx.run.gates.latency
+    gated = [{"model": item.candidate.name, **item.latency.to_json()} for item in verdict.ranked if item.latency]
+    models = {item.candidate.name: item.candidate.model for item in verdict.ranked if item.score is not None}
+    models |= {f"teacher {name}": _teacher(ctx, name) for name in ctx.run.teachers}
+    models |= {"champion": champion.model} if champion.score is not None else {}
+    figures = []
+    for name, model in models.items():
+        for batch in LATENCY_BATCHES:
+            try:
+                found = measure(
+                    model or b"", evaluation.inputs, batch=batch, threads=rule.threads, rounds=LATENCY_ROUNDS
+                )
+            except Exception as error:
+                log.warning("latency of %s at batch %d: %s", name, batch, one_line(error))
+            else:
+                figures.append({"model": name, **found.to_json()})
+    return {"machine": machine(), "threads": rule.threads, "rounds": rule.rounds, "gates": gated, "models": figures}
+
+
+def _summarise(ctx: Context, findings: Mapping[str, Any], verdict: Verdict, opponents: Opponents) -> None:
+    leader = foremost(verdict)
+    errors = {
+        "naive_error": opponents.naive,
+        "teacher_error": opponents.teacher,
+        "champion_error": opponents.champion.score,
+    }
+    ctx.summary(
+        "evaluate",
+        {
+            **{key: findings[key] for key in ("verdict", "winner", "reason", "champion", "primary_metric")},
+            "error": _number(leader.score.error) if leader and leader.score else None,
+            **{name: _number(score.error) if score else None for name, score in errors.items()},
+            "bytes": len(leader.candidate.model or b"") if leader else None,
+        },
+    )
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if np.isfinite(value) else None

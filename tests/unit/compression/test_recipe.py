@@ -1,0 +1,113 @@
+"""Whole recipes on a known network: bytes, parity, reproducibility."""
+
+import copy
+import hashlib
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from tasks.compression.chain import parse_chain
+from tasks.compression.export import run_onnx
+from tasks.compression.parity import parity
+from tasks.compression.recipe import Compressed, compress, torch_output
+from tasks.config import Recipe
+from tasks.errors import ConfigError
+
+STEPS: dict[str, list[dict[str, object]]] = {
+    "fp32": [],
+    "magnitude": [{"kind": "magnitude", "sparsity": 0.5, "epochs": 1}],
+    "neurons": [{"kind": "neurons", "keep": 0.5, "epochs": 1}],
+    "int8-dynamic": [{"kind": "int8-dynamic"}],
+    "int8-static": [{"kind": "int8-static", "samples": 64}],
+    "fp16": [{"kind": "fp16"}],
+    "chain": [
+        {"kind": "neurons", "keep": 0.75, "epochs": 1},
+        {"kind": "magnitude", "sparsity": 0.3, "epochs": 1},
+        {"kind": "int8-static", "samples": 64},
+    ],
+}
+
+
+@pytest.fixture
+def apply(network: Any, contract: Any, rows: Any, error: Any, tuner: Any) -> Any:
+    def run(name: str) -> Compressed:
+        chain = parse_chain(name, Recipe.model_validate({"steps": STEPS[name]}))
+        calibration = lambda count: {key: values[:count] for key, values in rows.items()}  # noqa: E731
+        return compress(copy.deepcopy(network), chain, contract, rows, error, calibration, tuner)
+
+    return run
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_recipe_gives_equal_bytes_twice_and_tells_the_truth_about_them(
+    apply: Any, rows: Any, error: Any, name: str
+) -> None:
+    first, second = apply(name), apply(name)
+    assert hashlib.sha256(first.model).hexdigest() == hashlib.sha256(second.model).hexdigest()
+    about = first.about()
+    assert about["bytes"] == len(first.model) == about["history"][-1]["bytes"]
+    assert about["sha256"] == hashlib.sha256(first.model).hexdigest()
+    assert about["valid_error"] == pytest.approx(error(run_onnx(first.model, rows)))
+    assert [item["step"] for item in about["history"]] == ["student", *(step["kind"] for step in STEPS[name])]
+    graph = onnx.load_model_from_string(first.model).graph
+    assert [value.name for value in graph.input] == ["x"]
+    assert [(value.name, value.type.tensor_type.elem_type) for value in graph.output] == [
+        ("output", onnx.TensorProto.FLOAT)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("fp32", 0, 1e-6), ("fp16", 1e-6, 1e-3), ("int8-static", 1e-4, 0.01), ("int8-dynamic", 1e-4, 0.01)],
+)
+def test_parity_is_measured_against_torch_before_the_numbers_got_narrower(
+    apply: Any, name: str, low: float, high: float
+) -> None:
+    assert low <= apply(name).parity.relative <= high
+
+
+def test_bytes_against_the_exported_student(apply: Any) -> None:
+    sizes = {name: len(apply(name).model) for name in STEPS}
+    assert sizes["magnitude"] == sizes["fp32"], "dense ONNX keeps its zeros"
+    assert sizes["neurons"] < 0.65 * sizes["fp32"]
+    assert sizes["fp16"] < 0.65 * sizes["fp32"]
+    assert sizes["int8-dynamic"] < 0.65 * sizes["fp32"]
+
+
+def test_nonzero_weights_are_counted(apply: Any) -> None:
+    assert (apply("fp32").parameters, apply("fp32").nonzero) == (1750, 1750)
+    assert (apply("magnitude").parameters, apply("magnitude").nonzero) == (1750, 1750 - 856)
+
+
+def test_fp16_keeps_weights_that_half_precision_cannot_hold(network: Any, apply: Any) -> None:
+    network.skip.weight.data[0, 0] = 1e6
+    result = apply("fp16")
+    assert result.parity.relative < 1e-3
+    types = {tensor.name: tensor.data_type for tensor in onnx.load_model_from_string(result.model).graph.initializer}
+    assert sorted(types.values()).count(onnx.TensorProto.FLOAT16) == 2
+
+
+def test_quantizing_a_graph_without_products_is_a_configuration_error(
+    contract: Any, rows: Any, error: Any, tuner: Any
+) -> None:
+    from torch import nn
+
+    for name in ("int8-dynamic", "int8-static"):
+        chain = parse_chain(name, Recipe.model_validate({"steps": STEPS[name]}))
+        with pytest.raises(ConfigError, match=f"step {name}: the graph has no matrix product to quantize"):
+            compress(nn.Softmax(dim=1), chain, contract, rows, error, lambda count: rows, tuner)
+
+
+def test_parity_figures() -> None:
+    onnx_side = np.array([[1.0, 2.0], [3.0, 4.5]], np.float32)
+    torch_side = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    assert parity(onnx_side, torch_side).to_json() == {"max_abs": 0.5, "mean_abs": 0.125, "relative": 0.05}
+    assert parity(onnx_side * np.nan, torch_side).to_json()["relative"] is None
+    with pytest.raises(ValueError, match=r"ONNX output has shape \(2, 2\), torch output \(1, 2\)"):
+        parity(onnx_side, torch_side[:1])
+
+
+def test_torch_output_is_the_models_own(network: Any, rows: Any) -> None:
+    np.testing.assert_allclose(torch_output(network, rows, batch=7), torch_output(network, rows), atol=1e-6)

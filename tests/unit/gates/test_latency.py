@@ -1,0 +1,39 @@
+"""Latency as a ratio: a slow model is refused whatever the machine is doing."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tasks.config import LatencyGate
+from tasks.gates.latency import Latency, latency_gates, measure
+
+INPUTS = {"x": np.ones((3, 3), np.float32)}
+RULE = LatencyGate(batch=1, threads=1, rounds=5, max_p50_ratio=2.0, max_p95_ratio=3.0)
+
+
+def test_a_model_with_hundreds_of_useless_products_has_a_far_larger_ratio(make_onnx: Callable[..., bytes]) -> None:
+    fast = measure(make_onnx(), INPUTS, batch=8, threads=1, rounds=7)
+    slow = measure(make_onnx(layers=60), INPUTS, batch=8, threads=1, rounds=7)
+    assert slow.ratio_p50 > 10 * fast.ratio_p50
+    assert fast.batch == 8 and fast.p50_us > 0 and fast.reference_p50_us > 0
+
+
+@pytest.mark.parametrize(
+    ("p50", "p95", "passed"), [(1.9, 2.9, [True, True]), (2.1, 2.9, [False, True]), (1.0, 3.1, [True, False])]
+)
+def test_both_percentiles_are_gated_and_no_clock_number_is_shown(p50: float, p95: float, passed: list[bool]) -> None:
+    results = latency_gates("c", Latency(1, 50.0, 80.0, p50, p95, 25.0), RULE)
+    assert [result.passed for result in results] == passed
+    assert [result.observed for result in results] == [None, None]
+    assert [result.limit for result in results] == [2.0, 3.0]
+
+
+def test_what_could_not_be_measured_is_refused() -> None:
+    results = latency_gates("c", None, RULE, "InvalidGraph: no")
+    assert not any(result.passed for result in results)
+    assert results[0].note == "InvalidGraph: no; the measured value is missing"
+
+
+def test_nan_is_refused() -> None:
+    assert not latency_gates("c", Latency(1, 1.0, 1.0, float("nan"), 1.0, 1.0), RULE)[0].passed
