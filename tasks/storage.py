@@ -96,8 +96,9 @@ class FolderStore:
         return self._path(key).is_file()
 
     def keys(self, prefix: str) -> Iterator[str]:
+        self._path(prefix)
         base = self.root / prefix
-        start = base if base.is_dir() else base.parent
+        start = base if not prefix or prefix.endswith("/") else base.parent
         found = (path.relative_to(self.root).as_posix() for path in start.rglob("*") if path.is_file())
         yield from sorted(key for key in found if key.startswith(prefix) and not key.endswith(".tmp"))
 

@@ -1,0 +1,191 @@
+"""The ledger: what became champion when, why and by which run. Append-only, hash-chained, and the promotion fence."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.errors import IntegrityError, NightstillError, UnavailableError
+from tasks.storage import ObjectExists, ObjectStore, require_conditional_writes
+
+Kind = Literal["promote", "rollback"]
+
+_fenced: set[str] = set()
+
+
+class Superseded(NightstillError):
+    """Another run wrote the ledger entry that this one wanted: what it compared with is champion no longer."""
+
+    exit_code = 75
+
+
+class Entry(BaseModel):
+    """One change of champion.
+
+    `release`: the number of the release, which is the `seq` of the promotion that made it. `files`: key of the folder
+    with its files. `previous`: SHA-256 of the former entry's bytes, empty for the first. `digest`: SHA-256 of this
+    entry's other fields, so that a change of the last entry shows too. `created`: UTC.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seq: int = Field(ge=1)
+    kind: Kind
+    release: int = Field(ge=1)
+    files: str
+    model_sha256: str
+    manifest_sha256: str
+    run_id: str
+    as_of: date
+    reason: str
+    created: str
+    previous: str
+    digest: str = ""
+
+    def sealed(self) -> "Entry":
+        """This entry with its `digest`."""
+        content = _canonical(self.model_dump(mode="json", exclude={"digest"}))
+        return self.model_copy(update={"digest": hashlib.sha256(content).hexdigest()})
+
+    @property
+    def sha256(self) -> str:
+        """Of the stored bytes: what the next entry's `previous` says."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """The entry as it is stored; equal entries give equal bytes."""
+        return _canonical(self.model_dump(mode="json"))
+
+
+def _canonical(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+class Ledger:
+    """`<workload>/ledger/<seq>.json` in an object store. The last entry is the champion, nothing else."""
+
+    def __init__(self, store: ObjectStore, workload: str) -> None:
+        self.store = store
+        self.workload = workload
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first. Raises IntegrityError naming the first one that breaks the chain."""
+        with ThreadPoolExecutor(8) as pool:  # years of nights are a thousand reads
+            found = list(pool.map(self._existing, self._numbers()))
+        previous = ""
+        for entry in found:
+            if entry.previous != previous:
+                url = self._url(entry.seq)
+                raise IntegrityError(f"{url}: does not follow from entry {entry.seq - 1}; one of them was replaced")
+            previous = entry.sha256
+        return found
+
+    def last(self) -> Entry | None:
+        """The champion's entry. Raises IntegrityError if it was changed, or one before it is missing."""
+        numbers = self._numbers()
+        return self._existing(numbers[-1]) if numbers else None
+
+    def get(self, seq: int) -> Entry | None:
+        """One entry, None if it is not written yet. Raises IntegrityError if it was changed."""
+        try:
+            data = self.store.read(self._key(seq))
+        except KeyError:
+            return None
+        try:
+            entry = Entry.model_validate_json(data)
+        except ValidationError:
+            entry = None
+        if entry is None or entry.seq != seq or entry.sealed().to_bytes() != data:
+            raise IntegrityError(f"{self._url(seq)}: not the entry that was written; restore it from a copy")
+        return entry
+
+    def append(
+        self,
+        *,
+        expected: int,
+        kind: Kind,
+        files: str,
+        model_sha256: str,
+        manifest_sha256: str,
+        run_id: str,
+        as_of: date,
+        reason: str,
+        release: int | None = None,
+    ) -> Entry:
+        """Write entry `expected` + 1. `release`: None for a new one, which gets that number.
+
+        Raises Superseded when the number is taken (of racing callers one wins), IntegrityError when `expected` itself
+        is not there, ConfigError when the store cannot fence.
+        """
+        self._require_fence()
+        seq = expected + 1
+        entry = Entry(
+            seq=seq,
+            kind=kind,
+            release=seq if release is None else release,
+            files=files,
+            model_sha256=model_sha256,
+            manifest_sha256=manifest_sha256,
+            run_id=run_id,
+            as_of=as_of,
+            reason=reason,
+            created=datetime.now(UTC).isoformat(),
+            previous=self._existing(expected).sha256 if expected else "",
+        ).sealed()
+        try:
+            self.store.create(self._key(seq), entry.to_bytes())
+        except ObjectExists:
+            taken = self.get(seq)
+            if taken is None:
+                raise UnavailableError(f"{self._url(seq)}: written by another at the same moment; try again") from None
+            if taken != entry:  # equal: our own write, repeated by the client because its answer was lost
+                raise Superseded(
+                    f"{self.workload}: ledger entry {seq} was written meanwhile (by {taken.run_id or taken.kind}); "
+                    "compare with it and try again"
+                ) from None
+        return entry
+
+    def _existing(self, seq: int) -> Entry:
+        entry = self.get(seq)
+        if entry is None:
+            raise IntegrityError(f"{self._url(seq)}: this ledger entry is missing; restore it from a copy")
+        return entry
+
+    def _numbers(self) -> range:
+        """1 to the last entry's number. Raises IntegrityError when one between is missing."""
+        names = (key.rsplit("/", 1)[1] for key in self.store.keys(f"{self.workload}/ledger/"))
+        listed = {int(name[:8]) for name in names if re.fullmatch(r"\d{8}\.json", name)}
+        numbers = range(1, max(listed, default=0) + 1)
+        for seq in sorted(set(numbers) - listed):
+            self._existing(seq)  # there after all, if it was written while the folder was being listed
+        return numbers
+
+    def _require_fence(self) -> None:
+        """A server that ignores create-only writes is found out before the first entry, once a process."""
+        uri = self.store.uri
+        if uri.startswith("s3://") and uri not in _fenced:
+            require_conditional_writes(self.store)
+            _fenced.add(uri)
+
+    def _key(self, seq: int) -> str:
+        return f"{self.workload}/ledger/{seq:08d}.json"
+
+    def _url(self, seq: int) -> str:
+        return self.store.url(self._key(seq))
+
+
+def withdrawn_by(entries: Sequence[Entry], model_sha256: str) -> Entry | None:
+    """The rollback that took a model out of service; None if it never was, or has been champion again since."""
+    rollback = None
+    for before, entry in pairwise(entries):
+        if entry.model_sha256 == model_sha256:
+            rollback = None
+        elif entry.kind == "rollback" and before.model_sha256 == model_sha256:
+            rollback = entry
+    return rollback

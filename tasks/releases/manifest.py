@@ -1,0 +1,49 @@
+"""A release's manifest.json: SHA-256 and size in bytes of every file. Its own digest names the release's folder."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tasks.errors import IntegrityError
+
+NAME = "manifest.json"
+
+
+class Listed(NamedTuple):
+    """What the manifest says of one file."""
+
+    sha256: str
+    size: int
+
+    @classmethod
+    def of(cls, data: bytes) -> "Listed":
+        """The facts of these bytes."""
+        return cls(sha256(data), len(data))
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def build(files: Mapping[str, bytes]) -> bytes:
+    """manifest.json of these files; equal files give equal bytes."""
+    listed = {name: Listed.of(data)._asdict() for name, data in files.items()}
+    return (json.dumps({"files": listed}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def parse(data: bytes) -> dict[str, Listed]:
+    """What `build` wrote, by file name."""
+    return {name: Listed(**facts) for name, facts in json.loads(data)["files"].items()}
+
+
+def check(data: bytes, expected: Listed, url: str) -> bytes:
+    """`data`, if it is what the manifest lists. Raises IntegrityError naming `url` otherwise."""
+    found = Listed.of(data)
+    if found != expected:
+        raise IntegrityError(
+            f"{url}: {found.size} bytes with SHA-256 {found.sha256[:16]}…, released were {expected.size} bytes "
+            f"with {expected.sha256[:16]}…; restore the file from a copy, or roll back to another release"
+        )
+    return data

@@ -1,0 +1,139 @@
+"""Runs in MLflow: parameters, metrics, loss curves and pages of one run, logged once however often it is tried."""
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+RUN_TAG = "nightstill.run_id"
+_SQLITE = "sqlite:///"
+_WRONG_SETTING = ("INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED")
+
+
+def log_run(
+    tracking_uri: str,
+    experiment: str,
+    run_id: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    curves: Mapping[str, Sequence[float]],
+    artifacts: Mapping[str, bytes],
+    tags: Mapping[str, str],
+) -> str:
+    """Log a run, or complete the one that an earlier attempt began. Returns MLflow's id of it.
+
+    `curves`: values by epoch, from epoch 1. `artifacts`: bytes by path. Parameters once logged stay; metrics, tags and
+    artifacts are brought up to date. Raises UnavailableError when MLflow does not answer, ConfigError when it refuses.
+    """
+    with connected(tracking_uri) as client:
+        run = find_run(client, experiment, run_id)
+        if run is None:
+            experiment_id = _experiment(client, tracking_uri, experiment)
+            run = client.create_run(experiment_id, tags={RUN_TAG: run_id}, run_name=run_id or None)
+        mlflow_id: str = run.info.run_id
+        _log_numbers(client, run, params, metrics, curves, tags)
+        with tempfile.TemporaryDirectory() as folder:
+            for path, data in artifacts.items():
+                target = Path(folder) / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+            client.log_artifacts(mlflow_id, folder)
+        client.set_terminated(mlflow_id, "FINISHED")
+        return mlflow_id
+
+
+def experiment_name(workload: str) -> str:
+    """The experiment of a workload's runs, and the name of its registered model."""
+    return f"nightstill-{workload}"
+
+
+def find_run(client: "MlflowClient", experiment: str, run_id: str) -> "Run | None":
+    """The MLflow run that carries our run_id."""
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    query = f"tags.`{RUN_TAG}` = '{run_id}'"
+    runs = client.search_runs([found.experiment_id], query, max_results=1, order_by=["attributes.start_time ASC"])
+    return runs[0] if runs else None
+
+
+@contextmanager
+def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
+    """A client, with MLflow's failures as ours. A SQLite file is created with its folder."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        if tracking_uri.startswith(_SQLITE):
+            Path(tracking_uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        yield MlflowClient(tracking_uri, registry_uri=tracking_uri)
+    except MlflowException as error:
+        kind = ConfigError if error.error_code in _WRONG_SETTING else UnavailableError
+        raise kind(f"MLflow at {tracking_uri}: {_one_line(error)}") from error
+    except (OSError, SQLAlchemyError) as error:
+        raise UnavailableError(f"MLflow at {tracking_uri}: {_one_line(error)}") from error
+
+
+def _experiment(client: "MlflowClient", tracking_uri: str, name: str) -> str:
+    """The experiment's id. With a SQLite file, artifacts lie in a folder beside it; a server decides for itself."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        beside = Path(tracking_uri.removeprefix(_SQLITE)).parent / "artifacts"
+        location = beside.as_uri() if tracking_uri.startswith(_SQLITE) else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)  # another process was faster
+            assert found is not None
+    return str(found.experiment_id)
+
+
+def _log_numbers(
+    client: "MlflowClient",
+    run: "Run",
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    curves: Mapping[str, Sequence[float]],
+    tags: Mapping[str, str],
+) -> None:
+    """Only what is not there yet, in batches that MLflow takes."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    known, mlflow_id = run.data, run.info.run_id
+    points = [Metric(name, value, now, 0) for name, value in metrics.items() if known.metrics.get(name) != value]
+    for name, values in curves.items():
+        done = len(client.get_metric_history(mlflow_id, name)) if name in known.metrics else 0
+        points += [Metric(name, value, now, epoch) for epoch, value in enumerate(values, 1) if epoch > done]
+    for start in range(0, len(points), 1000):
+        client.log_batch(mlflow_id, metrics=points[start : start + 1000])
+    missing = [Param(name, str(value)) for name, value in params.items() if name not in known.params]
+    for start in range(0, len(missing), 100):
+        client.log_batch(mlflow_id, params=missing[start : start + 100])
+    client.log_batch(mlflow_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

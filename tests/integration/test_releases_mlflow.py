@@ -1,0 +1,226 @@
+"""Runs and the registry in a real MLflow on SQLite, against a real ledger."""
+
+import logging
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tasks.errors import ConfigError, UnavailableError
+from tasks.releases.ledger import Entry
+from tasks.releases.registry import sync
+from tasks.releases.store import ReleaseStore
+from tasks.releases.tracking import connected, experiment_name, log_run
+from tasks.stages.promote import MLMODEL
+from tasks.storage import FolderStore
+
+MODEL = "nightstill-sales"
+
+
+def doubling(factor: float) -> bytes:
+    """ONNX bytes of output = x * factor."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "factor"], ["output"])],
+        "model",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 1])],
+        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
+    )
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An empty MLflow database: making its tables takes seconds, copying the file does not."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with connected(f"sqlite:///{folder / 'new' / 'mlflow.db'}") as client:
+        client.search_experiments()
+    return (folder / "new" / "mlflow.db").read_bytes()
+
+
+@pytest.fixture
+def uri(prepared: bytes, tmp_path: Path) -> str:
+    path = tmp_path / "mlflow" / "mlflow.db"
+    path.parent.mkdir()
+    path.write_bytes(prepared)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def releases(tmp_path: Path) -> ReleaseStore:
+    return ReleaseStore(FolderStore(tmp_path / "releases"), "sales")
+
+
+@pytest.fixture(autouse=True)
+def levels() -> Iterator[None]:
+    """MLflow is silenced in the process; other tests keep their logging."""
+    before = {name: logging.getLogger(name).level for name in ("mlflow", "alembic")}
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def promote(releases: ReleaseStore, factor: float) -> Entry:
+    last = releases.champion()
+    files = {"model.onnx": doubling(factor), "MLmodel": MLMODEL}
+    return releases.publish(
+        files,
+        expected=last.seq if last else 0,
+        run_id=f"run-{factor:g}",
+        as_of=date(2026, 1, 1),
+        reason=f"{factor:g} is better",
+    )
+
+
+def log(uri: str, run_id: str = "run-2", **changes: Any) -> str:
+    arguments: dict[str, Any] = {
+        "params": {"seed": 7, "students.student.alpha": 0.5},
+        "metrics": {"wape": 0.25},
+        "curves": {"teach.lstm.fold0.train": [3.0, 2.0, 1.5]},
+        "artifacts": {"report.html": b"<html>", "teach/history.json": b"{}"},
+        "tags": {"git": "abc"},
+        **changes,
+    }
+    return log_run(uri, experiment_name("sales"), run_id, **arguments)
+
+
+def test_a_run_is_logged_once_however_often_it_is_tried(uri: str, tmp_path: Path) -> None:
+    first = log(uri)
+    assert log(uri) == first
+    other = log(uri, "run-3")
+    assert other != first
+    with connected(uri) as client:
+        experiment = client.get_experiment_by_name("nightstill-sales")
+        assert len(client.search_runs([experiment.experiment_id])) == 2
+        run = client.get_run(first)
+        assert run.info.status == "FINISHED" and run.info.run_name == "run-2"
+        assert run.data.params == {"seed": "7", "students.student.alpha": "0.5"}
+        assert run.data.metrics == {"wape": 0.25, "teach.lstm.fold0.train": 1.5}
+        assert run.data.tags["nightstill.run_id"] == "run-2" and run.data.tags["git"] == "abc"
+        points = client.get_metric_history(first, "teach.lstm.fold0.train")
+        assert [(point.step, point.value) for point in points] == [(1, 3.0), (2, 2.0), (3, 1.5)]
+        assert len(client.get_metric_history(first, "wape")) == 1
+    logged = tmp_path / "mlflow" / "artifacts" / first / "artifacts"
+    assert (logged / "report.html").read_bytes() == b"<html>"
+    assert (logged / "teach" / "history.json").read_bytes() == b"{}"
+
+
+def test_a_killed_logging_is_completed(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", killed)
+        with pytest.raises(KeyboardInterrupt):
+            log(uri, curves={"loss": [3.0]})
+    mlflow_id = log(uri, curves={"loss": [3.0, 2.0]}, metrics={"wape": 0.2}, artifacts={"report.html": b"new"})
+    with connected(uri) as client:
+        run = client.get_run(mlflow_id)
+        assert run.info.status == "FINISHED" and run.data.metrics == {"wape": 0.2, "loss": 2.0}
+        assert [point.value for point in client.get_metric_history(mlflow_id, "loss")] == [3.0, 2.0]
+        experiment = client.get_experiment_by_name("nightstill-sales")
+        assert len(client.search_runs([experiment.experiment_id])) == 1
+
+
+def test_more_points_and_parameters_than_mlflow_takes_at_once(uri: str) -> None:
+    params = {f"p{number}": number for number in range(150)}
+    mlflow_id = log(uri, params=params, curves={"loss": [float(value) for value in range(1200)]}, artifacts={})
+    with connected(uri) as client:
+        assert len(client.get_run(mlflow_id).data.params) == 150
+        assert len(client.get_metric_history(mlflow_id, "loss")) == 1200
+
+
+def test_the_alias_follows_promotions_and_rollbacks(uri: str, releases: ReleaseStore) -> None:
+    assert sync(uri, releases, "sales") == []
+    mlflow_id = log(uri)
+    first = promote(releases, 2)
+    assert sync(uri, releases, "sales") == [
+        "registered model nightstill-sales",
+        "version 1 for release 1",
+        "alias champion on version 1, release 1",
+    ]
+    assert sync(uri, releases, "sales") == []
+    promote(releases, 3)
+    assert sync(uri, releases, "sales") == ["version 2 for release 2", "alias champion on version 2, release 2"]
+    releases.rollback(1, "bad")
+    assert sync(uri, releases, "sales") == ["alias champion on version 1, release 1"]
+    with connected(uri) as client:
+        version = client.get_model_version_by_alias(MODEL, "champion")
+        assert str(version.version) == "1" and version.run_id == mlflow_id
+        assert version.description == "2 is better"
+        assert version.tags == {
+            "release": "1",
+            "ledger_seq": "1",
+            "run_id": "run-2",
+            "as_of": "2026-01-01",
+            "model_sha256": first.model_sha256,
+            "manifest_sha256": first.manifest_sha256,
+        }
+    # The next release is number 4 in the ledger and version 3 in MLflow, which counts by itself.
+    promote(releases, 4)
+    assert sync(uri, releases, "sales") == ["version 3 for release 4", "alias champion on version 3, release 4"]
+
+
+def test_the_registry_is_repaired_from_the_ledger(uri: str, releases: ReleaseStore) -> None:
+    promote(releases, 2)
+    promote(releases, 3)
+    sync(uri, releases, "sales")
+    with connected(uri) as client:
+        client.delete_registered_model_alias(MODEL, "champion")
+    assert sync(uri, releases, "sales") == ["alias champion on version 2, release 2"]
+    with connected(uri) as client:
+        client.set_registered_model_alias(MODEL, "champion", "1")
+    assert sync(uri, releases, "sales") == ["alias champion on version 2, release 2"]
+    with connected(uri) as client:
+        client.delete_model_version(MODEL, "2")
+    assert sync(uri, releases, "sales") == ["version 3 for release 2", "alias champion on version 3, release 2"]
+    with connected(uri) as client:
+        client.delete_registered_model(MODEL)
+    assert len(sync(uri, releases, "sales")) == 4
+
+
+def test_a_release_of_a_ledger_begun_anew_gets_a_version_of_its_own(uri: str, tmp_path: Path) -> None:
+    for number, factor in enumerate((2.0, 3.0), 1):
+        releases = ReleaseStore(FolderStore(tmp_path / f"releases-{number}"), "sales")
+        promote(releases, factor)
+        assert f"version {number} for release 1" in sync(uri, releases, "sales")
+
+
+def test_mlflow_users_load_the_champion_by_alias(uri: str, releases: ReleaseStore) -> None:
+    import mlflow
+
+    promote(releases, 2)
+    sync(uri, releases, "sales")
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion")
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+    assert model.predict({"x": np.ones((2, 1), np.float32)})["output"].tolist() == [[2.0], [2.0]]
+
+
+def test_an_mlflow_that_does_not_answer(
+    releases: ReleaseStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    promote(releases, 2)
+    (tmp_path / "file").write_text("")
+    for uri in ("http://127.0.0.1:9", f"sqlite:///{tmp_path}/file/mlflow.db"):
+        with pytest.raises(UnavailableError, match="MLflow at"):
+            sync(uri, releases, "sales")
+        with pytest.raises(UnavailableError, match="MLflow at"):
+            log(uri)
+    with pytest.raises(ConfigError, match="MLflow at ftp://x"):
+        sync("ftp://x", releases, "sales")
