@@ -1,0 +1,70 @@
+# Everything that people and CI do here. Needs python3.11, git and make; all state lies below .nightstill.
+PYTHON   ?= python3.11
+WORKLOAD ?= sales
+HOME_DIR := $(or $(NIGHTSTILL_HOME),.nightstill)
+TASK     := $(HOME_DIR)/envs/task/bin
+AIRFLOW  := $(HOME_DIR)/envs/airflow/bin
+# The DAGs' tests run where Airflow is, the others where the stages run.
+DAG_TESTS := tests/unit/dags
+PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run up down status test test-unit test-integration test-e2e lint format type check repro lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+setup:  ## make both environments from their locks (nothing to do: instant)
+	@$(PYTHON) -m infra.local.environments
+
+setup-dev:
+	@$(PYTHON) -m infra.local.environments --dev
+
+run: setup  ## run a workload's DAG once under Airflow: WORKLOAD=sales [AS_OF=YYYY-MM-DD] [FORCE=1] [DRY_RUN=1]
+	@$(PYTHON) -m infra.local.night $(WORKLOAD) $(if $(AS_OF),--as-of $(AS_OF)) $(if $(FORCE),--force) $(if $(DRY_RUN),--dry-run)
+
+up: setup  ## start Airflow and the MLflow page in the background
+	@$(PYTHON) -m infra.local.services up
+
+down:  ## stop what `up` started
+	@$(PYTHON) -m infra.local.services down
+
+status:  ## say what runs where
+	@$(PYTHON) -m infra.local.services status
+
+repro: setup  ## run a workload with plain `dvc repro`, without Airflow: WORKLOAD=sales [AS_OF=YYYY-MM-DD]
+	@$(TASK)/nightstill select $(WORKLOAD) $(if $(AS_OF),--as-of $(AS_OF))
+	@PATH="$(abspath $(TASK)):$$PATH" $(TASK)/dvc repro
+
+test: setup-dev  ## all tests
+	@$(MAKE) --no-print-directory test-unit test-integration test-e2e
+
+test-unit: setup-dev  ## fast tests of single parts
+	$(TASK)/python -m pytest tests/unit --ignore $(DAG_TESTS)
+	$(PYTEST_AIRFLOW) $(DAG_TESTS)
+
+test-integration: setup-dev  ## with real DVC, MLflow, Great Expectations, ONNX Runtime, and S3 where there is one
+	$(TASK)/python -m pytest tests/integration
+
+test-e2e: setup-dev  ## whole runs under real Airflow
+	$(TASK)/python -m pytest tests/e2e
+
+lint: setup-dev  ## ruff
+	$(TASK)/ruff check .
+	$(TASK)/ruff format --check .
+
+format: setup-dev  ## let ruff mend what it can
+	$(TASK)/ruff check --fix .
+	$(TASK)/ruff format .
+
+type: setup-dev  ## mypy, in the environment that each part runs in
+	$(TASK)/python -m mypy tasks infra tests/unit tests/integration tests/e2e --exclude $(DAG_TESTS)
+	PYTHONPATH=. $(AIRFLOW)/python -m mypy dags $(DAG_TESTS)
+
+check: lint type test  ## everything that must hold before a merge
+
+lock:  ## resolve requirements/*.in anew
+	@infra/local/lock.sh
+
+clean: down  ## remove everything that was made here, releases included
+	rm -rf $(HOME_DIR) artifacts run.yaml dvc.lock .dvc/cache .dvc/tmp .pytest_cache .mypy_cache .ruff_cache

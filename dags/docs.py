@@ -1,0 +1,85 @@
+"""The texts that operators read in Airflow: what a DAG or task does, and what to do when it fails."""
+
+from dags.project import Section, release_uri
+from tasks.graph import Stage
+
+PLAN = """
+Opens the run: fixes its date, its parameters and the champion it will be compared with. Safe to clear: a run that is
+open stays as it is.
+
+**If it fails**: exit code 78 names the field of `params.yaml` or the setting that is wrong. Correct it, then clear
+this task.
+"""
+
+ANNOUNCE = """
+Updates the release asset, for which consumer DAGs wait, if the run promoted. **Skipped** otherwise: nothing is wrong,
+there is no new release. A rejected or superseded candidate is told to operations here.
+"""
+
+SCORE = """
+Scores the source's newest table with the champion into a Parquet file. Safe to clear: the file is replaced at once.
+
+**If it fails**: 64 means that there is no release yet; 65 names what is wrong with the table.
+"""
+
+_ADVICE = {
+    "snapshot": "The source did not answer (75, retried), or is configured wrongly (78). Ask the source's owner.",
+    "validate": "Bad data (65), never retried. The log lists the failed expectations with column, rule, counts and "
+    "sample rows. Nothing was promoted, the champion stays. Have the data mended, then clear `snapshot` with all "
+    "that is downstream.",
+    "teach": "Killed or out of memory: it is retried and resumes at its last epoch. The same error twice: call the "
+    "workload's owner with the log.",
+    "evaluate": "76: a champion's file does not have its digest; run `nightstill release verify`.",
+    "promote": "The release store did not answer: clear it. A promotion that was already written is recognised. A "
+    "*rejected* candidate is no failure: this task succeeds and `announce` is skipped.",
+    "report": "The release stands, whatever this task says. Clear it once the cause is gone. It runs also after a "
+    "failure upstream: its page says where the run stopped.",
+}
+
+
+def dag(workload: str, section: Section) -> str:
+    """The page of a nightly DAG."""
+    return f"""
+### {section["title"]}
+
+{section.get("description", "")}
+
+Retrains, distils, compresses and gates `{workload}` every night (`{section["schedule"]}`, {section.get("timezone", "UTC")})
+and promotes the candidate only if every gate passes. Owner: **{section.get("owner", "ml-platform")}**.
+
+**At 3 a.m.** Whatever is red here, the current champion keeps serving. The red task's own page says what to do. Clearing
+it is always safe: stages that finished do nothing when they run again. Bad data, wrong configuration and rejected
+candidates are not retried.
+
+| you want to | do |
+|---|---|
+| see what happened | `nightstill show {workload}`, or the report at its end |
+| know why a stage ran or was reused | `nightstill explain {workload}` |
+| run another day | *Trigger*, with the last day of data; or a backfill |
+| retrain though nothing changed | *Trigger* with *Force* |
+| look without releasing | *Trigger* with *Dry run* |
+| go back to a former release | `nightstill release rollback {workload} --to N --reason "…"` |
+
+A promotion updates the asset `{release_uri(workload)}`.
+"""
+
+
+def scoring(workload: str) -> str:
+    """The page of a scoring DAG."""
+    return f"Runs after every promotion of `{workload}` (asset `{release_uri(workload)}`), or by hand for another day."
+
+
+def stage(stage: Stage) -> str:
+    """The page of a stage's task."""
+    advice = _ADVICE.get(stage.name.partition("@")[0], "The log's last lines say why. Clear it once that is mended.")
+    return f"""
+{stage.desc}.
+
+**If it fails**: {advice}
+
+Command in the stage's workspace: `{stage.cmd}`. Reads {_listed(stage.deps)}; writes {_listed(stage.outs)}.
+"""
+
+
+def _listed(paths: tuple[str, ...]) -> str:
+    return ", ".join(f"`{path}`" for path in paths) or "nothing"

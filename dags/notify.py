@@ -1,0 +1,112 @@
+"""Telling operations: failed stages, refused candidates, missed deadlines.
+
+`NIGHTSTILL_NOTIFY` names the channels, separated by blanks: `file` (default: notifications.jsonl below
+NIGHTSTILL_HOME), `webhook:<URL, or the id of an Airflow connection>`, `email:<addresses, separated by commas>` (through
+the connection smtp_default). A new channel is one function in CHANNELS.
+"""
+
+import json
+import logging
+import os
+import urllib.request
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import BaseNotifier, Connection, Context
+
+from dags.project import HOME, safe_run_id
+
+log = logging.getLogger(__name__)
+
+Message = dict[str, str]
+
+
+class OpsNotifier(BaseNotifier):
+    """One message about one event of a run: `failed`, `rejected`, `superseded`."""
+
+    def __init__(self, *, event: str, workload: str, reason: str = "") -> None:
+        super().__init__()
+        self.event, self.workload, self.reason = event, workload, reason
+
+    def notify(self, context: Context) -> None:
+        """Say what happened in which run and task, and why."""
+        task = context["ti"]
+        send(
+            message(
+                self.event,
+                self.workload,
+                context["dag_run"].run_id,
+                self.reason or " ".join(str(context.get("exception") or "").split()),
+                task=task.task_id,
+                attempt=str(task.try_number),
+                log=str(getattr(task, "log_url", "") or ""),
+            )
+        )
+
+
+def deadline_missed(context: Mapping[str, Any], workload: str, minutes: int) -> None:
+    """Deadline callback: the run is still going. Airflow hands over a plain copy of the DAG run."""
+    run_id = context["dag_run"]["dag_run_id"]
+    send(message("late", workload, run_id, f"not finished {minutes} minutes after it was queued"))
+
+
+def message(event: str, workload: str, run_id: str, reason: str, **more: str) -> Message:
+    """What every channel sends: one line of text for people, and the same as fields."""
+    name = safe_run_id(run_id)
+    place = f" at {more['task']}" if "task" in more else ""
+    return {
+        "text": f"nightstill {workload}: {event}{place}: {reason} (run {name})",
+        "event": event,
+        "workload": workload,
+        "run_id": name,
+        "reason": reason,
+        "look": f"nightstill show {workload} --run-id {name}",
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **more,
+    }
+
+
+def send(told: Message) -> None:
+    """Hand a message to every channel. One that fails does not keep it from the others, and is named in the file."""
+    for channel in os.environ.get("NIGHTSTILL_NOTIFY", "file").split():
+        kind, _, target = channel.partition(":")
+        try:
+            CHANNELS[kind](target, told)
+        except Exception as error:
+            log.exception("notification through %s failed", channel)
+            _file("", {**told, "not_sent": f"{kind}: {type(error).__name__}: {error}"})
+
+
+def _file(target: str, told: Message) -> None:
+    path = target or str(HOME / "notifications.jsonl")
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with open(path, "a") as file:
+        file.write(json.dumps(told, sort_keys=True) + "\n")
+
+
+def _webhook(target: str, told: Message) -> None:
+    url = target if "://" in target else _url(Connection.get(target))
+    body = json.dumps(told).encode()
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=15):
+        log.info("told the webhook")
+
+
+def _url(connection: Connection) -> str:
+    """Airflow keeps an HTTP address in parts: scheme in `schema`, or the whole of it in `host`."""
+    host = connection.host or ""
+    if "://" in host:
+        return host
+    return f"{connection.schema or 'https'}://{host}" + (f":{connection.port}" if connection.port else "")
+
+
+def _email(target: str, told: Message) -> None:
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    rows = "".join(f"<tr><td>{key}</td><td>{value}</td></tr>" for key, value in told.items())
+    notifier = SmtpNotifier(to=target.split(","), subject=told["text"][:200], html_content=f"<table>{rows}</table>")
+    notifier.notify({})
+
+
+CHANNELS: dict[str, Callable[[str, Message], None]] = {"file": _file, "webhook": _webhook, "email": _email}

@@ -1,0 +1,54 @@
+"""The consumer: one DAG per workload, `score_<workload>`, that scores with the new champion after every promotion."""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Asset, Param
+
+from dags import docs
+from dags.notify import OpsNotifier
+from dags.operators import run_command
+from dags.project import HOME, Section, default_as_of, release_uri, workloads
+
+
+def make(workload: str, section: Section) -> DAG:
+    """The scoring DAG of one workload. Other teams write theirs the same way: `schedule=[Asset(…)]`."""
+    timezone = section.get("timezone", "UTC")
+    with DAG(
+        f"score_{workload}",
+        dag_display_name=f"Scoring: {section['title']}",
+        description="Score with the champion into Parquet, after every promotion",
+        doc_md=docs.scoring(workload),
+        schedule=[Asset(release_uri(workload))],
+        catchup=False,
+        max_active_runs=1,
+        params={"as_of": Param(None, type=["null", "string"], format="date", title="Last day of data")},
+        tags=["nightstill", workload, "scoring"],
+        user_defined_macros={
+            "as_of": lambda params, dag_run: params["as_of"] or default_as_of(dag_run.run_after, timezone).isoformat()
+        },
+        default_args={
+            "owner": section.get("owner", "ml-platform"),
+            "on_failure_callback": OpsNotifier(event="failed", workload=workload),
+            "retries": 2,
+            "retry_delay": timedelta(minutes=1),
+            "retry_exponential_backoff": 2.0,
+        },
+    ) as dag:
+        run_command(
+            task_id="score",
+            doc_md=docs.SCORE,
+            execution_timeout=timedelta(minutes=30),
+            arguments=[
+                "score",
+                workload,
+                "--as-of",
+                "{{ as_of(params, dag_run) }}",
+                "--out",
+                str(HOME / "forecasts" / workload / "{{ as_of(params, dag_run) }}.parquet"),
+            ],
+        )
+    return dag
+
+
+for _workload, _section in workloads().items():
+    globals()[f"score_{_workload}"] = make(_workload, _section)

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Resolve requirements/*.in into locks with hashes (make lock). Locks name no index and no path.
+set -euo pipefail
+cd "$(dirname "$0")/../../requirements"
+uv=${NIGHTSTILL_HOME:-../.nightstill}/envs/bootstrap/bin/uv
+compile() {
+    "$uv" pip compile --quiet --upgrade --generate-hashes --no-annotate --no-header \
+        --python-version 3.11 --python-platform x86_64-manylinux_2_28 "$@"
+}
+
+compile bootstrap.in -o bootstrap.lock
+compile airflow.in -o airflow.lock
+compile dev-airflow.in -o dev-airflow.lock
+compile task.in -o task.lock
+compile dev.in -o dev.lock
+# shellcheck disable=SC2046
+compile torch-cuda.in -o torch-cuda.lock $(grep -oE '^[a-z0-9._-]+' task.lock | sed 's/^/--no-emit-package /')

@@ -1,0 +1,168 @@
+"""One run of a workload's DAG under real Airflow, followed to its end (`make run`).
+
+    python3.11 -m infra.local.night WORKLOAD [--as-of YYYY-MM-DD] [--force] [--dry-run]
+
+Uses the Airflow that `make up` started; without one, starts scheduler, DAG processor and API server for this run and
+stops them afterwards. Exit code 0: the run succeeded (a rejected candidate is a result, not a failure); 1: it failed;
+75: Airflow did not come up.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from typing import Any
+
+from infra.local import services
+from infra.local.environments import ENVIRONMENTS, PROJECT
+
+ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
+PARSE_SECONDS = 120
+
+
+class Airflow:
+    """The few calls of Airflow's REST API that are needed here."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.token = ""
+        self.token = self.call("GET", "/auth/token")["access_token"]
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request. Raises HTTPError."""
+        request = urllib.request.Request(
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {}),
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            text = response.read()
+            return json.loads(text) if text else None
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """One request below /api/v2."""
+        return self.call(method, f"/api/v2{path}", body)
+
+
+def wait_for_dag(airflow: Airflow, dag_id: str) -> dict[str, Any]:
+    """The DAG as the files have it now. Raises RuntimeError when they cannot be read, or there is no such DAG."""
+    asked = datetime.now(UTC)
+    end = time.monotonic() + PARSE_SECONDS
+    reparse = True
+    while time.monotonic() < end:
+        try:
+            dag: dict[str, Any] = airflow.api("GET", f"/dags/{dag_id}")
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+        else:
+            if datetime.fromisoformat(dag["last_parsed_time"]) > asked:
+                return dag
+            if reparse:
+                airflow.api("PUT", f"/parseDagFile/{dag['file_token']}")
+                reparse = False
+        for problem in airflow.api("GET", "/importErrors")["import_errors"]:
+            if datetime.fromisoformat(problem["timestamp"]) > asked:
+                last = problem["stack_trace"].strip().splitlines()[-1]
+                raise RuntimeError(f"{problem['filename']}: {last}")
+        time.sleep(0.5)
+    raise RuntimeError(f"no DAG {dag_id} after {PARSE_SECONDS} s; is the workload in params.yaml?")
+
+
+def follow(airflow: Airflow, dag_id: str, run_id: str) -> str:
+    """Print a line for each task that starts or ends. Returns the run's final state."""
+    run = f"/dags/{dag_id}/dagRuns/{run_id}"
+    began = time.monotonic()
+    seen: dict[str, str] = {}
+    while True:
+        state: str = airflow.api("GET", run)["state"]
+        for task in airflow.api("GET", f"{run}/taskInstances?limit=500")["task_instances"]:
+            name, now = task["task_id"], task["state"] or "none"
+            if seen.get(name) == now or (now not in ENDED and now not in ("running", "up_for_retry")):
+                continue
+            seen[name] = now
+            print(f"{time.monotonic() - began:7.1f} s  {name:28} {now}{_detail(airflow, run, task)}", flush=True)
+        if state in ("success", "failed"):
+            return state
+        time.sleep(1)
+
+
+def _detail(airflow: Airflow, run: str, task: dict[str, Any]) -> str:
+    if task["state"] == "success":
+        try:
+            found = airflow.api("GET", f"{run}/taskInstances/{task['task_id']}/xcomEntries/return_value?deserialize=true")
+        except urllib.error.HTTPError:
+            return ""
+        value = found["value"]
+        return "".join(f", {value[key]}" for key in ("status", "outcome") if key in value) if isinstance(value, dict) else ""
+    if task["state"] in ("failed", "up_for_retry"):
+        place = f"dag_id={task['dag_id']}/run_id={task['dag_run_id']}/task_id={task['task_id']}/attempt={task['try_number']}.log"
+        return f", log: {services.AIRFLOW_HOME / 'logs' / place}"
+    return ""
+
+
+def run_night(workload: str, conf: dict[str, Any]) -> int:
+    """Trigger the workload's DAG, follow it, show the result. Returns the exit code."""
+    airflow = Airflow(services.url("api-server"))
+    dag_id = f"nightly_{workload}"
+    dag = wait_for_dag(airflow, dag_id)
+    run_id = f"make-run-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    airflow.api("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
+    try:
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        airflow.api("POST", f"/dags/{dag_id}/dagRuns", body)
+        print(f"run {run_id} of {dag_id}: {airflow.url}/dags/{dag_id}/runs/{run_id}", flush=True)
+        try:
+            state = follow(airflow, dag_id, run_id)
+        except KeyboardInterrupt:
+            airflow.api("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}?update_mask=state", {"state": "failed"})
+            print("interrupted: Airflow ends the run's tasks", file=sys.stderr)
+            time.sleep(10)
+            raise
+    finally:
+        if dag["is_paused"]:
+            airflow.api("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": True})
+    program = ENVIRONMENTS / "task" / "bin" / "nightstill"
+    environment = {**services.airflow_environment(0), "PYTHONPATH": ""}
+    subprocess.run([program, "show", workload, "--run-id", run_id], cwd=PROJECT, env=environment, check=False)
+    return 0 if state == "success" else 1
+
+
+def main(arguments: list[str]) -> int:
+    """See the module's text. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="make run", description="Run a workload's DAG once under real Airflow.")
+    parser.add_argument("workload")
+    parser.add_argument("--as-of", help="last day of data, YYYY-MM-DD; default: yesterday in the workload's timezone")
+    parser.add_argument("--force", action="store_true", help="run every stage even if nothing changed")
+    parser.add_argument("--dry-run", action="store_true", help="stop short of the release")
+    asked = parser.parse_args(arguments)
+    conf = {"as_of": asked.as_of or None, "force": asked.force, "dry_run": asked.dry_run}
+    started: list[str] = []
+    try:
+        started = services.start(services.ONE_NIGHT, scheduled=False)
+        services.wait_for(f"{services.url('api-server')}/api/v2/version", "api-server")
+        code = run_night(asked.workload, conf)
+        if started:
+            print("Airflow  stopped again; `make up` keeps its pages and MLflow's open")
+        else:
+            print(f"Airflow  {services.url('api-server')}\nMLflow   {services.url('mlflow')}")
+        return code
+    except urllib.error.HTTPError as error:
+        print(f"error: Airflow refused: {error.code} {error.read().decode()[:500]}", file=sys.stderr)
+        return 64
+    except (RuntimeError, urllib.error.URLError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 75
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        services.stop(started)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,220 @@
+"""Airflow and MLflow as processes of this machine, with embedded defaults below .nightstill.
+
+    python3.11 -m infra.local.services up | down | status
+
+Each process has a pid file in .nightstill/run; `down` ends those processes and no others. Settings:
+NIGHTSTILL_AIRFLOW_PORT (default 8080) and NIGHTSTILL_MLFLOW_PORT (default 5000); a taken default gives way to a free
+port. Whatever stands in AIRFLOW__… variables wins over the defaults here.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from infra.local.environments import ENVIRONMENTS, HOME, MARKER, PROJECT
+
+RUN = HOME / "run"
+LOGS = HOME / "logs"
+AIRFLOW_HOME = HOME / "airflow"
+# Enough to run: the scheduler executes tasks itself and talks to the API server; the processor reads the DAG files.
+ONE_NIGHT = ("api-server", "scheduler", "dag-processor")
+ALL = (*ONE_NIGHT, "triggerer", "mlflow")
+PORTS = {"api-server": ("NIGHTSTILL_AIRFLOW_PORT", 8080), "mlflow": ("NIGHTSTILL_MLFLOW_PORT", 5000)}
+
+
+def airflow_environment(port: int, *, scheduled: bool = True) -> dict[str, str]:
+    """The environment of every Airflow process. `scheduled`: whether cron schedules are followed."""
+    secret = AIRFLOW_HOME / "jwt-secret"
+    if not secret.is_file():
+        AIRFLOW_HOME.mkdir(parents=True, exist_ok=True)
+        secret.touch(mode=0o600)
+        secret.write_text(secrets.token_hex(32))
+    url = f"http://127.0.0.1:{port}"
+    defaults = {
+        "AIRFLOW_HOME": str(AIRFLOW_HOME),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secret.read_text(),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(os.cpu_count() or 2),
+        "AIRFLOW__CORE__PARALLELISM": str((os.cpu_count() or 2) + 2),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        # Parsing costs seconds of a core; a DAG is read again at once when it is asked for.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60" if scheduled else "3600",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
+        "NIGHTSTILL_HOME": str(HOME),
+        "NIGHTSTILL_PROJECT": str(PROJECT),
+        "PYTHONPATH": str(PROJECT),
+    }
+    return {**defaults, **os.environ}
+
+
+def start(names: Iterable[str], *, scheduled: bool = True) -> list[str]:
+    """Start those of the services that do not run yet. Returns the names of those started."""
+    missing = [name for name in names if running(name) is None]
+    if not missing:
+        return []
+    port = _port("api-server")
+    environment = airflow_environment(port, scheduled=scheduled)
+    _migrate(environment)
+    airflow = str(ENVIRONMENTS / "airflow" / "bin" / "airflow")
+    for name in missing:
+        if name == "mlflow":
+            _start(name, _mlflow(), dict(os.environ), f"http://127.0.0.1:{_port(name)}")
+        else:
+            serving = ["--skip-serve-logs"] if name in ("scheduler", "triggerer") else []
+            _start(name, [airflow, name, *serving], environment, f"http://127.0.0.1:{port}")
+    return missing
+
+
+def stop(names: Iterable[str]) -> None:
+    """End the services that were started, with the processes that they started."""
+    found = {name: state for name in names if (state := running(name))}
+    for state in found.values():
+        _signal(state, signal.SIGTERM)
+    end = time.monotonic() + 20
+    while time.monotonic() < end and any(running(name) for name in found):
+        time.sleep(0.1)
+    for name, state in found.items():
+        _signal(state, signal.SIGKILL)
+        (RUN / f"{name}.json").unlink(missing_ok=True)
+
+
+def running(name: str) -> dict[str, object] | None:
+    """What is known of a running service; None if it is not running (a pid that another process got counts for none)."""
+    path = RUN / f"{name}.json"
+    if not path.is_file():
+        return None
+    state: dict[str, object] = json.loads(path.read_text())
+    return state if _born(int(str(state["pid"]))) == state["born"] else None
+
+
+def url(name: str) -> str:
+    """The address of a running service."""
+    state = running(name)
+    return str(state["url"]) if state else ""
+
+
+def wait_for(address: str, name: str, seconds: float = 120) -> None:
+    """Wait until a service answers. Raises RuntimeError with its last log lines if it ends or never does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and running(name):
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    log = LOGS / f"{name}.log"
+    raise RuntimeError(f"{name} does not answer at {address}; {log} ends:\n" + "\n".join(log.read_text().splitlines()[-15:]))
+
+
+def _start(name: str, command: list[str], environment: Mapping[str, str], address: str) -> None:
+    for folder in (RUN, LOGS):
+        folder.mkdir(parents=True, exist_ok=True)
+    with (LOGS / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    state = {"pid": process.pid, "born": _born(process.pid), "url": address}
+    (RUN / f"{name}.json").write_text(json.dumps(state))
+
+
+def _migrate(environment: Mapping[str, str]) -> None:
+    """Create or upgrade Airflow's database, once per version of the environment."""
+    made = (ENVIRONMENTS / "airflow" / MARKER).read_text()
+    marker = AIRFLOW_HOME / ".migrated"
+    if marker.is_file() and marker.read_text() == made:
+        return
+    print("preparing Airflow's database …", flush=True)
+    command = [ENVIRONMENTS / "airflow" / "bin" / "airflow", "db", "migrate"]
+    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"airflow db migrate failed:\n{done.stdout}{done.stderr}")
+    marker.write_text(made)
+
+
+def _mlflow() -> list[str]:
+    uri = os.environ.get("NIGHTSTILL_TRACKING_URI") or f"sqlite:///{HOME / 'mlflow' / 'mlflow.db'}"
+    (HOME / "mlflow").mkdir(parents=True, exist_ok=True)
+    program = str(ENVIRONMENTS / "task" / "bin" / "mlflow")
+    where = ["--host", "127.0.0.1", "--port", str(_port("mlflow"))]
+    return [program, "server", "--workers", "1", "--backend-store-uri", uri, *where]
+
+
+def _port(name: str) -> int:
+    """The port of a running service, the one that is set, the default, or a free one, in this order."""
+    if address := url(name):
+        return int(address.rpartition(":")[2])
+    variable, default = PORTS[name]
+    if variable in os.environ:
+        return int(os.environ[variable])
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", default))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _born(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty if there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _signal(state: Mapping[str, object], number: signal.Signals) -> None:
+    """To the service's own session, which holds the processes it started."""
+    try:
+        os.killpg(int(str(state["pid"])), number)
+    except ProcessLookupError:
+        return
+
+
+def main(arguments: list[str]) -> int:
+    """`up`, `down` or `status`. Returns the exit code."""
+    match arguments:
+        case ["up"]:
+            start(ALL)
+            wait_for(f"{url('api-server')}/api/v2/version", "api-server")
+            wait_for(url("mlflow"), "mlflow")
+        case ["down"]:
+            stop(ALL)
+        case ["status"]:
+            pass
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 64
+    for name in ALL:
+        state = running(name)
+        print(f"{name:14}", f"pid {state['pid']}  {state['url']}" if state else "down")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
