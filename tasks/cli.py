@@ -62,7 +62,7 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the trace
 @app.command()
 def check(workload: Annotated[str | None, typer.Argument(help="One section; default: all.")] = None) -> None:
     """Check a workload's parameters without running anything."""
-    from tasks.compression.recipes import parse_steps
+    from tasks.compression.chain import parse_chain
     from tasks.problems import get_problem
     from tasks.sources import get_source
 
@@ -73,8 +73,8 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
     for name, section in workloads.items():
         problem = get_problem(section.problem)
         get_source(section.source, problem.table(), name)
-        for recipe in section.recipes.values():
-            parse_steps(recipe)
+        for recipe_name, recipe in section.recipes.items():
+            parse_chain(recipe_name, recipe)
         stages = pipeline(settings, planning.resolve(settings, name)).stages
         console.print(f"{name}: ok — {section.title}; {len(stages)} stages, {section.schedule} {section.timezone}")
 

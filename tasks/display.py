@@ -50,7 +50,7 @@ def show_run(console: Console, settings: Settings, workload: str, run_id: str) -
     outcome = read_outcome(settings, workload, run_id)
     console.rule(f"{workload} · as of {info['as_of']} · run {run_id}", align="left")
     failed = [manifest for manifest in manifests.values() if manifest.status == "failed"]
-    for manifest in failed:
+    for manifest in sorted(failed, key=lambda manifest: manifest.started):
         console.print(f"[bold red]STOPPED[/] at {manifest.stage}: ", end="")
         console.print(manifest.error, markup=False, highlight=False)
     if outcome:

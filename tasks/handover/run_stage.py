@@ -252,7 +252,7 @@ class _Attempt:
         if path.is_file():
             told = json.loads(path.read_text())
             return StageFailed(told["error"], told["exit_code"])
-        return StageFailed(f"{self.name}: its command was killed before it could say why (out of memory?)", 75)
+        return StageFailed(f"{self.name}: its command ended without a word (killed, out of memory?) or left out an output; see the lines above", 75)
 
     def keep(self, pages: Path) -> dict[str, Any]:
         """Save the stage's pages; returns the numbers that it wanted in its manifest."""

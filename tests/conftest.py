@@ -1,0 +1,113 @@
+"""A small project that whole nights can be run in: synthetic sales, small networks, its own stores."""
+
+import shutil
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+LAST_DAY = date(2026, 6, 30)
+
+
+def sales_table(last_day: date, days: int = 220, stores: int = 4, departments: int = 3) -> Any:
+    """A table under the forecasting contract: weekly rhythm, promotions that lift sales, noise; 28 days ahead."""
+    import numpy as np
+    import polars as pl
+
+    rng = np.random.default_rng(3)
+    everyday = [LAST_DAY - timedelta(days=offset) for offset in range(400, -60, -1)]
+    frames = []
+    for store in range(stores):
+        for department in range(departments):
+            promotion = rng.random(len(everyday)) < 0.15
+            weekday = np.array([day.weekday() for day in everyday])
+            level = 20 * (1 + store) * (1 + 0.3 * (weekday >= 5)) * (1 + 0.8 * promotion)
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "date": everyday,
+                        "series_id": f"s{store}-d{department}",
+                        "store_id": f"s{store}",
+                        "department": f"d{department}",
+                        "units": rng.poisson(level).astype(float),
+                        "price": 1.0,
+                        "promo_display": promotion.astype(float),
+                        "promo_mailer": 0.0,
+                        "holiday": False,
+                    }
+                )
+            )
+    first, ahead = last_day - timedelta(days=days - 1), last_day + timedelta(days=28)
+    table = pl.concat(frames).filter(pl.col("date").is_between(first, ahead))
+    return table.with_columns(units=pl.when(pl.col("date") <= last_day).then(pl.col("units"))).sort("series_id", "date")
+
+
+def small_sales(section: dict[str, Any]) -> dict[str, Any]:
+    """The sales section with small networks, few recipes and gates that such networks can pass."""
+    training = {"epochs": 3, "batch_size": 64, "batches_per_epoch": 40, "learning_rate": 0.005, "patience": 3}
+    for teacher in section["teachers"].values():
+        teacher["training"] = training
+    section["teachers"]["lstm"]["model"].update(hidden=16, layers=1)
+    section["teachers"]["tcn"]["model"].update(channels=16)
+    section["students"] = {
+        name: {**student, "training": {**training, "epochs": 6}} for name, student in section["students"].items()
+    }
+    section["recipes"] = {
+        "fp32": {},
+        "chain": {"steps": [{"kind": "neurons", "keep": 0.5, "epochs": 1}, {"kind": "fp16"}]},
+    }
+    section["source"] = {"kind": "table", "path": "sales.parquet"}
+    section["gates"]["accuracy"].update(limit=0.6, naive_margin=0.02, retention=1.3, champion_margin=0.05, resamples=200)
+    section["gates"]["segments"].update(limit=0.5)
+    section["gates"]["latency"].update(rounds=10, max_p50_ratio=1000, max_p95_ratio=1000)
+    section["gates"]["parity"].update(tolerance=0.05)
+    section["gates"]["robustness"] = [{"kind": "noise", "level": 0.1, "limit": 2.0}]
+    return section
+
+
+class Project:
+    """A copy of the pipeline in a folder of its own, whose parameters and table a test may change."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.home = root / ".nightstill"
+        shutil.copytree(PROJECT / "tasks", root / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PROJECT / "requirements", root / "requirements")
+        shutil.copy(PROJECT / "dvc.yaml", root)
+        for name in (".dvcignore", ".dvc"):
+            source = PROJECT / name
+            if source.is_file():
+                shutil.copy(source, root)
+            elif source.is_dir():
+                (root / name).mkdir()
+                shutil.copy(source / "config", root / name)
+        section = yaml.safe_load((PROJECT / "params.yaml").read_text())["workloads"]["sales"]
+        self.params: dict[str, Any] = {"workloads": {"sales": small_sales(section)}}
+        self.save()
+        self.table(LAST_DAY)
+
+    @property
+    def sales(self) -> dict[str, Any]:
+        """The section of `sales`; call `save` after a change."""
+        section: dict[str, Any] = self.params["workloads"]["sales"]
+        return section
+
+    def save(self) -> None:
+        """Write params.yaml."""
+        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
+
+    def table(self, last_day: date, spoil: Callable[[Any], Any] = lambda table: table) -> None:
+        """Write the source's table up to `last_day`, as `spoil` changes it."""
+        spoil(sales_table(last_day)).write_parquet(self.root / "sales.parquet")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh small project."""
+    root = tmp_path / "project"
+    root.mkdir()
+    return Project(root)

@@ -1,0 +1,117 @@
+"""Whole nights without an orchestrator: what each kind of night must do to the ledger."""
+
+import json
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tasks.handover.plan import open_run
+from tasks.handover.queries import read_outcome, read_verdict
+from tasks.handover.run_all import run_all
+from tasks.handover.run_store import RunStore
+from tasks.releases.ledger import Ledger
+from tasks.settings import Settings
+
+LAST_DAY = date(2026, 6, 30)
+
+
+class Nights:
+    """Runs of one small project."""
+
+    def __init__(self, project: Any) -> None:
+        self.project = project
+        self.settings = Settings(home=project.home, project=project.root)
+        self.store = RunStore(self.settings.runs())
+
+    def night(self, run_id: str, as_of: date = LAST_DAY, **options: bool) -> dict[str, int]:
+        self.project.save()
+        run, _ = open_run(self.settings, "sales", run_id, as_of, **options)
+        return run_all(self.settings, run, run_id, jobs=2)
+
+    def outcome(self, run_id: str) -> dict[str, Any] | None:
+        return read_outcome(self.settings, "sales", run_id)
+
+    def verdict(self, run_id: str) -> dict[str, Any]:
+        verdict = read_verdict(self.settings, "sales", run_id)
+        assert verdict is not None
+        return verdict
+
+    def releases(self) -> list[int]:
+        return [entry.release for entry in Ledger(self.settings.releases(), "sales").entries()]
+
+    def logs(self, run_id: str) -> str:
+        folder = self.settings.home / "logs" / "sales" / run_id
+        return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(folder.iterdir()))
+
+
+@pytest.fixture
+def nights(project: Any) -> Nights:
+    return Nights(project)
+
+
+@pytest.mark.timeout(900)
+def test_first_unchanged_better_worse_and_bad_data_nights(nights: Nights) -> None:
+    project = nights.project
+    good_training = dict(project.sales["students"]["student"]["training"])
+    poor = {**good_training, "epochs": 1, "batches_per_epoch": 2}
+    for student in project.sales["students"].values():
+        student["training"] = poor
+    project.sales["gates"]["accuracy"].update(limit=50.0, retention=50.0)
+    loose = project.sales["gates"]["accuracy"].pop("naive_margin")
+    project.sales["gates"]["accuracy"]["naive_margin"] = 0.0
+
+    # First night: there is no champion. The poorly trained student cannot beat the naive forecast: nothing is released.
+    codes = nights.night("first")
+    assert set(codes.values()) == {0}, nights.logs("first")
+    assert nights.verdict("first")["verdict"] == "reject"
+    assert nights.releases() == []
+
+    # A well-trained student is the first release.
+    for student in project.sales["students"].values():
+        student["training"] = good_training
+    project.sales["gates"]["accuracy"].update(limit=0.6, retention=1.3, naive_margin=loose)
+    codes = nights.night("second")
+    assert set(codes.values()) == {0}, nights.logs("second")
+    outcome = nights.outcome("second")
+    assert outcome is not None and outcome["outcome"] == "promoted", json.dumps(nights.verdict("second"))
+    assert nights.releases() == [1]
+    manifests = nights.store.manifests("sales", "second")
+    assert {manifests[name].status for name in ("snapshot", "validate", "features", "teach@lstm", "teach@tcn")} == {"reused"}
+    assert manifests["distil@student"].reason.startswith("runs: param run.yaml:students.student.training.batches_per_epoch")
+    page = nights.store.page("sales", "second", "report", "report.html")
+    assert page is not None and b"promoted" in page.lower()
+
+    # Nothing changed: training is reused, the same bytes are not released twice.
+    codes = nights.night("unchanged")
+    assert set(codes.values()) == {0}, nights.logs("unchanged")
+    manifests = nights.store.manifests("sales", "unchanged")
+    assert {manifest.status for name, manifest in manifests.items() if name.split("@")[0] in ("teach", "distil", "compress")} == {"reused"}
+    outcome = nights.outcome("unchanged")
+    assert outcome is not None and outcome["outcome"] == "unchanged"
+    assert nights.releases() == [1]
+
+    # A broken teacher, and students that know nothing else: worse than the champion, so it stays.
+    for teacher in project.sales["teachers"].values():
+        teacher["training"] = {**teacher["training"], "epochs": 1, "batches_per_epoch": 1, "learning_rate": 1e-9}
+    good_students = project.sales["students"]
+    project.sales["students"] = {"student": {**good_students["student"], "alpha": 0.0}}
+    codes = nights.night("broken")
+    assert set(codes.values()) == {0}, nights.logs("broken")
+    outcome = nights.outcome("broken")
+    assert outcome is not None and outcome["outcome"] == "rejected"
+    refused = {gate["gate"] for gate in nights.verdict("broken")["gates"] if not gate["passed"]}
+    assert any("champion" in gate for gate in refused)
+    assert nights.releases() == [1]
+
+    # Bad data stops at validate; the page says so; nothing else runs.
+    project.table(LAST_DAY + timedelta(days=1), lambda table: table.with_columns(units=-pl.col("units")))
+    codes = nights.night("bad-data", LAST_DAY + timedelta(days=1))
+    assert codes["validate"] == 65, nights.logs("bad-data")
+    assert codes["features"] == codes["promote"] == -1
+    failed = nights.store.manifests("sales", "bad-data")["validate"]
+    assert failed.status == "failed" and "units" in failed.error and "\n" not in failed.error
+    page = nights.store.page("sales", "bad-data", "report", "report.html")
+    assert page is not None and b"validate" in page
+    assert nights.releases() == [1]
