@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from tasks.compression.export import export_onnx
 from tasks.distillation.checkpoint import StoreCheckpoint
 from tasks.distillation.trainer import TrainingData, set_up, train
 from tasks.errors import UsageError
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """Write artifacts/students/<name>/{model.safetensors, history.json, about.json}."""
+    """Write artifacts/students/<name>/{model.safetensors, student.onnx, history.json, about.json}."""
     if name is None or name not in ctx.run.students:
         raise UsageError(f"stage distil: expected a student's name; there are: {', '.join(ctx.run.students)}")
     set_up(ctx.run.seed, ctx.run.threads)
@@ -53,10 +54,12 @@ def run(ctx: Context, name: str | None = None) -> None:
     folder = ctx.artifacts / "students" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.safetensors").write_bytes(weights)
+    exported = export_onnx(model, dataset.contract, dataset.inputs(dataset.splits["valid"][:2]))
+    (folder / "student.onnx").write_bytes(exported)
     write_json(folder / "history.json", history.to_json())
     about = {
         "parameters": count_parameters(model),
-        "bytes": len(weights),
+        "bytes": len(exported),
         "valid_error": history.valid[history.best],
         "alpha": student.alpha,
         "model": student.model.model_dump(mode="json"),

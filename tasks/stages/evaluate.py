@@ -14,7 +14,7 @@ from tasks.gates.latency import machine, measure
 from tasks.gates.robustness import one_line
 from tasks.gates.verdict import Candidate, Opponents, Verdict, decide
 from tasks.problems import get_problem
-from tasks.problems.base import Floats
+from tasks.problems.base import Floats, Score
 from tasks.releases.store import ReleaseStore
 from tasks.stages.context import Context, read_json, write_json
 
@@ -40,7 +40,7 @@ def run(ctx: Context, name: str | None = None) -> None:
     candidates = [_candidate(ctx.artifacts / "candidates" / recipe, recipe) for recipe in ctx.run.recipes]
     verdict = decide(candidates, evaluation, opponents, gates, seed)
     log.info("%s: %s", "promote" if verdict.winner else "reject", verdict.reason)
-    models = _models(ctx, verdict, opponents)
+    models = _models(ctx, verdict, opponents, _students(ctx, evaluation))
     folder = ctx.artifacts / "evaluation"
     findings = verdict_json(verdict, opponents, models, evaluation, gates, seed)
     write_json(folder / "verdict.json", findings)
@@ -58,6 +58,19 @@ def _teachers(ctx: Context, evaluation: EvaluationSet) -> Floats | None:
     except Exception as error:
         log.warning("the teachers cannot be measured: %s", one_line(error))
         return None
+
+
+def _students(ctx: Context, evaluation: EvaluationSet) -> Mapping[str, Score | None]:
+    """Scores of the students and the twin before compression; None for one that cannot be run."""
+    scores: dict[str, Score | None] = {}
+    for name in ctx.run.students:
+        try:
+            model = (ctx.artifacts / "students" / name / "student.onnx").read_bytes()
+            scores[name] = evaluation.score(evaluation.run(model))
+        except Exception as error:  # it gates nothing
+            log.warning("student %s cannot be measured: %s", name, one_line(error))
+            scores[name] = None
+    return scores
 
 
 def _teacher(ctx: Context, name: str) -> bytes:
@@ -88,17 +101,8 @@ def _about(folder: Path) -> Mapping[str, Any]:
     return data if isinstance(data, Mapping) else {}
 
 
-def _models(ctx: Context, verdict: Verdict, opponents: Opponents) -> list[Model]:
-    """One line each for naive, teachers, students, champion and candidates.
-
-    A student's error on these rows is that of the recipe that exports it unchanged, if there is one.
-    """
-    judged = {item.candidate.name: item for item in verdict.ranked}
-    unchanged = {
-        str(judged[name].candidate.about.get("student")): judged[name].score
-        for name, recipe in ctx.run.recipes.items()
-        if not recipe.steps
-    }
+def _models(ctx: Context, verdict: Verdict, opponents: Opponents, students: Mapping[str, Score | None]) -> list[Model]:
+    """One line each for naive, teachers, students, champion and candidates."""
     members = [_about(ctx.artifacts / "teachers" / name) for name in ctx.run.teachers]
     models = [
         Model("naive", "naive", opponents.naive),
@@ -113,7 +117,7 @@ def _models(ctx: Context, verdict: Verdict, opponents: Opponents) -> list[Model]
     for name, student in ctx.run.students.items():
         about = _about(ctx.artifacts / "students" / name)
         role = "twin" if student.alpha == 1 else "student"
-        models.append(_model(name, role, unchanged.get(name), about, about.get("bytes")))
+        models.append(_model(name, role, students[name], about, about.get("bytes")))
     champion = opponents.champion
     if not champion.absent:
         size = None if champion.model is None else len(champion.model)
