@@ -33,13 +33,14 @@ from tasks.handover.run_store import RunStore
 from tasks.settings import Settings
 
 REJECTED = 3
+WIDTH = 120  # of tables in files and logs
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__, pretty_exceptions_enable=False
 )
 release_app = typer.Typer(no_args_is_help=True, help="List, show, verify and roll back releases.")
 app.add_typer(release_app, name="release")
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else WIDTH)
 errors = Console(stderr=True, soft_wrap=True)
 
 WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml.")]
@@ -142,7 +143,7 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
         if pages:
             write_json(Path(pages) / ERROR_FILE, {"error": str(error), "exit_code": error.exit_code})
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 told in full
         if pages:
             write_json(Path(pages) / ERROR_FILE, {"error": f"{type(error).__name__}: {error}", "exit_code": 70})
         traceback.print_exc()

@@ -58,7 +58,9 @@ def show_run(console: Console, settings: Settings, workload: str, run_id: str) -
         console.print(f"[bold {style}]{outcome['outcome'].upper()}[/] {outcome['reason']}", highlight=False)
     if verdict:
         console.print(_gates_table(verdict))
-        console.print(_models_table(verdict))
+        console.print(_models_table(verdict, _latencies(store, workload, run_id)))
+        if verdict["comparison"]:
+            console.print(_comparison_table(verdict["comparison"], verdict["primary_metric"]))
     console.print(_stages_table(list(manifests.values())))
     report = manifests.get("report")
     if report and report.pages_uri:
@@ -81,17 +83,41 @@ def _gates_table(verdict: dict[str, Any]) -> Table:
     return table
 
 
-def _models_table(verdict: dict[str, Any]) -> Table:
+def _latencies(store: RunStore, workload: str, run_id: str) -> dict[str, float]:
+    """Median microseconds of one call with one row, by model; a teacher's members one after the other."""
+    data = store.page(workload, run_id, "evaluate", "latency.json")
+    single = [item for item in json.loads(data)["models"] if item["batch"] == 1] if data else []
+    found = {item["model"]: item["p50_us"] for item in single}
+    members = [item["p50_us"] for item in single if item["model"].startswith("teacher ")]
+    return found | ({"ensemble": sum(members)} if members else {})
+
+
+def _models_table(verdict: dict[str, Any], latencies: dict[str, float]) -> Table:
     metrics = sorted({name for model in verdict["models"] for name in model.get("metrics") or {}})
     table = Table(title="Errors on the evaluation set", title_justify="left")
-    table.add_column("model")
-    table.add_column("role")
-    for column in (verdict["primary_metric"], *metrics, "parameters", "bytes"):
+    for column in ("model", "role"):
+        table.add_column(column, no_wrap=True)
+    for column in (verdict["primary_metric"], *metrics, "parameters", "bytes", "p50 µs"):
         table.add_column(column, justify="right")
     for model in verdict["models"]:
         numbers = [model.get("error"), *((model.get("metrics") or {}).get(name) for name in metrics)]
         sizes = [model.get("parameters"), model.get("bytes")]
-        table.add_row(model["name"], model["role"], *map(_number, numbers), *map(_number, sizes))
+        microseconds = latencies.get(model["role"] if model["role"] == "champion" else model["name"])
+        speed = "–" if microseconds is None else f"{microseconds:.0f}"
+        table.add_row(model["name"], model["role"], *map(_number, numbers), *map(_number, sizes), speed)
+    return table
+
+
+def _comparison_table(comparison: dict[str, Any], metric: str) -> Table:
+    table = Table(title=f"{comparison['candidate']} against the others, on the same rows", title_justify="left")
+    for column in ("opponent", metric, "difference", "interval"):
+        table.add_column(column, justify="left" if column == "opponent" else "right")
+    for opponent in ("teacher", "naive", "champion"):
+        if found := comparison[opponent]:
+            interval = f"{found['low']:+.2%} to {found['high']:+.2%}"
+            table.add_row(opponent, _number(found["error"]), f"{found['difference']:+.2%}", interval)
+        else:
+            table.add_row(opponent, "–", "–", "none yet" if opponent == "champion" else "not measured")
     return table
 
 
@@ -106,7 +132,7 @@ def _stages_table(manifests: Sequence[Manifest]) -> Table:
     return table
 
 
-def _number(value: float | int | None) -> str:
+def _number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -80,7 +80,7 @@ class FolderStore:
 
     def write(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        os.replace(self._stage(path, data), path)
+        self._stage(path, data).replace(path)
 
     def create(self, key: str, data: bytes) -> None:
         path = self._path(key)

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import onnx
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 import torch
 from onnx import helper
 from torch import nn

@@ -38,7 +38,7 @@ def scheduled(sparsity: float, step: int, steps: int) -> float:
     return sparsity * (1 - (1 - step / steps) ** 3)
 
 
-def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Weights of linear and convolutional layers by name; biases, embeddings and norms are few and matter."""
     return {
         f"{name}.weight": module.weight
@@ -53,7 +53,7 @@ def smallest(model: nn.Module, sparsity: float) -> Masks:
     magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
     flat = torch.ones_like(magnitudes)
     flat[torch.argsort(magnitudes, stable=True)[: round(sparsity * len(magnitudes))]] = 0
-    parts = flat.split([weight.numel() for weight in weights.values()])
+    parts = torch.split(flat, [weight.numel() for weight in weights.values()])
     return {name: part.view_as(weight) for (name, weight), part in zip(weights.items(), parts, strict=True)}
 
 

@@ -101,6 +101,6 @@ def torch_output(model: nn.Module, inputs: Inputs, batch: int = 4096) -> Floats:
     model.eval()
     tensors = [torch.from_numpy(values) for values in inputs.values()]
     with torch.no_grad():
-        parts = [model(*rows) for rows in zip(*(tensor.split(batch) for tensor in tensors), strict=True)]
+        parts = [model(*rows) for rows in zip(*(torch.split(tensor, batch) for tensor in tensors), strict=True)]
     output: Floats = torch.cat(parts).numpy()
     return output

@@ -37,7 +37,7 @@ class Step(Frozen):
 
 
 class TorchStep(Step):
-    """Changes the model's weights. `epochs`: of fine-tuning, at `learning_rate_factor` x the student's learning rate."""
+    """Changes the model's weights. `epochs`: of fine-tuning, at `learning_rate_factor` x the student's rate."""
 
     epochs: int = Field(default=3, ge=0)
     learning_rate_factor: float = Field(default=0.3, gt=0)

@@ -59,7 +59,7 @@ def set_up(seed: int, threads: int) -> None:
     torch.manual_seed(seed)
 
 
-def train(
+def train(  # noqa: PLR0913 named arguments
     model: nn.Module,
     data: TrainingData,
     losses: Losses,

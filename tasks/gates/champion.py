@@ -47,6 +47,6 @@ def measure_champion(sequence: int, model: bytes | None, contract: bytes | None,
                 f"it answers {released.problem} {released.output_shape}, not {today.problem} {today.output_shape}"
             )
         output = replace(evaluation, dataset=evaluation.dataset.under(released)).run(model)
-    except Exception as error:  # whatever is wrong with it must not stop the verdict, only refuse every candidate
+    except Exception as error:  # noqa: BLE001 a faulty champion must not stop the verdict, only refuse every candidate
         return Champion(sequence, model, note=f"{name} cannot be compared: {one_line(error)}; {WAY_OUT}")
     return Champion(sequence, model, output, evaluation.score(output))

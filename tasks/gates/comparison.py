@@ -13,7 +13,7 @@ CHUNK = 100
 
 @dataclass(frozen=True)
 class Comparison:
-    """Relative difference of errors, `candidate / champion - 1`, with its interval. Negative: the candidate is better."""
+    """Relative difference of errors, `candidate / champion - 1`, with its interval. Below 0 the candidate is better."""
 
     difference: float
     low: float

@@ -6,6 +6,7 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,14 @@ def measure(model: bytes, inputs: Inputs, *, batch: int, threads: int, rounds: i
             found[number, index] = np.quantile(timed.times(timed.calls), [0.5, 0.95])
     medians = np.median(found, axis=0)
     ratios = np.median(found[:, 0] / found[:, 1], axis=0)
-    return Latency(batch, *map(float, medians[0]), *map(float, ratios), float(medians[1, 0]))
+    return Latency(
+        batch=batch,
+        p50_us=float(medians[0, 0]),
+        p95_us=float(medians[0, 1]),
+        ratio_p50=float(ratios[0]),
+        ratio_p95=float(ratios[1]),
+        reference_p50_us=float(medians[1, 0]),
+    )
 
 
 def latency_gates(candidate: str, measured: Latency | None, gate: LatencyGate, why: str = "") -> list[GateResult]:
@@ -92,8 +100,8 @@ def latency_gates(candidate: str, measured: Latency | None, gate: LatencyGate, w
     at = f"at batch {gate.batch} with {gate.threads} thread{'s' if gate.threads > 1 else ''}"
     results = []
     for name, ratio, limit in (
-        ("p50", measured and measured.ratio_p50, gate.max_p50_ratio),
-        ("p95", measured and measured.ratio_p95, gate.max_p95_ratio),
+        ("p50", measured.ratio_p50 if measured else None, gate.max_p50_ratio),
+        ("p95", measured.ratio_p95 if measured else None, gate.max_p95_ratio),
     ):
         rule = f"{name} at most {limit:g} times the reference model's {at}"
         results.append(replace(at_most(f"latency/{name}", candidate, ratio, limit, rule, why), observed=None))
@@ -138,7 +146,7 @@ def machine() -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as lines:
+        with Path("/proc/cpuinfo").open() as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or "unknown"

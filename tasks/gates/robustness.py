@@ -12,10 +12,11 @@ def robustness(
 ) -> GateResult:
     """`inputs`: the disturbed evaluation inputs; `score`: runs the candidate on inputs and scores its output."""
     name = f"robustness/{corruption.kind}"
-    rule = f"error under {corruption.kind} of level {corruption.level:g} at most {corruption.limit:g} times the clean error"
+    disturbance = f"{corruption.kind} of level {corruption.level:g}"
+    rule = f"error under {disturbance} at most {corruption.limit:g} times the clean error"
     try:
         disturbed = score(inputs).error
-    except Exception as error:  # whatever the runtime raises on these bytes is a reason to refuse them
+    except Exception as error:  # noqa: BLE001 whatever the runtime raises on these bytes is a reason to refuse them
         return refused(name, candidate, rule, one_line(error), corruption.limit)
     ratio = disturbed / clean.error if clean.error > 0 else float("nan")
     return at_most(name, candidate, ratio, corruption.limit, rule, f"{disturbed:.6g} against {clean.error:.6g}")

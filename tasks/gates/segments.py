@@ -46,7 +46,7 @@ def by_segment(score: Score, champion: Score | None, segments: Segments, gate: S
 
     Raises ConfigError when the data has no such column.
     """
-    result = []
+    result: list[Segment] = []
     for column in gate.by:
         if column not in segments:
             raise ConfigError(
@@ -55,17 +55,17 @@ def by_segment(score: Score, champion: Score | None, segments: Segments, gate: S
         values, index, counts = np.unique(segments[column], return_inverse=True, return_counts=True)
         errors, weights = _errors(score, index, len(values))
         reference = _errors(champion, index, len(values))[0] if champion else np.full(len(values), np.nan)
-        for at in np.flatnonzero((counts >= gate.min_rows) & (weights > 0)):
-            result.append(
-                Segment(
-                    column,
-                    str(values[at]),
-                    int(counts[at]),
-                    float(errors[at]),
-                    float(reference[at]),
-                    _change(float(errors[at]), float(reference[at])),
-                )
+        result.extend(
+            Segment(
+                column,
+                str(values[at]),
+                int(counts[at]),
+                float(errors[at]),
+                float(reference[at]),
+                _change(float(errors[at]), float(reference[at])),
             )
+            for at in np.flatnonzero((counts >= gate.min_rows) & (weights > 0))
+        )
     return result
 
 
@@ -97,8 +97,9 @@ def _worst(
 
 
 def _errors(score: Score, index: NDArray[np.int64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    loss = np.bincount(index, weights=score.loss, minlength=count)
-    weight = np.bincount(index, weights=score.weight, minlength=count)
+    # numpy's stub says integers, though a sum of weights is float64.
+    loss: NDArray[Any] = np.bincount(index, weights=score.loss, minlength=count)
+    weight: NDArray[Any] = np.bincount(index, weights=score.weight, minlength=count)
     with np.errstate(divide="ignore", invalid="ignore"):
         return loss / weight, weight
 

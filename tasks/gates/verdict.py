@@ -125,7 +125,7 @@ def judge(
     try:
         output = evaluation.run(model)
         score = evaluation.score(output)
-    except Exception as error:  # any fault of these bytes is a reason to refuse them, not to stop the run
+    except Exception as error:  # noqa: BLE001 any fault of these bytes is a reason to refuse them, not to stop the run
         return Judgement(candidate, (refused("runs", name, rule, one_line(error)),))
     latency, why = _latency(model, evaluation, gates)
     results = (
@@ -150,7 +150,7 @@ def _latency(model: bytes, evaluation: EvaluationSet, gates: Gates) -> tuple[Lat
     rule = gates.latency
     try:
         return measure(model, evaluation.inputs, batch=rule.batch, threads=rule.threads, rounds=rule.rounds), ""
-    except Exception as error:  # see judge
+    except Exception as error:  # noqa: BLE001 see judge
         return None, one_line(error)
 
 

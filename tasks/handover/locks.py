@@ -134,9 +134,11 @@ def differences(before: StageInputs, now: StageInputs, produced: set[str]) -> li
     found = []
     if before.cmd != now.cmd:
         found.append(f"command: {before.cmd} -> {now.cmd}")
-    for path in sorted(set(before.deps) | set(now.deps)):
-        if before.deps.get(path) != now.deps.get(path):
-            found.append(f"{'data' if path in produced else 'code'} {path} changed")
+    found.extend(
+        f"{'data' if path in produced else 'code'} {path} changed"
+        for path in sorted(set(before.deps) | set(now.deps))
+        if before.deps.get(path) != now.deps.get(path)
+    )
     for key in sorted(set(before.params) | set(now.params)):
         if before.params.get(key) != now.params.get(key):
             found.extend(_changed(key, before.params.get(key), now.params.get(key)))

@@ -141,7 +141,8 @@ class _Attempt:
             digest = str(error.args[0])
             culprits = ", ".join(name for name in self.stage.upstream if self.remote.missing(self.locks[name]))
             raise IntegrityError(
-                f"{self.name}: data of {culprits} ({digest}) is gone from {self.settings.dvc_remote}; run it again with force"
+                f"{self.name}: data of {culprits} ({digest}) is gone from {self.settings.dvc_remote}; "
+                "run it again with force"
             ) from None
 
     def gone(self, lock: Lock) -> list[str]:
@@ -200,7 +201,7 @@ class _Attempt:
             with self.surroundings(root, pages):
                 if present := [name for name in self.stage.upstream if name in self.locks]:
                     self.dvc("pull", "--no-run-cache", *present)
-                code = subprocess.run(self.stage.cmd, shell=True, check=False).returncode
+                code = subprocess.run(self.stage.cmd, shell=True, check=False).returncode  # noqa: S602 as DVC
             summary = self.keep(pages)
             if code:
                 raise self.command_error(pages)
@@ -237,6 +238,7 @@ class _Attempt:
         """One DVC command in this process (a process of its own would cost another second each)."""
         from dvc.cli import main
 
+        logging.getLogger("dvc").propagate = False  # it has handlers of its own
         try:
             code = main(["--quiet", *arguments] if arguments[0] != "repro" else list(arguments))
         finally:
@@ -252,11 +254,15 @@ class _Attempt:
         if path.is_file():
             told = json.loads(path.read_text())
             return StageFailed(told["error"], told["exit_code"])
-        return StageFailed(f"{self.name}: its command ended without a word (killed, out of memory?) or left out an output; see the lines above", 75)
+        return StageFailed(
+            f"{self.name}: its command ended without a word (killed, out of memory?) or left out an output; "
+            "see the lines above",
+            75,
+        )
 
     def keep(self, pages: Path) -> dict[str, Any]:
         """Save the stage's pages; returns the numbers that it wanted in its manifest."""
-        path = pages / f"{self.name.split('@')[0]}.summary.json"
+        path = pages / f"{self.name}.summary.json"
         summary: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
         path.unlink(missing_ok=True)
         self.pages_uri = self.store.save_pages(self.workload, self.run_id, self.name, pages)

@@ -39,7 +39,7 @@ def model_card(
         f"Verdict: **{verdict.get('verdict')}** — {verdict.get('reason', '')}",
         _gates(verdict, candidate),
         "## Limits",
-        _bullets(_limits(run, snapshot)),
+        _bullets(_limits(run)),
         "## Lineage",
         _bullets(f"{label}: {value}" for label, value in lineage.items() if value),
     ]
@@ -94,7 +94,7 @@ def _gates(verdict: Mapping[str, Any], candidate: str | None) -> str:
     return _table(["gate", "passed", "observed", "limit", "rule"], rows)
 
 
-def _limits(run: Run, snapshot: Mapping[str, Any]) -> list[str]:
+def _limits(run: Run) -> list[str]:
     lines = [
         f"It has seen nothing after {run.as_of}: later changes (new entities, assortments) are unknown to it.",
         "Entities that are new since then get the contract's code for unknown ones, and poorer results.",
@@ -121,7 +121,7 @@ def _shape(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape)) or "1"
 
 
-def _number(value: float | int | None) -> str:
+def _number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -105,7 +105,7 @@ class Ledger:
             raise IntegrityError(f"{self._url(seq)}: not the entry that was written; restore it from a copy")
         return entry
 
-    def append(
+    def append(  # noqa: PLR0913 named arguments
         self,
         *,
         expected: int,

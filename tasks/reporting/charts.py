@@ -110,7 +110,7 @@ def _y_axis(y: Scale, right: float = WIDTH - RIGHT) -> str:
 
 def _frame(body: str, about: str) -> Markup:
     label = escape(about, {'"': "&quot;"})
-    return Markup(
+    return Markup(  # noqa: S704 escaped parts
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{label}">{body}</svg>'
     )
@@ -226,9 +226,7 @@ def pareto(models: Sequence[Model], metric: str, size_text: Callable[[float], st
     x = Scale(min(sizes) / 1.6, max(sizes) * 1.6, LEFT + 4, WIDTH - RIGHT, log=True)
     y = Scale(best - spread * 0.2, ceiling + spread * 0.25, HEIGHT - BOTTOM - 6, TOP + 12)
     body = [_y_axis(y), _text(LEFT, TOP, f"{metric} (lower is better)")]
-    for tick in x.ticks():
-        if tick >= 100:
-            body.append(_text(x(tick), HEIGHT - 8, size_text(tick), "middle"))
+    body.extend(_text(x(tick), HEIGHT - 8, size_text(tick), "middle") for tick in x.ticks() if tick >= 100)
     body.append(_front(points, x, y))
     order = sorted(points, key=lambda point: (not point[2].winner, point[1]))
     spots = [(x(size), max(y(error), TOP + 14.0)) for size, error, _ in order]

@@ -54,7 +54,7 @@ def render(facts: ReportFacts) -> str:
         mark=mark,
         word=word,
         tone=tone,
-        palette=Markup(charts.PALETTE + charts.STYLE),
+        palette=Markup(charts.PALETTE + charts.STYLE),  # noqa: S704 constants
         key_numbers=key_numbers(facts),
         metric_names=list(dict.fromkeys(name for model in facts.models for name in model.metrics)),
         pictures=[(picture.title, chart) for picture in facts.pictures if (chart := draw(picture))],

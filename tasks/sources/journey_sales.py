@@ -36,9 +36,9 @@ class Options(Frozen):
 
 
 class JourneySales:
-    """Series = store x department; days without a purchase are zeros. Rows go on for the horizon (at most
-    28 days) after `as_of`, without units.
+    """Series = store x department; days without a purchase are zeros.
 
+    Rows go on for the horizon (at most 28 days) after `as_of`, without units.
     Stores, departments and baskets are chosen on 2017-01-01 … 2017-03-31, before any night of the replay.
     - `promo_display`, `promo_mailer` (0..1): share of the series' basket (products weighed by their share of the
       series' units in weeks 1-13) that is on display, or in the mailer, in the store in that week.

@@ -45,7 +45,7 @@ class SqlSource:
         engine = self._engine()
         query = sa.text(self.options.query)
         bounds = {"as_of": as_of, "horizon_end": as_of + timedelta(days=self.contract.horizon_days)}
-        used = [sa.bindparam(name, day, sa.Date) for name, day in bounds.items() if name in query._bindparams]
+        used = [sa.bindparam(name, day, sa.Date) for name, day in bounds.items() if name in query.compile().params]
         variable = self.options.url_env
         try:
             with engine.connect() as connection:

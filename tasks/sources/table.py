@@ -74,7 +74,7 @@ class TableSource:
             found = [(store.url(key), BytesIO(store.read(key))) for key in keys]
         else:
             full = str(self.project / path)
-            names = [full] if Path(full).is_file() else sorted(glob(full, recursive=True))
+            names = [full] if Path(full).is_file() else sorted(glob(full, recursive=True))  # noqa: PTH207 skips hidden files
             found = [(name, Path(name)) for name in names]
         if not found:
             raise Unreadable(f"{path}: no such file")

@@ -51,7 +51,7 @@ def run(ctx: Context, name: str | None = None) -> None:
     steps = [step.kind for step in ctx.run.recipes[name].steps]
     about = {"recipe": name, "student": chosen, "steps": steps, **result.about()}
     write_json(folder / "about.json", about)
-    ctx.summary("compress", {key: about[key] for key in ("student", "valid_error", "bytes", "nonzero", "parameters")})
+    ctx.summary(f"compress@{name}", {key: about[key] for key in ("student", "valid_error", "bytes", "nonzero", "parameters")})
 
 
 def better_student(ctx: Context) -> str:

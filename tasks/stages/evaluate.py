@@ -55,7 +55,7 @@ def _teachers(ctx: Context, evaluation: EvaluationSet) -> Floats | None:
     """Outputs of the ensemble; None, which refuses all candidates, if a member cannot be run."""
     try:
         return evaluation.problem.ensemble([evaluation.run(_teacher(ctx, name)) for name in ctx.run.teachers])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 refuses all candidates
         log.warning("the teachers cannot be measured: %s", one_line(error))
         return None
 
@@ -67,7 +67,7 @@ def _students(ctx: Context, evaluation: EvaluationSet) -> Mapping[str, Score | N
         try:
             model = (ctx.artifacts / "students" / name / "student.onnx").read_bytes()
             scores[name] = evaluation.score(evaluation.run(model))
-        except Exception as error:  # it gates nothing
+        except Exception as error:  # noqa: BLE001 it gates nothing
             log.warning("student %s cannot be measured: %s", name, one_line(error))
             scores[name] = None
     return scores
@@ -147,7 +147,7 @@ def _latency(ctx: Context, verdict: Verdict, champion: Champion, evaluation: Eva
                 found = measure(
                     model or b"", evaluation.inputs, batch=batch, threads=rule.threads, rounds=LATENCY_ROUNDS
                 )
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 it gates nothing
                 log.warning("latency of %s at batch %d: %s", name, batch, one_line(error))
             else:
                 figures.append({"model": name, **found.to_json()})

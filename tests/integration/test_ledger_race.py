@@ -85,5 +85,5 @@ def test_promoters_that_compare_anew_all_get_a_number_of_their_own(kind: str, tm
     entries = releases.ledger.entries()
     assert [entry.seq for entry in entries] == list(range(1, RACERS + 1))
     assert {(int(entry.run_id.removeprefix("run-")), entry.seq) for entry in entries} == set(found)
-    assert not [path for path in tmp_path.rglob("*.tmp")]
+    assert not list(tmp_path.rglob("*.tmp"))
     releases.verify_all()

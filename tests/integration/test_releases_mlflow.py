@@ -98,6 +98,7 @@ def test_a_run_is_logged_once_however_often_it_is_tried(uri: str, tmp_path: Path
     assert other != first
     with connected(uri) as client:
         experiment = client.get_experiment_by_name("nightstill-sales")
+        assert experiment is not None
         assert len(client.search_runs([experiment.experiment_id])) == 2
         run = client.get_run(first)
         assert run.info.status == "FINISHED" and run.info.run_name == "run-2"
@@ -128,6 +129,7 @@ def test_a_killed_logging_is_completed(uri: str, monkeypatch: pytest.MonkeyPatch
         assert run.info.status == "FINISHED" and run.data.metrics == {"wape": 0.2, "loss": 2.0}
         assert [point.value for point in client.get_metric_history(mlflow_id, "loss")] == [3.0, 2.0]
         experiment = client.get_experiment_by_name("nightstill-sales")
+        assert experiment is not None
         assert len(client.search_runs([experiment.experiment_id])) == 1
 
 

@@ -52,7 +52,7 @@ if kind == "member":
     folder = pathlib.Path("artifacts/members") / name; folder.mkdir(parents=True)
     data = pathlib.Path("artifacts/source/data.txt").read_text()
     (folder / "out.txt").write_text(data + str(run["members"][name]))
-    (pages / "member.summary.json").write_text(json.dumps({"size": run["members"][name]}))
+    (pages / f"member@{name}.summary.json").write_text(json.dumps({"size": run["members"][name]}))
     (pages / "page.html").write_text("hello")
 if kind == "join":
     files = sorted(pathlib.Path("artifacts/members").glob("*/out.txt"))
@@ -182,7 +182,7 @@ def test_unknown_runs_and_stages_are_named(place: Place) -> None:
     with pytest.raises(UsageError, match="no run 'r9' of w"):
         place.go("r9", "source")
     place.open("r1")
-    with pytest.raises(UsageError, match="no stage 'nope' in dvc.yaml; there are: source, member@x"):
+    with pytest.raises(UsageError, match=r"no stage 'nope' in dvc\.yaml; there are: source, member@x"):
         place.go("r1", "nope")
 
 

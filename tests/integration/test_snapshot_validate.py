@@ -38,7 +38,7 @@ CHECKS = Checks(
     max_volume_ratio=3.0,
     max_units=5000,
     max_gap_days=6,
-    min_entity_share=0.7,  # type: ignore[call-arg]
+    min_entity_share=0.7,
 )
 REFERENCE = {"rows": 1184, "entities": 8, "first_date": "2025-12-01", "last_date": "2026-04-27", "mean_target": 10.0}
 
@@ -74,7 +74,7 @@ def cell(column: str, value: float) -> Callable[[pl.DataFrame], pl.DataFrame]:
 
 def check(folder: Path, path: str, reference: dict[str, Any] | None = None, docs: Path | None = None) -> list[Check]:
     """Snapshot of a file and its validation, as the stages do them."""
-    source = get_source(Spec(kind="table", path=path), CONTRACT, "sales", folder)  # type: ignore[call-arg]
+    source = get_source(Spec(kind="table", path=path), CONTRACT, "sales", folder)
     snapshot = source.fetch(AS_OF)
     file = folder / "snapshot.parquet"
     snapshot.table.write_parquet(file)
@@ -254,9 +254,15 @@ def test_csv_headers_without_rows_are_refused(tmp_path: Path) -> None:
 
 def test_a_table_of_events_knows_no_gaps_of_entities() -> None:
     contract = TableContract(
-        columns=(Column("date", "date", key=True), Column("household_id", "string", key=True), Column("spend", "number")),
-        date="date", target="spend", entity=("household_id",),
-    )  # fmt: skip
+        columns=(
+            Column("date", "date", key=True),
+            Column("household_id", "string", key=True),
+            Column("spend", "number"),
+        ),
+        date="date",
+        target="spend",
+        entity=("household_id",),
+    )
     days = pl.select(date=pl.date_range(date(2025, 12, 1), AS_OF))
     table = days.with_columns(household_id=("h" + (day.dt.weekday() % 3).cast(pl.String)), spend=pl.lit(20.0))
     about = {"rows": table.height, "entities": 3, "first_date": "2025-12-01", "last_date": "2026-03-31"}
@@ -276,7 +282,7 @@ def test_a_table_of_events_knows_no_gaps_of_entities() -> None:
 )
 def test_a_wrong_threshold_is_a_configuration_error(checks: dict[str, float], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        validate(good(), {}, CONTRACT, Checks(**checks), AS_OF, None)  # type: ignore[arg-type]
+        validate(good(), {}, CONTRACT, Checks(**checks), AS_OF, None)
 
 
 def test_the_stage_keeps_its_result_and_fails_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +326,7 @@ def _context(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(stage, "get_problem", lambda _: problem)
     run = SimpleNamespace(
         workload="sales", as_of=AS_OF, champion=0, checks=CHECKS, problem=None,
-        source=Spec(kind="table", path="table.parquet"),  # type: ignore[call-arg]
+        source=Spec(kind="table", path="table.parquet"),
     )  # fmt: skip
     return Context(run=run, settings=Settings(project=folder), root=folder, pages=folder / "pages")  # type: ignore[arg-type]
 

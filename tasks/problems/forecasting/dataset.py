@@ -72,9 +72,9 @@ def load_windows(folder: Path) -> Windows:
 
 
 def split_origins(days: int, options: Options) -> dict[Split, list[int]]:
-    """Positions of the origins of each split on a time axis of `days` days that starts with `context` empty days and
-    ends with `horizon` days after `as_of`; no target day is in two splits.
+    """Positions of the origins of each split on a time axis of `days` days; no target day is in two splits.
 
+    The axis starts with `context` empty days and ends with `horizon` days after `as_of`.
     Raises DataError when the history is too short for all three.
     """
     last = days - 1 - options.horizon

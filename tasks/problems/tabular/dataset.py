@@ -19,8 +19,10 @@ SPLIT, LABEL = "split", "label"
 
 
 class EntityRows(Dataset):
-    """`table`: one line a row, in the order of origins: entity, origin, split, features, categories, and two classes:
-    `label` (of the days after the origin) and `previous` (of the days before it)."""
+    """`table`: one line a row, in the order of origins: entity, origin, split, features, categories, two classes.
+
+    The classes are `label` (of the days after the origin) and `previous` (of the days before it).
+    """
 
     def __init__(self, table: pl.DataFrame, contract: FeatureContract) -> None:
         self.table = table
@@ -86,9 +88,10 @@ def classify(amounts: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:
 
 
 def build_rows(table: pl.LazyFrame, as_of: date, options: Options) -> EntityRows:
-    """All labelled rows. test: the origin whose label days end at `as_of`; valid: the one whose label days end where
-    those of test begin; train: all whose label days end before those of valid begin.
+    """All labelled rows, each in the split of its origin.
 
+    test: the origin whose label days end at `as_of`; valid: the one whose label days end where those of test begin;
+    train: all whose label days end before those of valid begin.
     Entities that are known at the origin but silent after it have the first class. Raises DataError when the history
     is too short.
     """

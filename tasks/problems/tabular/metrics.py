@@ -9,7 +9,7 @@ Labels = NDArray[np.int64]
 
 
 def probabilities(logits: Floats) -> NDArray[np.float64]:
-    """softmax over the classes, (n, classes)."""
+    """Softmax over the classes, (n, classes)."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     odds = np.exp(shifted)
     result: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
