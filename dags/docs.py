@@ -44,12 +44,13 @@ def dag(workload: str, section: Section) -> str:
 
 {section.get("description", "")}
 
-Retrains, distils, compresses and gates `{workload}` every night (`{section["schedule"]}`, {section.get("timezone", "UTC")})
-and promotes the candidate only if every gate passes. Owner: **{section.get("owner", "ml-platform")}**.
+Retrains, distils, compresses and gates `{workload}` every night
+(`{section["schedule"]}`, {section.get("timezone", "UTC")}) and promotes the candidate only if every gate passes.
+Owner: **{section.get("owner", "ml-platform")}**.
 
-**At 3 a.m.** Whatever is red here, the current champion keeps serving. The red task's own page says what to do. Clearing
-it is always safe: stages that finished do nothing when they run again. Bad data, wrong configuration and rejected
-candidates are not retried.
+**At 3 a.m.** Whatever is red here, the current champion keeps serving. The red task's own page says what to do.
+Clearing it is always safe: stages that finished do nothing when they run again. Bad data, wrong configuration and
+rejected candidates are not retried.
 
 | you want to | do |
 |---|---|

@@ -1,9 +1,11 @@
 """How a stage is started: as a process of the task environment. Other runners implement the same few arguments."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -16,7 +18,8 @@ from dags.project import HOME, ROOT
 # Exit codes (tasks/errors.py) for which the same attempt would fail again: wrong usage, bad data, a broken digest,
 # wrong configuration. Everything else, a kill included, is worth a retry.
 FINAL = {64: "wrong usage", 65: "bad data", 76: "integrity", 78: "wrong configuration"}
-GRACE_SECONDS = 20
+# Airflow kills a task's process 5 s after asking it to end; by then the command, in a session of its own, must be gone.
+GRACE_SECONDS = 3
 
 
 class ProcessOperator(BaseOperator):
@@ -50,7 +53,7 @@ class ProcessOperator(BaseOperator):
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 start_new_session=True,
             )
@@ -63,8 +66,10 @@ class ProcessOperator(BaseOperator):
             code = self._process.wait()
         except FileNotFoundError as error:
             raise AirflowFailException(f"{command[0]}: no such program; run `make setup`") from error
-        finally:
+        except BaseException:  # a timeout is one, and must not leave the command running
             self.on_kill()
+            raise
+        self._process = None
         if code:
             fail(code, complaint)
         return result
@@ -72,15 +77,16 @@ class ProcessOperator(BaseOperator):
     def on_kill(self) -> None:
         """End the command and everything it started."""
         process = self._process
-        if process is None or process.poll() is not None:
+        if process is None:
             return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            os.killpg(process.pid, number)
-            try:
-                process.wait(GRACE_SECONDS)
-                return
-            except subprocess.TimeoutExpired:
-                self.log.warning("still there %d s after %s", GRACE_SECONDS, signal.Signals(number).name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+            end = time.monotonic() + GRACE_SECONDS
+            while time.monotonic() < end:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 class AnnounceOperator(BaseOperator):
@@ -99,7 +105,9 @@ class AnnounceOperator(BaseOperator):
             raise AirflowFailException(f"{self.promote_task_id} handed over no outcome")
         outcome = result["outcome"]
         if outcome in ("rejected", "superseded"):
-            OpsNotifier(event=outcome, workload=self.workload, reason=f"the champion stays; see {result['uri']}")(context)
+            OpsNotifier(event=outcome, workload=self.workload, reason=f"the champion stays; see {result['uri']}")(
+                context
+            )
         if outcome != "promoted":
             raise AirflowSkipException(f"{outcome}: no new release of {self.workload}")
         for asset in self.outlets:

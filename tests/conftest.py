@@ -61,8 +61,10 @@ def small_sales(section: dict[str, Any]) -> dict[str, Any]:
         "chain": {"steps": [{"kind": "neurons", "keep": 0.5, "epochs": 1}, {"kind": "fp16"}]},
     }
     section["source"] = {"kind": "table", "path": "sales.parquet"}
-    section["gates"]["accuracy"].update(limit=0.6, naive_margin=0.02, retention=1.3, champion_margin=0.05, resamples=200)
-    section["gates"]["segments"].update(limit=0.5)
+    section["gates"]["accuracy"].update(
+        limit=0.6, naive_margin=0.02, retention=1.3, champion_margin=0.05, resamples=200
+    )
+    section["gates"]["segments"].update(limit=0.5, min_rows=2)
     section["gates"]["latency"].update(rounds=10, max_p50_ratio=1000, max_p95_ratio=1000)
     section["gates"]["parity"].update(tolerance=0.05)
     section["gates"]["robustness"] = [{"kind": "noise", "level": 0.1, "limit": 2.0}]

@@ -127,7 +127,7 @@ def _uv() -> _Installer:
 
 
 def translate(listing: str) -> dict[str, str]:
-    """uv's environment variables for the output of `pip config list`; pip's own variables win over its files."""
+    """Uv's environment variables for the output of `pip config list`; pip's own variables win over its files."""
     found = {}
     for line in sorted(listing.splitlines(), key=lambda line: line.startswith(":env:")):
         key, _, value = line.partition("=")

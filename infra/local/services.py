@@ -97,7 +97,7 @@ def stop(names: Iterable[str]) -> None:
 
 
 def running(name: str) -> dict[str, object] | None:
-    """What is known of a running service; None if it is not running (a pid that another process got counts for none)."""
+    """What is known of a running service; None if it is not running (or another process got its pid)."""
     path = RUN / f"{name}.json"
     if not path.is_file():
         return None
@@ -116,12 +116,14 @@ def wait_for(address: str, name: str, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end and running(name):
         try:
-            with urllib.request.urlopen(address, timeout=5):
+            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 our own server
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
     log = LOGS / f"{name}.log"
-    raise RuntimeError(f"{name} does not answer at {address}; {log} ends:\n" + "\n".join(log.read_text().splitlines()[-15:]))
+    raise RuntimeError(
+        f"{name} does not answer at {address}; {log} ends:\n" + "\n".join(log.read_text().splitlines()[-15:])
+    )
 
 
 def _start(name: str, command: list[str], environment: Mapping[str, str], address: str) -> None:
@@ -148,7 +150,7 @@ def _migrate(environment: Mapping[str, str]) -> None:
     if marker.is_file() and marker.read_text() == made:
         return
     print("preparing Airflow's database …", flush=True)
-    command = [ENVIRONMENTS / "airflow" / "bin" / "airflow", "db", "migrate"]
+    command = [str(ENVIRONMENTS / "airflow" / "bin" / "airflow"), "db", "migrate"]
     done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"airflow db migrate failed:\n{done.stdout}{done.stderr}")

@@ -51,7 +51,8 @@ def run(ctx: Context, name: str | None = None) -> None:
     steps = [step.kind for step in ctx.run.recipes[name].steps]
     about = {"recipe": name, "student": chosen, "steps": steps, **result.about()}
     write_json(folder / "about.json", about)
-    ctx.summary(f"compress@{name}", {key: about[key] for key in ("student", "valid_error", "bytes", "nonzero", "parameters")})
+    told = ("student", "valid_error", "bytes", "nonzero", "parameters")
+    ctx.summary(f"compress@{name}", {key: about[key] for key in told})
 
 
 def better_student(ctx: Context) -> str:

@@ -13,7 +13,9 @@ stages:
   b: {cmd: run b, deps: [out/a], outs: [out/b], meta: {timeout_minutes: 5, trigger: all_done}}
   fan:
     foreach: ${members}
-    do: {cmd: "run ${key} ${item.size}", deps: [out/b], params: [{run.yaml: ["members.${key}", seed]}], outs: ["out/fan/${key}"]}
+    do:
+      {cmd: "run ${key} ${item.size}", deps: [out/b], params: [{run.yaml: ["members.${key}", seed]}],
+       outs: ["out/fan/${key}"]}
   join: {cmd: run join, deps: [out/fan, code], outs: [out/join], always_changed: true}
   a: {cmd: run a, outs: [out/a]}
 """

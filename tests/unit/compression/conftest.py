@@ -46,7 +46,7 @@ class Tuner:
             gradients = torch.autograd.grad((model(torch.ones(4, 40)) ** 2).mean(), weights)
             with torch.no_grad():
                 for weight, gradient in zip(weights, gradients, strict=True):
-                    weight -= 0.05 * gradient
+                    weight.sub_(0.05 * gradient)
             if after_step:
                 after_step(model)
 

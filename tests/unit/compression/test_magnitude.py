@@ -35,13 +35,14 @@ def test_without_fine_tuning_the_smallest_go(network: Any, tuner: Any) -> None:
 
 
 def test_pruning_is_global_and_ties_go_to_the_earlier_weight() -> None:
-    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
+    first, second = nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False)
+    model = nn.Sequential(first, second)
     with torch.no_grad():
-        model[0].weight.copy_(torch.tensor([[3.0, -1.0], [1.0, 4.0]]))
-        model[1].weight.copy_(torch.tensor([[1.0, -0.5]]))
+        first.weight.copy_(torch.tensor([[3.0, -1.0], [1.0, 4.0]]))
+        second.weight.copy_(torch.tensor([[1.0, -0.5]]))
     mask(model, smallest(model, 0.5))
-    assert model[0].weight.tolist() == [[3.0, 0.0], [0.0, 4.0]]
-    assert model[1].weight.tolist() == [[1.0, 0.0]]
+    assert first.weight.tolist() == [[3.0, 0.0], [0.0, 4.0]]
+    assert second.weight.tolist() == [[1.0, 0.0]]
 
 
 def test_embeddings_and_biases_are_left_alone() -> None:

@@ -74,7 +74,8 @@ class PlaneProblem(Problem):
         )
 
     def ensemble(self, outputs: Iterable[Floats]) -> Floats:
-        return np.mean(list(outputs), axis=0)
+        mean: Floats = np.mean(list(outputs), axis=0)
+        return mean
 
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
         noise = np.random.default_rng(seed).normal(0, level, inputs["x"].shape)

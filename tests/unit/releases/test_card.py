@@ -80,6 +80,12 @@ def test_a_card(run: Run) -> None:
 
 
 def test_a_card_of_a_run_without_a_winner(run: Run) -> None:
-    verdict = {"verdict": "reject", "winner": None, "reason": "there is no candidate", "gates": [], "models": []}
+    verdict: dict[str, Any] = {
+        "verdict": "reject",
+        "winner": None,
+        "reason": "there is no candidate",
+        "gates": [],
+        "models": [],
+    }
     card = model_card(run, verdict, {}, {}, {})
     assert "# Retail sales: no candidate" in card and "**reject** — there is no candidate" in card

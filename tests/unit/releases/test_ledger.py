@@ -118,7 +118,7 @@ def test_the_fence_is_checked_once(tmp_path: Path) -> None:
 
     class Watched(Server):
         def create(self, key: str, data: bytes) -> None:
-            created.append(key.split("/")[0])
+            created.append(key.split("/", maxsplit=1)[0])
             super().create(key, data)
 
     for expected in range(2):

@@ -156,7 +156,7 @@ def _check(column: str, rule: str, expected: str, observed: str | float, success
     }
 
 
-VALID = {
+VALID: dict[str, Any] = {
     "success": True,
     "checks": [
         _check("units", "values at most 5000", "0 rows", 0),

@@ -1,6 +1,6 @@
 """Charts are valid XML and survive odd numbers."""
 
-from xml.etree import ElementTree
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -13,7 +13,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def paths(svg: str, style: str) -> list[str]:
-    found = ElementTree.fromstring(svg).iter(f"{SVG}path")
+    found = ET.fromstring(svg).iter(f"{SVG}path")
     return [path.attrib["d"] for path in found if path.attrib["class"] == style]
 
 
@@ -36,7 +36,7 @@ def test_forecast_breaks_where_numbers_are_missing() -> None:
     (candidate,) = paths(chart, "candidate")
     assert candidate.count("M") == 2 and "nan" not in chart
     assert len(paths(chart, "band")) == 1 and len(paths(chart, "past")) == 1
-    assert ElementTree.fromstring(chart).attrib["aria-label"].startswith('<script>"&:')
+    assert ET.fromstring(chart).attrib["aria-label"].startswith('<script>"&:')
 
 
 def test_nothing_to_draw_gives_no_chart() -> None:
@@ -49,7 +49,7 @@ def test_nothing_to_draw_gives_no_chart() -> None:
 def test_bars_draw_every_known_value() -> None:
     chart = charts.bars(picture(past=(), labels=("none", "low", "high")))
     assert chart is not None
-    bars = list(ElementTree.fromstring(chart).iter(f"{SVG}rect"))
+    bars = list(ET.fromstring(chart).iter(f"{SVG}rect"))
     assert [bar.attrib["class"] for bar in bars].count("actual") == 3
     assert [bar.attrib["class"] for bar in bars].count("candidate") == 2  # one is NaN
 
@@ -59,7 +59,7 @@ def test_losses_draw_each_fold_and_mark_the_best_epoch() -> None:
     chart = charts.losses(LossCurve("lstm", folds))
     assert chart is not None
     assert len(paths(chart, "train")) == len(paths(chart, "valid")) == 2
-    assert len(list(ElementTree.fromstring(chart).iter(f"{SVG}circle"))) == 1
+    assert len(list(ET.fromstring(chart).iter(f"{SVG}circle"))) == 1
 
 
 def test_pareto_front_and_outlier() -> None:
@@ -73,7 +73,7 @@ def test_pareto_front_and_outlier() -> None:
     ]
     chart = charts.pareto(models, "WAPE", size)
     assert chart is not None
-    root = ElementTree.fromstring(chart)
+    root = ET.fromstring(chart)
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert "↑ broken 3.21" in texts and "unmeasured" not in texts and "3 MB" in texts
     (front,) = paths(chart, "front")
@@ -86,7 +86,7 @@ def test_labels_of_close_points_do_not_overlap() -> None:
     models = [Model(f"recipe-{index}", "candidate", 0.42 + index / 1e4, 40_000 + index * 900) for index in range(5)]
     chart = charts.pareto(models, "WAPE", size)
     assert chart is not None
-    texts = ElementTree.fromstring(chart).iter(f"{SVG}text")
+    texts = ET.fromstring(chart).iter(f"{SVG}text")
     spots = [(float(t.attrib["x"]), float(t.attrib["y"])) for t in texts if (t.text or "").startswith("recipe")]
     assert len({y for _, y in spots}) + len({x for x, _ in spots}) > 5 and len(set(spots)) == 5
 
@@ -107,6 +107,6 @@ def test_ticks_are_round(low: float, high: float, log: bool, expected: list[floa
 def test_standalone_chart_brings_its_colours() -> None:
     chart = charts.forecast(picture())
     assert chart is not None
-    root = ElementTree.fromstring(charts.standalone(chart))
+    root = ET.fromstring(charts.standalone(chart))
     style = root.find(f"{SVG}style")
     assert style is not None and "--candidate" in (style.text or "")

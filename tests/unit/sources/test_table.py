@@ -81,7 +81,8 @@ def test_a_mapped_column_wins_over_one_that_has_the_name(tmp_path: Path) -> None
 
 def test_parquet_timestamps_at_midnight_are_dates_and_others_are_left(tmp_path: Path) -> None:
     for hour, dtype in ((0, pl.Date), (5, pl.Datetime("us"))):
-        frame = pl.DataFrame({"date": [datetime(2026, 3, 1, hour)], "store_id": ["a"], "units": [1.0]})
+        moment = datetime(2026, 3, 1, hour)  # noqa: DTZ001 naive, as in files
+        frame = pl.DataFrame({"date": [moment], "store_id": ["a"], "units": [1.0]})
         frame.write_parquet(tmp_path / "a.parquet")
         assert fetch(tmp_path, "a.parquet").table.schema["date"] == dtype
 
