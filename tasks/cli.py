@@ -281,6 +281,8 @@ def _releases(workload: str) -> Any:
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; a failure is one line on standard error and a documented exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for library in ("great_expectations", "alembic", "mlflow"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     raise SystemExit(_guarded(lambda: app(arguments, standalone_mode=False)))
 
 

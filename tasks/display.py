@@ -86,7 +86,8 @@ def _gates_table(verdict: dict[str, Any]) -> Table:
 def _latencies(store: RunStore, workload: str, run_id: str) -> dict[str, float]:
     """Median microseconds of one call with one row, by model; a teacher's members one after the other."""
     data = store.page(workload, run_id, "evaluate", "latency.json")
-    single = [item for item in json.loads(data)["models"] if item["batch"] == 1] if data else []
+    latency = json.loads(data) if data else {"gates": [], "models": []}
+    single = [item for item in (*latency["gates"], *latency["models"]) if item["batch"] == 1]
     found = {item["model"]: item["p50_us"] for item in single}
     members = [item["p50_us"] for item in single if item["model"].startswith("teacher ")]
     return found | ({"ensemble": sum(members)} if members else {})

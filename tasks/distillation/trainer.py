@@ -1,6 +1,8 @@
 """The training loop of every network: hard and soft loss, early stopping, resumable, reproducible."""
 
 import copy
+import hashlib
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,9 +18,12 @@ from tasks.distillation.checkpoint import Checkpoint, pack, unpack
 from tasks.errors import DataError
 from tasks.problems.base import Dataset, Floats, Inputs, Losses, Rows
 
+log = logging.getLogger(__name__)
+
 WARM_UP = 0.1
 GRADIENT_LIMIT = 1.0
 PREDICTION_BATCH = 1024
+FINGERPRINT_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ AfterStep = Callable[[nn.Module], None]
 def set_up(seed: int, threads: int) -> None:
     """Seed torch's global generator (initial weights) and make results independent of chance and scheduling."""
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # its sibling use_deterministic_algorithms takes two seconds
     torch.manual_seed(seed)
 
 
@@ -75,13 +80,14 @@ def train(  # noqa: PLR0913 named arguments
 
     The learning rate rises over the first tenth of the steps and falls as a cosine to zero (Loshchilov & Hutter 2017).
     Each epoch draws its order and its dropout from (seed, epoch) alone, so training that resumes from `checkpoint`
-    ends with the weights of one that was never interrupted. A checkpoint of other settings is not used.
+    ends with the weights of one that was never interrupted. A checkpoint of other settings, first weights or data, or
+    a broken one, is not used.
     `progress(epoch, loss, error)` is called after each epoch, `after_step(model)` after each step (pruning masks).
     Raises DataError when `soft` is needed and lacks a training row.
     """
     if alpha < 1 and (data.soft is None or not np.isfinite(data.soft[data.train]).all()):
         raise DataError("soft targets: missing for some training rows; run the teachers again")
-    loop = _Loop(model, training, _fingerprint(data, training, seed, alpha))
+    loop = _Loop(model, training, _fingerprint(model, data, training, seed, alpha))
     if checkpoint is not None:
         loop.resume(checkpoint.load())
     while not loop.finished:
@@ -150,11 +156,16 @@ class _Loop:
         return pack(tensors, {"fingerprint": self.fingerprint, "history": self.history.to_json()})
 
     def resume(self, data: bytes | None) -> None:
-        """Continue from `state()` bytes; nothing happens without any or with those of another training."""
+        """Continue from `state()` bytes; nothing happens without any, or with broken ones or another training's."""
         if data is None:
             return
-        tensors, facts = unpack(data)
+        try:
+            tensors, facts = unpack(data)
+        except ValueError as error:
+            log.warning("checkpoint: %s; training starts anew", error)
+            return
         if facts["fingerprint"] != self.fingerprint:
+            log.warning("checkpoint: it belongs to another training; this one starts anew")
             return
         self.history = History(**facts["history"])
         self.model.load_state_dict(_below("model.", tensors))
@@ -171,9 +182,26 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
-def _fingerprint(data: TrainingData, training: Training, seed: int, alpha: float) -> str:
-    """What must be equal for a checkpoint to be continued."""
-    return f"{training.model_dump_json()} seed={seed} alpha={alpha} rows={len(data.train)}/{len(data.valid)}"
+def _fingerprint(model: nn.Module, data: TrainingData, training: Training, seed: int, alpha: float) -> str:
+    """What must be equal for a checkpoint to be continued: settings, first weights, and a sample of the data."""
+    digest = hashlib.sha256()
+
+    def add(name: str, values: NDArray[Any]) -> None:
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+
+    for name, tensor in model.state_dict().items():
+        add(name, tensor.numpy())
+    for part in (data.train, data.valid):
+        rows = part[:: max(1, len(part) // FINGERPRINT_ROWS)]
+        add("rows", rows)
+        for name, values in data.dataset.inputs(rows).items():
+            add(name, values)
+        add("target", data.dataset.target(rows))
+        if data.soft is not None and alpha < 1:
+            add("soft", data.soft[rows])
+    counts = f"rows={len(data.train)}/{len(data.valid)}"
+    return f"{training.model_dump_json()} seed={seed} alpha={alpha} {counts} sha256={digest.hexdigest()}"
 
 
 def _epoch(

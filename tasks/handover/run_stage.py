@@ -28,7 +28,7 @@ from tasks.graph import Graph, Stage, load_graph
 from tasks.handover.locks import Lock, StageInputs, check_lock, differences, foretell, from_lock
 from tasks.handover.manifest import Manifest, Status
 from tasks.handover.run_store import DataRemote, RunStore
-from tasks.handover.workspace import LOCK_FILE, PIPELINE_FILE, read_lock, workspace
+from tasks.handover.workspace import LOCK_FILE, PIPELINE_FILE, read_lock, workspace, write_lock_file
 from tasks.settings import Settings
 from tasks.storage import open_store
 
@@ -60,6 +60,10 @@ def run_stage(settings: Settings, workload: str, run_id: str, stage: str) -> Out
     except Exception as error:
         attempt.record_failure(f"{type(error).__name__}: {error}", 70)
         raise
+
+
+def _mute(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.WARNING
 
 
 class _Attempt:
@@ -178,8 +182,7 @@ class _Attempt:
             pages = root / "pages"
             pages.mkdir()
             with self.surroundings(root, pages):
-                if self.stage.upstream:
-                    self.dvc("pull", "--no-run-cache", *self.stage.upstream)
+                self.fetch(root)
                 try:
                     self.dvc("repro", "--single-item", "--no-run-cache", self.name)
                 except UnavailableError:
@@ -199,8 +202,7 @@ class _Attempt:
             pages = root / "pages"
             pages.mkdir()
             with self.surroundings(root, pages):
-                if present := [name for name in self.stage.upstream if name in self.locks]:
-                    self.dvc("pull", "--no-run-cache", *present)
+                self.fetch(root)
                 code = subprocess.run(self.stage.cmd, shell=True, check=False).returncode  # noqa: S602 as DVC
             summary = self.keep(pages)
             if code:
@@ -215,7 +217,6 @@ class _Attempt:
             self.settings.environment(),
             PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             PYTHONPATH=str(root),
-            PYTHONDONTWRITEBYTECODE="1",
             PYTHONHASHSEED="0",
             NIGHTSTILL_PAGES=str(pages),
             NIGHTSTILL_RUN_ID=self.run_id,
@@ -230,6 +231,22 @@ class _Attempt:
             os.environ.clear()
             os.environ.update(saved)
 
+    def fetch(self, root: Path) -> None:
+        """Bring the outputs of the upstream stages, as far as they finished, into the workspace.
+
+        DVC reads dvc.yaml and dvc.lock anew for every target that it is given (a second for each on a large lock), so
+        it gets none, and a lock that holds nothing but what is wanted; of other stages it finds nothing to fetch.
+        """
+        if wanted := {name: self.locks[name] for name in self.stage.upstream if name in self.locks}:
+            write_lock_file(root / LOCK_FILE, wanted)
+            checkout = logging.getLogger("dvc_data.index.checkout")  # warns of every output that is not wanted
+            checkout.addFilter(_mute)
+            try:
+                self.dvc("pull", "--no-run-cache", "--allow-missing")
+            finally:
+                checkout.removeFilter(_mute)
+            write_lock_file(root / LOCK_FILE, self.locks)
+
     def checkpoints(self) -> str:
         key = f"checkpoints/{self.workload}/{self.name}/{self.inputs_key}"
         return self.store.store.url(key) if self.inputs_key else ""
@@ -240,7 +257,7 @@ class _Attempt:
 
         logging.getLogger("dvc").propagate = False  # it has handlers of its own
         try:
-            code = main(["--quiet", *arguments] if arguments[0] != "repro" else list(arguments))
+            code = main(list(arguments))
         finally:
             logging.getLogger("tasks").disabled = False
         if code:

@@ -21,7 +21,7 @@ from tasks.stages.context import Context, read_json, write_json
 log = logging.getLogger(__name__)
 
 LATENCY_BATCHES = (1, 1024)
-LATENCY_ROUNDS = 5
+LATENCY_ROUNDS = 3
 
 
 def run(ctx: Context, name: str | None = None) -> None:
@@ -134,10 +134,11 @@ def _model(name: str, role: str, score: Any, about: Mapping[str, Any], size: int
 
 
 def _latency(ctx: Context, verdict: Verdict, champion: Champion, evaluation: EvaluationSet) -> dict[str, Any]:
-    """The gates' own figures, and those of every model alone at small and large batches."""
+    """The gates' own figures, and those of the foremost candidate, the champion and the teachers by batch."""
     rule = ctx.run.gates.latency
     gated = [{"model": item.candidate.name, **item.latency.to_json()} for item in verdict.ranked if item.latency]
-    models = {item.candidate.name: item.candidate.model for item in verdict.ranked if item.score is not None}
+    leader = foremost(verdict)
+    models = {leader.candidate.name: leader.candidate.model} if leader else {}
     models |= {f"teacher {name}": _teacher(ctx, name) for name in ctx.run.teachers}
     models |= {"champion": champion.model} if champion.score is not None else {}
     figures = []
