@@ -9,7 +9,7 @@ DAG_TESTS := tests/unit/dags
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status test test-unit test-integration test-e2e lint format type check repro lock clean
+.PHONY: help setup setup-dev run up down status airflow repro test test-unit test-integration test-e2e lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -31,6 +31,9 @@ down:  ## stop what `up` started
 
 status:  ## say what runs where
 	@$(PYTHON) -m infra.local.services status
+
+airflow: setup  ## Airflow's own program for this installation: ARGS="backfill create --dag-id nightly_sales …"
+	@$(PYTHON) -m infra.local.services airflow $(ARGS)
 
 repro: setup  ## run a workload with plain `dvc repro`, without Airflow: WORKLOAD=sales [AS_OF=YYYY-MM-DD]
 	@$(TASK)/nightstill select $(WORKLOAD) $(if $(AS_OF),--as-of $(AS_OF))

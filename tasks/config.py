@@ -5,6 +5,7 @@ by night (`as_of`, the champion that evaluation compares with). DVC tracks parts
 not enter a lock (run_id, clock time) may stand in it.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -19,6 +20,20 @@ PARAMS_FILE = "params.yaml"
 RUN_FILE = "run.yaml"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class _Yaml(yaml.SafeLoader):
+    """Reads numbers by YAML 1.2, as DVC does: 1e-05 is a number. For PyYAML alone, which follows 1.1, it is a text."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def read_yaml(text: str | bytes) -> Any:
+    """The document as plain values. Raises yaml.YAMLError."""
+    return yaml.load(text, _Yaml)  # noqa: S506 a safe loader
 
 
 class Frozen(BaseModel):
@@ -196,7 +211,7 @@ def _explain(origin: str, error: ValidationError) -> ConfigError:
 
 def _read(text: str, origin: str) -> Mapping[str, Any]:
     try:
-        data = yaml.safe_load(text)
+        data = read_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, Mapping):

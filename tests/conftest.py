@@ -49,10 +49,7 @@ def sales_table(last_day: date, days: int = 220, stores: int = 4, departments: i
 def small_sales(section: dict[str, Any]) -> dict[str, Any]:
     """The sales section with small networks, few recipes and gates that such networks can pass."""
     training = {"epochs": 3, "batch_size": 64, "batches_per_epoch": 40, "learning_rate": 0.005, "patience": 3}
-    for teacher in section["teachers"].values():
-        teacher["training"] = training
-    section["teachers"]["lstm"]["model"].update(hidden=16, layers=1)
-    section["teachers"]["tcn"]["model"].update(channels=16)
+    section["teachers"] = {"lstm": {"model": {"kind": "lstm", "hidden": 16, "layers": 1}, "training": training}}
     section["students"] = {
         name: {**student, "training": {**training, "epochs": 6}} for name, student in section["students"].items()
     }

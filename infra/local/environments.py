@@ -15,7 +15,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = PROJECT / "requirements"
-HOME = Path(os.environ.get("NIGHTSTILL_HOME", PROJECT / ".nightstill"))
+HOME = Path(os.environ.get("NIGHTSTILL_HOME") or PROJECT / ".nightstill").absolute()
 ENVIRONMENTS = HOME / "envs"
 MARKER = ".made-from"
 # What pip was told about where packages come from, uv must hear too.

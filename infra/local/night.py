@@ -50,29 +50,28 @@ class Airflow:
         return self.call(method, f"/api/v2{path}", body)
 
 
-def wait_for_dag(airflow: Airflow, dag_id: str) -> dict[str, Any]:
-    """The DAG as the files have it now. Raises RuntimeError when they cannot be read, or there is no such DAG."""
-    asked = datetime.now(UTC)
+def wait_for_dag(airflow: Airflow, dag_id: str, since: datetime) -> dict[str, Any]:
+    """The DAG, read at `since` or later. Raises RuntimeError if the files cannot be read or have no such DAG."""
     end = time.monotonic() + PARSE_SECONDS
-    reparse = True
+    asked: set[str] = set()
     while time.monotonic() < end:
-        try:
-            dag: dict[str, Any] = airflow.api("GET", f"/dags/{dag_id}")
-        except urllib.error.HTTPError as error:
-            if error.code != 404:
-                raise
-        else:
-            if datetime.fromisoformat(dag["last_parsed_time"]) > asked:
-                return dag
-            if reparse:
-                airflow.api("PUT", f"/parseDagFile/{dag['file_token']}")
-                reparse = False
+        found = airflow.api("GET", "/dags?dag_id_pattern=nightly_&limit=100")["dags"]
+        fresh = {dag["dag_id"]: dag for dag in found if datetime.fromisoformat(dag["last_parsed_time"]) > since}
+        if dag_id in fresh:
+            dag: dict[str, Any] = fresh[dag_id]
+            return dag
+        if fresh:
+            names = ", ".join(sorted(name.removeprefix("nightly_") for name in fresh))
+            raise RuntimeError(f"params.yaml has no workload {dag_id.removeprefix('nightly_')!r}; it has: {names}")
         for problem in airflow.api("GET", "/importErrors")["import_errors"]:
-            if datetime.fromisoformat(problem["timestamp"]) > asked:
+            if datetime.fromisoformat(problem["timestamp"]) > since:
                 last = problem["stack_trace"].strip().splitlines()[-1]
                 raise RuntimeError(f"{problem['filename']}: {last}")
+        for token in {dag["file_token"] for dag in found} - asked:
+            airflow.api("PUT", f"/parseDagFile/{token}")
+            asked.add(token)
         time.sleep(0.5)
-    raise RuntimeError(f"no DAG {dag_id} after {PARSE_SECONDS} s; is the workload in params.yaml?")
+    raise RuntimeError(f"Airflow read no DAG in {PARSE_SECONDS} s; see {services.LOGS / 'dag-processor.log'}")
 
 
 def follow(airflow: Airflow, dag_id: str, run_id: str) -> str:
@@ -113,11 +112,11 @@ def _detail(airflow: Airflow, run: str, task: dict[str, Any]) -> str:
     return ""
 
 
-def run_night(workload: str, conf: dict[str, Any]) -> int:
-    """Trigger the workload's DAG, follow it, show the result. Returns the exit code."""
+def run_night(workload: str, conf: dict[str, Any], since: datetime) -> int:
+    """Trigger the workload's DAG, read at `since` or later, follow it, show the result. Returns the exit code."""
     airflow = Airflow(services.url("api-server"))
     dag_id = f"nightly_{workload}"
-    dag = wait_for_dag(airflow, dag_id)
+    dag = wait_for_dag(airflow, dag_id, since)
     run_id = f"make-run-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     airflow.api("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
     try:
@@ -149,11 +148,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="stop short of the release")
     asked = parser.parse_args(arguments)
     conf = {"as_of": asked.as_of or None, "force": asked.force, "dry_run": asked.dry_run}
+    since = datetime.now(UTC)
     started: list[str] = []
     try:
         started = services.start(services.ONE_NIGHT, scheduled=False)
         services.wait_for(f"{services.url('api-server')}/api/v2/version", "api-server")
-        code = run_night(asked.workload, conf)
+        code = run_night(asked.workload, conf, since)
         if started:
             print("Airflow  stopped again; `make up` keeps its pages and MLflow's open")
         else:

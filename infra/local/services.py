@@ -1,6 +1,6 @@
 """Airflow and MLflow as processes of this machine, with embedded defaults below .nightstill.
 
-    python3.11 -m infra.local.services up | down | status
+    python3.11 -m infra.local.services up | down | status | airflow ARGUMENTS…
 
 Each process has a pid file in .nightstill/run; `down` ends those processes and no others. Settings:
 NIGHTSTILL_AIRFLOW_PORT (default 8080) and NIGHTSTILL_MLFLOW_PORT (default 5000); a taken default gives way to a free
@@ -58,11 +58,10 @@ def airflow_environment(port: int, *, scheduled: bool = True) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
-        "NIGHTSTILL_HOME": str(HOME),
         "NIGHTSTILL_PROJECT": str(PROJECT),
-        "PYTHONPATH": str(PROJECT),
     }
-    return {**defaults, **os.environ}
+    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**defaults, **os.environ, "NIGHTSTILL_HOME": str(HOME), "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def start(names: Iterable[str], *, scheduled: bool = True) -> list[str]:
@@ -76,7 +75,10 @@ def start(names: Iterable[str], *, scheduled: bool = True) -> list[str]:
     airflow = str(ENVIRONMENTS / "airflow" / "bin" / "airflow")
     for name in missing:
         if name == "mlflow":
-            _start(name, _mlflow(), dict(os.environ), f"http://127.0.0.1:{_port(name)}")
+            own_port = _port(name)
+            # Its job queue, which nothing here uses, would be seven more processes.
+            quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+            _start(name, _mlflow(own_port), quiet, f"http://127.0.0.1:{own_port}")
         else:
             serving = ["--skip-serve-logs"] if name in ("scheduler", "triggerer") else []
             _start(name, [airflow, name, *serving], environment, f"http://127.0.0.1:{port}")
@@ -157,11 +159,11 @@ def _migrate(environment: Mapping[str, str]) -> None:
     marker.write_text(made)
 
 
-def _mlflow() -> list[str]:
+def _mlflow(port: int) -> list[str]:
     uri = os.environ.get("NIGHTSTILL_TRACKING_URI") or f"sqlite:///{HOME / 'mlflow' / 'mlflow.db'}"
     (HOME / "mlflow").mkdir(parents=True, exist_ok=True)
     program = str(ENVIRONMENTS / "task" / "bin" / "mlflow")
-    where = ["--host", "127.0.0.1", "--port", str(_port("mlflow"))]
+    where = ["--host", "127.0.0.1", "--port", str(port)]
     return [program, "server", "--workers", "1", "--backend-store-uri", uri, *where]
 
 
@@ -199,7 +201,7 @@ def _signal(state: Mapping[str, object], number: signal.Signals) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """`up`, `down` or `status`. Returns the exit code."""
+    """`up`, `down`, `status`, or Airflow's own program for this installation. Returns the exit code."""
     match arguments:
         case ["up"]:
             start(ALL)
@@ -209,6 +211,9 @@ def main(arguments: list[str]) -> int:
             stop(ALL)
         case ["status"]:
             pass
+        case ["airflow", *rest]:
+            command = [str(ENVIRONMENTS / "airflow" / "bin" / "airflow"), *rest]
+            return subprocess.run(command, env=airflow_environment(_port("api-server")), check=False).returncode
         case _:
             print(__doc__, file=sys.stderr)
             return 64

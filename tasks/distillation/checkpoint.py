@@ -1,5 +1,6 @@
-"""Where a killed training finds its last epoch: one object in a store, as safetensors."""
+"""Where a killed training finds its last epoch: one object in a store, safetensors after their SHA-256."""
 
+import hashlib
 import json
 import struct
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tasks.storage import ObjectStore
+
+DIGEST = 32
 
 
 class Checkpoint(Protocol):
@@ -41,13 +44,16 @@ class StoreCheckpoint:
 
 
 def pack(tensors: dict[str, Tensor], facts: dict[str, Any]) -> bytes:
-    """Tensors and JSON-able facts as safetensors bytes."""
+    """Tensors and JSON-able facts as the SHA-256 of safetensors bytes, and those bytes."""
     data: bytes = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"facts": json.dumps(facts)})
-    return data
+    return hashlib.sha256(data).digest() + data
 
 
-def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `pack` packed."""
+def unpack(packed: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `pack` packed. Raises ValueError when the bytes are not whole."""
+    digest, data = packed[:DIGEST], packed[DIGEST:]
+    if hashlib.sha256(data).digest() != digest:
+        raise ValueError(f"{len(packed)} bytes do not have the SHA-256 that they begin with")
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
     return load(data), json.loads(header["__metadata__"]["facts"])

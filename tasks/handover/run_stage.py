@@ -20,10 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tasks.config import RUN_FILE
-from tasks.errors import IntegrityError, NightstillError, StageFailed, UnavailableError, UsageError
+from tasks.config import RUN_FILE, read_yaml
+from tasks.errors import DataError, IntegrityError, NightstillError, StageFailed, UnavailableError, UsageError
 from tasks.graph import Graph, Stage, load_graph
 from tasks.handover.locks import Lock, StageInputs, check_lock, differences, foretell, from_lock
 from tasks.handover.manifest import Manifest, Status
@@ -88,7 +86,7 @@ class _Attempt:
 
     @cached_property
     def parameters(self) -> Mapping[str, Any]:
-        data: Mapping[str, Any] = yaml.safe_load(self.run_yaml)
+        data: Mapping[str, Any] = read_yaml(self.run_yaml)
         return data
 
     @cached_property
@@ -124,7 +122,7 @@ class _Attempt:
         inputs = self.foretell()
         self.inputs_key = inputs.key
         before = self.store.manifest(self.workload, self.run_id, self.name)
-        if before and before.finished and before.inputs_key == inputs.key and not self.gone(self.store.lock(before)):
+        if before and before.finished and before.inputs_key == inputs.key and not self.flaw(before):
             log.info("%s: finished before in this run (%s); nothing to do", self.name, before.status)
             return Outcome(before, already=True)
         reason, former = self.decide(inputs)
@@ -149,8 +147,17 @@ class _Attempt:
                 "run it again with force"
             ) from None
 
-    def gone(self, lock: Lock) -> list[str]:
-        return self.remote.missing(lock)
+    def flaw(self, finished: Manifest) -> str:
+        """Why this result of the stage cannot be used, empty if it can."""
+        if lost := self.remote.missing(self.store.lock(finished)):
+            return f"{', '.join(lost)} of run {finished.run_id} is gone from the remote"
+        for reader in self.graph.stages.values():
+            if self.name in reader.upstream:
+                failed = self.store.failure(self.workload, finished.run_id, reader.name)
+                # Once the data are mended they must be fetched anew.
+                if failed and failed.exit_code == DataError.exit_code:
+                    return f"{reader.name} of run {finished.run_id} refused its data"
+        return ""
 
     def decide(self, inputs: StageInputs) -> tuple[str, Manifest | None]:
         """Why the stage runs or is reused, and the former run's manifest if it is reused."""
@@ -160,9 +167,8 @@ class _Attempt:
             return "runs: every night by definition", None
         former = self.store.former(self.workload, self.name, inputs.key)
         if former and former.finished:
-            lost = self.gone(self.store.lock(former))
-            if lost:
-                return f"runs: {', '.join(lost)} of run {former.run_id} is gone from the remote", None
+            if flaw := self.flaw(former):
+                return f"runs: {flaw}", None
             origin = former.reused_from or former.run_id
             return f"reused from run {origin}: command, code, libraries, params and data are the same", former
         latest = self.store.former(self.workload, self.name, "latest")

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from tasks.config import read_yaml
 from tasks.errors import IntegrityError, UsageError
 from tasks.handover.locks import Lock, Tree, outputs
 from tasks.handover.manifest import Manifest
@@ -98,7 +99,7 @@ class RunStore:
             raise IntegrityError(f"{self.store.url(key)}: missing, though its manifest is there") from None
         if hashlib.sha256(data).hexdigest() != manifest.lock_sha256:
             raise IntegrityError(f"{self.store.url(key)}: not the lock that its manifest names; start the stage again")
-        lock: Lock = yaml.safe_load(data)
+        lock: Lock = read_yaml(data)
         return lock
 
     def finish(self, manifest: Manifest, lock: Lock | None) -> Manifest:

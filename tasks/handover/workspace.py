@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 import yaml
 
-from tasks.config import RUN_FILE
+from tasks.config import RUN_FILE, read_yaml
 from tasks.errors import ConfigError
 from tasks.graph import Graph, Stage
 from tasks.handover.locks import IGNORED, Lock, project_files
@@ -48,7 +48,7 @@ def lock_file_text(locks: Mapping[str, Lock]) -> str:
 
 def read_lock(path: Path, stage: Stage) -> Lock:
     """One stage's entry of a dvc.lock."""
-    lock: Lock = yaml.safe_load(path.read_text())["stages"][stage.name]
+    lock: Lock = read_yaml(path.read_text())["stages"][stage.name]
     return lock
 
 

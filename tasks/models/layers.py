@@ -41,6 +41,8 @@ class StaticEmbedding(nn.Module):
             nn.init.normal_(table.weight, std=0.1)  # type: ignore[arg-type]
 
     def forward(self, static: Tensor) -> Tensor:
+        if not self.width:
+            return static.float()  # (n, 0): there is nothing to embed
         return torch.cat([table(static[:, column]) for column, table in enumerate(self.tables)], dim=1)
 
 

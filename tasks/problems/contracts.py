@@ -8,17 +8,17 @@ from tasks.problems.base import FeatureContract
 
 
 def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
-    """Plain data for `write_json`. The order of inputs is kept in `order`, because JSON files are written sorted."""
-    return {**asdict(contract), "order": list(contract.inputs)}
+    """Plain data for `write_json`. JSON files are written sorted, so orders are kept in lists of their own."""
+    return {**asdict(contract), "order": list(contract.inputs), "category_order": list(contract.categories)}
 
 
 def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
-    """The contract that `contract_to_json` wrote."""
+    """The contract that `contract_to_json` wrote. Without `category_order`, categories stand in the file's order."""
     return FeatureContract(
         problem=data["problem"],
         inputs={name: (data["inputs"][name][0], tuple(data["inputs"][name][1])) for name in data["order"]},
         output_shape=tuple(data["output_shape"]),
-        categories={name: tuple(values) for name, values in data["categories"].items()},
+        categories={name: tuple(data["categories"][name]) for name in data.get("category_order", data["categories"])},
         statistics=data["statistics"],
         settings=data["settings"],
     )

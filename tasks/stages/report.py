@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tasks.config import read_yaml
 from tasks.errors import NightstillError
 from tasks.graph import load_graph
 from tasks.handover.locks import Lock, outputs, path_digest
@@ -95,7 +94,7 @@ def _read(path: Path) -> bytes | None:
 def _locks(path: Path) -> Mapping[str, Lock]:
     if not path.is_file():
         return {}
-    stages: Mapping[str, Lock] = yaml.safe_load(path.read_text())["stages"]
+    stages: Mapping[str, Lock] = read_yaml(path.read_text())["stages"]
     return stages
 
 

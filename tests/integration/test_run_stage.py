@@ -145,6 +145,22 @@ def test_a_failed_stage_keeps_its_own_words_and_exit_code(place: Place) -> None:
     assert place.store.manifests("w", "r1")["member@x"].status == "done"
 
 
+def test_what_a_later_stage_refused_as_bad_data_is_fetched_anew(place: Place) -> None:
+    place.open("r1")
+    (place.trouble / "x").touch()
+    with pytest.raises(StageFailed, match="bad member x"):
+        place.go("r1", "source", "member@x")
+    # Cleared in the same run, and in another run.
+    assert place.go("r1", "source")[0].reason == "runs: member@x of run r1 refused its data"
+    place.open("r2")
+    assert place.go("r2", "source")[0].reason == "runs: member@x of run r1 refused its data"
+    (place.trouble / "x").unlink()
+    assert place.go("r2", "member@x")[0].status == "done"
+    assert run_stage(place.settings, "w", "r2", "source").already
+    place.open("r3")
+    assert place.go("r3", "source")[0].status == "reused"
+
+
 def test_a_killed_stage_leaves_nothing_and_can_be_started_again(place: Place) -> None:
     place.open("r1")
     place.go("r1", "source")

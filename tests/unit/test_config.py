@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.config import Run, load_workload, load_workloads, parse_run
+from tasks.config import Run, load_workload, load_workloads, parse_run, read_yaml
 from tasks.errors import ConfigError
 
 PROJECT = Path(__file__).parents[2]
@@ -18,6 +18,13 @@ def test_run_yaml_round_trips_and_is_canonical() -> None:
     assert parse_run(run.to_yaml()) == run
     assert parse_run(run.to_yaml()).to_yaml() == run.to_yaml()
     assert run.section() == section
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-05", 1e-5), ("2.5E3", 2500.0), ("-1e+2", -100.0), ("1e", "1e"), ("'1e-05'", "1e-05")]
+)
+def test_numbers_are_read_as_dvc_reads_them(text: str, value: object) -> None:
+    assert read_yaml(f"rate: {text}") == {"rate": value}
 
 
 def _changed(tmp_path: Path, change: dict[str, object]) -> Path:

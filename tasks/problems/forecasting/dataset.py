@@ -43,11 +43,14 @@ class Windows(Dataset):
         return targets(self.panel, self.lines[rows], self.origins[rows], self.options)
 
     def under(self, contract: FeatureContract) -> "Windows":
-        """Other code books apply at once; what shapes the inputs must be equal."""
+        """Other code books apply at once, the scale is the model's own; what the inputs are made of must be equal."""
         theirs = Options.model_validate(contract.settings["options"])
-        for name in ("horizon", "context", "quantiles", "static", "price", "promotions"):
+        for name in ("horizon", "context", "quantiles", "static", "price", "promotions", "country"):
             if (there := getattr(theirs, name)) != (here := getattr(self.options, name)):
                 raise ValueError(f"its problem.{name} is {there}, tonight's is {here}")
+        for name in ("history_features", "future_features"):
+            if (there := list(contract.settings[name])) != (here := list(self.contract.settings[name])):
+                raise ValueError(f"its {name} are {there}, tonight's are {here}")
         return Windows(self.panel, contract, self.lines, self.origins, dict(self.splits))
 
     def save(self, folder: Path) -> None:
@@ -113,5 +116,5 @@ def build_windows(panel: Panel, options: Options) -> Windows:
     mean_units = float(panel.units[:, :end_of_training].sum() / max(panel.observed[:, :end_of_training].sum(), 1))
     if mean_units <= 0:
         raise DataError("table: units are zero in all of the training period")
-    contract = make_contract(options, code_books(panel), mean_units)
+    contract = make_contract(options, code_books(panel, np.unique(lines[0])), mean_units)
     return Windows(panel, contract, np.concatenate(lines), np.concatenate(positions), splits)

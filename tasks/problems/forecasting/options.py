@@ -36,8 +36,10 @@ class Options(Frozen):
         levels = self.quantiles
         if sorted(set(levels)) != list(levels) or 0.5 not in levels or not all(0 < level < 1 for level in levels):
             raise ValueError("quantiles: expected increasing levels between 0 and 1 with 0.5 among them")
-        if self.context % self.season:
-            raise ValueError(f"context: expected a multiple of the season, {self.season} days")
+        if self.context % self.season or self.context < 2 * self.season:
+            raise ValueError(
+                f"context: expected a multiple of the season, {self.season} days, and two of them at least"
+            )
         return self
 
     @property

@@ -66,7 +66,8 @@ def build_panel(table: pl.LazyFrame, as_of: date, options: Options) -> Panel:
     history = frame.filter(pl.col("date") <= as_of)
     if history.is_empty():
         raise DataError(f"table: no rows up to {as_of}")
-    series = history.group_by("series_id").agg(pl.col(name).last() for name in options.static).sort("series_id")
+    newest = [pl.col(name).sort_by("date").last() for name in options.static]
+    series = history.group_by("series_id").agg(newest).sort("series_id")
     index = series.select("series_id", pl.int_range(pl.len()).alias("line"))
     start = history["date"].min()
     assert isinstance(start, date)

@@ -21,9 +21,9 @@ def known_features(options: Options) -> tuple[str, ...]:
     return ("price_change", *options.promotions, "holiday", "holiday_ahead", *CALENDAR_FEATURES)
 
 
-def code_books(panel: Panel) -> dict[str, tuple[str, ...]]:
-    """Static columns' values in code order. Code 0 is any value not seen in training."""
-    return {name: (UNKNOWN, *sorted(set(values.tolist()))) for name, values in panel.static.items()}
+def code_books(panel: Panel, lines: Positions) -> dict[str, tuple[str, ...]]:
+    """Static columns' values in code order, of the series `lines` that are trained on. Code 0 is any other value."""
+    return {name: (UNKNOWN, *sorted(set(values[lines].tolist()))) for name, values in panel.static.items()}
 
 
 def make_contract(options: Options, categories: Mapping[str, tuple[str, ...]], mean_units: float) -> FeatureContract:

@@ -170,7 +170,7 @@ def test_customers_who_buy_nothing_have_the_first_class(dataset: EntityRows) -> 
 
 
 def test_given_edges_bound_the_classes_and_belong_to_the_upper_one() -> None:
-    buys = [("a", day, 1.0, 1, 0.0, None) for day in range(0, 140)]
+    buys = [("a", day, 1.0, 1, 0.0, None) for day in range(140)]
     after = AS_OF - FIRST - timedelta(days=5)
     buys += [(name, after.days, amount, 1, 0.0, None) for name, amount in (("l", 9.99), ("m", 10.0), ("h", 40.0))]
     buys += [(name, 0, 1.0, 1, 0.0, None) for name in "lmh"]

@@ -1,0 +1,238 @@
+"""An installation of its own with real Airflow, shared by all tests here, as Airflow starts slowly."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+
+from infra.local.night import Airflow, wait_for_dag
+from tasks.handover.queries import read_outcome
+from tasks.handover.run_store import RunStore
+from tasks.releases.ledger import Ledger
+from tasks.settings import Settings
+from tests.conftest import LAST_DAY, PROJECT, Project
+
+TIMEZONE = ZoneInfo("Europe/Berlin")
+T = TypeVar("T")
+ENVIRONMENTS = Path(sys.prefix).parent
+# A night here takes less than a minute; a machine that is busy with other things gets its chance.
+PATIENCE_SECONDS = 900
+
+
+def quick(section: dict[str, Any]) -> dict[str, Any]:
+    """One small teacher, and networks just good enough to beat the naive forecast."""
+    section["source"]["until_as_of"] = True
+    training = {"epochs": 1, "batch_size": 64, "batches_per_epoch": 20, "learning_rate": 0.005, "patience": 1}
+    section["teachers"] = {"lstm": {"model": {"kind": "lstm", "hidden": 8, "layers": 1}, "training": training}}
+    for student in section["students"].values():
+        student["model"] = {"kind": "linear-mlp", "hidden": 16}
+        student["training"] = {**training, "epochs": 4, "batches_per_epoch": 40, "patience": 4}
+    section["recipes"] = {"fp32": {}, "fp16": {"steps": [{"kind": "fp16"}]}}
+    section["gates"]["accuracy"].update(retention=2.0, champion_margin=0.2)
+    section["timezone"] = str(TIMEZONE)
+    # Far from now, so that the schedule itself starts nothing while the tests run; not at midnight, for one day's sake.
+    section["schedule"] = f"0 {max(3, (datetime.now(TIMEZONE).hour + 12) % 24)} * * *"
+    return section
+
+
+# A source that does not answer.
+ABSENT = {"kind": "table", "path": "s3://bucket/table.parquet"}
+NO_S3 = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
+
+
+class Night:
+    """One run of the DAG that has ended: what `make run` printed, and what Airflow and the run store know of it."""
+
+    def __init__(self, installation: "Installation", run_id: str, code: int, output: str) -> None:
+        self.installation, self.run_id, self.code, self.output = installation, run_id, code, output
+        self.manifests = installation.store.manifests("sales", run_id)
+        run = f"/dags/nightly_sales/dagRuns/{run_id}"
+        self.state: str = installation.airflow.api("GET", run)["state"]
+        found = installation.airflow.api("GET", f"{run}/taskInstances")["task_instances"]
+        self.tasks: dict[str, dict[str, Any]] = {task["task_id"]: task for task in found}
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {name: task["state"] for name, task in self.tasks.items()}
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {name: manifest.status for name, manifest in self.manifests.items()}
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        found = read_outcome(self.installation.settings, "sales", self.run_id)
+        assert found is not None, self.output
+        return found
+
+    def xcom(self, task_id: str) -> dict[str, Any]:
+        path = f"/dags/nightly_sales/dagRuns/{self.run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        found: dict[str, Any] = self.installation.airflow.api("GET", f"{path}?deserialize=true")["value"]
+        return found
+
+
+class Installation:
+    """A small project, its state, and the Airflow that `make up` starts for it."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir()
+        self.project = Project(root)
+        absent = {**quick(self.project.sales), "source": ABSENT, "deadline_minutes": 1}
+        self.project.params["workloads"]["absent"] = absent
+        self.project.save()
+        self.yesterday = datetime.now(TIMEZONE).date() - timedelta(days=1)
+        self.table()
+        self.home = self.project.home
+        self.home.mkdir()
+        (self.home / "envs").symlink_to(ENVIRONMENTS)
+        self.settings = Settings(home=self.home, project=root)
+        self.store = RunStore(self.settings.runs())
+        self.environment = environment(self.settings)
+        self.airflow: Any = None
+
+    def table(self, spoil: Any = lambda table: table) -> None:
+        """Write the source's table, with data up to yesterday."""
+        shift = self.yesterday - LAST_DAY
+        self.project.table(LAST_DAY, lambda table: spoil(table.with_columns(pl.col("date") + shift)))
+
+    def local(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One of the commands that the Makefile runs."""
+        command = [sys.executable, "-m", f"infra.local.{module}", *arguments]
+        return subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False)
+
+    def up(self) -> None:
+        done = self.local("services", "up")
+        assert done.returncode == 0, done.stdout + done.stderr
+        address = json.loads((self.home / "run" / "api-server.json").read_text())["url"]
+        self.airflow = Airflow(address)
+
+    def down(self) -> None:
+        assert self.local("services", "down").returncode == 0
+
+    def night(self, *arguments: str) -> Night:
+        """`make run`."""
+        done = self.local("night", "sales", *arguments)
+        output = done.stdout + done.stderr
+        started = [line.split()[1] for line in output.splitlines() if line.startswith("run make-run-")]
+        assert started, output
+        return Night(self, started[0], done.returncode, output)
+
+    def releases(self) -> list[int]:
+        return [entry.release for entry in Ledger(self.settings.releases(), "sales").entries()]
+
+    def notifications(self, run_id: str) -> list[dict[str, str]]:
+        path = self.home / "notifications.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return [line for line in lines if line["run_id"] == run_id]
+
+    def asset_events(self) -> list[dict[str, Any]]:
+        found = self.airflow.api("GET", "/assets/events?name_pattern=nightstill://releases/sales")["asset_events"]
+        return [event for event in found if event["uri"] == "nightstill://releases/sales"]
+
+    def ended(self, run_id: str) -> Night | None:
+        """The night as it is once it has ended."""
+        night = Night(self, run_id, 0, "")
+        return night if night.state in ("success", "failed") else None
+
+    def stop(self, dag_id: str, run_id: str) -> None:
+        """What an operator does who marks a run as failed."""
+        place = f"/dags/{dag_id}/dagRuns/{quote(run_id)}?update_mask=state"
+        self.airflow.api("PATCH", place, {"state": "failed"})
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """The DAG's runs as Airflow has them, in the order of their logical dates."""
+        answer = self.airflow.api("GET", f"/dags/{dag_id}/dagRuns?order_by=logical_date")
+        found: list[dict[str, Any]] = answer["dag_runs"]
+        return found
+
+
+def wait(what: str, condition: Callable[[], T | None]) -> T:
+    """What `condition` finds, once it finds something."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{what}: not within {PATIENCE_SECONDS} s")
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """For commands of this installation and no other."""
+    ours = {
+        name: value for name, value in os.environ.items() if not name.startswith(("NIGHTSTILL_", "AIRFLOW_", "AWS_"))
+    }
+    return {
+        **ours,
+        **settings.environment(),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **NO_S3,
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+    }
+
+
+class Repro:
+    """`make repro` for a copy of the project, without Airflow, beside the first night."""
+
+    def __init__(self, installation: Installation, root: Path) -> None:
+        root.mkdir()
+        self.root = root
+        project = Project(root)
+        project.params = installation.project.params
+        project.save()
+        (root / "sales.parquet").write_bytes((installation.project.root / "sales.parquet").read_bytes())
+        settings = Settings(home=project.home, project=root)
+        command = f"python -m tasks select sales --as-of {installation.yesterday} && dvc repro"
+        self.log = root / "repro.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, shell=True, cwd=root, env=environment(settings), stdout=log, stderr=log
+            )
+
+    def ended(self) -> None:
+        assert self.process.wait(PATIENCE_SECONDS) == 0, self.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Airflow that runs, for a project whose first night is still to come."""
+    installation = Installation(tmp_path_factory.mktemp("e2e") / "project")
+    try:
+        installation.up()
+        yield installation
+    finally:
+        installation.down()
+
+
+@pytest.fixture(scope="session")
+def repro(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repro]:
+    """Started, not awaited: it runs beside the first night."""
+    repro = Repro(installation, tmp_path_factory.mktemp("repro") / "project")
+    yield repro
+    repro.process.kill()
+    repro.process.wait()
+
+
+@pytest.fixture(scope="session")
+def absent(installation: Installation) -> str:
+    """A run whose source does not answer, which takes its time beside all others: its run_id."""
+    wait_for_dag(installation.airflow, "nightly_absent", datetime.min.replace(tzinfo=UTC))
+    asked = {"dag_run_id": "absent", "logical_date": None}
+    installation.airflow.api("POST", "/dags/nightly_absent/dagRuns", asked)
+    return "absent"
+
+
+@pytest.fixture(scope="session")
+def first(installation: Installation, absent: str, repro: Repro) -> Night:
+    """The first night, over the data up to yesterday."""
+    return installation.night()

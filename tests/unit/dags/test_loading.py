@@ -1,0 +1,67 @@
+"""Airflow's own loading of the DAG files, in a fresh process: what a project's files alone decide."""
+
+from typing import Any
+
+from dags import nightly
+
+HEAVY = {"dvc", "great_expectations", "mlflow", "numpy", "onnx", "onnxruntime", "pandas", "polars", "sklearn", "torch"}
+
+
+def upstream(workload: str) -> dict[str, list[str]]:
+    """The repository's own DAG."""
+    tasks = getattr(nightly, f"nightly_{workload}").tasks
+    return {task.task_id: sorted(task.upstream_task_ids) for task in tasks}
+
+
+def test_a_stage_added_to_dvc_yaml_is_a_task_with_no_other_change(copy: Any) -> None:
+    def add(document: dict[str, Any]) -> None:
+        document["stages"]["explain"] = {
+            "desc": "Say which feature mattered",
+            "cmd": "python -m tasks stage explain",
+            "deps": ["tasks/config.py", "artifacts/features", "artifacts/candidates/fp32", "artifacts/candidates/fp16"],
+            "outs": ["artifacts/explanations"],
+        }
+        document["stages"]["promote"]["deps"].append("artifacts/explanations")
+
+    copy.change("dvc.yaml", add)
+    loaded = copy.load()
+    assert loaded.errors == {}
+    for workload in ("sales", "customers"):
+        expected = {
+            **upstream(workload),
+            "explain": ["compress.fp16", "compress.fp32"],
+            "promote": ["evaluate", "explain"],
+        }
+        assert loaded.dags[f"nightly_{workload}"] == expected
+    # Nothing of the stages' libraries comes in with the DAGs, and of our package only the graph.
+    assert HEAVY.isdisjoint(loaded.modules)
+    assert [name for name in loaded.modules if name.startswith("tasks.")] == ["tasks.graph"]
+
+
+def test_workloads_and_members_of_params_yaml_are_dags_and_tasks(copy: Any) -> None:
+    def add(document: dict[str, Any]) -> None:
+        sections = document["workloads"]
+        sections["returns"] = {**sections["sales"], "title": "Returns"}
+        sections["customers"]["teachers"] = {"only": sections["customers"]["teachers"]["mlp-wide"]}
+        del sections["customers"]["recipes"]["fp16"]
+
+    copy.change("params.yaml", add)
+    loaded = copy.load()
+    assert loaded.errors == {}
+    assert set(loaded.dags) == {
+        f"{kind}_{workload}" for kind in ("nightly", "score") for workload in ("sales", "customers", "returns")
+    }
+    assert loaded.dags["nightly_returns"] == loaded.dags["nightly_sales"] == upstream("sales")
+    customers = loaded.dags["nightly_customers"]
+    assert [task for task in customers if task.startswith("teach.")] == ["teach.only"]
+    assert customers["distil.twin"] == ["teach.only"]
+    assert customers["evaluate"] == ["compress.fp32", "compress.int8-dynamic", "compress.neurons"]
+
+
+def test_a_definition_that_cannot_be_read_is_an_import_error_that_names_stage_and_variable(copy: Any) -> None:
+    copy.change("dvc.yaml", lambda document: document["stages"]["teach"].update(foreach="${masters}"))
+    loaded = copy.load()
+    ((file, error),) = loaded.errors.items()
+    assert file.endswith("nightly.py")
+    assert "dvc.yaml: stages.teach: unknown variable ${masters}" in error
+    assert set(loaded.dags) == {"score_sales", "score_customers"}

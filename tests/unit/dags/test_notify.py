@@ -1,0 +1,131 @@
+"""Telling operations, through each channel, with real files and a real web server."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dags import notify
+from dags.notify import OpsNotifier, deadline_missed, message, send
+
+Told = Callable[[], list[dict[str, str]]]
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """What lies in the default file."""
+    monkeypatch.setattr(notify, "HOME", tmp_path / "home")
+    path = tmp_path / "home" / "notifications.jsonl"
+    return lambda: [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+class Hook(ThreadingHTTPServer):
+    """A web server that keeps what it is sent, and answers with `status`."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, str]] = []
+        self.status = 200
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/hook"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Hook)
+        assert self.headers["Content-Type"] == "application/json"
+        self.server.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *arguments: Any) -> None:
+        """Tests read the received messages, not a log."""
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    server = Hook()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+MESSAGE = message("failed", "sales", "manual__2026-06-30T01:00:00+00:00", "units: 7 rows below 0", task="validate")
+
+
+def test_a_message_is_one_line_for_people_and_the_same_as_fields() -> None:
+    name = "manual__2026-06-30T01-00-00-00-00"
+    assert MESSAGE["text"] == f"nightstill sales: failed at validate: units: 7 rows below 0 (run {name})"
+    assert (MESSAGE["run_id"], MESSAGE["look"]) == (name, f"nightstill show sales --run-id {name}")
+
+
+def test_the_file_is_the_default_and_is_appended_to(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NIGHTSTILL_NOTIFY", raising=False)
+    send(MESSAGE)
+    send({**MESSAGE, "event": "late"})
+    assert told() == [MESSAGE, {**MESSAGE, "event": "late"}]
+
+
+def test_a_webhook_gets_the_message_as_json(told: Told, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSTILL_NOTIFY", f"webhook:{hook.url}")
+    send(MESSAGE)
+    assert hook.received == [MESSAGE]
+    assert told() == []
+
+
+def test_a_webhooks_address_can_be_a_connection(told: Told, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OPS", json.dumps({"conn_type": "http", "host": hook.url}))
+    parts = {"conn_type": "http", "host": "127.0.0.1", "port": hook.server_port, "schema": "http"}
+    monkeypatch.setenv("AIRFLOW_CONN_PARTS", json.dumps(parts))
+    monkeypatch.setenv("NIGHTSTILL_NOTIFY", "webhook:ops webhook:parts")
+    send(MESSAGE)
+    assert hook.received == [MESSAGE, MESSAGE]
+    assert told() == []
+
+
+def test_a_channel_that_fails_stops_no_other_and_is_recorded(
+    told: Told, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook.status = 500
+    dead = "http://127.0.0.1:1/nobody"
+    monkeypatch.setenv("NIGHTSTILL_NOTIFY", f"webhook:{dead} pigeon:home email:ops@example.org webhook:{hook.url} file")
+    send(MESSAGE)
+    assert hook.received == [MESSAGE]
+    *failed, sent = told()
+    assert sent == MESSAGE
+    assert [line["text"] for line in failed] == [MESSAGE["text"]] * 4
+    reasons = [line["not_sent"] for line in failed]
+    assert reasons[0].startswith("webhook: URLError") and "refused" in reasons[0]
+    assert reasons[1].startswith("pigeon: ")
+    assert reasons[2].startswith("email: ")
+    assert reasons[3].startswith("webhook: HTTPError") and "500" in reasons[3]
+
+
+def test_a_failed_task_is_told_with_its_reason_attempt_and_log(told: Told) -> None:
+    context: Any = {
+        "ti": SimpleNamespace(task_id="validate", try_number=2, log_url="http://airflow/log"),
+        "dag_run": SimpleNamespace(run_id="r1"),
+        "exception": RuntimeError("bad data (exit code 65):\n  units: 7 rows below 0"),
+    }
+    OpsNotifier(event="failed", workload="sales")(context)
+    (line,) = told()
+    assert line["reason"] == "bad data (exit code 65): units: 7 rows below 0"
+    assert (line["task"], line["attempt"], line["log"]) == ("validate", "2", "http://airflow/log")
+    assert line["text"] == f"nightstill sales: failed at validate: {line['reason']} (run r1)"
+
+
+def test_a_missed_deadline_is_told(told: Told) -> None:
+    deadline_missed({"dag_run": {"dag_run_id": "scheduled__2026-06-30T01:00:00+00:00"}}, "sales", 240)
+    (line,) = told()
+    assert line["event"] == "late"
+    assert line["reason"] == "not finished 240 minutes after it was queued"

@@ -1,0 +1,117 @@
+"""Errors, the naive forecast, ensembles, disturbances and examples of forecasting, worked out by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tasks.errors import ConfigError
+from tasks.problems.base import Inputs
+from tasks.problems.forecasting.metrics import score_quantiles, seasonal_naive
+
+LEVELS = (0.1, 0.5, 0.9)
+
+
+def test_errors_of_quantiles() -> None:
+    actual = np.array([[10, 20], [0, 10]], dtype=np.float32)
+    output = np.array([[[8, 12, 15], [15, 18, 30]], [[0.5, 1, 2], [5, 10, 20]]], dtype=np.float32)
+    score = score_quantiles(output, actual, LEVELS)
+    # |y - p50| is 2, 2 and 1, 0; sum |y| is 30 and 10.
+    assert score.loss.tolist() == [4, 1]
+    assert score.weight.tolist() == [30, 10]
+    assert score.error == 0.125
+    # Pinball of p10: 0.2, 0.5, 0.45, 0.5; of p50: 1, 1, 0.5, 0; of p90: 0.5, 1, 0.2, 1. Over 12, over mean |y| = 10.
+    assert score.metrics["pinball"] == pytest.approx(6.85 / 12 / 10)
+    assert score.metrics["rmse"] == 1.5
+    assert score.metrics["bias"] == pytest.approx(0.025)
+    assert score.metrics["coverage"] == 0.75
+
+
+def test_the_error_weighs_rows_by_their_volume() -> None:
+    actual = np.array([[100.0], [1.0]], dtype=np.float32)
+    output = np.array([[[100.0]], [[2.0]]], dtype=np.float32)
+    assert score_quantiles(output, actual, (0.5,)).error == pytest.approx(1 / 101)
+
+
+def test_the_naive_forecast_repeats_the_last_season_with_its_own_spread() -> None:
+    units = np.array([[1, 2, 3, 5, 4, 9], [9, 4, 5, 3, 2, 1]], dtype=np.float32)
+    result = seasonal_naive(units, 3, 2, (0.25, 0.5, 0.75))
+    # Differences to two days before: 2, 3, 1, 4 with quartiles 1.75 and 3.25; -4, -1, -3, -2 with -3.25 and -1.75.
+    assert result[0].tolist() == [[4, 4, 7.25], [9, 9, 12.25], [4, 4, 7.25]]
+    assert result[1].tolist() == [[0, 2, 2], [0, 1, 1], [0, 2, 2]]
+
+
+def test_the_naive_forecast_of_rows_reads_their_past_units(sales: Any) -> None:
+    dataset = sales.dataset
+    rows = dataset.splits["test"]
+    median = sales.problem().naive(dataset, rows)[:, :, 1]
+    assert np.array_equal(median, dataset.inputs(rows)["history"][:, 7:12, 0])
+    assert np.array_equal(median[0], dataset.panel.units[0, 77:82]), "the five days from a week before the first target"
+
+
+def test_an_ensemble_averages_level_by_level(sales: Any) -> None:
+    outputs = [np.array([[[0, 2, 4]]], dtype=np.float32), np.array([[[1, 6, 20]]], dtype=np.float32)]
+    mean = sales.problem().ensemble(iter(outputs))
+    assert mean.tolist() == [[[0.5, 4, 12]]] and mean.dtype == np.float32
+
+
+def test_losses_are_in_multiples_of_average_daily_units(sales: Any) -> None:
+    problem = sales.problem()
+    contract = sales.dataset.contract
+    scale = contract.statistics["mean_units"]
+    assert 10 < scale < 20
+    losses = problem.losses(contract, temperature=1.0)
+    output = torch.full((1, 5, 3), 4.0)
+    # 2 (0.1 + 0.5 + 0.9) / 3 = 1 for each unit that all quantiles lie below the target.
+    assert losses.hard(output, torch.full((1, 5), 10.0)).item() == pytest.approx(6 / scale, rel=1e-5)
+    assert losses.soft(output, torch.full((1, 5, 3), 1.0)).item() == pytest.approx(3 / scale, rel=1e-5)
+
+
+@pytest.fixture
+def clean() -> Inputs:
+    history = np.full((200, 20, 4), 8.0, dtype=np.float32)
+    history[:, :, 1] = 1
+    return {"history": history, "future": np.ones((200, 3, 2), np.float32), "static": np.ones((200, 1), np.int64)}
+
+
+@pytest.mark.parametrize("kind", ["noise", "missing", "shift"])
+def test_disturbances_touch_past_units_only_and_not_the_original(sales: Any, clean: Inputs, kind: str) -> None:
+    disturbed = sales.problem().corrupt(kind, 0.2, clean, 1)
+    assert (clean["history"][:, :, 0] == 8).all()
+    assert not np.array_equal(disturbed["history"][:, :, 0], clean["history"][:, :, 0])
+    assert (disturbed["history"][:, :, 2:] == 8).all()
+    assert disturbed["future"] is clean["future"] and disturbed["static"] is clean["static"]
+    again, other = (sales.problem().corrupt(kind, 0.2, clean, seed)["history"] for seed in (1, 2))
+    assert np.array_equal(disturbed["history"], again)
+    assert np.array_equal(disturbed["history"], other) == (kind == "shift")
+
+
+def test_disturbances_are_as_strong_as_they_say(sales: Any, clean: Inputs) -> None:
+    shifted = sales.problem().corrupt("shift", 0.5, clean, 1)["history"]
+    assert shifted[0, :, 0].tolist() == [8.0] * 6 + [12.0] * 14
+    missing = sales.problem().corrupt("missing", 0.25, clean, 1)["history"]
+    lost = missing[:, :, 1] == 0
+    assert 0.22 < lost.mean() < 0.28
+    assert (missing[lost][:, 0] == 0).all() and (missing[~lost][:, 0] == 8).all()
+    noise = np.log(sales.problem().corrupt("noise", 0.3, clean, 1)["history"][:, :, 0] / 8)
+    assert 0.28 < noise.std() < 0.32 and abs(noise.mean()) < 0.02
+    with pytest.raises(ConfigError, match="unknown kind 'fog'; there are: noise, missing, shift"):
+        sales.problem().corrupt("fog", 0.1, clean, 1)
+
+
+def test_examples_show_the_largest_to_the_smallest_series(sales: Any) -> None:
+    dataset = sales.dataset
+    rows = np.concatenate([dataset.splits["valid"], dataset.splits["test"]])
+    target = dataset.target(rows)
+    band = np.stack([target - 1, target, target + 2], axis=2)
+    shown = sales.problem().examples(dataset, rows, {"candidate": band, "naive": 0 * band}, 3)
+    assert shown[0].dates == ("2024-07-10", "2024-07-11", "2024-07-12", "2024-07-13", "2024-07-14")
+    volumes = sorted((float(total) for total in target[6:].sum(axis=1)), reverse=True)
+    assert [sum(example.actual) for example in shown] == [volumes[0], volumes[2], volumes[5]]
+    for example in shown:
+        line = dataset.panel.names.tolist().index(example.title)
+        assert list(example.actual) == dataset.panel.units[line, 84:89].tolist()
+        assert list(example.past) == dataset.panel.units[line, 70:84].tolist()
+        assert example.curves == {"candidate": example.actual, "naive": (0, 0, 0, 0, 0)}
+        assert example.low[0] == example.actual[0] - 1 and example.high[0] == example.actual[0] + 2
