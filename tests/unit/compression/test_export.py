@@ -42,6 +42,12 @@ def exported(sales: Any, name: str) -> bytes:
     return export_onnx(model_of(sales, name), sales.dataset.contract, inputs_of(sales, 2))
 
 
+@pytest.fixture(scope="module")
+def files(sales: Any) -> dict[str, bytes]:
+    """Every model's file, exported once."""
+    return {name: exported(sales, name) for name in MODELS}
+
+
 def traces(data: bytes) -> set[str]:
     """Words in a file that tell by whom, where or with what it was made."""
     machine = {getpass.getuser(), socket.gethostname(), str(Path.cwd()), sys.prefix, str(Path.home())}
@@ -51,9 +57,9 @@ def traces(data: bytes) -> set[str]:
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("rows", [1, 7])
-def test_a_file_gives_what_torch_gives_at_any_batch(sales: Any, name: str, rows: int) -> None:
+def test_a_file_gives_what_torch_gives_at_any_batch(sales: Any, files: dict[str, bytes], name: str, rows: int) -> None:
     inputs = inputs_of(sales, rows, start=20)
-    output = run_onnx(exported(sales, name), inputs)
+    output = run_onnx(files[name], inputs)
     expected = torch_output(model_of(sales, name), inputs)
     assert output.shape == (rows, 5, 3) and output.dtype == np.float32
     np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-4)
@@ -65,9 +71,10 @@ def test_a_file_gives_what_torch_gives_at_any_batch(sales: Any, name: str, rows:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_equal_weights_give_equal_bytes_and_other_weights_others(sales: Any, name: str) -> None:
-    first = exported(sales, name)
-    assert exported(sales, name) == first
+def test_equal_weights_give_equal_bytes_and_other_weights_others(
+    sales: Any, files: dict[str, bytes], name: str
+) -> None:
+    first = files[name]
     model = model_of(sales, name)
     assert export_onnx(model, sales.dataset.contract, inputs_of(sales, 7, start=30)) == first, "the example's rows show"
     with torch.no_grad():
@@ -76,12 +83,12 @@ def test_equal_weights_give_equal_bytes_and_other_weights_others(sales: Any, nam
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_file_tells_nothing_of_the_machine(sales: Any, name: str) -> None:
-    assert traces(exported(sales, name)) == set()
+def test_a_file_tells_nothing_of_the_machine(files: dict[str, bytes], name: str) -> None:
+    assert traces(files[name]) == set()
 
 
-def test_traces_of_a_machine_are_found_and_removed(sales: Any) -> None:
-    model, clean = (onnx.load_model_from_string(exported(sales, "student")) for _ in range(2))
+def test_traces_of_a_machine_are_found_and_removed(files: dict[str, bytes]) -> None:
+    model, clean = (onnx.load_model_from_string(files["student"]) for _ in range(2))
     note = f"{getpass.getuser()}@{socket.gethostname()} {Path.cwd()}/model.py, pytorch"
     model.producer_name, model.producer_version, model.doc_string, model.domain = "pytorch", "2", note, note
     model.graph.doc_string, model.graph.name = note, "torch_jit"
@@ -99,8 +106,8 @@ def test_traces_of_a_machine_are_found_and_removed(sales: Any) -> None:
     assert model.SerializeToString(deterministic=True) == clean.SerializeToString(deterministic=True)
 
 
-def test_the_graph_states_its_contract(sales: Any) -> None:
-    model = onnx.load_model_from_string(exported(sales, "student"))
+def test_the_graph_states_its_contract(files: dict[str, bytes]) -> None:
+    model = onnx.load_model_from_string(files["student"])
 
     def stated(value: Any) -> tuple[str, int, list[str | int]]:
         shape = value.type.tensor_type.shape.dim
@@ -138,8 +145,8 @@ def test_exporting_leaves_the_model_in_its_mode_and_dropout_out_of_the_file(sale
     np.testing.assert_allclose(run_onnx(data, inputs), torch_output(model, inputs), rtol=1e-5, atol=1e-4)
 
 
-def test_rows_are_computed_in_batches_and_no_rows_give_no_output(sales: Any) -> None:
-    data, inputs = exported(sales, "student"), inputs_of(sales, 7)
+def test_rows_are_computed_in_batches_and_no_rows_give_no_output(sales: Any, files: dict[str, bytes]) -> None:
+    data, inputs = files["student"], inputs_of(sales, 7)
     np.testing.assert_allclose(run_onnx(data, inputs, batch=3), run_onnx(data, inputs), rtol=1e-5)
     assert run_onnx(data, inputs, batch=3).shape == (7, 5, 3)
     assert run_onnx(data, inputs_of(sales, 0)).shape == (0, 5, 3)
