@@ -65,7 +65,8 @@ def make(workload: str, section: Section) -> DAG:
         user_defined_macros={"as_of": as_of, "safe_run_id": safe_run_id},
         deadline=DeadlineAlert(
             name="late",
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            # Not when it was queued: Airflow 3.3 refuses to clear tasks of a run with a deadline of that kind.
+            reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
             interval=timedelta(minutes=minutes),
             callback=SyncCallback(deadline_missed, kwargs={"workload": workload, "minutes": minutes}),
         ),

@@ -50,12 +50,14 @@ def airflow_environment(port: int, *, scheduled: bool = True) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(os.cpu_count() or 2),
+        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(2 * (os.cpu_count() or 2)),
         "AIRFLOW__CORE__PARALLELISM": str((os.cpu_count() or 2) + 2),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         # Parsing costs seconds of a core; a DAG is read again at once when it is asked for.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60" if scheduled else "3600",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        # Four processes share one SQLite file; on a busy machine a writer waits longer than the 5 s of the default.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME / 'airflow.db'}?timeout=60",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
         "NIGHTSTILL_PROJECT": str(PROJECT),

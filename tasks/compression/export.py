@@ -1,19 +1,17 @@
-"""Export: a torch module to ONNX bytes that hold nothing but the graph, and running such bytes."""
+"""Export: a torch module to ONNX bytes that hold nothing but the graph."""
 
 import io
 import warnings
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import helper
 from torch import nn
 
-from tasks.problems.base import FeatureContract, Floats, Inputs
+from tasks.compression.runtime import OUTPUT
+from tasks.problems.base import FeatureContract, Inputs
 
 OPSET = 20
-OUTPUT = "output"
 
 
 def export_onnx(model: nn.Module, contract: FeatureContract, example: Inputs) -> bytes:
@@ -51,21 +49,6 @@ def export_onnx(model: nn.Module, contract: FeatureContract, example: Inputs) ->
     onnx.checker.check_model(graph)
     data: bytes = graph.SerializeToString(deterministic=True)
     return data
-
-
-def run_onnx(model: bytes, inputs: Inputs, threads: int = 1, batch: int = 4096) -> Floats:
-    """Outputs of ONNX bytes for all rows of `inputs`, computed `batch` rows at a time on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = [item.name for item in session.get_inputs()]
-    rows = len(inputs[names[0]])
-    parts = [
-        session.run([OUTPUT], {name: inputs[name][start : start + batch] for name in names})[0]
-        for start in range(0, max(rows, 1), batch)
-    ]
-    return np.concatenate(parts).astype(np.float32, copy=False)
 
 
 def strip(model: onnx.ModelProto) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from tasks.compression.chain import Chain
-from tasks.compression.export import export_onnx, run_onnx, strip
+from tasks.compression.export import export_onnx, strip
 from tasks.compression.parity import Parity, parity
+from tasks.compression.runtime import run_onnx
 from tasks.compression.step import FineTune
 from tasks.problems.base import FeatureContract, Floats, Inputs
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.compression.export import run_onnx
+from tasks.compression.runtime import run_onnx
 from tasks.problems.base import Dataset, Floats, Inputs, Problem, Rows, Score, Split
 
 

@@ -227,7 +227,7 @@ def repro(installation: Installation, tmp_path_factory: pytest.TempPathFactory) 
 def absent(installation: Installation) -> str:
     """A run whose source does not answer, which takes its time beside all others: its run_id."""
     wait_for_dag(installation.airflow, "nightly_absent", datetime.min.replace(tzinfo=UTC))
-    asked = {"dag_run_id": "absent", "logical_date": None}
+    asked = {"dag_run_id": "absent", "logical_date": datetime.now(UTC).isoformat()}
     installation.airflow.api("POST", "/dags/nightly_absent/dagRuns", asked)
     return "absent"
 

@@ -166,7 +166,7 @@ def test_a_source_that_does_not_answer_is_asked_again_and_a_late_night_is_told(i
         return [told for told in installation.notifications(absent) if told["event"] == "late"]
 
     (told,) = wait("the missed deadline", late)
-    assert told["text"] == "nightstill absent: late: not finished 1 minutes after it was queued (run absent)"
+    assert told["text"] == "nightstill absent: late: not finished 1 minutes after its time (run absent)"
 
     def second_attempt() -> dict[str, Any] | None:
         path = f"/dags/nightly_absent/dagRuns/{absent}/taskInstances/snapshot"

@@ -13,8 +13,9 @@ import torch
 from onnx import helper
 from torch import nn
 
-from tasks.compression.export import export_onnx, run_onnx, strip
+from tasks.compression.export import export_onnx, strip
 from tasks.compression.recipe import torch_output
+from tasks.compression.runtime import run_onnx
 from tasks.config import Spec
 from tasks.distillation.teacher import Mean
 from tasks.models import build_model

@@ -13,11 +13,12 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
-from tasks.compression.export import export_onnx, run_onnx, strip
+from tasks.compression.export import export_onnx, strip
 from tasks.compression.fp16 import Fp16
 from tasks.compression.int8 import Int8Dynamic, Int8Static
 from tasks.compression.parity import parity
 from tasks.compression.recipe import torch_output
+from tasks.compression.runtime import run_onnx
 from tasks.compression.step import GraphStep
 from tasks.config import ParityGate, Spec
 from tasks.gates.parity import parity as parity_gate

@@ -9,9 +9,9 @@ import onnx
 import pytest
 
 from tasks.compression.chain import parse_chain
-from tasks.compression.export import run_onnx
 from tasks.compression.parity import parity
 from tasks.compression.recipe import Compressed, compress, torch_output
+from tasks.compression.runtime import run_onnx
 from tasks.config import Recipe
 from tasks.errors import ConfigError
 

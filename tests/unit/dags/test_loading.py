@@ -56,12 +56,3 @@ def test_workloads_and_members_of_params_yaml_are_dags_and_tasks(copy: Any) -> N
     assert [task for task in customers if task.startswith("teach.")] == ["teach.only"]
     assert customers["distil.twin"] == ["teach.only"]
     assert customers["evaluate"] == ["compress.fp32", "compress.int8-dynamic", "compress.neurons"]
-
-
-def test_a_definition_that_cannot_be_read_is_an_import_error_that_names_stage_and_variable(copy: Any) -> None:
-    copy.change("dvc.yaml", lambda document: document["stages"]["teach"].update(foreach="${masters}"))
-    loaded = copy.load()
-    ((file, error),) = loaded.errors.items()
-    assert file.endswith("nightly.py")
-    assert "dvc.yaml: stages.teach: unknown variable ${masters}" in error
-    assert set(loaded.dags) == {"score_sales", "score_customers"}

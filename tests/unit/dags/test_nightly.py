@@ -8,6 +8,7 @@ import pendulum
 import pytest
 import yaml
 from airflow.sdk import DAG, Asset, TriggerRule
+from airflow.sdk.definitions.deadline import DeadlineReference
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
@@ -105,6 +106,8 @@ def test_the_trigger_form(workload: str) -> None:
 def test_an_alert_when_the_deadline_passes(workload: str, minutes: int) -> None:
     deadline: Any = dag_of(workload).deadline
     (alert,) = deadline
+    # With a deadline after DAGRUN_QUEUED_AT, tasks of a failed run could not be cleared.
+    assert alert.reference == DeadlineReference.DAGRUN_LOGICAL_DATE
     assert alert.interval == timedelta(minutes=minutes) == timedelta(minutes=SECTIONS[workload]["deadline_minutes"])
     assert (
         alert.callback.path

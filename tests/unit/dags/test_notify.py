@@ -124,8 +124,19 @@ def test_a_failed_task_is_told_with_its_reason_attempt_and_log(told: Told) -> No
     assert line["text"] == f"nightstill sales: failed at validate: {line['reason']} (run r1)"
 
 
-def test_a_missed_deadline_is_told(told: Told) -> None:
-    deadline_missed({"dag_run": {"dag_run_id": "scheduled__2026-06-30T01:00:00+00:00"}}, "sales", 240)
-    (line,) = told()
-    assert line["event"] == "late"
-    assert line["reason"] == "not finished 240 minutes after it was queued"
+@pytest.mark.parametrize(
+    ("run_type", "state", "reasons"),
+    [
+        ("scheduled", "running", ["not finished 240 minutes after its time"]),
+        ("manual", "queued", ["not finished 240 minutes after its time"]),
+        ("scheduled", "failed", []),
+        ("backfill", "running", []),
+    ],
+)
+def test_a_missed_deadline_of_a_night_that_still_goes_is_told(
+    run_type: str, state: str, reasons: list[str], told: Told
+) -> None:
+    run = {"dag_run_id": "scheduled__2026-06-30T01:00:00+00:00", "run_type": run_type, "state": state}
+    deadline_missed({"dag_run": run}, "sales", 240)
+    assert [line["reason"] for line in told()] == reasons
+    assert {line["event"] for line in told()} <= {"late"}

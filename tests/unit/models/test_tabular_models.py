@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.compression.export import export_onnx, run_onnx
+from tasks.compression.export import export_onnx
 from tasks.compression.neurons import Neurons, Prunable
+from tasks.compression.runtime import run_onnx
 from tasks.config import Spec
 from tasks.errors import ConfigError
 from tasks.models import build_model

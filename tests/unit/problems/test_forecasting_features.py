@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.compression.export import export_onnx, run_onnx
+from tasks.compression.export import export_onnx
+from tasks.compression.runtime import run_onnx
 from tasks.config import Spec
 from tasks.errors import ConfigError, DataError
 from tasks.models import build_model
