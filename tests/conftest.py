@@ -1,7 +1,9 @@
 """A small project that whole nights can be run in: synthetic sales, small networks, its own stores."""
 
+import os
 import shutil
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,22 @@ def project(tmp_path: Path) -> Project:
     root = tmp_path / "project"
     root.mkdir()
     return Project(root)
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """A bucket of its own on the S3 server that AWS_ENDPOINT_URL names, removed afterwards."""
+    if not os.environ.get("AWS_ENDPOINT_URL"):
+        if os.environ.get("NIGHTSTILL_REQUIRE_S3"):
+            pytest.fail("AWS_ENDPOINT_URL is not set, but NIGHTSTILL_REQUIRE_S3 asks for an S3 server")
+        pytest.skip("AWS_ENDPOINT_URL is not set")
+    import boto3
+
+    client = boto3.client("s3")
+    name = f"nightstill-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    yield name
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for item in page.get("Contents", ()):
+            client.delete_object(Bucket=name, Key=item["Key"])
+    client.delete_bucket(Bucket=name)

@@ -1,8 +1,6 @@
 """Releases in a real S3: the same guarantees as in a folder."""
 
-import os
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
@@ -13,25 +11,10 @@ from tasks.releases.ledger import Entry, Superseded
 from tasks.releases.store import ReleaseStore
 from tasks.storage import ObjectExists, S3Store, require_conditional_writes
 
-BUCKET = os.environ.get("NIGHTSTILL_TEST_BUCKET", "nightstill-test")
-
 
 @pytest.fixture
-def store() -> Iterator[S3Store]:
-    """A prefix of its own in a bucket of the server that AWS_ENDPOINT_URL names."""
-    if not os.environ.get("AWS_ENDPOINT_URL"):
-        if os.environ.get("CI") or os.environ.get("NIGHTSTILL_REQUIRE_S3"):
-            pytest.fail("AWS_ENDPOINT_URL is not set, but this environment is required to have an S3 server")
-        pytest.skip("AWS_ENDPOINT_URL is not set")
-    import boto3
-
-    client = boto3.client("s3")
-    if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
-        client.create_bucket(Bucket=BUCKET)
-    store = S3Store(f"s3://{BUCKET}/{uuid.uuid4().hex}")
-    yield store
-    for key in list(store.keys("")):
-        store.delete(key)
+def store(bucket: str) -> S3Store:
+    return S3Store(f"s3://{bucket}/{uuid.uuid4().hex}")
 
 
 def publish(releases: ReleaseStore, name: str, expected: int) -> Entry:

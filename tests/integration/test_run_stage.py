@@ -65,7 +65,7 @@ if kind == "last":
 class Place:
     """A small project with its stores."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **stores: str) -> None:
         self.project = root / "project"
         self.trouble = root / "trouble"
         for folder in (self.project / "tasks", self.project / "code", self.trouble):
@@ -74,7 +74,7 @@ class Place:
         (self.project / "code" / "a.py").write_text("1")
         (self.project / "step.py").write_text(STEP)
         (self.project / "dvc.yaml").write_text(PIPELINE)
-        self.settings = Settings(home=root / "home", project=self.project)
+        self.settings = Settings(home=root / "home", project=self.project, **stores)
         self.store = RunStore(self.settings.runs())
 
     def open(self, run_id: str, *, force: bool = False, **changes: object) -> None:
@@ -125,6 +125,20 @@ def test_a_night_then_an_unchanged_night_then_changes(place: Place) -> None:
 
     place.open("r4", force=True)
     assert place.go("r4", "source")[0].reason == "runs: forced"
+
+
+def test_hosts_that_share_nothing_but_s3_hand_over(tmp_path: Path, bucket: str) -> None:
+    stores = {"run_store": f"s3://{bucket}/runs", "dvc_remote": f"s3://{bucket}/data"}
+    one, other = Place(tmp_path / "one", **stores), Place(tmp_path / "other", **stores)
+    one.open("r1", trouble="none")
+    first = one.go("r1", "source", "member@x")
+    assert [manifest.status for manifest in first] == ["done"] * 2
+    then = other.go("r1", "member@y", "join", "last")
+    assert [manifest.status for manifest in then] == ["done"] * 3
+    remote = DataRemote(open_store(other.settings.dvc_remote))
+    assert remote.read(other.store.lock(then[1]), "artifacts/join.txt") == b"2026-01-011+2026-01-012"
+    other.open("r2", trouble="none")
+    assert {manifest.status for manifest in other.go("r2", *ALL[:4])} == {"reused"}
 
 
 def test_a_failed_stage_keeps_its_own_words_and_exit_code(place: Place) -> None:

@@ -1,12 +1,10 @@
 """Bring-your-own files in S3, against a real server: the one that AWS_ENDPOINT_URL names."""
 
-import os
-import uuid
-from collections.abc import Iterator
 from datetime import date
 from io import BytesIO
 from typing import Any
 
+import boto3
 import polars as pl
 import pytest
 
@@ -23,23 +21,6 @@ CONTRACT = TableContract(
 )
 
 
-@pytest.fixture
-def bucket() -> Iterator[tuple[Any, str]]:
-    if not os.environ.get("AWS_ENDPOINT_URL"):
-        if os.environ.get("CI") or os.environ.get("NIGHTSTILL_REQUIRE_S3"):
-            pytest.fail("AWS_ENDPOINT_URL is not set; start an S3 server and name it")
-        pytest.skip("AWS_ENDPOINT_URL is not set")
-    import boto3
-
-    client = boto3.client("s3")
-    name = f"source-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=name)
-    yield client, name
-    for item in client.list_objects_v2(Bucket=name).get("Contents", ()):
-        client.delete_object(Bucket=name, Key=item["Key"])
-    client.delete_bucket(Bucket=name)
-
-
 def put(client: Any, bucket: str, key: str, units: float) -> None:
     file = BytesIO()
     pl.DataFrame({"date": [date(2026, 3, 1)], "store_id": [key], "units": [units]}).write_parquet(file)
@@ -50,8 +31,8 @@ def fetch(path: str) -> Any:
     return get_source(Spec(kind="table", path=path), CONTRACT, "sales").fetch(date(2026, 3, 1))
 
 
-def test_a_glob_reads_its_objects_alone_in_order(bucket: tuple[Any, str]) -> None:
-    client, name = bucket
+def test_a_glob_reads_its_objects_alone_in_order(bucket: str) -> None:
+    client, name = boto3.client("s3"), bucket
     put(client, name, "sales/b.parquet", 2.0)
     put(client, name, "sales/a.parquet", 1.0)
     put(client, name, "stock/a.parquet", 9.0)
@@ -59,19 +40,19 @@ def test_a_glob_reads_its_objects_alone_in_order(bucket: tuple[Any, str]) -> Non
     assert fetch(f"s3://{name}/stock/a.parquet").table["units"].to_list() == [9.0]
 
 
-def test_csv_is_read_from_s3(bucket: tuple[Any, str]) -> None:
-    client, name = bucket
+def test_csv_is_read_from_s3(bucket: str) -> None:
+    client, name = boto3.client("s3"), bucket
     client.put_object(Bucket=name, Key="a.csv", Body=b"date,store_id,units\n2026-03-01,007,4\n")
     assert fetch(f"s3://{name}/a.csv").table.rows() == [(date(2026, 3, 1), "007", 4)]
 
 
-def test_a_truncated_object_and_a_missing_one_are_told_by_name(bucket: tuple[Any, str]) -> None:
-    client, name = bucket
+def test_a_truncated_object_and_a_missing_one_are_told_by_name(bucket: str) -> None:
+    client, name = boto3.client("s3"), bucket
     client.put_object(Bucket=name, Key="cut.parquet", Body=b"PAR1 and no more")
     assert fetch(f"s3://{name}/cut.parquet").unreadable.startswith(f"s3://{name}/cut.parquet: cannot be parsed")
     assert fetch(f"s3://{name}/absent.parquet").unreadable == f"s3://{name}/absent.parquet: no such file"
 
 
-def test_a_missing_bucket_is_a_configuration_error(bucket: tuple[Any, str]) -> None:
+def test_a_missing_bucket_is_a_configuration_error(bucket: str) -> None:
     with pytest.raises(ConfigError, match="the bucket does not exist"):
-        fetch(f"s3://{bucket[1]}-absent/a.parquet")
+        fetch(f"s3://{bucket}-absent/a.parquet")
