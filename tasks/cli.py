@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 
 from tasks import display
-from tasks.config import PARAMS_FILE, RUN_FILE, load_workload, load_workloads
+from tasks.config import PARAMS_FILE, RUN_FILE, Spec, load_workload, load_workloads
 from tasks.errors import DataError, NightstillError, UsageError
 from tasks.graph import GraphError
 from tasks.handover import plan as planning
@@ -210,12 +210,10 @@ def score(
     workload: WorkloadArgument,
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
     as_of: AsOf = None,
-    table: Annotated[Path | None, typer.Option(help="Parquet table; default: the workload's source.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Parquet or CSV file; default: the workload's source.")] = None,
     release: Annotated[int | None, typer.Option(help="A release's number; default: the champion.")] = None,
 ) -> None:
     """Score a table with the champion into Parquet."""
-    import polars as pl
-
     from tasks.problems import get_problem
     from tasks.releases.scoring import score as score_table
     from tasks.releases.store import ReleaseStore
@@ -225,13 +223,11 @@ def score(
     section = load_workload(settings.project / PARAMS_FILE, workload)
     day = _day(as_of) or planning.yesterday(section)
     releases = ReleaseStore(settings.releases(), workload)
-    if table is not None:
-        if not table.is_file():
-            raise DataError(f"{table}: no such file; --table takes a Parquet file")
-        frame = pl.scan_parquet(table)
-    else:
-        frame = get_source(section.source, get_problem(section.problem).table(), workload).fetch(day).table.lazy()
-    result = score_table(releases, workload, frame, day, release=release)
+    source = section.source if table is None else Spec(kind="table", path=str(table.absolute()))
+    snapshot = get_source(source, get_problem(section.problem).table(), workload, settings.project).fetch(day)
+    if snapshot.unreadable:
+        raise DataError(snapshot.unreadable)
+    result = score_table(releases, workload, snapshot.table, day, release=release)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.tmp")
     result.write_parquet(temporary)

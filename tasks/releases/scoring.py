@@ -10,10 +10,11 @@ from tasks.config import parse_run
 from tasks.problems import get_problem
 from tasks.problems.contracts import contract_from_json
 from tasks.releases.store import MODEL, ReleaseStore
+from tasks.validation.guard import require
 
 
 def score(
-    releases: ReleaseStore, workload: str, table: pl.LazyFrame, as_of: date, *, release: int | None = None
+    releases: ReleaseStore, workload: str, table: pl.DataFrame, as_of: date, *, release: int | None = None
 ) -> pl.DataFrame:
     """Predictions for a raw table under the problem's table contract.
 
@@ -24,4 +25,6 @@ def score(
     run = parse_run(releases.read(entry, "run.yaml").decode(), f"{workload} release {entry.release}: run.yaml")
     contract = contract_from_json(json.loads(releases.read(entry, "contract.json")))
     model = load_onnx(releases.read(entry, MODEL), threads=run.threads)
-    return get_problem(run.problem).predict(table, as_of, contract, model)
+    problem = get_problem(run.problem)
+    require(table, problem.table(), run.checks)
+    return problem.predict(table.lazy(), as_of, contract, model)

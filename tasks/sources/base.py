@@ -30,13 +30,7 @@ class Snapshot:
 
 
 class Source(Protocol):
-    """Where raw rows come from.
-
-    `replayable`: the same `as_of` gives the same bytes for ever. Where it is False (files and databases that people
-    change), a snapshot of an earlier run must not be reused: a corrected file would go unnoticed.
-    """
-
-    replayable: bool
+    """Where raw rows come from."""
 
     def fetch(self, as_of: date) -> Snapshot:
         """Rows for a run as of the end of the day `as_of`.

@@ -41,8 +41,6 @@ class JourneyHouseholds:
     - `age`, `income`, `household_size`: bands, null for the two thirds of households that gave none.
     """
 
-    replayable = True
-
     def __init__(self, options: Mapping[str, Any]) -> None:
         parse_options(Options, options, "complete-journey-households")
 

@@ -48,8 +48,6 @@ class JourneySales:
     - `holiday`: US holiday on the original day in 2017.
     """
 
-    replayable = True
-
     def __init__(self, options: Mapping[str, Any], contract: TableContract) -> None:
         self.options = parse_options(Options, options, "complete-journey")
         if contract.horizon_days > MAX_HORIZON_DAYS:

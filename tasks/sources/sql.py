@@ -32,8 +32,6 @@ class Options(Frozen):
 class SqlSource:
     """The rows of one query. SQLite has no dates or booleans: ISO text and 0/1 are taken as such there."""
 
-    replayable = False
-
     def __init__(self, options: Mapping[str, Any], contract: TableContract) -> None:
         self.options = parse_options(Options, options, "sql")
         self.contract = contract

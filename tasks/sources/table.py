@@ -42,8 +42,6 @@ class Unreadable(Exception):
 class TableSource:
     """All matching files, in the order of their names, as one table. S3 honours AWS_ENDPOINT_URL."""
 
-    replayable = False
-
     def __init__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> None:
         self.options = parse_options(Options, options, "table")
         self.contract = contract

@@ -148,7 +148,7 @@ def table_facts(
     compared with the table's own past alone.
     """
     names = {column.name for column in columns}
-    facts = list(_finite(table, columns, contract))
+    facts = list(finite_facts(table, columns, contract))
     if contract.date not in names:
         return facts
     day = pl.col(contract.date)
@@ -198,7 +198,8 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, float) and abs(value) < float("inf")
 
 
-def _finite(table: pl.DataFrame, columns: list[Column], contract: TableContract) -> Iterator[Fact]:
+def finite_facts(table: pl.DataFrame, columns: list[Column], contract: TableContract) -> Iterator[Fact]:
+    """One fact for each column of decimals: how many rows hold NaN or infinity."""
     for column in columns:
         if table.schema[column.name].is_float():
             rows = table.filter(~pl.col(column.name).is_finite())

@@ -11,13 +11,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from tasks.config import Run, Spec, load_workload
-from tasks.errors import IntegrityError, UsageError
-from tasks.problems.base import FeatureContract, Predict
+from tasks.errors import DataError, IntegrityError, UsageError
+from tasks.problems.base import Column, FeatureContract, Predict, TableContract
 from tasks.releases import scoring
 
 PROJECT = Path(__file__).parents[3]
 DAY = date(2026, 1, 1)
-TABLE = pl.DataFrame({"x": np.arange(5000, dtype=np.float32)}).lazy()
+TABLE = pl.DataFrame({"x": np.arange(5000, dtype=np.float32)})
 
 
 def times(factor: float) -> bytes:
@@ -36,6 +36,9 @@ def times(factor: float) -> bytes:
 
 class Identity:
     """A problem whose features are its table."""
+
+    def table(self) -> TableContract:
+        return TableContract(columns=(Column("x", "number"),), date="x", target="x", entity=())
 
     def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         frame = table.collect()
@@ -80,3 +83,8 @@ def test_changed_bytes_do_not_score(scored: Any, folder: Path) -> None:
     (folder / scored.champion().files / "model.onnx").write_bytes(times(4.0))
     with pytest.raises(IntegrityError, match=r"model.onnx: .* bytes with SHA-256"):
         scoring.score(scored, "sales", TABLE, DAY)
+
+
+def test_a_table_that_breaks_the_contract_does_not_score(scored: Any) -> None:
+    with pytest.raises(DataError, match="x: column exists: observed missing; the table has: y"):
+        scoring.score(scored, "sales", TABLE.rename({"x": "y"}), DAY)
