@@ -65,7 +65,7 @@ if kind == "last":
 class Place:
     """A small project with its stores."""
 
-    def __init__(self, root: Path, **stores: str) -> None:
+    def __init__(self, root: Path, run_store: str = "", dvc_remote: str = "") -> None:
         self.project = root / "project"
         self.trouble = root / "trouble"
         for folder in (self.project / "tasks", self.project / "code", self.trouble):
@@ -74,7 +74,7 @@ class Place:
         (self.project / "code" / "a.py").write_text("1")
         (self.project / "step.py").write_text(STEP)
         (self.project / "dvc.yaml").write_text(PIPELINE)
-        self.settings = Settings(home=root / "home", project=self.project, **stores)
+        self.settings = Settings(home=root / "home", project=self.project, run_store=run_store, dvc_remote=dvc_remote)
         self.store = RunStore(self.settings.runs())
 
     def open(self, run_id: str, *, force: bool = False, **changes: object) -> None:
@@ -128,8 +128,7 @@ def test_a_night_then_an_unchanged_night_then_changes(place: Place) -> None:
 
 
 def test_hosts_that_share_nothing_but_s3_hand_over(tmp_path: Path, bucket: str) -> None:
-    stores = {"run_store": f"s3://{bucket}/runs", "dvc_remote": f"s3://{bucket}/data"}
-    one, other = Place(tmp_path / "one", **stores), Place(tmp_path / "other", **stores)
+    one, other = (Place(tmp_path / name, f"s3://{bucket}/runs", f"s3://{bucket}/data") for name in ("one", "other"))
     one.open("r1", trouble="none")
     first = one.go("r1", "source", "member@x")
     assert [manifest.status for manifest in first] == ["done"] * 2
