@@ -121,9 +121,8 @@ def _uv() -> _Installer:
         subprocess.run([python, "-m", "pip", "install", "-qq", "--require-hashes", "-r", lock], check=True)
         marker.write_text(_digest([lock]))
     listing = subprocess.run([python, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True).stdout
-    # Every file is held to its hash, so it does not matter which index it comes from. Stages are many short processes:
-    # what they import is compiled once, here, where some would not be allowed to keep what they compile.
-    told = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_COMPILE_BYTECODE": "1", **translate(listing)}
+    # Every file is held to its hash, so it does not matter which index it comes from.
+    told = {"UV_INDEX_STRATEGY": "unsafe-best-match", **translate(listing)}
     return _Installer(folder / "bin" / "uv", {**told, **os.environ})
 
 
