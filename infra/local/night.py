@@ -4,7 +4,7 @@
 
 Uses the Airflow that `make up` started; without one, starts scheduler, DAG processor and API server for this run and
 stops them afterwards. Exit code 0: the run succeeded (a rejected candidate is a result, not a failure); 1: it failed;
-75: Airflow did not come up.
+64: there is no such workload; 75: Airflow did not come up.
 """
 
 import argparse
@@ -22,6 +22,10 @@ from infra.local.environments import ENVIRONMENTS, PROJECT
 
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 PARSE_SECONDS = 120
+
+
+class UnknownWorkload(Exception):
+    """params.yaml has no such section; the message names those that it has."""
 
 
 class Airflow:
@@ -51,7 +55,7 @@ class Airflow:
 
 
 def wait_for_dag(airflow: Airflow, dag_id: str, since: datetime) -> dict[str, Any]:
-    """The DAG, read at `since` or later. Raises RuntimeError if the files cannot be read or have no such DAG."""
+    """The DAG, read at `since` or later. Raises UnknownWorkload, or RuntimeError if the files cannot be read."""
     end = time.monotonic() + PARSE_SECONDS
     asked: set[str] = set()
     while time.monotonic() < end:
@@ -62,7 +66,7 @@ def wait_for_dag(airflow: Airflow, dag_id: str, since: datetime) -> dict[str, An
             return dag
         if fresh:
             names = ", ".join(sorted(name.removeprefix("nightly_") for name in fresh))
-            raise RuntimeError(f"params.yaml has no workload {dag_id.removeprefix('nightly_')!r}; it has: {names}")
+            raise UnknownWorkload(f"params.yaml has no workload {dag_id.removeprefix('nightly_')!r}; it has: {names}")
         for problem in airflow.api("GET", "/importErrors")["import_errors"]:
             if datetime.fromisoformat(problem["timestamp"]) > since:
                 last = problem["stack_trace"].strip().splitlines()[-1]
@@ -161,6 +165,9 @@ def main(arguments: list[str]) -> int:
         return code
     except urllib.error.HTTPError as error:
         print(f"error: Airflow refused: {error.code} {error.read().decode()[:500]}", file=sys.stderr)
+        return 64
+    except UnknownWorkload as error:
+        print(f"error: {error}", file=sys.stderr)
         return 64
     except (RuntimeError, urllib.error.URLError) as error:
         print(f"error: {error}", file=sys.stderr)

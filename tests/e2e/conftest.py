@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -45,9 +47,44 @@ def quick(section: dict[str, Any]) -> dict[str, Any]:
     return section
 
 
-# A source that does not answer.
-ABSENT = {"kind": "table", "path": "s3://bucket/table.parquet"}
-NO_S3 = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
+class Storage(ThreadingHTTPServer):
+    """An object store in trouble: bucket `silent` never answers, others say that they cannot now."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        super().__init__(("127.0.0.1", 0), StorageHandler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server_port}",
+            "AWS_ACCESS_KEY_ID": "none",
+            "AWS_SECRET_ACCESS_KEY": "none",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+        }
+
+    def stop(self) -> None:
+        self.over.set()
+        self.shutdown()
+        self.server_close()
+
+
+class StorageHandler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Storage)
+        if self.path.startswith("/silent"):
+            self.server.over.wait()
+        else:
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    def log_message(self, *arguments: Any) -> None:
+        """Nobody reads it."""
 
 
 class Night:
@@ -87,8 +124,10 @@ class Installation:
     def __init__(self, root: Path) -> None:
         root.mkdir()
         self.project = Project(root)
-        absent = {**quick(self.project.sales), "source": ABSENT, "deadline_minutes": 1}
-        self.project.params["workloads"]["absent"] = absent
+        section = quick(self.project.sales)
+        for name in ("absent", "silent"):
+            source = {"kind": "table", "path": f"s3://{name}/table.parquet"}
+            self.project.params["workloads"][name] = {**section, "source": source, "deadline_minutes": 1}
         self.project.save()
         self.yesterday = datetime.now(TIMEZONE).date() - timedelta(days=1)
         self.table()
@@ -97,7 +136,8 @@ class Installation:
         (self.home / "envs").symlink_to(ENVIRONMENTS)
         self.settings = Settings(home=self.home, project=root)
         self.store = RunStore(self.settings.runs())
-        self.environment = environment(self.settings)
+        self.storage = Storage()
+        self.environment = {**environment(self.settings), **self.storage.settings}
         self.airflow: Any = None
 
     def table(self, spoil: Any = lambda table: table) -> None:
@@ -117,6 +157,7 @@ class Installation:
         self.airflow = Airflow(address)
 
     def down(self) -> None:
+        self.storage.stop()
         assert self.local("services", "down").returncode == 0
 
     def night(self, *arguments: str) -> Night:
@@ -175,8 +216,6 @@ def environment(settings: Settings) -> dict[str, str]:
         **ours,
         **settings.environment(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        **NO_S3,
-        "AWS_DEFAULT_REGION": "eu-central-1",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     }
 

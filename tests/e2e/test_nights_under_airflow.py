@@ -62,7 +62,7 @@ def test_plain_dvc_repro_writes_the_same_locks_and_the_same_model(installation: 
 
 def test_a_night_on_which_nothing_changed_reuses_stage_by_stage(installation: Any, first: Any) -> None:
     events = installation.asset_events()
-    night = installation.night()
+    night = installation.night("--as-of", str(installation.yesterday))
     assert (night.code, night.state) == (0, "success"), night.output
     # The champion is another one than in the first night, so what compares with it runs again; nothing is trained.
     assert {name for name, status in night.statuses.items() if status == "reused"} == {
@@ -87,7 +87,7 @@ def test_a_rejected_candidate_is_a_result_that_operations_hear_of(installation: 
     limits["limit"] = 0.0001
     installation.project.save()
     try:
-        night = installation.night()
+        night = installation.night("--as-of", str(installation.yesterday))
     finally:
         limits["limit"] = before
         installation.project.save()
@@ -137,28 +137,35 @@ def test_bad_data_stops_at_validate_once_and_for_all(installation: Any, first: A
     assert cleared.manifests["snapshot"].reason == f"runs: validate of run {night.run_id} refused its data"
 
 
-def test_a_backfill_is_of_the_days_before_and_an_operator_can_stop_it(installation: Any, first: Any) -> None:
+def test_a_backfill_is_of_the_days_before_and_an_operator_can_stop_it(installation: Any) -> None:
     last = installation.yesterday
     window = [f"--from-date={last - timedelta(days=1)}", f"--to-date={last + timedelta(days=1)}"]
-    command = ["backfill", "create", "--dag-id=nightly_sales", *window, "--max-active-runs=1"]
+    command = ["backfill", "create", "--dag-id=nightly_silent", *window, "--max-active-runs=1"]
     done = installation.local("services", "airflow", *command)
     assert done.returncode == 0, done.stdout + done.stderr
     for day in (last - timedelta(days=1), last):
-
-        def processes(day: date = day) -> tuple[dict[str, Any], list[int]] | None:
-            """The backfill's run of that logical day, and its stages' processes."""
-            for one in installation.runs("nightly_sales"):
-                if one["run_type"] == "backfill" and local_day(one["logical_date"]) == day:
-                    found = stage_processes(safe_run_id(one["dag_run_id"]))
-                    return (one, found) if found else None
-            return None
-
-        one, _ = wait(f"a stage of the night of {day}", processes)
+        one = wait(f"a stage of the night of {day}", partial(stage_of_the_night, installation, day))
         name = safe_run_id(one["dag_run_id"])
-        assert installation.store.run_info("sales", name)["as_of"] == str(day - timedelta(days=1))
-        installation.stop("nightly_sales", one["dag_run_id"])
+        assert installation.store.run_info("silent", name)["as_of"] == str(day - timedelta(days=1))
+        # Its source never answers: an operator gives it up, and nothing of it goes on.
+        installation.stop("nightly_silent", one["dag_run_id"])
         wait("the end of its processes", partial(all_gone, name))
-    assert installation.releases() == [1]
+        assert installation.store.manifest("silent", name, "snapshot") is None
+
+
+def stage_of_the_night(installation: Any, day: date) -> dict[str, Any] | None:
+    """The backfill's run of that logical day, once one of its stages has a process."""
+    for one in installation.runs("nightly_silent"):
+        if datetime.fromisoformat(one["logical_date"]).astimezone(TIMEZONE).date() == day:
+            assert one["run_type"] == "backfill"
+            return one if stage_processes(safe_run_id(one["dag_run_id"])) else None
+    return None
+
+
+def test_a_workload_that_there_is_none_of_is_refused_at_once(installation: Any) -> None:
+    done = installation.local("night", "tales")
+    assert done.returncode == 64
+    assert "error: params.yaml has no workload 'tales'; it has: absent, sales, silent" in done.stderr
 
 
 def test_a_source_that_does_not_answer_is_asked_again_and_a_late_night_is_told(installation: Any, absent: str) -> None:
@@ -184,10 +191,6 @@ def test_a_source_that_does_not_answer_is_asked_again_and_a_late_night_is_told(i
 
 def all_gone(run_id: str) -> bool:
     return not stage_processes(run_id)
-
-
-def local_day(moment: str) -> date:
-    return datetime.fromisoformat(moment).astimezone(TIMEZONE).date()
 
 
 def stage_processes(run_id: str) -> list[int]:
