@@ -8,6 +8,9 @@ AIRFLOW  := $(HOME_DIR)/envs/airflow/bin
 DAG_TESTS := tests/unit/dags
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
 
+# A stage is a process of its own and imports torch or DVC: without kept bytecode each compiles them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run up down status airflow repro test test-unit test-integration test-e2e lint format type check lock clean
 

@@ -37,7 +37,18 @@ class Airflow:
         self.token = self.call("GET", "/auth/token")["access_token"]
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request. Raises HTTPError."""
+        """One request, made again when the server stumbles. Raises HTTPError."""
+        for _ in range(5):
+            try:
+                return self._once(method, path, body)
+            except urllib.error.HTTPError as error:
+                # SQLite refuses a writer whose view of the database became old; nothing was written then.
+                if error.code < 500:
+                    raise
+            time.sleep(1)
+        return self._once(method, path, body)
+
+    def _once(self, method: str, path: str, body: Any) -> Any:
         request = urllib.request.Request(  # noqa: S310 our own server
             self.url + path,
             method=method,
@@ -165,7 +176,7 @@ def main(arguments: list[str]) -> int:
         return code
     except urllib.error.HTTPError as error:
         print(f"error: Airflow refused: {error.code} {error.read().decode()[:500]}", file=sys.stderr)
-        return 64
+        return 64 if error.code < 500 else 75
     except UnknownWorkload as error:
         print(f"error: {error}", file=sys.stderr)
         return 64

@@ -91,20 +91,23 @@ def stop(names: Iterable[str]) -> None:
     """End the services that were started, with the processes that they started."""
     names = list(names)
     # Running tasks tell the API server how they ended, so it goes last.
-    for several in ([name for name in names if name != "api-server"], [name for name in names if name == "api-server"]):
-        found = {name: state for name in several if (state := running(name))}
-        for _ in range(4):
-            # More than once: Airflow's scheduler ends by an exception, which Python drops in some places.
-            for state in found.values():
-                _signal(state, signal.SIGTERM)
-            end = time.monotonic() + 5
-            while time.monotonic() < end and any(running(name) for name in found):
-                time.sleep(0.1)
-            if not any(running(name) for name in found):
-                break
+    _end([name for name in names if name != "api-server"])
+    _end([name for name in names if name == "api-server"])
+
+
+def _end(names: Iterable[str]) -> None:
+    found = {name: state for name in names if (state := running(name))}
+    for _ in range(4):
+        # More than once: Airflow's scheduler ends by an exception, which Python drops in some places.
         for name, state in found.items():
-            _signal(state, signal.SIGKILL)
-            (RUN / f"{name}.json").unlink(missing_ok=True)
+            if running(name):
+                _signal(state, signal.SIGTERM)
+        end = time.monotonic() + 5
+        while time.monotonic() < end and any(running(name) for name in found):
+            time.sleep(0.1)
+    for name, state in found.items():
+        _signal(state, signal.SIGKILL)
+        (RUN / f"{name}.json").unlink(missing_ok=True)
 
 
 def running(name: str) -> dict[str, object] | None:
