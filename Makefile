@@ -12,7 +12,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro test test-unit test-integration test-e2e lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro test test-unit test-unit-tasks test-unit-dags test-integration test-e2e lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -46,7 +46,12 @@ test: setup-dev  ## all tests
 	@$(MAKE) --no-print-directory test-unit test-integration test-e2e
 
 test-unit: setup-dev  ## fast tests of single parts
+	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags
+
+test-unit-tasks:
 	$(TASK)/python -m pytest tests/unit --ignore $(DAG_TESTS)
+
+test-unit-dags:
 	$(PYTEST_AIRFLOW) $(DAG_TESTS)
 
 test-integration: setup-dev  ## with real DVC, MLflow, Great Expectations, ONNX Runtime, and S3 where there is one
