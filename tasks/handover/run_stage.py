@@ -184,36 +184,38 @@ class _Attempt:
         return self.store.finish(manifest, self.store.lock(former))
 
     def execute(self, inputs: StageInputs, reason: str) -> Manifest:
-        with workspace(self.settings.project, self.graph, self.run_yaml, self.locks, self.settings.dvc_remote) as root:
-            pages = root / "pages"
-            pages.mkdir()
-            with self.surroundings(root, pages):
-                self.fetch(root)
-                try:
-                    self.dvc("repro", "--single-item", "--no-run-cache", self.name)
-                except UnavailableError:
-                    raise self.command_error(pages) from None
-                finally:
-                    summary = self.keep(pages)
-                lock = read_lock(root / LOCK_FILE, self.stage)
-                check_lock(lock, inputs, self.name)
-                if self.stage.outs:
-                    self.dvc("push", "--no-run-cache", self.name)
-            return self.store.finish(self.manifest("done", reason, summary=summary), lock)
+        with self.prepared() as (root, pages):
+            try:
+                self.dvc("repro", "--single-item", "--no-run-cache", self.name)
+            except UnavailableError:
+                raise self.command_error(pages) from None
+            finally:
+                summary = self.keep(pages)
+            lock = read_lock(root / LOCK_FILE, self.stage)
+            check_lock(lock, inputs, self.name)
+            if self.stage.outs:
+                self.dvc("push", "--no-run-cache", self.name)
+        return self.store.finish(self.manifest("done", reason, summary=summary), lock)
 
     def run_partial(self, missing: list[str]) -> Outcome:
         """Run the command with whatever inputs there are: the page of a run that stopped early."""
         reason = f"runs without {', '.join(missing)}"
-        with workspace(self.settings.project, self.graph, self.run_yaml, self.locks, self.settings.dvc_remote) as root:
-            pages = root / "pages"
-            pages.mkdir()
-            with self.surroundings(root, pages):
-                self.fetch(root)
-                code = subprocess.run(self.stage.cmd, shell=True, check=False).returncode  # noqa: S602 as DVC
+        with self.prepared() as (_, pages):
+            code = subprocess.run(self.stage.cmd, shell=True, check=False).returncode  # noqa: S602 as DVC
             summary = self.keep(pages)
             if code:
                 raise self.command_error(pages)
         return Outcome(self.store.finish(self.manifest("partial", reason, summary=summary), None), already=False)
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[tuple[Path, Path]]:
+        """A workspace with the upstream outputs, as the working folder, and its folder for pages."""
+        with workspace(self.settings.project, self.graph, self.run_yaml, self.settings.dvc_remote) as root:
+            pages = root / "pages"
+            pages.mkdir()
+            with self.surroundings(root, pages):
+                self.fetch(root)
+                yield root, pages
 
     @contextlib.contextmanager
     def surroundings(self, root: Path, pages: Path) -> Iterator[None]:
@@ -238,7 +240,7 @@ class _Attempt:
             os.environ.update(saved)
 
     def fetch(self, root: Path) -> None:
-        """Bring the outputs of the upstream stages, as far as they finished, into the workspace.
+        """Bring the outputs of the upstream stages, as far as they finished, and all locks into the workspace.
 
         DVC reads dvc.yaml and dvc.lock anew for every target that it is given (a second for each on a large lock), so
         it gets none, and a lock that holds nothing but what is wanted; of other stages it finds nothing to fetch.
@@ -251,6 +253,7 @@ class _Attempt:
                 self.dvc("pull", "--no-run-cache", "--allow-missing")
             finally:
                 checkout.removeFilter(_mute)
+        if self.locks:
             write_lock_file(root / LOCK_FILE, self.locks)
 
     def checkpoints(self) -> str:

@@ -1,4 +1,4 @@
-"""A fresh folder in which one stage runs: the project's code, run.yaml, upstream locks, and a DVC of its own."""
+"""A fresh folder in which one stage runs: the project's code, run.yaml, and a DVC of its own."""
 
 import os
 import shutil
@@ -20,8 +20,8 @@ LOCK_FILE = "dvc.lock"
 
 
 @contextmanager
-def workspace(project: Path, graph: Graph, run_yaml: str, locks: Mapping[str, Lock], remote: str) -> Iterator[Path]:
-    """A temporary workspace, removed afterwards. `locks`: of every upstream stage that finished."""
+def workspace(project: Path, graph: Graph, run_yaml: str, remote: str) -> Iterator[Path]:
+    """A temporary workspace without a dvc.lock, removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="nightstill-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         for path in sorted({"tasks", *code_dependencies(graph)}):
@@ -29,8 +29,6 @@ def workspace(project: Path, graph: Graph, run_yaml: str, locks: Mapping[str, Lo
         shutil.copyfile(project / PIPELINE_FILE, root / PIPELINE_FILE)
         (root / RUN_FILE).write_text(run_yaml)
         (root / ".dvcignore").write_text("\n".join(IGNORED) + "\n")
-        if locks:
-            write_lock_file(root / LOCK_FILE, locks)
         _configure(root, remote)
         yield root
 
