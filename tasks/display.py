@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tasks.config import read_yaml
 from tasks.errors import UsageError
 from tasks.handover.manifest import Manifest
 from tasks.handover.queries import read_outcome, read_verdict
@@ -16,6 +17,8 @@ from tasks.handover.run_all import Observer
 from tasks.handover.run_store import RunStore
 from tasks.releases.ledger import Entry
 from tasks.releases.store import ReleaseStore
+from tasks.reporting.collect import models
+from tasks.reporting.facts import Model
 from tasks.settings import Settings
 
 
@@ -58,7 +61,9 @@ def show_run(console: Console, settings: Settings, workload: str, run_id: str) -
         console.print(f"[bold {style}]{outcome['outcome'].upper()}[/] {outcome['reason']}", highlight=False)
     if verdict:
         console.print(_gates_table(verdict))
-        console.print(_models_table(verdict, _latencies(store, workload, run_id)))
+        page = store.page(workload, run_id, "evaluate", "latency.json")
+        teachers = read_yaml(store.run_yaml(workload, run_id))["teachers"]
+        console.print(_models_table(models(verdict, json.loads(page or b"{}"), teachers), verdict["primary_metric"]))
         if verdict["comparison"]:
             console.print(_comparison_table(verdict["comparison"], verdict["primary_metric"]))
     console.print(_stages_table(list(manifests.values())))
@@ -83,29 +88,17 @@ def _gates_table(verdict: dict[str, Any]) -> Table:
     return table
 
 
-def _latencies(store: RunStore, workload: str, run_id: str) -> dict[str, float]:
-    """Median microseconds of one call with one row, by model; a teacher's members one after the other."""
-    data = store.page(workload, run_id, "evaluate", "latency.json")
-    latency = json.loads(data) if data else {"gates": [], "models": []}
-    single = [item for item in (*latency["gates"], *latency["models"]) if item["batch"] == 1]
-    found = {item["model"]: item["p50_us"] for item in single}
-    members = [item["p50_us"] for item in single if item["model"].startswith("teacher ")]
-    return found | ({"ensemble": sum(members)} if members else {})
-
-
-def _models_table(verdict: dict[str, Any], latencies: dict[str, float]) -> Table:
-    metrics = sorted({name for model in verdict["models"] for name in model.get("metrics") or {}})
+def _models_table(models: Sequence[Model], metric: str) -> Table:
+    metrics = sorted({name for model in models for name in model.metrics})
     table = Table(title="Errors on the evaluation set", title_justify="left")
     for column in ("model", "role"):
         table.add_column(column, no_wrap=True)
-    for column in (verdict["primary_metric"], *metrics, "parameters", "bytes", "p50 µs"):
+    for column in (metric, *metrics, "parameters", "bytes", "p50 µs"):
         table.add_column(column, justify="right")
-    for model in verdict["models"]:
-        numbers = [model.get("error"), *((model.get("metrics") or {}).get(name) for name in metrics)]
-        sizes = [model.get("parameters"), model.get("bytes")]
-        microseconds = latencies.get(model["role"] if model["role"] == "champion" else model["name"])
-        speed = "–" if microseconds is None else f"{microseconds:.0f}"
-        table.add_row(model["name"], model["role"], *map(_number, numbers), *map(_number, sizes), speed)
+    for model in models:
+        numbers = [model.error, *(model.metrics.get(name) for name in metrics), model.parameters, model.size]
+        speed = "–" if model.p50_us is None else f"{model.p50_us:.0f}"
+        table.add_row(model.name, model.role, *map(_number, numbers), speed)
     return table
 
 

@@ -74,7 +74,7 @@ def collect(material: Material) -> ReportFacts:
         release=outcome.get("release"),
         champion=run.champion,
         metric=_metric(verdict),
-        models=_models(verdict, latency, list(run.teachers)),
+        models=models(verdict, latency, list(run.teachers)),
         comparisons=_comparisons(verdict.get("comparison") or {}),
         gates=_gates(verdict, latency),
         pictures=_pictures(material.json("evaluation/examples.json")),
@@ -118,20 +118,21 @@ def _metric(verdict: Mapping[str, Any]) -> str:
     return name.upper() if len(name) <= 5 and name != "error" else name.replace("_", " ")
 
 
-def _models(verdict: Mapping[str, Any], latency: Mapping[str, Any], teachers: Sequence[str]) -> tuple[Model, ...]:
+def models(verdict: Mapping[str, Any], latency: Mapping[str, Any], teachers: Sequence[str]) -> tuple[Model, ...]:
+    """Every model of a verdict with its latency, as far as it was measured."""
     gated = {row["model"]: row for row in latency.get("gates", ())}
     alone = {row["model"]: row for row in latency.get("models", ()) if row["batch"] == 1}
     members = [alone[f"teacher {name}"] for name in teachers if f"teacher {name}" in alone]
     # The ensemble is its members one after the other.
     if members and len(members) == len(teachers):
         alone["ensemble"] = {"p50_us": sum(row["p50_us"] for row in members)}
-    models = []
+    found = []
     for row in verdict.get("models", ()):
         name, role = row["name"], row["role"]
         key = {"teacher": "ensemble", "champion": "champion"}.get(role, name)
         times = gated.get(name, {}) if role == "candidate" else {}
         times = times or (alone.get(key, {}) if role in ("candidate", "teacher", "champion") else {})
-        models.append(
+        found.append(
             Model(
                 name=name,
                 role=role,
@@ -144,7 +145,7 @@ def _models(verdict: Mapping[str, Any], latency: Mapping[str, Any], teachers: Se
                 winner=role == "candidate" and name == verdict.get("winner"),
             )
         )
-    return tuple(models)
+    return tuple(found)
 
 
 def _comparisons(found: Mapping[str, Any]) -> dict[str, Comparison]:
