@@ -18,12 +18,17 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # its stub lacks the na
 )
 
 from dags import docs
+from dags.announce import AnnounceOperator
 from dags.notify import OpsNotifier, deadline_missed
-from dags.operators import AnnounceOperator, run_command
 from dags.project import Section, default_as_of, pipeline, release_uri, safe_run_id, workloads
+from dags.runners import run_command
+from dags.runners.command import Command
 from tasks.graph import Graph, Stage
+from tasks.handover.manifest import run_key
+from tasks.resources import Resources
 
 PROMOTE = "promote"
+RUN_ID = "{{ safe_run_id(run_id) }}"
 RETRIES = {
     "retries": 3,
     "retry_delay": timedelta(minutes=1),
@@ -78,19 +83,24 @@ def make(workload: str, section: Section) -> DAG:
     )
     with dag:
         plan = run_command(
-            task_id="plan",
-            doc_md=docs.PLAN,
-            execution_timeout=timedelta(minutes=10),
-            arguments=[
+            section,
+            _command(
+                workload,
+                section,
+                "plan",
                 "plan",
                 *_run_of(workload),
                 "--as-of",
                 "{{ as_of(params, dag_run) }}",
                 "{{ '--force' if params.force else '' }}",
                 "{{ '--dry-run' if params.dry_run else '' }}",
-            ],
+                result="run.yaml",
+            ),
+            task_id="plan",
+            doc_md=docs.PLAN,
+            execution_timeout=timedelta(minutes=10),
         )
-        tasks = _stages(workload, graph, plan)
+        tasks = _stages(workload, section, graph, plan)
         if PROMOTE in tasks:
             announce = AnnounceOperator(
                 task_id="announce",
@@ -104,10 +114,19 @@ def make(workload: str, section: Section) -> DAG:
 
 
 def _run_of(workload: str) -> list[str]:
-    return ["--workload", workload, "--run-id", "{{ safe_run_id(run_id) }}"]
+    return ["--workload", workload, "--run-id", RUN_ID]
 
 
-def _stages(workload: str, graph: Graph, plan: BaseOperator) -> dict[str, BaseOperator]:
+def _command(workload: str, section: Section, name: str, *arguments: str, result: str) -> Command:
+    return Command(
+        name=f"{workload}/{name}",
+        arguments=arguments,
+        result=run_key(workload, RUN_ID, result),
+        limits=Resources(section.get("resources")).of(name),
+    )
+
+
+def _stages(workload: str, section: Section, graph: Graph, plan: BaseOperator) -> dict[str, BaseOperator]:
     """A task for every stage; the members of a fan-out stage share a group."""
     groups: dict[str, TaskGroup] = {}
     tasks: dict[str, BaseOperator] = {}
@@ -116,13 +135,22 @@ def _stages(workload: str, graph: Graph, plan: BaseOperator) -> dict[str, BaseOp
         if member and kind not in groups:
             groups[kind] = TaskGroup(kind)
         tasks[stage.name] = run_command(
+            section,
+            _command(
+                workload,
+                section,
+                stage.name,
+                "run-stage",
+                stage.name,
+                *_run_of(workload),
+                result=f"{stage.name}.json",
+            ),
             task_id=member or kind,
             task_group=groups.get(kind),
             doc_md=docs.stage(stage),
             execution_timeout=timedelta(minutes=int(stage.meta.get("timeout_minutes", 60))),
             # A stage that runs in any case still needs an open run: `plan` must have succeeded.
             trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS if stage.runs_always else TriggerRule.ALL_SUCCESS,
-            arguments=["run-stage", stage.name, *_run_of(workload)],
         )
         parents = [tasks[name] for name in _parents(graph, stage)]
         if not parents or stage.runs_always:

@@ -1,13 +1,16 @@
 """The consumer: one DAG per workload, `score_<workload>`, that scores with the new champion after every promotion."""
 
+import os
 from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, Param
 
 from dags import docs
 from dags.notify import OpsNotifier
-from dags.operators import run_command
 from dags.project import HOME, Section, default_as_of, release_uri, workloads
+from dags.runners import run_command
+from dags.runners.command import Command
+from tasks.resources import Resources
 
 
 def make(workload: str, section: Section) -> DAG:
@@ -34,18 +37,22 @@ def make(workload: str, section: Section) -> DAG:
             "retry_exponential_backoff": 2.0,
         },
     ) as dag:
+        forecasts = os.environ.get("NIGHTSTILL_FORECASTS") or str(HOME / "forecasts")
+        arguments = (
+            "score",
+            workload,
+            "--as-of",
+            "{{ as_of(params, dag_run) }}",
+            "--out",
+            f"{forecasts}/{workload}/{{{{ as_of(params, dag_run) }}}}.parquet",
+        )
+        limits = Resources(section.get("resources")).of("score")
         run_command(
+            section,
+            Command(name=f"{workload}/score", arguments=arguments, limits=limits),
             task_id="score",
             doc_md=docs.SCORE,
             execution_timeout=timedelta(minutes=30),
-            arguments=[
-                "score",
-                workload,
-                "--as-of",
-                "{{ as_of(params, dag_run) }}",
-                "--out",
-                str(HOME / "forecasts" / workload / "{{ as_of(params, dag_run) }}.parquet"),
-            ],
         )
     return dag
 

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from datetime import date, datetime
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from rich.console import Console
 
 from tasks import display
 from tasks.config import PARAMS_FILE, RUN_FILE, Spec, load_workload, load_workloads
-from tasks.errors import DataError, NightstillError, UsageError
+from tasks.errors import ConfigError, DataError, NightstillError, UsageError
 from tasks.graph import GraphError
 from tasks.handover import plan as planning
 from tasks.handover.queries import latest_run, read_verdict
@@ -30,7 +31,9 @@ from tasks.handover.run_all import pipeline, run_all
 from tasks.handover.run_stage import ERROR_FILE
 from tasks.handover.run_stage import run_stage as bring_to_end
 from tasks.handover.run_store import RunStore
+from tasks.resources import Resources
 from tasks.settings import Settings
+from tasks.storage import open_store
 
 REJECTED = 3
 WIDTH = 120  # of tables in files and logs
@@ -77,6 +80,8 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
         for recipe_name, recipe in section.recipes.items():
             parse_chain(recipe_name, recipe)
         stages = pipeline(settings, planning.resolve(settings, name)).stages
+        if unknown := Resources(section.resources).unknown(set(stages)):
+            raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.resources: no stage {', '.join(sorted(unknown))}")
         console.print(f"{name}: ok — {section.title}; {len(stages)} stages, {section.schedule} {section.timezone}")
 
 
@@ -208,7 +213,7 @@ def explain(
 @app.command()
 def score(
     workload: WorkloadArgument,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    out: Annotated[str, typer.Option(help="Parquet file to write: a path, or s3://bucket/key.")],
     as_of: AsOf = None,
     table: Annotated[Path | None, typer.Option(help="Parquet or CSV file; default: the workload's source.")] = None,
     release: Annotated[int | None, typer.Option(help="A release's number; default: the champion.")] = None,
@@ -228,10 +233,10 @@ def score(
     if snapshot.unreadable:
         raise DataError(snapshot.unreadable)
     result = score_table(releases, workload, snapshot.table, day, release=release)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    result.write_parquet(temporary)
-    temporary.replace(out)
+    place, _, name = out.rpartition("/")
+    content = BytesIO()
+    result.write_parquet(content)
+    open_store(place or ".").write(name, content.getvalue())
     console.print(f"{out}: {result.height:,} rows, as of {day}")
 
 

@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tasks.errors import ConfigError
+from tasks.resources import Resources
 
 PARAMS_FILE = "params.yaml"
 RUN_FILE = "run.yaml"
@@ -179,6 +180,14 @@ class Workload(Frozen):
     students: dict[Name, Student] = Field(min_length=1)
     recipes: dict[Name, Recipe] = Field(min_length=1)
     gates: Gates
+    runner: Literal["process", "docker", "kubernetes"] | None = Field(default=None, description="None: the setting's")
+    resources: dict[str, dict[str, Any]] = {}
+
+    @field_validator("resources")
+    @classmethod
+    def _resources(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        Resources(value)
+        return value
 
 
 class Run(Workload):

@@ -24,7 +24,7 @@ class GraphError(ValueError):
 class Stage:
     """One node. `params` are (file, dotted key) pairs; `upstream` names the stages whose outputs it reads.
 
-    `meta` is for the runners: `timeout_minutes`, `memory`, and `trigger: all_done` for a stage that runs even when
+    `meta` is for the runners: `timeout_minutes`, and `trigger: all_done` for a stage that runs even when
     an upstream one did not finish.
     """
 

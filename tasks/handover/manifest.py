@@ -7,6 +7,11 @@ from pydantic import BaseModel, ConfigDict
 Status = Literal["done", "reused", "partial", "failed"]
 
 
+def run_key(workload: str, run_id: str, *parts: str) -> str:
+    """Key of something of one run in the run store."""
+    return "/".join(("runs", workload, run_id, *parts))
+
+
 class Manifest(BaseModel):
     """What became of one stage in one run.
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tasks.config import read_yaml
 from tasks.errors import IntegrityError, UsageError
 from tasks.handover.locks import Lock, Tree, outputs
-from tasks.handover.manifest import Manifest
+from tasks.handover.manifest import Manifest, run_key
 from tasks.storage import ObjectStore
 
 
@@ -28,7 +28,7 @@ class RunStore:
 
     def key(self, workload: str, run_id: str, *parts: str) -> str:
         """Key of something of one run."""
-        return "/".join(("runs", workload, run_id, *parts))
+        return run_key(workload, run_id, *parts)
 
     def open_run(self, workload: str, run_id: str, run_yaml: str, info: Mapping[str, Any]) -> None:
         """Write what the run was asked to do; run.json comes last and marks it open."""

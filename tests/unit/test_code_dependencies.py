@@ -12,7 +12,7 @@ from tasks.graph import Graph, covers, load_graph
 
 PROJECT = Path(__file__).parents[2]
 # What only moves bytes or finds files: it cannot change what a stage computes.
-PLUMBING = {"tasks/__init__.py", "tasks/errors.py", "tasks/settings.py", "tasks/storage.py", "tasks/stages/context.py"}
+PLUMBING = {f"tasks/{name}.py" for name in ("__init__", "errors", "resources", "settings", "storage", "stages/context")}
 
 
 def _module_file(name: str) -> Path | None:

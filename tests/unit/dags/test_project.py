@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from dags.operators import FINAL
 from dags.project import default_as_of, release_uri, safe_run_id
+from dags.runners.exits import FINAL
 from tasks.errors import ConfigError, DataError, IntegrityError, NightstillError, UnavailableError, UsageError
 
 

@@ -6,25 +6,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
-    AirflowSkipException,
     AirflowTaskTimeout,
 )
-from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.sdk.execution_time.timeout import timeout
 
-from dags import operators
-from dags.operators import AnnounceOperator, ProcessOperator, fail, run_command
 from dags.project import HOME, ROOT
+from dags.runners import process, run_command
+from dags.runners.command import Command
+from dags.runners.exits import fail
+from dags.runners.process import ProcessOperator
 
 MANIFEST = {"uri": "/store/runs/sales/r/promote.json", "sha256": "ab", "status": "done", "outcome": "promoted"}
 Program = Callable[[str], None]
@@ -44,7 +41,8 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 
 
 def run(*arguments: str) -> Any:
-    return ProcessOperator(task_id="t", arguments=arguments or ["run-stage", "snapshot"]).execute({})
+    command = Command(name="sales/snapshot", arguments=arguments or ("run-stage", "snapshot"))
+    return ProcessOperator(task_id="t", command=command).execute({})
 
 
 def test_the_command_its_folder_and_its_settings(
@@ -119,13 +117,13 @@ def test_no_task_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_task_environment_is_below_home_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NIGHTSTILL_TASK_PYTHON", raising=False)
-    assert operators.task_python() == str(HOME / "envs" / "task" / "bin" / "python")
+    assert process.task_python() == str(HOME / "envs" / "task" / "bin" / "python")
 
 
 def test_a_runner_that_there_is_none_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTSTILL_RUNNER", "abacus")
-    with pytest.raises(ValueError, match="'abacus': there is no such runner; there are: process"):
-        run_command(task_id="t", arguments=["plan"])
+    with pytest.raises(ValueError, match="'abacus': there is no such runner; there are: process, docker, kubernetes"):
+        run_command({}, Command(name="sales/plan", arguments=("plan",)), task_id="t")
 
 
 def alive(pid: int) -> bool:
@@ -148,7 +146,9 @@ class Started:
     """A command that runs in a thread, with a child of its own: both processes' ids."""
 
     def __init__(self, folder: Path) -> None:
-        self.operator = ProcessOperator(task_id="t", arguments=["run-stage", "teach@lstm"])
+        self.operator = ProcessOperator(
+            task_id="t", command=Command(name="sales/teach@lstm", arguments=("run-stage", "teach@lstm"))
+        )
         self.error: AirflowException | None = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
@@ -212,7 +212,7 @@ def test_a_command_that_will_not_end_is_gone_before_airflow_kills_the_task(
 def test_a_child_that_outlives_the_command_is_ended_too(
     program: Program, started: Callable[[], Started], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operators, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.3)
     program(f"{STUBBORN}; wait")
     task = started()
     task.operator.on_kill()
@@ -227,64 +227,3 @@ def test_a_timeout_leaves_nothing_running(program: Program, tmp_path: Path) -> N
         run()
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2 and gone(pids)
-
-
-class TaskInstance(SimpleNamespace):
-    """The part of Airflow's that `announce` and the notifier ask for."""
-
-    def xcom_pull(self, task_ids: str) -> Any:
-        return self.xcoms.get(task_ids)
-
-
-def announce(result: Any) -> tuple[Any, Any]:
-    """What the task returns, and the asset event's extra."""
-    asset = Asset("nightstill://releases/sales")
-    task = AnnounceOperator(task_id="announce", workload="sales", promote_task_id="promote", outlets=[asset])
-    context: Any = {
-        "ti": TaskInstance(xcoms={"promote": result}, task_id="announce", try_number=1, log_url="http://airflow/log"),
-        "dag_run": SimpleNamespace(run_id="scheduled__2026-06-30T01:00:00+00:00"),
-        "outlet_events": OutletEventAccessors(),
-    }
-    returned = task.execute(context)
-    return returned, context["outlet_events"][asset].extra
-
-
-@pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, str]]]:
-    """What was written to the notification file."""
-    path = tmp_path / "told.jsonl"
-    monkeypatch.setenv("NIGHTSTILL_NOTIFY", f"file:{path}")
-    return lambda: [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-
-
-def test_a_promotion_updates_the_asset(told: Callable[[], list[dict[str, str]]]) -> None:
-    returned, extra = announce(MANIFEST)
-    assert returned == MANIFEST
-    assert extra == {"manifest": MANIFEST["uri"], "sha256": "ab"}
-    assert told() == []
-
-
-@pytest.mark.parametrize("outcome", ["rejected", "superseded"])
-def test_a_refused_candidate_is_told_and_leaves_the_asset_alone(
-    outcome: str, told: Callable[[], list[dict[str, str]]]
-) -> None:
-    with pytest.raises(AirflowSkipException, match=f"{outcome}: no new release of sales"):
-        announce({**MANIFEST, "outcome": outcome})
-    (message,) = told()
-    assert (message["event"], message["workload"], message["task"]) == (outcome, "sales", "announce")
-    assert message["run_id"] == "scheduled__2026-06-30T01-00-00-00-00"
-    assert MANIFEST["uri"] in message["reason"]
-    assert datetime.fromisoformat(message["time"]).tzinfo is not None
-
-
-@pytest.mark.parametrize("outcome", ["unchanged", "dry-run"])
-def test_no_news_is_not_told(outcome: str, told: Callable[[], list[dict[str, str]]]) -> None:
-    with pytest.raises(AirflowSkipException, match=f"{outcome}: no new release"):
-        announce({**MANIFEST, "outcome": outcome})
-    assert told() == []
-
-
-@pytest.mark.parametrize("result", [None, {"uri": "u", "sha256": "s", "status": "done"}])
-def test_a_promotion_without_an_outcome_is_an_error(result: Any) -> None:
-    with pytest.raises(AirflowFailException, match="promote handed over no outcome"):
-        announce(result)

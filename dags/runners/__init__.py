@@ -1,0 +1,35 @@
+"""How a command is started: as a process, in a Docker container, or in a Kubernetes pod."""
+
+import os
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from dags.project import Section
+from dags.runners.command import Command
+
+RUNNERS = ("process", "docker", "kubernetes")
+
+
+def run_command(section: Section, command: Command, **kwargs: Any) -> BaseOperator:
+    """A task that runs a command by the runner that the workload's section names, or else NIGHTSTILL_RUNNER.
+
+    Raises ValueError on a runner that there is none of, or on settings that it cannot work with; the DAG then shows
+    as an import error.
+    """
+    runner = section.get("runner") or os.environ.get("NIGHTSTILL_RUNNER") or "process"
+    match runner:
+        case "process":
+            from dags.runners.process import ProcessOperator
+
+            return ProcessOperator(command=command, **kwargs)
+        case "docker":
+            from dags.runners.docker import ContainerOperator
+
+            return ContainerOperator(command=command, **kwargs)
+        case "kubernetes":
+            from dags.runners.kubernetes import PodOperator
+
+            return PodOperator(command=command, **kwargs)
+        case _:
+            raise ValueError(f"runner {runner!r}: there is no such runner; there are: {', '.join(RUNNERS)}")

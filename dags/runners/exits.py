@@ -1,0 +1,24 @@
+"""What a command's exit code means to Airflow."""
+
+import signal
+from typing import NoReturn
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+# Exit codes (tasks/errors.py) for which the same attempt would fail again: wrong usage, bad data, a broken digest,
+# wrong configuration. Everything else, a kill included, is worth a retry.
+FINAL = {64: "wrong usage", 65: "bad data", 76: "integrity", 78: "wrong configuration"}
+
+
+def fail(code: int, complaint: str) -> NoReturn:
+    """Turn an exit code into Airflow's terms. Raises AirflowFailException (no retry) or AirflowException."""
+    what = complaint or "see the log above"
+    if code in FINAL:
+        raise AirflowFailException(f"{FINAL[code]} (exit code {code}): {what}")
+    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    raise AirflowException(f"{how}: {what}")
+
+
+def complaint_of(line: str) -> str:
+    """The reason in a log line by which a command says why it fails; empty for any other line."""
+    return line.removeprefix("error: ") if line.startswith("error: ") else ""

@@ -1,0 +1,141 @@
+"""Build the images of stages and Airflow with BuildKit (`make images`), and say how large they are.
+
+    python3.11 -m infra.local.images
+
+torch: the wheel in ./wheelhouse if there is one or pip finds one, else an index: NIGHTSTILL_TORCH_INDEX (an address), or
+the build that NIGHTSTILL_TORCH_BACKEND names (uv's names; default cpu). NIGHTSTILL_IMAGE_TAG (default latest) tags both.
+NIGHTSTILL_BASE_DIGEST, if set, must be the image digest of the base that is used; a wrong one builds nothing.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+from infra.local.environments import LOCKS, PROJECT, translate
+
+BASE = "python:3.11-slim-bookworm"
+IMAGES = {"task": "nightstill-task", "airflow": "nightstill-airflow"}
+WHEELHOUSE = PROJECT / "wheelhouse"
+
+
+class BuildError(Exception):
+    """What is wrong, in one line."""
+
+
+def main() -> int:
+    """Build both. Returns the exit code: 75 without an engine or after a failed build, 78 on a wrong base."""
+    try:
+        check_base(os.environ.get("NIGHTSTILL_BASE_DIGEST", ""))
+        fill_wheelhouse()
+        for name in IMAGES:
+            print(f"building {reference(name)} …", flush=True)
+            build(name)
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 78 if "NIGHTSTILL_BASE_DIGEST" in str(error) else 75
+    for name in IMAGES:
+        size = int(docker("image", "inspect", "--format", "{{.Size}}", reference(name)))
+        print(f"{reference(name):28} {size / 1e6:7,.0f} MB")
+    return 0
+
+
+def reference(name: str) -> str:
+    """Repository and tag of one of the images."""
+    return f"{IMAGES[name]}:{os.environ.get('NIGHTSTILL_IMAGE_TAG') or 'latest'}"
+
+
+def check_base(wanted: str) -> None:
+    """Hold the base to a digest. Raises BuildError."""
+    if not wanted:
+        return
+    found = json.loads(docker("image", "inspect", "--format", "{{json .RepoDigests}}", BASE)) or []
+    identity = docker("image", "inspect", "--format", "{{.Id}}", BASE)
+    if not any(digest.endswith(f"@{wanted}") for digest in found) and identity != wanted:
+        raise BuildError(
+            f"NIGHTSTILL_BASE_DIGEST={wanted}: {BASE} here is {', '.join(found) or identity}; pull that one"
+        )
+
+
+def fill_wheelhouse() -> None:
+    """Fetch the CPU build of torch by pip's own configuration, where that knows one; the image build holds it to its hash."""
+    if any(WHEELHOUSE.glob("torch-*.whl")) or os.environ.get("NIGHTSTILL_TORCH_INDEX"):
+        return
+    command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--require-hashes", "-d", str(WHEELHOUSE)]
+    subprocess.run([*command, "-r", str(LOCKS / "torch-cpu.lock")], capture_output=True, check=False)
+
+
+def build(name: str) -> None:
+    """Build one image from this checkout. Raises BuildError."""
+    arguments = {
+        "COMMIT": commit(),
+        "LOCK": lock_digest(name),
+        "TORCH_INDEX": os.environ.get("NIGHTSTILL_TORCH_INDEX", ""),
+        "TORCH_BACKEND": os.environ.get("NIGHTSTILL_TORCH_BACKEND") or "cpu",
+        "UV_DEFAULT_INDEX": index(),
+    }
+    if name != "task":
+        arguments = {key: value for key, value in arguments.items() if not key.startswith("TORCH")}
+    command = [client(), "build", "--progress=plain", "--file", f"docker/{name}.Dockerfile", "--tag", reference(name)]
+    for key, value in arguments.items():
+        if value:
+            command += ["--build-arg", f"{key}={value}"]
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    done = subprocess.run(
+        [*command, "."],
+        cwd=PROJECT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        print("\n".join(done.stdout.splitlines()[-40:]), file=sys.stderr)
+        raise BuildError(f"{reference(name)}: the build failed; see above")
+
+
+def commit() -> str:
+    """The checkout's commit, `-dirty` if files differ from it."""
+    command = ["git", "-C", str(PROJECT), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def lock_digest(name: str) -> str:
+    """SHA-256 over the locks that an image is made from."""
+    digest = hashlib.sha256((LOCKS / f"{name}.lock").read_bytes())
+    if name == "task":
+        digest.update((LOCKS / "torch-cpu.lock").read_bytes())
+    return digest.hexdigest()
+
+
+def index() -> str:
+    """The package index that pip is told to use, empty for the public one."""
+    listing = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    )
+    return translate(listing.stdout).get("UV_DEFAULT_INDEX", "")
+
+
+def docker(*arguments: str) -> str:
+    """Output of a docker command. Raises BuildError."""
+    done = subprocess.run([client(), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"docker {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def client() -> str:
+    """The docker client: NIGHTSTILL_DOCKER, or a system's own before others, which may lack BuildKit."""
+    candidates = [os.environ.get("NIGHTSTILL_DOCKER"), "/usr/bin/docker", shutil.which("docker")]
+    for candidate in candidates:
+        if candidate and shutil.which(candidate):
+            return candidate
+    raise BuildError("no docker client found; install Docker, or name one with NIGHTSTILL_DOCKER")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,80 @@
+"""What a stage may use where it runs in a container: cores, memory, and room for its files.
+
+Read from a workload's section by the DAGs too, so this module needs nothing but pydantic.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
+
+
+class ResourcesError(ValueError):
+    """A `resources` section that cannot be read; the message names the field and the way out."""
+
+
+class Limits(BaseModel):
+    """Limits of one container: `cpus` in cores, `memory` and `workspace` such as `512Mi` or `4Gi`.
+
+    A stage's files lie in its workspace while it runs. Under Docker that is memory, and counts towards `memory`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpus: float = Field(default=1.0, gt=0)
+    memory: str = "4Gi"
+    workspace: str = "2Gi"
+
+    @field_validator("memory", "workspace")
+    @classmethod
+    def _quantity(cls, value: str) -> str:
+        to_bytes(value)
+        return value
+
+
+def to_bytes(quantity: str) -> int:
+    """Bytes of a quantity as Kubernetes writes them, in binary units. Raises ValueError."""
+    match = _QUANTITY.fullmatch(quantity)
+    if match is None:
+        raise ValueError(f"{quantity!r} is no quantity; write a whole number and Ki, Mi, Gi or Ti, such as 4Gi")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+class Resources:
+    """The limits of a workload's stages: those of `default`, then of the stage's kind, then of one member.
+
+    A section such as `{default: {memory: 2Gi}, teach: {cpus: 2}, "teach@lstm": {memory: 6Gi}}`. Besides the stages of
+    dvc.yaml, the commands `plan` and `score` have limits. Raises ResourcesError.
+    """
+
+    def __init__(self, section: Mapping[str, Any] | None) -> None:
+        self._section = dict(section or {})
+        for name in self._section:
+            self._merged([name])
+
+    def of(self, stage: str) -> Limits:
+        """Limits of one stage, by its full name."""
+        return self._merged(["default", stage.partition("@")[0], stage])
+
+    def unknown(self, stages: set[str]) -> set[str]:
+        """Names in the section that none of these stages goes by."""
+        known = {"default", "plan", "score", *stages, *(stage.partition("@")[0] for stage in stages)}
+        return set(self._section) - known
+
+    def _merged(self, names: list[str]) -> Limits:
+        merged: dict[str, Any] = {}
+        for name in names:
+            limits = self._section.get(name) or {}
+            if not isinstance(limits, Mapping):
+                raise ResourcesError(f"resources.{name}: expected cpus, memory, workspace, got {limits!r}")
+            merged.update(limits)
+        try:
+            return Limits.model_validate(merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, ["resources", names[-1], *first["loc"]]))
+            raise ResourcesError(f"{field}: {first['msg']}") from error
