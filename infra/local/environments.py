@@ -1,8 +1,9 @@
-"""Make the two environments below .nightstill/envs from their locks, with Python's standard library alone.
+"""Make environments below .nightstill/envs from their locks, with Python's standard library alone.
 
-    python3.11 infra/local/environments.py [--dev] [task] [airflow]
+    python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow]
 
-An environment whose locks did not change is left alone. `--dev` adds what the tests and linters need.
+Of those, `kubeflow` is made only when asked for. An environment whose locks did not change is left alone. `--dev` adds
+what the tests and linters need.
 """
 
 import fcntl
@@ -30,7 +31,7 @@ FROM_PIP = {
 
 
 def main(arguments: list[str]) -> int:
-    """Make what is asked for, everything by default. Returns the exit code."""
+    """Make what is asked for, `airflow` and `task` by default. Returns the exit code."""
     if sys.version_info[:2] != (3, 11):
         print(f"error: Python 3.11 is needed, this is {sys.version.split()[0]}", file=sys.stderr)
         return 78
@@ -56,7 +57,7 @@ def make(name: str, *, dev: bool) -> None:
     dev = dev or "dev" in said
     locks = [LOCKS / f"{name}.lock"]
     if dev:
-        locks.append(LOCKS / ("dev-airflow.lock" if name == "airflow" else "dev.lock"))
+        locks.append(LOCKS / ("dev.lock" if name == "task" else f"dev-{name}.lock"))
     also = [LOCKS / "torch-cpu.lock", LOCKS / "torch-cuda.lock", Path(__file__)] if name == "task" else []
     digest = _digest([*locks, *also])
     if said == [digest, *(["dev"] if dev else [])]:

@@ -13,5 +13,7 @@ compile airflow.in -o airflow.lock
 compile dev-airflow.in -o dev-airflow.lock
 compile task.in -o task.lock
 compile dev.in -o dev.lock
+compile kubeflow.in -o kubeflow.lock
+compile dev-kubeflow.in -o dev-kubeflow.lock
 # shellcheck disable=SC2046
 compile torch-cuda.in -o torch-cuda.lock $(grep -oE '^[a-z0-9._-]+' task.lock | sed 's/^/--no-emit-package /')
