@@ -1,0 +1,118 @@
+"""What a compiled pipeline is told about its surroundings, and the project that it is compiled from."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import yaml
+
+from tasks.graph import Graph, load_graph
+
+# The same as the other runners of containers, whose module needs Airflow; a test holds them together.
+SHARED = {
+    "NIGHTSTILL_RUN_STORE": ("s3",),
+    "NIGHTSTILL_RELEASE_STORE": ("s3",),
+    "NIGHTSTILL_DVC_REMOTE": ("s3",),
+    "NIGHTSTILL_TRACKING_URI": ("http", "https"),
+}
+PASSED = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION", "NIGHTSTILL_FORECASTS")
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
+NEEDED_SECRETS = SECRETS[:2]
+
+
+class UnknownWorkload(Exception):
+    """params.yaml has no such section."""
+
+    exit_code = 64
+
+
+class BadConfiguration(Exception):
+    """A setting, params.yaml or dvc.yaml is wrong."""
+
+    exit_code = 78
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Environment `NIGHTSTILL_…` at compile time.
+
+    `secret` names the Kubernetes Secret whose keys are the variables of SECRETS and of `NIGHTSTILL_STAGE_VARIABLES`;
+    empty where a role of the pods' service account opens the stores.
+    """
+
+    image: str
+    environment: Mapping[str, str]
+    secret: str
+    further_variables: tuple[str, ...]
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Settings":
+        """Settings of an environment. Raises BadConfiguration on a store that containers cannot share."""
+        found = {}
+        for name, schemes in SHARED.items():
+            value = environment.get(name, "")
+            if urlparse(value).scheme not in schemes:
+                raise BadConfiguration(f"{name}={value!r}: stages on a cluster share no disk; set it to {schemes[0]}://…")
+            found[name] = value
+        return cls(
+            image=environment.get("NIGHTSTILL_TASK_IMAGE") or "nightstill-task:latest",
+            environment=found | {name: environment[name] for name in PASSED if environment.get(name)},
+            secret=environment.get("NIGHTSTILL_KUBEFLOW_SECRET", "nightstill"),
+            further_variables=tuple(environment.get("NIGHTSTILL_STAGE_VARIABLES", "").split()),
+        )
+
+
+@dataclass(frozen=True)
+class Project:
+    """params.yaml and dvc.yaml of one folder."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> "Project":
+        """The folder that NIGHTSTILL_PROJECT names, or this checkout."""
+        return cls(Path(os.environ.get("NIGHTSTILL_PROJECT") or Path(__file__).parents[2]).absolute())
+
+    def workloads(self) -> dict[str, Mapping[str, Any]]:
+        """Sections of params.yaml. The stages validate them; here only their shape is. Raises BadConfiguration."""
+        document = self._read("params.yaml", yaml.safe_load)
+        sections = document.get("workloads") if isinstance(document, Mapping) else None
+        if not isinstance(sections, Mapping) or not sections:
+            raise BadConfiguration("params.yaml: expected a mapping `workloads`")
+        for name, section in sections.items():
+            if not isinstance(section, Mapping) or not isinstance(section.get("title"), str):
+                raise BadConfiguration(f"params.yaml: workloads.{name}: expected a section with a title")
+        return dict(sections)
+
+    def section(self, workload: str) -> Mapping[str, Any]:
+        """One section. Raises UnknownWorkload, BadConfiguration."""
+        sections = self.workloads()
+        if workload not in sections:
+            raise UnknownWorkload(f"params.yaml has no workload {workload!r}; it has: {', '.join(sorted(sections))}")
+        return sections[workload]
+
+    def graph(self, section: Mapping[str, Any]) -> Graph:
+        """The stages of one workload. Raises BadConfiguration."""
+        return self._read("dvc.yaml", lambda text: load_graph(text, section))
+
+    def _read(self, name: str, parse: Any) -> Any:
+        try:
+            return parse((self.root / name).read_text())
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            said = " ".join(str(error).split())
+            raise BadConfiguration(said if said.startswith(name) else f"{name}: {said}") from error
+
+
+def home() -> Path:
+    """Where what is made here lies."""
+    return Path(os.environ.get("NIGHTSTILL_HOME") or Project.here().root / ".nightstill").absolute()
