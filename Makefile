@@ -12,7 +12,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro test test-unit test-unit-tasks test-unit-dags test-integration test-e2e lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images test test-unit test-unit-tasks test-unit-dags test-integration test-e2e lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -41,6 +41,9 @@ airflow: setup  ## Airflow's own program for this installation: ARGS="backfill c
 repro: setup  ## run a workload with plain `dvc repro`, without Airflow: WORKLOAD=sales [AS_OF=YYYY-MM-DD]
 	@$(TASK)/nightstill select $(WORKLOAD) $(if $(AS_OF),--as-of $(AS_OF))
 	@PATH="$(abspath $(TASK)):$$PATH" $(TASK)/dvc repro
+
+images:  ## build the images of stages and Airflow (Docker with BuildKit) and say their sizes
+	@$(PYTHON) -m infra.local.images
 
 test: setup-dev  ## all tests
 	@$(MAKE) --no-print-directory test-unit test-integration test-e2e

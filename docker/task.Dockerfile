@@ -22,7 +22,8 @@ RUN --mount=type=cache,target=/root/.cache \
     else from="--torch-backend $TORCH_BACKEND"; fi \
     && /opt/uv/bin/uv --quiet pip install --python /opt/nightstill --no-deps --require-hashes $from -r /locks/torch-cpu.lock
 COPY docker/slim.sh /locks/
-RUN sh /locks/slim.sh /opt/nightstill
+RUN sh /locks/slim.sh /opt/nightstill && /opt/nightstill/bin/python -B -c "import dvc.cli, great_expectations, \
+    mlflow, onnxruntime, onnxscript, pandas, polars, psycopg2, pyarrow.dataset, scipy.stats, sklearn.ensemble, torch.onnx"
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /workspace nightstill

@@ -2,9 +2,9 @@
 
     python3.11 -m infra.local.images
 
-torch: the wheel in ./wheelhouse if there is one or pip finds one, else an index: NIGHTSTILL_TORCH_INDEX (an address), or
-the build that NIGHTSTILL_TORCH_BACKEND names (uv's names; default cpu). NIGHTSTILL_IMAGE_TAG (default latest) tags both.
-NIGHTSTILL_BASE_DIGEST, if set, must be the image digest of the base that is used; a wrong one builds nothing.
+torch: the wheel in ./wheelhouse if there is one or pip finds one, else an index: NIGHTSTILL_TORCH_INDEX (an address),
+or the one that NIGHTSTILL_TORCH_BACKEND names (uv's names; default cpu). NIGHTSTILL_IMAGE_TAG (default latest) tags
+both. NIGHTSTILL_BASE_DIGEST, if set, must be the digest of the base that is used; a wrong one builds nothing.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ def check_base(wanted: str) -> None:
 
 
 def fill_wheelhouse() -> None:
-    """Fetch the CPU build of torch by pip's own configuration, where that knows one; the image build holds it to its hash."""
+    """Fetch the CPU build of torch by pip's own configuration, where that knows one; the build checks its hash."""
     if any(WHEELHOUSE.glob("torch-*.whl")) or os.environ.get("NIGHTSTILL_TORCH_INDEX"):
         return
     command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--require-hashes", "-d", str(WHEELHOUSE)]
