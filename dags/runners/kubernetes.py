@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import make_safe_label_value
@@ -213,11 +213,14 @@ class PodOperator(KubernetesPodOperator):
         except AirflowFailException:
             raise
         except (AirflowException, ApiException) as error:
-            self._explain(_first(error), name)
+            try:
+                self._explain(_first(error), name)
+            except AirflowException as plain:
+                raise plain from None
 
-    def _explain(self, error: BaseException, name: str) -> None:
+    def _explain(self, error: BaseException, name: str) -> NoReturn:
         pod = self.remote_pod or self.pod
-        name = pod.metadata.name if pod else name or "of this task"
+        name = pod.metadata.name if pod else name
         status = get_container_status(pod, self.base_container_name) if pod else None
         ended = status.state.terminated if status and status.state else None
         if pod and pod.status and pod.status.reason:
@@ -226,14 +229,14 @@ class PodOperator(KubernetesPodOperator):
             said = f"pod {name} was deleted while it ran"
         elif ended and ended.exit_code:
             if ended.reason == "OOMKilled":
-                raise out_of_memory(self.title, self.limits.memory) from None
+                raise out_of_memory(self.title, self.limits.memory)
             lines = reversed((ended.message or "").splitlines())
             fail(_signed(ended.exit_code), next(filter(None, map(complaint_of, lines)), ""))
         elif isinstance(error, PodNotFoundException) or getattr(error, "status", None) == 404:
             said = f"pod {name} is gone: it was deleted, or its node was lost"
         else:
-            said = f"pod {name}: {_message(error)}"
-        raise AirflowException(" ".join(said.split())) from None
+            said = f"pod {name}: {_message(error)}" if name else _message(error)
+        raise AirflowException(" ".join(said.split()))
 
 
 def _by_reference(settings: KubernetesSettings) -> list[k8s.V1EnvFromSource]:
