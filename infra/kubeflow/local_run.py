@@ -26,14 +26,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import docker
 import yaml
+from docker.client import DockerClient
 from docker.errors import DockerException, ImageNotFound
 from kfp import components, local
 from kfp.local import docker_task_handler
 from kfp.local.status import Status
 
-from infra.kubeflow.compile import PLAN, WORKSPACE, write
+from infra.kubeflow.compile import PLAN, USER, WORKSPACE, write
 from infra.kubeflow.settings import BadConfiguration, Project, Settings, UnknownWorkload, home
 from tasks.resources import to_bytes
 
@@ -53,7 +53,7 @@ class Task:
     secrets: Mapping[str, bool]
 
     def confinement(self, network: str) -> dict[str, Any]:
-        """How Docker holds the container: the same as the runner of containers under Airflow."""
+        """How Docker holds the container, as under Airflow."""
         return {
             "network_mode": network,
             "nano_cpus": round(self.cpus * 1e9),
@@ -61,7 +61,8 @@ class Task:
             "memswap_limit": self.memory,
             "pids_limit": 1024,
             "read_only": True,
-            "tmpfs": {WORKSPACE: f"size={self.workspace},mode=1777"},
+            # By its owner: some runtimes give a workspace that the image has already that folder's mode, not this one.
+            "tmpfs": {WORKSPACE: f"size={self.workspace},uid={USER},gid={USER},mode=0700"},
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "init": True,
@@ -107,7 +108,7 @@ class Container(docker_task_handler.DockerTaskHandler):
 
     def _run(self, task: Task) -> int:
         program, *arguments = self.full_command
-        client = docker.from_env()
+        client = DockerClient.from_env()
         container = client.containers.create(
             self.image,
             arguments,
@@ -185,7 +186,7 @@ def _run_locally(text: str, arguments: Mapping[str, Any], scratch: str) -> None:
 
 def check_image(image: str) -> None:
     """Refuse to start without the image: a stage must not fetch one in the middle of a night. Raises DockerException."""
-    client = docker.from_env()
+    client = DockerClient.from_env()
     with contextlib.closing(client):
         client.images.get(image)
 

@@ -62,7 +62,9 @@ class Settings:
         for name, schemes in SHARED.items():
             value = environment.get(name, "")
             if urlparse(value).scheme not in schemes:
-                raise BadConfiguration(f"{name}={value!r}: stages on a cluster share no disk; set it to {schemes[0]}://…")
+                raise BadConfiguration(
+                    f"{name}={value!r}: stages on a cluster share no disk; set it to {schemes[0]}://…"
+                )
             found[name] = value
         return cls(
             image=environment.get("NIGHTSTILL_TASK_IMAGE") or "nightstill-task:latest",
