@@ -27,6 +27,9 @@ def check(document: dict[str, Any]) -> None:
             parse_quantity(quantity)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
+        # Python reads a number with blanks around it, Kubernetes does not.
+        if " " in str(quantity):
+            raise ValueError(f"{where}: {quantity!r} has a blank")
 
 
 def quantities(document: Any, where: str = "") -> list[tuple[str, Any]]:
