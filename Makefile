@@ -4,15 +4,17 @@ WORKLOAD ?= sales
 HOME_DIR := $(or $(NIGHTSTILL_HOME),.nightstill)
 TASK     := $(HOME_DIR)/envs/task/bin
 AIRFLOW  := $(HOME_DIR)/envs/airflow/bin
-# The DAGs' tests run where Airflow is, the others where the stages run.
+KUBEFLOW := $(HOME_DIR)/envs/kubeflow/bin
+# The DAGs' tests run where Airflow is, those of Kubeflow's pipelines where Kubeflow is, the others where the stages run.
 DAG_TESTS := tests/unit/dags
+KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
 
 # A stage is a process of its own and imports torch or DVC: without kept bytecode each compiles them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images test test-unit test-unit-tasks test-unit-dags test-integration test-e2e lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -45,6 +47,10 @@ repro: setup  ## run a workload with plain `dvc repro`, without Airflow: WORKLOA
 images:  ## build the images of stages and Airflow (Docker with BuildKit) and say their sizes
 	@$(PYTHON) -m infra.local.images
 
+kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=sales
+	@$(PYTHON) -m infra.local.environments kubeflow
+	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
+
 test: setup-dev  ## all tests
 	@$(MAKE) --no-print-directory test-unit test-integration test-e2e
 
@@ -52,7 +58,7 @@ test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags
 
 test-unit-tasks:
-	$(TASK)/python -m pytest tests/unit --ignore $(DAG_TESTS)
+	$(TASK)/python -m pytest tests/unit --ignore $(DAG_TESTS) --ignore $(KUBEFLOW_TESTS)
 
 test-unit-dags:
 	$(PYTEST_AIRFLOW) $(DAG_TESTS)
@@ -63,6 +69,11 @@ test-integration: setup-dev  ## with real DVC, MLflow, Great Expectations, ONNX 
 test-e2e: setup-dev  ## whole runs under real Airflow
 	$(TASK)/python -m pytest tests/e2e
 
+test-kubeflow:  ## of the compiled Kubeflow pipelines, with their types, in an environment of their own
+	@$(PYTHON) -m infra.local.environments --dev kubeflow
+	$(KUBEFLOW)/python -m pytest $(KUBEFLOW_TESTS)
+	$(KUBEFLOW)/python -m mypy infra/kubeflow $(KUBEFLOW_TESTS)
+
 lint: setup-dev  ## ruff
 	$(TASK)/ruff check .
 	$(TASK)/ruff format --check .
@@ -72,7 +83,7 @@ format: setup-dev  ## let ruff mend what it can
 	$(TASK)/ruff format .
 
 type: setup-dev  ## mypy, in the environment that each part runs in
-	$(TASK)/python -m mypy tasks infra tests/unit tests/integration tests/e2e --exclude $(DAG_TESTS)
+	$(TASK)/python -m mypy tasks infra tests/unit tests/integration tests/e2e --exclude '$(DAG_TESTS)|infra/kubeflow'
 	PYTHONPATH=. $(AIRFLOW)/python -m mypy dags $(DAG_TESTS)
 
 check: lint type test  ## everything that must hold before a merge

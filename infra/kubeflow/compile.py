@@ -1,4 +1,4 @@
-"""Compile a pipeline of Kubeflow Pipelines v2 for each workload, from the graph that all runners share (`make kubeflow`).
+"""Compile a Kubeflow Pipelines v2 pipeline per workload, from the graph that all runners share (`make kubeflow`).
 
     python -m infra.kubeflow.compile [WORKLOAD …] [--out FOLDER]
 
@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp import compiler, dsl, kubernetes
+from kfp import compiler, dsl, kubernetes  # type: ignore[import-untyped]
 
 from infra.kubeflow.settings import (
     NEEDED_SECRETS,

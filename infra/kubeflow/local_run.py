@@ -7,9 +7,9 @@ process's environment, which stands for the Secret. NIGHTSTILL_DOCKER_NETWORK na
 
 What Kubeflow's local runner leaves undone is done here, so that a stage has the surroundings it has on a cluster: it
 would pass on neither the variables nor the limits of a compiled task, would keep the image's entrypoint, would mount
-folders of this machine, and would take a container that vanished for a success. Two things it does not do at all:
-stages run one after another, never side by side, and without retries; and it stops at the first failure, so the exit
-task is run afterwards, as a pipeline of its own.
+folders of this machine, and would take a container that vanished for a success. Some things are not done at all: stages
+run one after another, never side by side, without retries and time limits. And as it stops at the first failure, the
+exit task is run afterwards, as a pipeline of its own.
 
 Exit code 0: every stage succeeded (a rejected candidate is a result, not a failure); 1: a stage failed; 64: no such
 workload; 75: no Docker Engine or no image; 78: a setting, params.yaml or dvc.yaml is wrong.
@@ -27,23 +27,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
-from docker.client import DockerClient
-from docker.errors import DockerException, ImageNotFound
-from kfp import components, local
-from kfp.local import docker_task_handler
-from kfp.local.status import Status
+from docker.client import DockerClient  # type: ignore[import-not-found]  # for mypy, `docker` is our folder of that name
+from docker.errors import DockerException, ImageNotFound  # type: ignore[import-not-found]
+from kfp import components, local  # type: ignore[import-untyped]
+from kfp.local import docker_task_handler  # type: ignore[import-untyped]
+from kfp.local.status import Status  # type: ignore[import-untyped]
 
 from infra.kubeflow.compile import PLAN, USER, WORKSPACE, write
 from infra.kubeflow.settings import BadConfiguration, Project, Settings, UnknownWorkload, home
 from tasks.resources import to_bytes
 
 LABEL = "io.nightstill.kubeflow"
-KILLED = 137
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a compiled pipeline: what its container gets. `secrets` maps variables to whether they may be unset."""
+    """What the container of a compiled task gets. `secrets` maps variables to whether they may be unset."""
 
     stage: str
     cpus: float
@@ -90,7 +89,7 @@ class Night:
         return set(self.codes) != set(self.tasks) or any(self.codes.values())
 
 
-class Container(docker_task_handler.DockerTaskHandler):
+class Container(docker_task_handler.DockerTaskHandler):  # type: ignore[misc]
     """Runs a compiled task in a container, which is removed afterwards."""
 
     night: ClassVar[Night]
@@ -100,13 +99,14 @@ class Container(docker_task_handler.DockerTaskHandler):
         # `sh -c <script> nightstill <stage> …`: the same for `plan`, see infra/kubeflow/compile.py.
         task = self.night.tasks[self.full_command[4]]
         began = time.monotonic()
-        code = self._run(task)
+        code, out_of_memory = self.run_container(task)
         self.night.codes[task.stage] = code
-        said = "out of memory" if code == KILLED else f"exit code {code}"
+        said = f"out of memory at {task.memory / 2**20:.0f} MiB" if code and out_of_memory else f"exit code {code}"
         print(f"{task.stage}: {said} after {time.monotonic() - began:.1f} s", flush=True)
         return Status.FAILURE if code else Status.SUCCESS
 
-    def _run(self, task: Task) -> int:
+    def run_container(self, task: Task) -> tuple[int, bool]:
+        """Returns the exit code, and whether the limit of memory was hit."""
         program, *arguments = self.full_command
         client = DockerClient.from_env()
         container = client.containers.create(
@@ -121,7 +121,9 @@ class Container(docker_task_handler.DockerTaskHandler):
             container.start()
             for line in container.logs(stream=True, follow=True):
                 print(line.decode(errors="replace"), end="", flush=True)
-            return int(container.wait()["StatusCode"])
+            code = int(container.wait()["StatusCode"])
+            container.reload()
+            return code, bool(container.attrs["State"]["OOMKilled"])
         finally:
             container.remove(force=True)
             client.close()
@@ -185,7 +187,7 @@ def _run_locally(text: str, arguments: Mapping[str, Any], scratch: str) -> None:
 
 
 def check_image(image: str) -> None:
-    """Refuse to start without the image: a stage must not fetch one in the middle of a night. Raises DockerException."""
+    """Refuse to start without the image: no stage fetches one in the middle of a night. Raises DockerException."""
     client = DockerClient.from_env()
     with contextlib.closing(client):
         client.images.get(image)
@@ -216,6 +218,8 @@ def main(arguments: list[str]) -> int:
     except DockerException as error:
         print(f"error: Docker: {error}", file=sys.stderr)
         return 75
+    except KeyboardInterrupt:
+        return 130
     for stage in night.tasks:
         if code := night.codes.get(stage, -1):
             print(f"error: {stage} {'did not run' if code < 0 else f'failed with exit code {code}'}", file=sys.stderr)

@@ -1,10 +1,10 @@
 """What a compiled pipeline is told about its surroundings, and the project that it is compiled from."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 import yaml
@@ -28,6 +28,7 @@ SECRETS = (
     "MLFLOW_TRACKING_TOKEN",
 )
 NEEDED_SECRETS = SECRETS[:2]
+T = TypeVar("T")
 
 
 class UnknownWorkload(Exception):
@@ -107,7 +108,7 @@ class Project:
         """The stages of one workload. Raises BadConfiguration."""
         return self._read("dvc.yaml", lambda text: load_graph(text, section))
 
-    def _read(self, name: str, parse: Any) -> Any:
+    def _read(self, name: str, parse: Callable[[str], T]) -> T:
         try:
             return parse((self.root / name).read_text())
         except (OSError, ValueError, yaml.YAMLError) as error:
