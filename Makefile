@@ -14,7 +14,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +73,9 @@ test-kubeflow:  ## of the compiled Kubeflow pipelines, with their types, in an e
 	@$(PYTHON) -m infra.local.environments --dev kubeflow
 	$(KUBEFLOW)/python -m pytest $(KUBEFLOW_TESTS)
 	$(KUBEFLOW)/python -m mypy infra/kubeflow $(KUBEFLOW_TESTS)
+
+k8s-test: setup  ## one night in pods of KUBECONFIG's cluster, one of them lost: see infra/testing/kubernetes.py
+	@NIGHTSTILL_HOME=$(abspath $(HOME_DIR))/kubernetes $(TASK)/python -m infra.testing.kubernetes
 
 lint: setup-dev  ## ruff
 	$(TASK)/ruff check .

@@ -32,7 +32,7 @@ import boto3
 import yaml
 
 from infra.local import night, services
-from infra.local.environments import HOME, PROJECT
+from infra.local.environments import ENVIRONMENTS, HOME, PROJECT
 from tasks.releases.ledger import Ledger
 from tasks.storage import open_store
 
@@ -159,7 +159,7 @@ def mlflow(port: int) -> Iterator[None]:
     """MLflow where pods reach it."""
     folder = HOME / "mlflow"
     folder.mkdir(parents=True, exist_ok=True)
-    command = [str(services.ENVIRONMENTS / "task" / "bin" / "mlflow"), "server", "--workers", "1"]
+    command = [str(ENVIRONMENTS / "task" / "bin" / "mlflow"), "server", "--workers", "1"]
     command += ["--host", "0.0.0.0", "--port", str(port), "--allowed-hosts", "*"]  # noqa: S104 pods come from outside
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(folder / "artifacts")]

@@ -1,0 +1,143 @@
+# Policies to attach to the roles of the service accounts: stages, Airflow, MLflow, and the teams that use releases.
+# None may change the bucket itself, or remove a version for good.
+locals {
+  bucket = "arn:${data.aws_partition.current.partition}:s3:::${var.bucket}"
+}
+
+data "aws_partition" "current" {}
+
+data "aws_iam_policy_document" "stages" {
+  statement {
+    sid       = "ReadWrite"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    resources = ["${local.bucket}/data/*", "${local.bucket}/runs/*", "${local.bucket}/releases/*"]
+  }
+
+  # Data and runs are tidied up; what was released, and the ledger that says so, stays. A probe is written and removed
+  # to see whether the store keeps two promotions apart.
+  statement {
+    sid       = "TidyUp"
+    actions   = ["s3:DeleteObject"]
+    resources = ["${local.bucket}/data/*", "${local.bucket}/runs/*", "${local.bucket}/releases/probe/*"]
+  }
+
+  statement {
+    sid       = "List"
+    actions   = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
+    resources = [local.bucket]
+  }
+
+  dynamic "statement" {
+    for_each = var.kms_key_arn == "" ? [] : [var.kms_key_arn]
+
+    content {
+      sid       = "Key"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+    }
+  }
+}
+
+# Airflow reads the manifests of stages, and nothing else.
+data "aws_iam_policy_document" "airflow" {
+  statement {
+    sid       = "Manifests"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.bucket}/runs/*"]
+  }
+
+  statement {
+    sid       = "List"
+    actions   = ["s3:ListBucket"]
+    resources = [local.bucket]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["runs/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.kms_key_arn == "" ? [] : [var.kms_key_arn]
+
+    content {
+      sid       = "Key"
+      actions   = ["kms:Decrypt"]
+      resources = [statement.value]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "mlflow" {
+  statement {
+    sid       = "Artifacts"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+    resources = ["${local.bucket}/mlflow/*"]
+  }
+
+  statement {
+    sid       = "List"
+    actions   = ["s3:ListBucket"]
+    resources = [local.bucket]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["mlflow", "mlflow/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.kms_key_arn == "" ? [] : [var.kms_key_arn]
+
+    content {
+      sid       = "Key"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "consumers" {
+  statement {
+    sid       = "Releases"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.bucket}/releases/*"]
+  }
+
+  statement {
+    sid       = "List"
+    actions   = ["s3:ListBucket"]
+    resources = [local.bucket]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["releases", "releases/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.kms_key_arn == "" ? [] : [var.kms_key_arn]
+
+    content {
+      sid       = "Key"
+      actions   = ["kms:Decrypt"]
+      resources = [statement.value]
+    }
+  }
+}
+
+resource "aws_iam_policy" "this" {
+  for_each = {
+    stages    = { text = data.aws_iam_policy_document.stages.json, what = "read and write data, runs and releases" }
+    airflow   = { text = data.aws_iam_policy_document.airflow.json, what = "read the manifests of stages" }
+    mlflow    = { text = data.aws_iam_policy_document.mlflow.json, what = "keep MLflow's artifacts" }
+    consumers = { text = data.aws_iam_policy_document.consumers.json, what = "read releases" }
+  }
+
+  name        = "${var.bucket}-${each.key}"
+  description = "Nightstill: ${each.value.what}"
+  policy      = each.value.text
+}
