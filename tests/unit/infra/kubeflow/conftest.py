@@ -86,12 +86,27 @@ class Compiled:
         return extra
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def _surroundings(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     for name, value in STORES.items():
         monkeypatch.setenv(name, value)
     for name in ("NIGHTSTILL_TASK_IMAGE", "NIGHTSTILL_KUBEFLOW_SECRET", "NIGHTSTILL_STAGE_VARIABLES"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NIGHTSTILL_PROJECT", str(tmp_path))
-    monkeypatch.setenv("NIGHTSTILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NIGHTSTILL_PROJECT", str(root))
+    monkeypatch.setenv("NIGHTSTILL_HOME", str(root / "home"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    _surroundings(monkeypatch, tmp_path)
     return Project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """This project as it is, compiled once: for tests that only look."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        root = tmp_path_factory.mktemp("unchanged")
+        _surroundings(monkeypatch, root)
+        project = Project(root)
+        assert project.compile() == 0
+    return project

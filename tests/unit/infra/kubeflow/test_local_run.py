@@ -1,17 +1,24 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from docker.errors import DockerException, ImageNotFound  # type: ignore[import-not-found]
 
-from infra.kubeflow import local_run
-from tests.unit.infra.kubeflow.conftest import Compiled, Project
+from infra.kubeflow import local_run, settings
+from tests.unit.infra.kubeflow.conftest import Project
 
 Codes = Callable[[str], int]
 
 
 @pytest.fixture
-def started(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def started(project: Project, unchanged: Project, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Commands of the containers that would have been started, all successful unless a test says otherwise."""
+
+    def write(workload: str, folder: Path, project: settings.Project, _: settings.Settings) -> Path:
+        project.section(workload)
+        return unchanged.out / f"nightly_{workload}.yaml"
+
+    monkeypatch.setattr(local_run, "write", write)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
     commands: list[list[str]] = []
@@ -28,17 +35,14 @@ def _play(monkeypatch: pytest.MonkeyPatch, commands: list[list[str]], codes: Cod
     monkeypatch.setattr(local_run.Container, "run_container", run_container)
 
 
-def compiled(project: Project) -> Compiled:
-    return Compiled((project.root / "home" / "kubeflow" / "nightly_sales.yaml").read_text())
-
-
-def test_a_night_runs_every_stage_once_after_those_it_reads_from(project: Project, started: list[list[str]]) -> None:
+def test_a_night_runs_every_stage_once_after_those_it_reads_from(unchanged: Project, started: list[list[str]]) -> None:
+    compiled = unchanged.compiled("sales")
     assert local_run.main(["sales", "--run-id", "n1", "--as-of", "2026-06-30", "--dry-run"]) == 0
     order = [command[0] for command in started]
     assert order[0] == "plan"
     assert order[-1] == "report"
-    assert sorted(order) == sorted(compiled(project).tasks())
-    for stage, upstream in compiled(project).edges("stages").items():
+    assert sorted(order) == sorted(compiled.tasks())
+    for stage, upstream in compiled.edges("stages").items():
         assert all(order.index(other) < order.index(stage) for other in upstream)
     plan, first = started[:2]
     assert (plan[1:3], plan[4:]) == (["sales", "n1"], ["2026-06-30", "false", "true"])
@@ -76,10 +80,9 @@ def test_a_report_that_fails_fails_the_night(
 
 
 def test_containers_get_what_was_compiled_and_nothing_of_this_machine(
-    project: Project, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    unchanged: Project, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert local_run.main(["sales", "--run-id", "n1"]) == 0
-    task = local_run.read_tasks(project.root / "home" / "kubeflow" / "nightly_sales.yaml")["teach@lstm"]
+    task = local_run.read_tasks(unchanged.out / "nightly_sales.yaml")["teach@lstm"]
     assert task.confinement("host") == {
         "network_mode": "host",
         "nano_cpus": 1_000_000_000,
