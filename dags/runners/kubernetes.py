@@ -188,6 +188,16 @@ class PodOperator(KubernetesPodOperator):
                 raise AirflowFailException(said) from None
             raise AirflowException(said) from None
 
+    def _write_logs(  # type: ignore[override]  # the provider's is decorated
+        self, pod: k8s.V1Pod, follow: bool = False, since_time: Any = None
+    ) -> None:
+        """The whole log, though the triggerer followed it: what it saw has gaps, as it asks for whole seconds only."""
+        if since_time:
+            self.log.info("::group::The pod's whole log; some lines of what was followed above may be missing there")
+        super()._write_logs(pod, follow=follow)
+        if since_time:
+            self.log.info("::endgroup::")
+
     def convert_config_file_to_dict(self) -> None:
         """Nothing: the triggerer reads its own KUBECONFIG, so no credentials reach Airflow's database."""
 

@@ -443,6 +443,25 @@ def test_the_result_is_the_manifest(
     assert [one["name"] for one in cluster.pod["spec"]["containers"]] == ["base"]
 
 
+def test_the_whole_log_is_written_in_the_end(
+    cluster: Cluster, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The triggerer, which asks for lines since a whole second, loses some and has others twice."""
+    store.write(KEY, manifest())
+    cluster.lines = [f"epoch {number}" for number in range(6)]
+    written: list[str] = []
+    attempt = Attempt()
+    trigger = attempt.defer()
+    cluster.ends(0)
+    event = {**asyncio.run(anext(trigger.run())).payload, "last_log_time": datetime.now(UTC)}
+    monkeypatch.setattr(attempt.operator.log, "info", lambda text, *values: written.append(text % values))
+    attempt.operator.trigger_reentry(attempt.context, event)
+    assert [line for line in written if "epoch" in line] == [f"[base] logs: epoch {number}" for number in range(6)]
+    assert not [path for path in cluster.calls("GET") if "sinceSeconds" in path]
+    start = next(number for number, line in enumerate(written) if line.startswith("::group::"))
+    assert "epoch 0" in written[start + 1] and "::endgroup::" in written
+
+
 @MODES
 def test_success_without_a_manifest_is_a_failure(
     mode: str, configure: Callable[..., None], cluster: Cluster, store: FolderStore
