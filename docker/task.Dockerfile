@@ -26,7 +26,9 @@ RUN sh /locks/slim.sh /opt/nightstill && /opt/nightstill/bin/python -B -c "impor
     mlflow, onnxruntime, onnxscript, pandas, polars, psycopg2, pyarrow.dataset, scipy.stats, sklearn.ensemble, torch.onnx"
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /workspace nightstill
+# Whatever is mounted at /workspace takes its mode from here.
+RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /workspace nightstill \
+    && install -d -m 1777 /workspace
 COPY --from=build /opt/nightstill /opt/nightstill
 WORKDIR /app
 COPY dvc.yaml params.yaml ./

@@ -304,4 +304,8 @@ def _guarded(command: Callable[[], Any]) -> int:
     except click.exceptions.Abort:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception as error:  # noqa: BLE001 told in full
+        traceback.print_exc()
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return 70
     return result if isinstance(result, int) else 0

@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlparse
@@ -138,6 +139,10 @@ class S3Store:
                 raise KeyError(key) from None
             if status in (409, 412):
                 raise ObjectExists(key) from None
+            if code == "RequestTimeTooSkewed":
+                raise UnavailableError(
+                    f"{self.url(key)}: the server refuses this host's clock, which says {_now()}; set the clock"
+                ) from error
             if status in (401, 403):
                 raise ConfigError(f"{self.url(key)}: access denied ({code}); check the credentials") from error
             raise UnavailableError(f"{self.url(key)}: {code}") from error
@@ -181,6 +186,10 @@ class S3Store:
 
     def url(self, key: str) -> str:
         return f"{self.uri}/{key}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def open_store(uri: str) -> ObjectStore:

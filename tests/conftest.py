@@ -114,20 +114,33 @@ def project(tmp_path: Path) -> Project:
     return Project(root)
 
 
-@pytest.fixture
-def bucket() -> Iterator[str]:
-    """A bucket of its own on the S3 server that AWS_ENDPOINT_URL names, removed afterwards."""
+def new_bucket() -> str:
+    """Create a bucket on the server that AWS_ENDPOINT_URL names; without one skip, or fail where it must be there."""
     if not os.environ.get("AWS_ENDPOINT_URL"):
         if os.environ.get("NIGHTSTILL_REQUIRE_S3"):
             pytest.fail("AWS_ENDPOINT_URL is not set, but NIGHTSTILL_REQUIRE_S3 asks for an S3 server")
         pytest.skip("AWS_ENDPOINT_URL is not set")
     import boto3
 
-    client = boto3.client("s3")
     name = f"nightstill-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=name)
-    yield name
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def remove_bucket(name: str) -> None:
+    """Delete a bucket with all that is in it."""
+    import boto3
+
+    client = boto3.client("s3")
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
         for item in page.get("Contents", ()):
             client.delete_object(Bucket=name, Key=item["Key"])
     client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """A bucket of its own, removed afterwards."""
+    name = new_bucket()
+    yield name
+    remove_bucket(name)

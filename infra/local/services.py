@@ -78,9 +78,7 @@ def start(names: Iterable[str], *, scheduled: bool = True) -> list[str]:
     for name in missing:
         if name == "mlflow":
             own_port = _port(name)
-            # Its job queue, which nothing here uses, would be seven more processes.
-            quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
-            _start(name, _mlflow(own_port), quiet, f"http://127.0.0.1:{own_port}")
+            _start(name, _mlflow(own_port), _mlflow_environment(), f"http://127.0.0.1:{own_port}")
         else:
             serving = ["--skip-serve-logs"] if name in ("scheduler", "triggerer") else []
             _start(name, [airflow, name, *serving], environment, f"http://127.0.0.1:{port}")
@@ -172,11 +170,18 @@ def _migrate(environment: Mapping[str, str]) -> None:
 
 
 def _mlflow(port: int) -> list[str]:
-    uri = os.environ.get("NIGHTSTILL_TRACKING_URI") or f"sqlite:///{HOME / 'mlflow' / 'mlflow.db'}"
+    """The command of the tracking server; where its database is comes by its environment, as it may hold a password."""
     (HOME / "mlflow").mkdir(parents=True, exist_ok=True)
     program = str(ENVIRONMENTS / "task" / "bin" / "mlflow")
-    where = ["--host", "127.0.0.1", "--port", str(port)]
-    return [program, "server", "--workers", "1", "--backend-store-uri", uri, *where]
+    return [program, "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+
+
+def _mlflow_environment() -> dict[str, str]:
+    """MLflow's own variables win; else its database is the one that stages write to without a server."""
+    uri = os.environ.get("NIGHTSTILL_TRACKING_URI", "")
+    own = uri if uri and not uri.startswith("http") else f"sqlite:///{HOME / 'mlflow' / 'mlflow.db'}"
+    # Its job queue, which nothing here uses, would be seven more processes.
+    return {"MLFLOW_BACKEND_STORE_URI": own, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
 
 
 def _port(name: str) -> int:

@@ -23,7 +23,7 @@ from typing import Any
 from tasks.config import RUN_FILE, read_yaml
 from tasks.errors import DataError, IntegrityError, NightstillError, StageFailed, UnavailableError, UsageError
 from tasks.graph import Graph, Stage, load_graph
-from tasks.handover.locks import Lock, StageInputs, check_lock, differences, foretell, from_lock
+from tasks.handover.locks import Lock, StageInputs, check_lock, differences, foretell, from_lock, outputs
 from tasks.handover.manifest import Manifest, Status
 from tasks.handover.run_store import DataRemote, RunStore
 from tasks.handover.workspace import LOCK_FILE, PIPELINE_FILE, read_lock, workspace, write_lock_file
@@ -142,10 +142,13 @@ class _Attempt:
         except KeyError as error:
             digest = str(error.args[0])
             culprits = ", ".join(name for name in self.stage.upstream if self.remote.missing(self.locks[name]))
-            raise IntegrityError(
-                f"{self.name}: data of {culprits} ({digest}) is gone from {self.settings.dvc_remote}; "
-                "run it again with force"
-            ) from None
+            raise self.gone(culprits, digest) from None
+
+    def gone(self, upstream: str, digest: str) -> IntegrityError:
+        """The error for data that an upstream stage left and that is no more."""
+        return IntegrityError(
+            f"{self.name}: data of {upstream} ({digest}) is gone from {self.settings.dvc_remote}; run it again with force"
+        )
 
     def flaw(self, finished: Manifest) -> str:
         """Why this result of the stage cannot be used, empty if it can."""
@@ -253,8 +256,19 @@ class _Attempt:
                 self.dvc("pull", "--no-run-cache", "--allow-missing")
             finally:
                 checkout.removeFilter(_mute)
+            self.check_inputs(root, wanted)
         if self.locks:
             write_lock_file(root / LOCK_FILE, self.locks)
+
+    def check_inputs(self, root: Path, wanted: Mapping[str, Lock]) -> None:
+        """DVC passes over what the remote has lost; its digest is what helps to find out why."""
+        for name, lock in wanted.items():
+            for path, digest in outputs(lock).items():
+                if not (root / path).exists():
+                    raise self.gone(name, digest)
+                for entry in self.remote.tree(digest) if digest.endswith(".dir") else ():
+                    if not (root / path / entry["relpath"]).exists():
+                        raise self.gone(name, entry["md5"])
 
     def checkpoints(self) -> str:
         key = f"checkpoints/{self.workload}/{self.name}/{self.inputs_key}"

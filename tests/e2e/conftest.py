@@ -121,23 +121,19 @@ class Night:
 class Installation:
     """A small project, its state, and the Airflow that `make up` starts for it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **stores: str) -> None:
         root.mkdir()
         self.project = Project(root)
-        section = quick(self.project.sales)
-        for name in ("absent", "silent"):
-            source = {"kind": "table", "path": f"s3://{name}/table.parquet"}
-            self.project.params["workloads"][name] = {**section, "source": source, "deadline_minutes": 1}
+        quick(self.project.sales)
         self.project.save()
         self.yesterday = datetime.now(TIMEZONE).date() - timedelta(days=1)
         self.table()
         self.home = self.project.home
         self.home.mkdir()
         (self.home / "envs").symlink_to(ENVIRONMENTS)
-        self.settings = Settings(home=self.home, project=root)
+        self.settings = Settings.model_validate({"home": self.home, "project": root, **stores})
         self.store = RunStore(self.settings.runs())
-        self.storage = Storage()
-        self.environment = {**environment(self.settings), **self.storage.settings}
+        self.environment = environment(self.settings)
         self.airflow: Any = None
 
     def table(self, spoil: Any = lambda table: table) -> None:
@@ -157,7 +153,6 @@ class Installation:
         self.airflow = Airflow(address)
 
     def down(self) -> None:
-        self.storage.stop()
         assert self.local("services", "down").returncode == 0
 
     def night(self, *arguments: str) -> Night:
@@ -195,6 +190,23 @@ class Installation:
         answer = self.airflow.api("GET", f"/dags/{dag_id}/dagRuns?order_by=logical_date")
         found: list[dict[str, Any]] = answer["dag_runs"]
         return found
+
+
+class Troubled(Installation):
+    """With two more workloads, whose source is an object store in trouble."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        for name in ("absent", "silent"):
+            source = {"kind": "table", "path": f"s3://{name}/table.parquet"}
+            self.project.params["workloads"][name] = {**self.project.sales, "source": source, "deadline_minutes": 1}
+        self.project.save()
+        self.storage = Storage()
+        self.environment |= self.storage.settings
+
+    def down(self) -> None:
+        self.storage.stop()
+        super().down()
 
 
 def wait(what: str, condition: Callable[[], T | None]) -> T:
@@ -245,7 +257,7 @@ class Repro:
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Airflow that runs, for a project whose first night is still to come."""
-    installation = Installation(tmp_path_factory.mktemp("e2e") / "project")
+    installation = Troubled(tmp_path_factory.mktemp("e2e") / "project")
     try:
         installation.up()
         yield installation

@@ -1,0 +1,166 @@
+"""A production-like installation: PostgreSQL, MLflow server, S3, Airflow's four processes, stages as containers."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from infra.local.images import reference
+from tasks.settings import Settings
+from tests.conftest import LAST_DAY, Project, sales_table
+from tests.e2e.conftest import Installation, Night, quick
+from tests.e2e.containers.machine import Containers, Postgres, docker, free_port, require
+
+S3_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """A Docker Engine that has the images of `make images`."""
+    require("Docker Engine (DOCKER_HOST)", there=docker("info", check=False).returncode == 0)
+    found = docker("image", "inspect", reference("task"), reference("airflow"), check=False)
+    require("image of the stages; run `make images`", there=found.returncode == 0)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    require("PostgreSQL (initdb, pg_ctl)", there=bool(shutil.which("initdb") and shutil.which("pg_ctl")))
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+def stores(bucket: str, tracking_uri: str) -> dict[str, str]:
+    """The settings by which hosts share nothing but S3 and MLflow."""
+    return {
+        "run_store": f"s3://{bucket}/runs",
+        "release_store": f"s3://{bucket}/releases",
+        "dvc_remote": f"s3://{bucket}/data",
+        "tracking_uri": tracking_uri,
+    }
+
+
+def s3_environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in S3_VARIABLES}
+
+
+def upload(bucket: str, table: pl.DataFrame) -> str:
+    """Put the source's table where every host can read it; returns its address."""
+    import boto3
+
+    content = BytesIO()
+    table.write_parquet(content)
+    boto3.client("s3").put_object(Bucket=bucket, Key="source/sales.parquet", Body=content.getvalue())
+    return f"s3://{bucket}/source/sales.parquet"
+
+
+def image_of(project: Project, tag: str) -> str:
+    """The stages' image with this project's parameters in the place of the repository's."""
+    (project.root / "Dockerfile").write_text(f"FROM {reference('task')}\nCOPY params.yaml /app/params.yaml\n")
+    (project.root / ".dockerignore").write_text("*\n!params.yaml\n")
+    docker("build", "--tag", tag, str(project.root), env={**os.environ, "DOCKER_BUILDKIT": "1"})
+    return tag
+
+
+class Stack(Installation):
+    """The topology of docker/compose.yaml, with servers as processes of this machine and stages as containers."""
+
+    def __init__(self, root: Path, bucket: str, postgres: Postgres) -> None:
+        port = free_port()
+        super().__init__(root, **stores(bucket, f"http://127.0.0.1:{port}"))
+        self.bucket, self.postgres = bucket, postgres
+        self.project.sales["source"]["path"] = f"s3://{bucket}/source/sales.parquet"
+        self.project.save()
+        self.image = image_of(self.project, f"nightstill-test:{bucket}")
+        self.environment |= {
+            **s3_environment(),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.url("airflow"),
+            "MLFLOW_BACKEND_STORE_URI": postgres.url("mlflow"),
+            "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{bucket}/mlflow",
+            "NIGHTSTILL_MLFLOW_PORT": str(port),
+            "NIGHTSTILL_RUNNER": "docker",
+            "NIGHTSTILL_TASK_IMAGE": self.image,
+            "NIGHTSTILL_DOCKER_NETWORK": "host",
+            "NIGHTSTILL_FORECASTS": f"s3://{bucket}/forecasts",
+        }
+
+    def table(self, spoil: Any = lambda table: table) -> None:
+        super().table(spoil)
+        if hasattr(self, "bucket"):
+            upload(self.bucket, pl.read_parquet(self.project.root / "sales.parquet"))
+
+    def up(self) -> None:
+        self.table()
+        super().up()
+
+    def down(self) -> None:
+        super().down()
+        docker("rmi", "--force", self.image)
+
+    def outside(self) -> Containers:
+        """Stages of this installation, started past Airflow."""
+        told = {name: value for name, value in self.settings.environment().items() if "_HOME" not in name}
+        del told["NIGHTSTILL_PROJECT"]
+        return Containers(self.image, {**told, **s3_environment()})
+
+
+@pytest.fixture(scope="session")
+def session_bucket(engine: None) -> Iterator[str]:
+    from tests.conftest import new_bucket, remove_bucket
+
+    name = new_bucket()
+    yield name
+    remove_bucket(name)
+
+
+@pytest.fixture(scope="session")
+def stack(
+    engine: None, session_bucket: str, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """It runs; its first night is still to come."""
+    stack = Stack(tmp_path_factory.mktemp("stack") / "project", session_bucket, postgres)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+
+
+@pytest.fixture(scope="session")
+def first(stack: Stack) -> Night:
+    """The first night, in containers."""
+    return stack.night()
+
+
+class Host:
+    """A small project in containers without Airflow: its stores in a bucket of its own, MLflow nowhere."""
+
+    def __init__(self, root: Path, bucket: str) -> None:
+        root.mkdir()
+        self.bucket = bucket
+        self.project = Project(root)
+        quick(self.project.sales)
+        self.project.sales["source"]["path"] = upload(bucket, sales_table(LAST_DAY))
+        self.project.save()
+        self.image = image_of(self.project, f"nightstill-test:{bucket}")
+        self.settings = Settings.model_validate({"home": root / "home", "project": root, **stores(bucket, "")})
+        told = self.settings.environment()
+        names = ("NIGHTSTILL_RUN_STORE", "NIGHTSTILL_RELEASE_STORE", "NIGHTSTILL_DVC_REMOTE")
+        self.containers = Containers(self.image, {**{name: told[name] for name in names}, **s3_environment()})
+
+    def params(self) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load((self.project.root / "params.yaml").read_text())
+        return found
+
+
+@pytest.fixture
+def host(engine: None, bucket: str, tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path / "host", bucket)
+    yield host
+    docker("rmi", "--force", host.image)
