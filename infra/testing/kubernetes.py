@@ -109,7 +109,9 @@ class Cluster:
     def may(self, account: str, verb: str, resource: str, namespace: str = NAMESPACE) -> bool:
         """Whether a service account of the namespace may do something."""
         whom = f"system:serviceaccount:{NAMESPACE}:{account}"
-        asked = ["kubectl", "auth", "can-i", verb, resource, "-n", namespace, "--as", whom]
+        # kubectl takes pods/exec for a pod of the name `exec`.
+        kind, _, part = resource.partition("/")
+        asked = ["kubectl", "auth", "can-i", verb, kind, f"--subresource={part}", "-n", namespace, "--as", whom]
         return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
@@ -241,6 +243,7 @@ def verdict(cluster: Cluster, configuration: dict[str, Any]) -> list[tuple[str, 
         cluster.may(RUNNER, "create", "pods", "default"),
         cluster.may(RUNNER, "create", "pods/exec"),
     ]
+    needed = [cluster.may(RUNNER, "create", "pods"), cluster.may(RUNNER, "get", "pods/log")]
     return [
         ("outcome", str(promoted.get("outcome")), promoted.get("outcome") == "promoted"),
         ("lost pod", f"{VICTIM} ended on attempt {tries[VICTIM]}", bool(cluster.victim) and tries[VICTIM] == 2),
@@ -250,7 +253,7 @@ def verdict(cluster: Cluster, configuration: dict[str, Any]) -> list[tuple[str, 
         ("pod of 4GiB", f"HTTP {bad}: {said[:60]}", bad in REFUSED),
         ("pods left", str(len(left)), not left),
         ("rights too many", str(sum(rights)), not any(rights)),
-        ("runner's rights", "create pods", cluster.may(RUNNER, "create", "pods")),
+        ("runner's rights", "create pods, get pods/log", all(needed)),
     ]
 
 
