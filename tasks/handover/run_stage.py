@@ -254,21 +254,21 @@ class _Attempt:
             checkout.addFilter(_mute)
             try:
                 self.dvc("pull", "--no-run-cache", "--allow-missing")
+            except UnavailableError:
+                self.check_remote(wanted)
+                raise
             finally:
                 checkout.removeFilter(_mute)
-            self.check_inputs(root, wanted)
+            if not all((root / path).exists() for lock in wanted.values() for path in outputs(lock)):
+                self.check_remote(wanted)
         if self.locks:
             write_lock_file(root / LOCK_FILE, self.locks)
 
-    def check_inputs(self, root: Path, wanted: Mapping[str, Lock]) -> None:
-        """DVC passes over what the remote has lost; its digest is what helps to find out why."""
+    def check_remote(self, wanted: Mapping[str, Lock]) -> None:
+        """DVC does not say which data a remote has lost; the stage and the digest are what helps to find out why."""
         for name, lock in wanted.items():
-            for path, digest in outputs(lock).items():
-                if not (root / path).exists():
-                    raise self.gone(name, digest)
-                for entry in self.remote.tree(digest) if digest.endswith(".dir") else ():
-                    if not (root / path / entry["relpath"]).exists():
-                        raise self.gone(name, entry["md5"])
+            for digest in self.remote.lost(lock):
+                raise self.gone(name, digest)
 
     def checkpoints(self) -> str:
         key = f"checkpoints/{self.workload}/{self.name}/{self.inputs_key}"

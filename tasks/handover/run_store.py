@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +165,18 @@ class DataRemote:
 
     def missing(self, lock: Lock) -> list[str]:
         """Outputs of a lock of which any part is gone from the remote."""
-        return [path for path, digest in outputs(lock).items() if not self._complete(digest)]
+        return [path for path, digest in outputs(lock).items() if any(self._lost(digest))]
 
-    def _complete(self, digest: str) -> bool:
+    def lost(self, lock: Lock) -> Iterator[str]:
+        """Digests of what is gone of a lock's outputs."""
+        for digest in outputs(lock).values():
+            yield from self._lost(digest)
+
+    def _lost(self, digest: str) -> Iterator[str]:
         if not self.store.exists(self._key(digest)):
-            return False
-        return not digest.endswith(".dir") or all(
-            self.store.exists(self._key(entry["md5"])) for entry in self.tree(digest)
-        )
+            yield digest
+        elif digest.endswith(".dir"):
+            yield from (entry["md5"] for entry in self.tree(digest) if not self.store.exists(self._key(entry["md5"])))
 
     def read(self, lock: Lock, path: str) -> bytes:
         """One file of a stage's outputs. Raises KeyError when the lock or the remote does not have it."""

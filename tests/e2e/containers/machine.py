@@ -9,8 +9,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -125,6 +124,8 @@ class Line:
         self.url = f"http://127.0.0.1:{self.port}"
         self.up, self.down = 0, 0
         self._open = True
+        self._cut_at: tuple[bytes, float] | None = None
+        self.was_cut = threading.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
@@ -143,6 +144,9 @@ class Line:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str) -> None:
         try:
             while data := await reader.read(65536):
+                if way == "up" and self._cut_at and self._cut_at[0] in data:
+                    self._cut(self._cut_at[1])
+                    return
                 setattr(self, way, getattr(self, way) + len(data))
                 writer.write(data)
                 await writer.drain()
@@ -150,36 +154,20 @@ class Line:
             with contextlib.suppress(Exception):
                 writer.close()
 
-    def cut(self) -> None:
-        """End every connection; new ones end at once."""
+    def cut_at(self, request: bytes, seconds: float) -> None:
+        """Be down for some seconds from the moment when such a request is on its way; it does not arrive."""
+        self.was_cut.clear()
+        self._cut_at = (request, seconds)
 
-        def abort() -> None:
-            self._open = False
-            for writer in self._writers:
-                writer.transport.abort()
+    def _cut(self, seconds: float) -> None:
+        self._cut_at, self._open = None, False
+        for writer in self._writers:
+            writer.transport.abort()
+        self._loop.call_later(seconds, self._mend)
+        self.was_cut.set()
 
-        self._loop.call_soon_threadsafe(abort)
-
-    def mend(self) -> None:
+    def _mend(self) -> None:
         self._open = True
-
-    @contextlib.contextmanager
-    def down_for(self, seconds: float) -> Iterator[None]:
-        """Cut now, mended after some seconds, whatever happens meanwhile."""
-        self.cut()
-        timer = threading.Timer(seconds, self.mend)
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.join()
-
-    def wait_for_bytes(self, way: str, more: int, seconds: float = 60) -> None:
-        """Wait until so many bytes more have gone that way."""
-        goal, end = getattr(self, way) + more, time.monotonic() + seconds
-        while getattr(self, way) < goal:
-            assert time.monotonic() < end, f"no {more} bytes {way} in {seconds} s"
-            time.sleep(0.01)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._server.close)
