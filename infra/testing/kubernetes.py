@@ -277,7 +277,7 @@ def main() -> int:
     try:
         found = run(cluster, bucket)
     finally:
-        cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+        cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s")
     for what, seen, right in found:
         print(f"{what:16} {seen:70} {'ok' if right else 'WRONG'}")
     return 0 if all(right for *_, right in found) else 1
