@@ -14,7 +14,7 @@ from airflow.providers.cncf.kubernetes.utils.container import get_container_stat
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
 from airflow.sdk import Context
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 from pydantic import Field, ValidationError, field_validator
@@ -276,7 +276,8 @@ def _signed(code: int) -> int:
 
 def _first(error: BaseException) -> BaseException:
     """What went wrong at first: the provider tidies up afterwards, and that raises something vaguer."""
-    while not error.__suppress_context__ and isinstance(error.__context__, AirflowException | ApiException | HTTPError):
+    causes = (AirflowException, AirflowTaskTimeout, ApiException, HTTPError)
+    while not error.__suppress_context__ and isinstance(error.__context__, causes):
         error = error.__context__
     return error
 

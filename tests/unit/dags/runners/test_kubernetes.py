@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.cncf.kubernetes import kubernetes_helper_functions
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk.execution_time.timeout import timeout
 from kubernetes.client import ApiClient
 
 from dags.nightly import make
@@ -607,6 +609,24 @@ def test_a_pod_that_no_node_takes(mode: str, configure: Callable[..., None], clu
     cluster.status = {"phase": "Pending"}
     with pytest.raises(AirflowException, match=r"^pod sales-teach-lstm-\w+: Pod took too long to be scheduled"):
         attempt_of(mode, configure)()
+
+
+def test_a_deferred_task_that_takes_too_long_is_told_so(cluster: Cluster) -> None:
+    attempt = Attempt()
+    trigger = attempt.defer()
+    trigger.trigger_kwargs = {"_execution_deadline": time.time() + 0.2}
+    trigger.logging_interval = None
+    with pytest.raises(AirflowException, match=r"^pod sales-teach-lstm-\w+: .* reached the task's execution_timeout"):
+        attempt.resume(trigger)
+    assert len(cluster.calls("DELETE")) == 1
+
+
+def test_a_waiting_task_that_takes_too_long_is_told_so(cluster: Cluster, configure: Callable[..., None]) -> None:
+    configure(deferrable="false")
+    limit: Any = timeout
+    with pytest.raises(AirflowException, match=r"^pod sales-teach-lstm-\w+: Timeout"), limit(1.5):
+        Attempt().execute()
+    assert len(cluster.calls("DELETE")) == 1
 
 
 @pytest.mark.parametrize(
