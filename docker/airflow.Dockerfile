@@ -13,7 +13,7 @@ COPY docker/slim.sh /locks/
 RUN sh /locks/slim.sh /opt/airflow
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 50000 --gid 0 --no-create-home --home-dir /airflow airflow && install -d -m 1777 /airflow
+RUN useradd --system --uid 50000 --gid 0 --no-create-home --home-dir /airflow airflow && install -d -m 1777 /airflow /airflow/logs
 COPY --from=build /opt/airflow /opt/airflow
 WORKDIR /app
 COPY dvc.yaml params.yaml ./

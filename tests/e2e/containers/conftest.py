@@ -1,7 +1,10 @@
 """A production-like installation: PostgreSQL, MLflow server, S3, Airflow's four processes, stages as containers."""
 
+import json
 import os
+import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,8 +17,8 @@ import yaml
 from infra.local.images import reference
 from tasks.settings import Settings
 from tests.conftest import LAST_DAY, Project, sales_table
-from tests.e2e.conftest import Installation, Night, quick
-from tests.e2e.containers.machine import Containers, Postgres, docker, free_port, require
+from tests.e2e.conftest import Installation, Night, quick, wait
+from tests.e2e.containers.machine import Containers, Line, Postgres, docker, free_port, require
 
 S3_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 
@@ -76,10 +79,19 @@ class Stack(Installation):
         super().__init__(root, **stores(bucket, f"http://127.0.0.1:{port}"))
         self.bucket, self.postgres = bucket, postgres
         self.project.sales["source"]["path"] = f"s3://{bucket}/source/sales.parquet"
+        starved = {**self.project.sales, "resources": {"snapshot": {"memory": "96Mi"}}}
+        self.project.params["workloads"]["starved"] = starved
         self.project.save()
         self.image = image_of(self.project, f"nightstill-test:{bucket}")
+        self.line = Line(os.environ["AWS_ENDPOINT_URL"])
+        self.planted = f"planted-{secrets.token_hex(12)}"
+        self.seen: list[dict[str, Any]] = []
+        self.first_bytes = 0
         self.environment |= {
             **s3_environment(),
+            "AWS_ENDPOINT_URL": self.line.url,
+            "NIGHTSTILL_STAGE_VARIABLES": "WAREHOUSE_PASSWORD",
+            "WAREHOUSE_PASSWORD": self.planted,
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.url("airflow"),
             "MLFLOW_BACKEND_STORE_URI": postgres.url("mlflow"),
             "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{bucket}/mlflow",
@@ -101,7 +113,40 @@ class Stack(Installation):
 
     def down(self) -> None:
         super().down()
+        self.line.close()
         docker("rmi", "--force", self.image)
+
+    def watch(self, over: threading.Event) -> None:
+        """Remember how each container of a stage looks while it runs."""
+        known: set[str] = set()
+        while not over.wait(0.5):
+            found = docker("ps", "--quiet", "--filter", "label=io.nightstill.stage").stdout.split()
+            for name in set(found) - known:
+                inspected = docker("inspect", name, check=False)
+                if inspected.returncode == 0:
+                    known.add(name)
+                    self.seen += json.loads(inspected.stdout)
+
+    def secrets(self) -> list[str]:
+        """All that nobody may read in what stays behind."""
+        return [self.planted, self.postgres.password, os.environ["AWS_SECRET_ACCESS_KEY"]]
+
+    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """What Airflow shows of a task's attempts."""
+        folder = self.home / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        return "\n".join(path.read_text() for path in sorted(folder.glob("attempt=*.log")))
+
+    def task_of(self, dag_id: str, run_id: str, task_id: str) -> tuple[str, str]:
+        """Start a run of a DAG; once one of its tasks has ended: its state and its log."""
+        self.airflow.api("POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
+
+        def ended() -> str | None:
+            state: str | None = self.airflow.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")[
+                "state"
+            ]
+            return state if state in ("success", "failed", "upstream_failed", "up_for_retry") else None
+
+        return wait(f"{dag_id}.{task_id}", ended), self.log(dag_id, run_id, task_id)
 
     def outside(self) -> Containers:
         """Stages of this installation, started past Airflow."""
@@ -134,8 +179,15 @@ def stack(
 
 @pytest.fixture(scope="session")
 def first(stack: Stack) -> Night:
-    """The first night, in containers."""
-    return stack.night()
+    """The first night, in containers that are looked at meanwhile."""
+    over = threading.Event()
+    watching = threading.Thread(target=stack.watch, args=[over])
+    watching.start()
+    night = stack.night()
+    over.set()
+    watching.join()
+    stack.first_bytes = stack.line.up + stack.line.down
+    return night
 
 
 class Host:

@@ -104,6 +104,12 @@ class Postgres:
     def url(self, database: str, scheme: str = "postgresql+psycopg2") -> str:
         return f"{scheme}://nightstill:{self.password}@127.0.0.1:{self.port}/{database}"
 
+    def dump(self, database: str) -> bytes:
+        """All that is in a database, as text."""
+        command = ["pg_dump", "-h", "127.0.0.1", "-p", str(self.port), "-U", "nightstill", database]
+        told = {**os.environ, "PGPASSWORD": self.password}
+        return subprocess.run(command, env=told, check=True, capture_output=True).stdout
+
     def stop(self) -> None:
         self._do("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "stop")
         shutil.rmtree(self.folder)
