@@ -275,9 +275,10 @@ def test_the_pod_has_no_rights() -> None:
     assert spec["restartPolicy"] == "Never"
 
 
-def test_credentials_are_named_and_never_written_down(configure: Callable[..., None]) -> None:
+def test_credentials_are_named_and_never_written_down(cluster: Cluster, configure: Callable[..., None]) -> None:
     configure(config_map="further", secret="other-secret")
-    pod = request(Attempt().operator)
+    Attempt().defer()
+    pod = cluster.pod
     main = container(pod)
     assert main["envFrom"] == [{"configMapRef": {"name": "further"}}, {"secretRef": {"name": "other-secret"}}]
     assert {pair["name"]: pair["value"] for pair in main["env"]} == SHARED
