@@ -8,13 +8,14 @@ KUBEFLOW := $(HOME_DIR)/envs/kubeflow/bin
 # The DAGs' tests run where Airflow is, those of Kubeflow's pipelines where Kubeflow is, the others where the stages run.
 DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
+CONTAINER_TESTS := tests/e2e/containers
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
 
 # A stage is a process of its own and imports torch or DVC: without kept bytecode each compiles them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow stack-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -52,7 +53,7 @@ kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=s
 	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
 
 test: setup-dev  ## all tests
-	@$(MAKE) --no-print-directory test-unit test-integration test-e2e
+	@$(MAKE) --no-print-directory test-unit test-kubeflow test-integration test-e2e
 
 test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags
@@ -67,7 +68,10 @@ test-integration: setup-dev  ## with real DVC, MLflow, Great Expectations, ONNX 
 	$(TASK)/python -m pytest tests/integration
 
 test-e2e: setup-dev  ## whole runs under real Airflow
-	$(TASK)/python -m pytest tests/e2e
+	$(TASK)/python -m pytest tests/e2e --ignore $(CONTAINER_TESTS)
+
+stack-test: images setup-dev  ## nights and faults with stages in containers; needs Docker, PostgreSQL's programs and S3
+	$(TASK)/python -m pytest $(CONTAINER_TESTS)
 
 test-kubeflow:  ## of the compiled Kubeflow pipelines, with their types, in an environment of their own
 	@$(PYTHON) -m infra.local.environments --dev kubeflow

@@ -148,12 +148,6 @@ class Stack(Installation):
 
         return wait(f"{dag_id}.{task_id}", ended), self.log(dag_id, run_id, task_id)
 
-    def outside(self) -> Containers:
-        """Stages of this installation, started past Airflow."""
-        told = {name: value for name, value in self.settings.environment().items() if "_HOME" not in name}
-        del told["NIGHTSTILL_PROJECT"]
-        return Containers(self.image, {**told, **s3_environment()})
-
 
 @pytest.fixture(scope="session")
 def session_bucket(engine: None) -> Iterator[str]:
