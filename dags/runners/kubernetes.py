@@ -150,6 +150,8 @@ class PodOperator(KubernetesPodOperator):
             ),
             termination_message_policy="FallbackToLogsOnError",
             startup_timeout_seconds=settings.startup_timeout,
+            # The provider's five seconds would be felt in a night of many short stages.
+            startup_check_interval_seconds=2,
             deferrable=settings.deferrable,
             logging_interval=settings.logging_interval if settings.deferrable else None,
             container_name_log_prefix_enabled=False,
