@@ -47,7 +47,7 @@ def test_every_stage_had_a_container_of_its_own_that_could_touch_nothing(stack: 
         assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and not host["Privileged"], stage
         assert host["SecurityOpt"] == ["no-new-privileges"], stage
         # The workspace in memory is all it has: no folder of this machine, no socket of the engine.
-        assert not host["Binds"] and not host["Mounts"] and not found["Mounts"], stage
+        assert not host["Binds"] and not host.get("Mounts") and not found["Mounts"], stage
         assert list(host["Tmpfs"]) == ["/workspace"], stage
         assert found["Config"]["User"] == "10001:10001", stage
         assert host["NanoCpus"] == 1_000_000_000, stage
