@@ -147,7 +147,8 @@ class _Attempt:
     def gone(self, upstream: str, digest: str) -> IntegrityError:
         """The error for data that an upstream stage left and that is no more."""
         return IntegrityError(
-            f"{self.name}: data of {upstream} ({digest}) is gone from {self.settings.dvc_remote}; run it again with force"
+            f"{self.name}: data of {upstream} ({digest}) is gone from {self.settings.dvc_remote}; "
+            "run it again with force"
         )
 
     def flaw(self, finished: Manifest) -> str:
