@@ -17,9 +17,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
+from typer.exceptions import Abort, TyperException
 
 from tasks import display
 from tasks.config import PARAMS_FILE, RUN_FILE, Spec, load_workload, load_workloads
@@ -298,10 +298,10 @@ def _guarded(command: Callable[[], Any]) -> int:
     except GraphError as error:
         print(f"error: {error}", file=sys.stderr)
         return 78
-    except click.ClickException as error:
-        error.show()
+    except TyperException as error:
+        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
         return 64
-    except click.exceptions.Abort:
+    except Abort:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001 told in full

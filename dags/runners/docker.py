@@ -19,7 +19,7 @@ from dags.runners.containers import (
     read_result,
     secret_environment,
 )
-from dags.runners.exits import complaint_of, fail
+from dags.runners.exits import complaint_of, fail, of_container
 from tasks.resources import to_bytes
 
 LABEL = "io.nightstill.command"
@@ -96,8 +96,7 @@ class ContainerOperator(DockerOperator):
         if killed and code:
             raise out_of_memory(self.title, self.limits.memory)
         if code:
-            # Docker adds 128 to the number of the signal that ended a process.
-            fail(128 - code if code > 128 else code, next(filter(None, map(complaint_of, reversed(lines))), ""))
+            fail(of_container(code), next(filter(None, map(complaint_of, reversed(lines))), ""))
         return read_result(self.result)
 
     def _confinement(self) -> dict[str, Any]:

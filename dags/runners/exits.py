@@ -19,6 +19,11 @@ def fail(code: int, complaint: str) -> NoReturn:
     raise AirflowException(f"{how}: {what}")
 
 
+def of_container(code: int) -> int:
+    """A container's exit code as a process has it: 128 is added to the number of the signal that ended it."""
+    return 128 - code if code - 128 in set(signal.Signals) else code
+
+
 def complaint_of(line: str) -> str:
     """The reason in a log line by which a command says why it fails; empty for any other line."""
     return line.removeprefix("error: ") if line.startswith("error: ") else ""

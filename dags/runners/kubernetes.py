@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, NoReturn
@@ -30,7 +29,7 @@ from dags.runners.containers import (
     read_result,
     secret_environment,
 )
-from dags.runners.exits import complaint_of, fail
+from dags.runners.exits import complaint_of, fail, of_container
 from dags.runners.kubernetes_json import read
 from tasks.resources import Limits
 
@@ -243,7 +242,7 @@ class PodOperator(KubernetesPodOperator):
             if ended.reason == "OOMKilled":
                 raise out_of_memory(self.title, self.limits.memory)
             lines = reversed((ended.message or "").splitlines())
-            fail(_signed(ended.exit_code), next(filter(None, map(complaint_of, lines)), ""))
+            fail(of_container(ended.exit_code), next(filter(None, map(complaint_of, lines)), ""))
         elif isinstance(error, PodNotFoundException) or getattr(error, "status", None) == 404:
             said = f"pod {name} is gone: it was deleted, or its node was lost"
         else:
@@ -269,11 +268,6 @@ def _resources(limits: Limits, medium: str) -> k8s.V1ResourceRequirements:
 def _workspace(limits: Limits, medium: str) -> k8s.V1Volume:
     source = k8s.V1EmptyDirVolumeSource(medium=medium or None, size_limit=limits.workspace)
     return k8s.V1Volume(name="workspace", empty_dir=source)
-
-
-def _signed(code: int) -> int:
-    """A container's exit code as a process has it: 128 is added to the number of the signal that ended it."""
-    return 128 - code if code - 128 in set(signal.Signals) else code
 
 
 def _first(error: BaseException) -> BaseException:

@@ -8,9 +8,28 @@ data "aws_partition" "current" {}
 
 data "aws_iam_policy_document" "stages" {
   statement {
-    sid       = "ReadWrite"
-    actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
-    resources = ["${local.bucket}/data/*", "${local.bucket}/runs/*", "${local.bucket}/releases/*"]
+    sid     = "ReadWrite"
+    actions = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    resources = [
+      "${local.bucket}/data/*",
+      "${local.bucket}/runs/*",
+      "${local.bucket}/releases/*",
+      "${local.bucket}/forecasts/*",
+    ]
+  }
+
+  # The ledger only grows: an entry is written where there is none, or not at all.
+  statement {
+    sid       = "AppendOnly"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${local.bucket}/releases/*/ledger/*"]
+
+    condition {
+      test     = "Null"
+      variable = "s3:if-none-match"
+      values   = ["true"]
+    }
   }
 
   # Data and runs are tidied up; what was released, and the ledger that says so, stays. A probe is written and removed
@@ -103,7 +122,7 @@ data "aws_iam_policy_document" "consumers" {
   statement {
     sid       = "Releases"
     actions   = ["s3:GetObject"]
-    resources = ["${local.bucket}/releases/*"]
+    resources = ["${local.bucket}/releases/*", "${local.bucket}/forecasts/*"]
   }
 
   statement {
@@ -114,7 +133,7 @@ data "aws_iam_policy_document" "consumers" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["releases", "releases/*"]
+      values   = ["releases", "releases/*", "forecasts", "forecasts/*"]
     }
   }
 
@@ -131,10 +150,10 @@ data "aws_iam_policy_document" "consumers" {
 
 resource "aws_iam_policy" "this" {
   for_each = {
-    stages    = { text = data.aws_iam_policy_document.stages.json, what = "read and write data, runs and releases" }
+    stages    = { text = data.aws_iam_policy_document.stages.json, what = "read and write data, runs, releases, forecasts" }
     airflow   = { text = data.aws_iam_policy_document.airflow.json, what = "read the manifests of stages" }
     mlflow    = { text = data.aws_iam_policy_document.mlflow.json, what = "keep MLflow's artifacts" }
-    consumers = { text = data.aws_iam_policy_document.consumers.json, what = "read releases" }
+    consumers = { text = data.aws_iam_policy_document.consumers.json, what = "read releases and forecasts" }
   }
 
   name        = "${var.bucket}-${each.key}"

@@ -9,6 +9,7 @@ output "settings" {
     NIGHTSTILL_RUN_STORE     = "s3://${var.bucket}/runs"
     NIGHTSTILL_RELEASE_STORE = "s3://${var.bucket}/releases"
     NIGHTSTILL_DVC_REMOTE    = "s3://${var.bucket}/data"
+    NIGHTSTILL_FORECASTS     = "s3://${var.bucket}/forecasts"
     AWS_DEFAULT_REGION       = var.region
   }
 }

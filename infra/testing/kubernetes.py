@@ -191,6 +191,7 @@ def settings(bucket: str, port: int, kubeconfig: Path) -> dict[str, str]:
         "NIGHTSTILL_RUN_STORE": f"s3://{bucket}/runs",
         "NIGHTSTILL_RELEASE_STORE": f"s3://{bucket}/releases",
         "NIGHTSTILL_DVC_REMOTE": f"s3://{bucket}/data",
+        "NIGHTSTILL_FORECASTS": f"s3://{bucket}/forecasts",
         "NIGHTSTILL_TRACKING_URI": f"http://{os.environ['NIGHTSTILL_TEST_HOST']}:{port}",
         "NIGHTSTILL_KUBERNETES_NAMESPACE": NAMESPACE,
         "KUBECONFIG": str(kubeconfig),

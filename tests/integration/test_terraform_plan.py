@@ -89,10 +89,12 @@ def test_policies_as_aws_would_read_them(planned: dict[str, Any]) -> None:
         [f"{store}/data/*", f"{store}/releases/probe/*", f"{store}/runs/*"]
     ]
     consumers = json.loads(planned['aws_iam_policy.this["consumers"]']["policy"])["Statement"]
-    assert {(one["Action"], one["Resource"]) for one in consumers} == {
-        ("s3:GetObject", f"{store}/releases/*"),
-        ("s3:ListBucket", store),
-    }
+    read, listed = sorted(consumers, key=lambda one: str(one["Action"]))
+    assert (read["Action"], sorted(read["Resource"])) == (
+        "s3:GetObject",
+        [f"{store}/forecasts/*", f"{store}/releases/*"],
+    )
+    assert (listed["Action"], listed["Resource"]) == ("s3:ListBucket", store)
     (tls,) = json.loads(planned["aws_s3_bucket_policy.store"]["policy"])["Statement"]
     assert tls["Effect"] == "Deny" and tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 

@@ -200,10 +200,6 @@ class Host:
         names = ("NIGHTSTILL_RUN_STORE", "NIGHTSTILL_RELEASE_STORE", "NIGHTSTILL_DVC_REMOTE")
         self.containers = Containers(self.image, {**{name: told[name] for name in names}, **s3_environment()})
 
-    def params(self) -> dict[str, Any]:
-        found: dict[str, Any] = yaml.safe_load((self.project.root / "params.yaml").read_text())
-        return found
-
 
 @pytest.fixture
 def host(engine: None, bucket: str, tmp_path: Path) -> Iterator[Host]:

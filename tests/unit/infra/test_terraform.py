@@ -48,6 +48,7 @@ def granted(who: str) -> set[tuple[str, str]]:
     return {
         (action, re.sub(re.escape(STORE), "", resource).lstrip("/"))
         for one in statements(who).values()
+        if one.get("effect") != "Deny"
         for action in one["actions"]
         for resource in one["resources"]
     }
@@ -107,10 +108,18 @@ def test_what_nobody_needs_any_more_goes() -> None:
 
 def test_stages_cannot_unmake_a_release() -> None:
     found = granted("stages")
-    assert {("s3:GetObject", f"{folder}/*") for folder in ("data", "runs", "releases")} <= found
-    assert {("s3:PutObject", f"{folder}/*") for folder in ("data", "runs", "releases")} <= found
+    assert {("s3:GetObject", f"{folder}/*") for folder in ("data", "runs", "releases", "forecasts")} <= found
+    assert {("s3:PutObject", f"{folder}/*") for folder in ("data", "runs", "releases", "forecasts")} <= found
     removable = {place for action, place in found if action.startswith("s3:Delete")}
     assert removable == {"data/*", "runs/*", "releases/probe/*"}
+
+
+def test_stages_cannot_overwrite_the_ledger() -> None:
+    rule = statements("stages")["AppendOnly"]
+    assert (rule["effect"], rule["actions"]) == ("Deny", ["s3:PutObject"])
+    assert rule["resources"] == [f"{STORE}/releases/*/ledger/*"]
+    (condition,) = rule["condition"]
+    assert (condition["test"], condition["variable"], condition["values"]) == ("Null", "s3:if-none-match", ["true"])
 
 
 def test_airflow_and_consumers_read_only_what_is_theirs() -> None:
@@ -118,10 +127,14 @@ def test_airflow_and_consumers_read_only_what_is_theirs() -> None:
         ("s3:GetObject", "runs/*"),
         ("s3:ListBucket", ""),
     }
-    assert granted("consumers") == {("s3:GetObject", "releases/*"), ("s3:ListBucket", "")}
-    for who, place in (("airflow", "runs"), ("consumers", "releases")):
+    assert granted("consumers") == {
+        ("s3:GetObject", "releases/*"),
+        ("s3:GetObject", "forecasts/*"),
+        ("s3:ListBucket", ""),
+    }
+    for who, places in (("airflow", ("runs",)), ("consumers", ("releases", "forecasts"))):
         (condition,) = statements(who)["List"]["condition"]
-        assert all(value.startswith(place) for value in condition["values"])
+        assert all(value.startswith(places) for value in condition["values"])
 
 
 @pytest.mark.parametrize("who", ["stages", "airflow", "mlflow", "consumers"])

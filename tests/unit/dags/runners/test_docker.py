@@ -85,6 +85,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
         "NIGHTSTILL_RUN_STORE": "s3://bucket/runs",
         "NIGHTSTILL_RELEASE_STORE": "s3://bucket/releases",
         "NIGHTSTILL_DVC_REMOTE": "s3://bucket/data",
+        "NIGHTSTILL_FORECASTS": "s3://bucket/forecasts",
         "NIGHTSTILL_TRACKING_URI": "http://mlflow:5000",
         "AWS_ENDPOINT_URL": "http://s3:9000",
         "AWS_ACCESS_KEY_ID": "key",
@@ -177,6 +178,12 @@ def test_another_kill_is_worth_a_retry(run: Callable[..., Any], engine: Engine) 
     assert not isinstance(caught.value, AirflowFailException)
 
 
+def test_an_exit_code_that_is_no_signal(run: Callable[..., Any], engine: Engine) -> None:
+    engine.code = 255
+    with pytest.raises(AirflowException, match=r"^exit code 255: see the log above$"):
+        run()
+
+
 def test_a_container_that_a_dead_worker_left_is_removed_first(
     run: Callable[..., Any], engine: Engine, store: FolderStore
 ) -> None:
@@ -201,6 +208,7 @@ def test_a_task_that_is_killed_takes_its_container_with_it(engine: Engine, store
         ("NIGHTSTILL_RUN_STORE", "/srv/runs"),
         ("NIGHTSTILL_DVC_REMOTE", ""),
         ("NIGHTSTILL_RELEASE_STORE", "file:///releases"),
+        ("NIGHTSTILL_FORECASTS", "/srv/forecasts"),
         ("NIGHTSTILL_TRACKING_URI", "sqlite:///mlflow.db"),
     ],
 )

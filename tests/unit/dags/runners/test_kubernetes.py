@@ -36,6 +36,7 @@ SHARED = {
     "NIGHTSTILL_RUN_STORE": "s3://bucket/runs",
     "NIGHTSTILL_RELEASE_STORE": "s3://bucket/releases",
     "NIGHTSTILL_DVC_REMOTE": "s3://bucket/data",
+    "NIGHTSTILL_FORECASTS": "s3://bucket/forecasts",
     "NIGHTSTILL_TRACKING_URI": "http://mlflow.nightstill:5000",
     "AWS_ENDPOINT_URL": "http://s3.example:9000",
 }
