@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-import yaml
 
 from infra.local.images import reference
 from tasks.settings import Settings
@@ -199,10 +198,3 @@ class Host:
         told = self.settings.environment()
         names = ("NIGHTSTILL_RUN_STORE", "NIGHTSTILL_RELEASE_STORE", "NIGHTSTILL_DVC_REMOTE")
         self.containers = Containers(self.image, {**{name: told[name] for name in names}, **s3_environment()})
-
-
-@pytest.fixture
-def host(engine: None, bucket: str, tmp_path: Path) -> Iterator[Host]:
-    host = Host(tmp_path / "host", bucket)
-    yield host
-    docker("rmi", "--force", host.image)
