@@ -91,7 +91,18 @@ class Postgres:
             for path in (self.folder, secret):
                 shutil.chown(path, **self.who)
         data = self.folder / "data"
-        self._do("initdb", "-D", data, "-U", "nightstill", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync")
+        self._do(
+            "initdb",
+            "-D",
+            data,
+            "-U",
+            "nightstill",
+            "-E",
+            "UTF8",
+            "--auth=scram-sha-256",
+            f"--pwfile={secret}",
+            "--no-sync",
+        )
         settings = (
             f"-c port={self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
         )
