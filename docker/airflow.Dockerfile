@@ -35,6 +35,6 @@ LABEL org.opencontainers.image.title="nightstill-airflow" \
       io.nightstill.lock.sha256=$LOCK
 USER 50000:0
 WORKDIR /airflow
-HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=5 CMD ["/app/docker/healthcheck.py"]
+HEALTHCHECK --interval=60s --timeout=20s --start-period=60s --retries=5 CMD ["/app/docker/healthcheck.py"]
 ENTRYPOINT ["airflow"]
 CMD ["api-server"]
