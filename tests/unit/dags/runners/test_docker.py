@@ -88,6 +88,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
         "NIGHTSTILL_FORECASTS": "s3://bucket/forecasts",
         "NIGHTSTILL_TRACKING_URI": "http://mlflow:5000",
         "AWS_ENDPOINT_URL": "http://s3:9000",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "planted-secret",
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -49,6 +50,8 @@ def forget() -> None:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "NIGHTSTILL_"))]:
+        monkeypatch.delenv(name)
     for name, value in {**SHARED, **SECRETS, "NIGHTSTILL_RUNNER": "kubernetes"}.items():
         monkeypatch.setenv(name, value)
     forget()
