@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.docker.operators.docker import DockerOperator
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from docker.types import HostConfig
+from docker.types import HostConfig  # type: ignore[import-not-found]  # mypy takes our folder docker for it
 
 from dags.runners import containers, run_command
 from dags.runners.command import Command

@@ -1,10 +1,12 @@
 """Building images: what the client is asked for. A script stands for the docker client."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from infra.local import images
+from infra.local.environments import PROJECT
 
 INSPECT = """
 case "$*" in
@@ -65,7 +67,7 @@ def test_a_build_that_fails(builds: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_no_client_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(images.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setenv("NIGHTSTILL_TORCH_INDEX", "https://torch.example/cpu")
     assert images.main() == 75
     assert "no docker client found; install Docker" in capsys.readouterr().err
@@ -73,7 +75,7 @@ def test_no_client_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 @pytest.mark.parametrize("name", ["task", "airflow"])
 def test_the_dockerfiles_start_from_the_base_as_it_is(name: str) -> None:
-    text = (images.PROJECT / "docker" / f"{name}.Dockerfile").read_text()
+    text = (PROJECT / "docker" / f"{name}.Dockerfile").read_text()
     bases = [line.split()[1] for line in text.splitlines() if line.startswith("FROM ")]
     assert bases == ["python:3.11-slim-bookworm"] * 2
     assert "--require-hashes" in text and "\nUSER " in text
