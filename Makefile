@@ -52,8 +52,9 @@ kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=s
 	@$(PYTHON) -m infra.local.environments kubeflow
 	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
 
-test: setup-dev  ## all tests
-	@$(MAKE) --no-print-directory test-unit test-kubeflow test-integration test-e2e
+test: setup-dev  ## all tests but those in containers (stack-test)
+	@$(MAKE) --no-print-directory test-unit test-kubeflow
+	@$(MAKE) --no-print-directory -j2 --output-sync test-integration test-e2e
 
 test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags
