@@ -20,7 +20,7 @@ COPY dvc.yaml params.yaml ./
 COPY dags dags
 # What the DAGs read of a project, and of its package; no library of the stages comes with it.
 COPY tasks/__init__.py tasks/errors.py tasks/graph.py tasks/resources.py tasks/storage.py tasks/
-COPY tasks/handover/__init__.py tasks/handover/manifest.py tasks/handover/
+COPY tasks/handover/__init__.py tasks/handover/manifest.py tasks/handover/surroundings.py tasks/handover/
 RUN python3 -m compileall -q dags tasks
 COPY --chmod=755 docker/healthcheck.py docker/
 ARG COMMIT=unknown

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import urlparse
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -13,28 +12,12 @@ from airflow.sdk.log import mask_secret
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.errors import NightstillError, UnavailableError
+from tasks.errors import ConfigError, NightstillError, UnavailableError
 from tasks.handover.manifest import Manifest
+from tasks.handover.surroundings import FORECASTS, SECRETS, SHARED, plain_variables
 from tasks.storage import open_store
 
 WORKSPACE = "/workspace"
-# Stages share no disk, so all that they hand over must lie where every host reaches it.
-SHARED = {
-    "NIGHTSTILL_RUN_STORE": ("s3",),
-    "NIGHTSTILL_RELEASE_STORE": ("s3",),
-    "NIGHTSTILL_DVC_REMOTE": ("s3",),
-    "NIGHTSTILL_TRACKING_URI": ("http", "https"),
-    "NIGHTSTILL_FORECASTS": ("s3",),
-}
-PASSED = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION")
-SECRETS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-)
 
 
 class ContainerSettings(BaseSettings):
@@ -55,15 +38,10 @@ def container_settings() -> ContainerSettings:
 
 def plain_environment() -> dict[str, str]:
     """What every stage must know and everybody may see. Raises AirflowFailException on a store that is not shared."""
-    found = {}
-    for name, schemes in SHARED.items():
-        value = os.environ.get(name, "")
-        if urlparse(value).scheme not in schemes:
-            raise AirflowFailException(
-                f"{name}={value!r}: stages in containers share no disk; set it to {schemes[0]}://…"
-            )
-        found[name] = value
-    return found | {name: os.environ[name] for name in PASSED if os.environ.get(name)}
+    try:
+        return plain_variables(os.environ, {**SHARED, **FORECASTS})
+    except ConfigError as error:
+        raise AirflowFailException(str(error)) from None
 
 
 def secret_environment() -> dict[str, str]:

@@ -28,7 +28,6 @@ from kfp import compiler, dsl, kubernetes  # type: ignore[import-untyped]
 
 from infra.kubeflow.settings import (
     NEEDED_SECRETS,
-    SECRETS,
     BadConfiguration,
     Project,
     Settings,
@@ -36,6 +35,7 @@ from infra.kubeflow.settings import (
     home,
 )
 from tasks.graph import Graph, Stage
+from tasks.handover.surroundings import SECRETS
 from tasks.resources import Limits, Resources, ResourcesError
 
 PLAN = "plan"

@@ -5,28 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlparse
 
 import yaml
 
+from tasks.errors import ConfigError
 from tasks.graph import Graph, load_graph
+from tasks.handover.surroundings import SECRETS, plain_variables
 
-# The same as the other runners of containers, whose module needs Airflow; a test holds them together.
-SHARED = {
-    "NIGHTSTILL_RUN_STORE": ("s3",),
-    "NIGHTSTILL_RELEASE_STORE": ("s3",),
-    "NIGHTSTILL_DVC_REMOTE": ("s3",),
-    "NIGHTSTILL_TRACKING_URI": ("http", "https"),
-}
-PASSED = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION", "NIGHTSTILL_FORECASTS")
-SECRETS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-)
 NEEDED_SECRETS = SECRETS[:2]
 T = TypeVar("T")
 
@@ -59,17 +44,13 @@ class Settings:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
         """Settings of an environment. Raises BadConfiguration on a store that containers cannot share."""
-        found = {}
-        for name, schemes in SHARED.items():
-            value = environment.get(name, "")
-            if urlparse(value).scheme not in schemes:
-                raise BadConfiguration(
-                    f"{name}={value!r}: stages on a cluster share no disk; set it to {schemes[0]}://…"
-                )
-            found[name] = value
+        try:
+            found = plain_variables(environment)
+        except ConfigError as error:
+            raise BadConfiguration(str(error)) from None
         return cls(
             image=environment.get("NIGHTSTILL_TASK_IMAGE") or "nightstill-task:latest",
-            environment=found | {name: environment[name] for name in PASSED if environment.get(name)},
+            environment=found,
             secret=environment.get("NIGHTSTILL_KUBEFLOW_SECRET", "nightstill"),
             further_variables=tuple(environment.get("NIGHTSTILL_STAGE_VARIABLES", "").split()),
         )

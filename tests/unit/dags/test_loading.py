@@ -6,7 +6,10 @@ from dags import nightly
 
 HEAVY = {"dvc", "great_expectations", "mlflow", "numpy", "onnx", "onnxruntime", "pandas", "polars", "sklearn", "torch"}
 # The image of Airflow holds these and no other.
-OURS = {f"tasks.{name}" for name in ("errors", "graph", "handover", "handover.manifest", "resources", "storage")}
+OURS = {
+    f"tasks.{name}"
+    for name in ("errors", "graph", "handover", "handover.manifest", "handover.surroundings", "resources", "storage")
+}
 
 
 def upstream(workload: str) -> dict[str, list[str]]:

@@ -1,4 +1,3 @@
-import ast
 import os
 import subprocess
 from collections.abc import Callable
@@ -8,10 +7,10 @@ from typing import Any
 import pytest
 from kfp import components  # type: ignore[import-untyped]
 
-from infra.kubeflow import settings
 from infra.kubeflow.compile import PLAN_SCRIPT, STAGE_SCRIPT
 from tasks.graph import load_graph
-from tests.unit.infra.kubeflow.conftest import ROOT, Compiled, Project
+from tasks.handover.surroundings import SECRETS
+from tests.unit.infra.kubeflow.conftest import Compiled, Project
 
 ALWAYS = "report"
 GROUP = "stages"
@@ -154,7 +153,7 @@ def test_stages_know_the_image_and_the_stores(project: Project, monkeypatch: pyt
 
 
 def test_credentials_are_named_and_never_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*settings.SECRETS, "WAREHOUSE_PASSWORD"):
+    for name in (*SECRETS, "WAREHOUSE_PASSWORD"):
         monkeypatch.setenv(name, f"value-of-{name.lower()}")
     monkeypatch.setenv("NIGHTSTILL_KUBEFLOW_SECRET", "team-secret")
     monkeypatch.setenv("NIGHTSTILL_STAGE_VARIABLES", "WAREHOUSE_PASSWORD")
@@ -261,7 +260,7 @@ def test_a_store_that_containers_cannot_share_is_refused(
     monkeypatch.setenv("NIGHTSTILL_DVC_REMOTE", "/var/dvc")
     assert project.compile("sales") == 78
     assert capsys.readouterr().err.splitlines() == [
-        "error: NIGHTSTILL_DVC_REMOTE='/var/dvc': stages on a cluster share no disk; set it to s3://…"
+        "error: NIGHTSTILL_DVC_REMOTE='/var/dvc': stages in containers share no disk; set it to s3://…"
     ]
 
 
@@ -293,14 +292,3 @@ def _told(folder: Path, script: str, arguments: list[str]) -> list[str]:
     command = ["sh", "-c", script, "nightstill", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
-
-
-@pytest.mark.parametrize("name", ["SHARED", "PASSED", "SECRETS"])
-def test_the_variables_are_those_of_the_other_runners_of_containers(name: str) -> None:
-    module = ast.parse((ROOT / "dags/runners/containers.py").read_text())
-    found = [
-        ast.literal_eval(statement.value)
-        for statement in module.body
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name
-    ]
-    assert found == [getattr(settings, name)]
