@@ -251,7 +251,14 @@ def test_the_chart_s_variables_are_settings_that_there_are() -> None:
 def test_airflow_s_parts_run_without_rights_of_the_host() -> None:
     contexts = VALUES["securityContexts"]
     assert contexts["pod"]["runAsNonRoot"] is True and contexts["pod"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert contexts["containers"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert contexts["containers"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    # What must be written on a root that cannot: Airflow's home, and temporary files.
+    assert {mount["mountPath"] for mount in VALUES["volumeMounts"]} == {VALUES["airflowHome"], "/tmp"}
+    assert {mount["name"] for mount in VALUES["volumeMounts"]} == {volume["name"] for volume in VALUES["volumes"]}
     # Those that never talk to Kubernetes have no token for it.
     for part in ("dagProcessor", "apiServer", "migrateDatabaseJob"):
         assert VALUES[part]["serviceAccount"]["automountServiceAccountToken"] is False
