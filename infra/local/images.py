@@ -22,7 +22,15 @@ WHEELHOUSE = PROJECT / "wheelhouse"
 
 
 class BuildError(Exception):
-    """What is wrong, in one line."""
+    """What is wrong, in one line, and the exit code for it."""
+
+    exit_code = 75
+
+
+class WrongBase(BuildError):
+    """The base image is not the one that was asked for."""
+
+    exit_code = 78
 
 
 def main() -> int:
@@ -35,7 +43,7 @@ def main() -> int:
             build(name)
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 78 if "NIGHTSTILL_BASE_DIGEST" in str(error) else 75
+        return error.exit_code
     for name in IMAGES:
         size = int(docker("image", "inspect", "--format", "{{.Size}}", reference(name)))
         print(f"{reference(name):28} {size / 1e6:7,.0f} MB")
@@ -48,13 +56,13 @@ def reference(name: str) -> str:
 
 
 def check_base(wanted: str) -> None:
-    """Hold the base to a digest. Raises BuildError."""
+    """Hold the base to a digest. Raises WrongBase, BuildError."""
     if not wanted:
         return
     found = json.loads(docker("image", "inspect", "--format", "{{json .RepoDigests}}", BASE)) or []
     identity = docker("image", "inspect", "--format", "{{.Id}}", BASE)
     if not any(digest.endswith(f"@{wanted}") for digest in found) and identity != wanted:
-        raise BuildError(
+        raise WrongBase(
             f"NIGHTSTILL_BASE_DIGEST={wanted}: {BASE} here is {', '.join(found) or identity}; pull that one"
         )
 

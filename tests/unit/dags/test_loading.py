@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from airflow.utils.file import list_py_file_paths
+
 from dags import nightly
+from dags.project import ROOT
 
 HEAVY = {"dvc", "great_expectations", "mlflow", "numpy", "onnx", "onnxruntime", "pandas", "polars", "sklearn", "torch"}
 # The image of Airflow holds these and no other.
@@ -41,6 +44,11 @@ def test_a_stage_added_to_dvc_yaml_is_a_task_with_no_other_change(copy: Any) -> 
     # Nothing of the stages' libraries comes in with the DAGs, and of our package only what needs none of them.
     assert HEAVY.isdisjoint(loaded.modules)
     assert {name for name in loaded.modules if name.startswith("tasks.")} <= OURS
+
+
+def test_airflow_reads_no_file_that_makes_no_dag() -> None:
+    read = {path.rpartition("/")[2] for path in list_py_file_paths(str(ROOT / "dags"))}
+    assert read == {"nightly.py", "scoring.py"}
 
 
 def test_workloads_and_members_of_params_yaml_are_dags_and_tasks(copy: Any) -> None:
