@@ -15,6 +15,7 @@ import subprocess
 import sys
 
 from infra.local.environments import LOCKS, PROJECT, translate
+from tasks.handover.checkout import checkout_commit
 
 BASE = "python:3.11-slim-bookworm"
 IMAGES = {"task": "nightstill-task", "airflow": "nightstill-airflow"}
@@ -78,7 +79,7 @@ def fill_wheelhouse() -> None:
 def build(name: str) -> None:
     """Build one image from this checkout. Raises BuildError."""
     arguments = {
-        "COMMIT": commit(),
+        "COMMIT": checkout_commit(PROJECT),
         "LOCK": lock_digest(name),
         "TORCH_INDEX": os.environ.get("NIGHTSTILL_TORCH_INDEX", ""),
         "TORCH_BACKEND": os.environ.get("NIGHTSTILL_TORCH_BACKEND") or "cpu",
@@ -103,13 +104,6 @@ def build(name: str) -> None:
     if done.returncode:
         print("\n".join(done.stdout.splitlines()[-40:]), file=sys.stderr)
         raise BuildError(f"{reference(name)}: the build failed; see above")
-
-
-def commit() -> str:
-    """The checkout's commit, `-dirty` if files differ from it."""
-    command = ["git", "-C", str(PROJECT), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def lock_digest(name: str) -> str:

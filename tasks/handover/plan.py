@@ -2,13 +2,13 @@
 
 import os
 import re
-import subprocess
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from tasks.config import PARAMS_FILE, Run, Workload, load_workload, parse_run
 from tasks.errors import UsageError
+from tasks.handover.checkout import checkout_commit
 from tasks.handover.run_store import RunStore
 from tasks.releases.ledger import Ledger
 from tasks.settings import Settings
@@ -67,11 +67,5 @@ def open_run(
 
 
 def git_commit(project: Path) -> str:
-    """The project's commit, `-dirty` if files differ from it; from NIGHTSTILL_GIT_COMMIT where there is no checkout."""
-    if given := os.environ.get("NIGHTSTILL_GIT_COMMIT"):
-        return given
-    command = ["git", "-C", str(project), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    """The project's commit; from NIGHTSTILL_GIT_COMMIT where there is no checkout."""
+    return os.environ.get("NIGHTSTILL_GIT_COMMIT") or checkout_commit(project)

@@ -7,6 +7,7 @@ import pytest
 
 from infra.local import images
 from infra.local.environments import PROJECT
+from tasks.handover.checkout import checkout_commit
 
 INSPECT = """
 case "$*" in
@@ -38,7 +39,7 @@ def test_both_images_by_buildkit_with_commit_lock_and_index(
     assert task.startswith("1 build ") and "--file docker/task.Dockerfile --tag nightstill-task:v1 " in task
     assert "--build-arg TORCH_INDEX=https://torch.example/cpu" in task and "TORCH" not in airflow
     for command, name in ((task, "task"), (airflow, "airflow")):
-        assert f"--build-arg COMMIT={images.commit()}" in command
+        assert f"--build-arg COMMIT={checkout_commit(PROJECT)}" in command
         assert f"--build-arg LOCK={images.lock_digest(name)}" in command
     assert "nightstill-airflow:v1" in capsys.readouterr().out
 
