@@ -22,6 +22,8 @@ from infra.local.environments import ENVIRONMENTS, PROJECT
 
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 PARSE_SECONDS = 120
+ANSWER_SECONDS = 60.0
+PAUSE_SECONDS = 1.0
 
 
 class UnknownWorkload(Exception):
@@ -37,7 +39,7 @@ class Airflow:
         self.token = self.call("GET", "/auth/token")["access_token"]
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request, made again when the server stumbles. Raises HTTPError."""
+        """One request, made again when the server stumbles or a busy one is late. Raises HTTPError, OSError."""
         for _ in range(5):
             try:
                 return self._once(method, path, body)
@@ -45,7 +47,9 @@ class Airflow:
                 # SQLite refuses a writer whose view of the database became old; nothing was written then.
                 if error.code < 500:
                     raise
-            time.sleep(1)
+            except TimeoutError:
+                pass
+            time.sleep(PAUSE_SECONDS)
         return self._once(method, path, body)
 
     def _once(self, method: str, path: str, body: Any) -> Any:
@@ -56,7 +60,7 @@ class Airflow:
             headers={"Content-Type": "application/json"}
             | ({"Authorization": f"Bearer {self.token}"} if self.token else {}),
         )
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 our own server
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as response:  # noqa: S310 our own server
             text = response.read()
             return json.loads(text) if text else None
 
@@ -87,6 +91,16 @@ def wait_for_dag(airflow: Airflow, dag_id: str, since: datetime) -> dict[str, An
             asked.add(token)
         time.sleep(0.5)
     raise RuntimeError(f"Airflow read no DAG in {PARSE_SECONDS} s; see {services.LOGS / 'dag-processor.log'}")
+
+
+def trigger(airflow: Airflow, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+    """Create the run. Raises HTTPError."""
+    try:
+        airflow.api("POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})
+    except urllib.error.HTTPError as error:
+        # The answer to an earlier try was lost, the run was not.
+        if error.code != 409:
+            raise
 
 
 def follow(airflow: Airflow, dag_id: str, run_id: str) -> str:
@@ -135,8 +149,7 @@ def run_night(workload: str, conf: dict[str, Any], since: datetime) -> int:
     run_id = f"make-run-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     airflow.api("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
     try:
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
-        airflow.api("POST", f"/dags/{dag_id}/dagRuns", body)
+        trigger(airflow, dag_id, run_id, conf)
         print(f"run {run_id} of {dag_id}: {airflow.url}/dags/{dag_id}/runs/{run_id}", flush=True)
         try:
             state = follow(airflow, dag_id, run_id)
@@ -180,7 +193,7 @@ def main(arguments: list[str]) -> int:
     except UnknownWorkload as error:
         print(f"error: {error}", file=sys.stderr)
         return 64
-    except (RuntimeError, urllib.error.URLError) as error:
+    except (RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 75
     except KeyboardInterrupt:
