@@ -1,9 +1,9 @@
 """Make environments below .nightstill/envs from their locks, with Python's standard library alone.
 
-    python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow]
+    python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow] [bench]
 
-Of those, `kubeflow` is made only when asked for. An environment whose locks did not change is left alone. `--dev` adds
-what the tests and linters need.
+Of those, `kubeflow` and `bench` (what the benchmark compares with) are made only when asked for. An environment whose
+locks did not change is left alone. `--dev` adds what the tests and linters need.
 """
 
 import fcntl
@@ -16,9 +16,11 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = PROJECT / "requirements"
+BENCH_LOCK = PROJECT / "bench" / "requirements" / "peers.lock"
 HOME = Path(os.environ.get("NIGHTSTILL_HOME") or PROJECT / ".nightstill").absolute()
 ENVIRONMENTS = HOME / "envs"
 MARKER = ".made-from"
+WITH_TORCH = ("task", "bench")
 # What pip was told about where packages come from, uv must hear too.
 FROM_PIP = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -54,11 +56,11 @@ def make(name: str, *, dev: bool) -> None:
     folder = ENVIRONMENTS / name
     marker = folder / MARKER
     said = marker.read_text().split() if marker.is_file() else []
-    dev = dev or "dev" in said
-    locks = [LOCKS / f"{name}.lock"]
+    dev = (dev or "dev" in said) and name != "bench"
+    locks = [BENCH_LOCK if name == "bench" else LOCKS / f"{name}.lock"]
     if dev:
         locks.append(LOCKS / ("dev.lock" if name == "task" else f"dev-{name}.lock"))
-    also = [LOCKS / "torch-cpu.lock", LOCKS / "torch-cuda.lock", Path(__file__)] if name == "task" else []
+    also = [LOCKS / "torch-cpu.lock", LOCKS / "torch-cuda.lock", Path(__file__)] if name in WITH_TORCH else []
     digest = _digest([*locks, *also])
     if said == [digest, *(["dev"] if dev else [])]:
         return
@@ -69,8 +71,9 @@ def make(name: str, *, dev: bool) -> None:
         uv("venv", "--python", sys.executable, folder)
     marker.unlink(missing_ok=True)
     uv("pip", "sync", "--python", python, "--require-hashes", *locks)
-    if name == "task":
+    if name in WITH_TORCH:
         _torch(uv, python)
+    if name == "task":
         _program(folder)
     marker.write_text(" ".join([digest, *(["dev"] if dev else [])]))
 

@@ -17,3 +17,6 @@ compile kubeflow.in -o kubeflow.lock
 compile dev-kubeflow.in -o dev-kubeflow.lock
 # shellcheck disable=SC2046
 compile torch-cuda.in -o torch-cuda.lock $(grep -oE '^[a-z0-9._-]+' task.lock | sed 's/^/--no-emit-package /')
+# shellcheck disable=SC2046
+compile ../bench/requirements/peers.in -o ../bench/requirements/peers.lock \
+    $(grep -oE '^[a-z0-9._-]+' torch-cuda.lock | sed 's/^/--no-emit-package /')
