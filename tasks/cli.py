@@ -67,6 +67,7 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the trace
 def check(workload: Annotated[str | None, typer.Argument(help="One section; default: all.")] = None) -> None:
     """Check a workload's parameters without running anything."""
     from tasks.compression.chain import parse_chain
+    from tasks.compression.search.space import parse_space
     from tasks.problems import get_problem
     from tasks.sources import get_source
 
@@ -79,6 +80,7 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
         get_source(section.source, problem.table(), name)
         for recipe_name, recipe in section.recipes.items():
             parse_chain(recipe_name, recipe)
+            parse_space(recipe_name, recipe.search.space if recipe.search else ())
         stages = pipeline(settings, planning.resolve(settings, name)).stages
         if unknown := Resources(section.resources).unknown(set(stages)):
             raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.resources: no stage {', '.join(sorted(unknown))}")
