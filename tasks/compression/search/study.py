@@ -63,8 +63,8 @@ class Task:
 def search(task: Task) -> Found:
     """Run the trials and build the best within all limits, measured anew on the bytes that it returns.
 
-    The best is the one with the least `minimise`, of equals the more accurate, the smaller, the earlier. It is trained
-    to the end even if it was within the limits before, unless that loses them.
+    The best is the one with the least `minimise`, of equals the more accurate, the smaller, the earlier. One that was
+    within the limits before it was trained to the end is trained so now, and the better of both is taken.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     hunt = _Hunt(task)
@@ -273,18 +273,34 @@ class _Hunt:
         return parse_chain(self.task.name, Recipe(steps=steps))
 
     def found(self, cut: bool) -> Found:
-        """Build the best, and the next best should a final measurement refuse it."""
+        """Build the best, and the next best should the final measurement refuse it."""
         found = Found(self.settings, self.limits, self.student, tuple(self.trials), cut)
-        final: dict[int, Measured] = {}
+        refused: dict[int, Measured] = {}
         for trial in self.ranked():
             chain = self.chain(trial.steps)
-            for epochs in dict.fromkeys((max(rungs(chain)), trial.rungs[-1].epochs)):
-                result = self.task.build(limited(chain, epochs))
-                latency = self.task.latency(result.model, FINAL_ROUNDS)
-                final[trial.number] = measure(result, latency)
-                if violation(self.limits, final[trial.number]) == 0:
-                    return replace(found, chosen=trial, result=result, latency=latency)
-        return replace(found, refused=final)
+            finals = [
+                self.final(limited(chain, epochs)) for epochs in sorted({trial.rungs[-1].epochs, rungs(chain)[-1]})
+            ]
+            within = [final for final in finals if violation(self.limits, final.measured) == 0]
+            if within:
+                best = min(within, key=lambda final: (self.objective(final.measured), final.measured.error))
+                return replace(found, chosen=trial, result=best.result, latency=best.latency, refused=refused)
+            refused[trial.number] = finals[0].measured
+        return replace(found, refused=refused)
+
+    def final(self, chain: Chain) -> "_Final":
+        result = self.task.build(chain)
+        latency = self.task.latency(result.model, FINAL_ROUNDS)
+        return _Final(result, latency, measure(result, latency))
+
+
+@dataclass(frozen=True)
+class _Final:
+    """Bytes that may be written, and what was measured on them."""
+
+    result: Compressed
+    latency: Latency
+    measured: Measured
 
 
 def measure(result: Compressed, latency: Latency) -> Measured:
