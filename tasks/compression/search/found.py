@@ -89,6 +89,7 @@ class Found:
                 {
                     "number": trial.number,
                     "steps": [step.model_dump(mode="json") for step in trial.steps],
+                    "numbers": trial.numbers,
                     "state": trial.state,
                     "feasible": violation(self.limits, trial.measured) == 0,
                     "error": _finite(trial.measured.error),

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field
 
+from tasks.compression.chain import STEPS
 from tasks.compression.search.limits import Measured
 from tasks.config import Frozen, Spec
 
@@ -45,6 +46,11 @@ class Trial(Frozen):
         """At the last rung that it reached."""
         last = self.rungs[-1]
         return Measured(last.error, last.bytes, last.parity, self.latency_ratio)
+
+    @property
+    def numbers(self) -> str:
+        """The number format."""
+        return next((step.kind for step in self.steps if STEPS[step.kind].phase == "numbers"), "none")
 
     @property
     def spent(self) -> int:
