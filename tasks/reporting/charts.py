@@ -254,19 +254,21 @@ def search(found: Search, metric: str, size_text: Callable[[float], str]) -> Mar
     if not points:
         return None
     best = min(error for _, error, _ in points)
-    most = {name: limit for name, limit in found.limits.items() if name == "bytes" or limit <= best * 1.25}
-    ceiling = max(error for error in [*(point[1] for point in points), most.get("error", best)] if error <= best * 1.25)
-    spread = ceiling - best or best * 0.1 or 1.0
-    sizes = [*(size for size, _, _ in points), *([most["bytes"]] if "bytes" in most else [])]
+    # A limit far from all errors must not flatten them; the heading states it anyway.
+    near = {name: limit for name, limit in found.limits.items() if name == "bytes" or 0.8 <= limit / best <= 1.25}
+    floor = min(best, near.get("error", best))
+    ceiling = max(error for error in [*(point[1] for point in points), near.get("error", best)] if error <= best * 1.25)
+    spread = ceiling - floor or best * 0.1 or 1.0
+    sizes = [*(size for size, _, _ in points), *([near["bytes"]] if "bytes" in near else [])]
     x = Scale(min(sizes) / 1.3, max(sizes) * 1.3, LEFT + 4, WIDTH - RIGHT, log=True)
-    y = Scale(best - spread * 0.2, ceiling + spread * 0.25, HEIGHT - BOTTOM - 6, TOP + 12)
+    y = Scale(floor - spread * 0.2, ceiling + spread * 0.25, HEIGHT - BOTTOM - 6, TOP + 12)
     body = [_y_axis(y), _text(LEFT, TOP, f"{metric} (lower is better)")]
     body.extend(_text(x(tick), HEIGHT - 8, size_text(tick), "middle") for tick in x.ticks())
-    if "bytes" in most:
-        at = f"{x(most['bytes']):.1f}"
+    if "bytes" in near:
+        at = f"{x(near['bytes']):.1f}"
         body.append(f'<line class="limit" x1="{at}" x2="{at}" y1="{TOP + 6}" y2="{HEIGHT - BOTTOM}"/>')
-    if "error" in most:
-        at = f"{y(most['error']):.1f}"
+    if "error" in near:
+        at = f"{y(near['error']):.1f}"
         body.append(f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>')
     for size, error, trial in sorted(points, key=lambda point: not point[2].pruned):
         cx, cy = f"{x(size):.1f}", f"{max(y(error), TOP + 14.0):.1f}"
