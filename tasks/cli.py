@@ -68,6 +68,7 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
     """Check a workload's parameters without running anything."""
     from tasks.compression.chain import parse_chain
     from tasks.compression.search.space import parse_space
+    from tasks.distillation.plan import check_students
     from tasks.problems import get_problem
     from tasks.sources import get_source
 
@@ -78,6 +79,10 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
     for name, section in workloads.items():
         problem = get_problem(section.problem)
         get_source(section.source, problem.table(), name)
+        try:
+            check_students(problem, section)
+        except ConfigError as error:
+            raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.{error}") from error
         for recipe_name, recipe in section.recipes.items():
             parse_chain(recipe_name, recipe)
             parse_space(recipe_name, recipe.search.space if recipe.search else ())

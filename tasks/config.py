@@ -82,19 +82,61 @@ class Training(Frozen):
 
 
 class Teacher(Frozen):
-    """One member of the teacher ensemble."""
+    """One member of the teacher ensemble. `keep`: what students may ask of it beyond its outputs."""
+
+    model: Spec
+    training: Training
+    keep: tuple[Literal["features", "weights"], ...] = ()
+
+
+class Term(Spec):
+    """A further soft loss, added with its `weight`."""
+
+    weight: float = Field(default=1.0, gt=0)
+
+
+class Assistant(Frozen):
+    """A network of a size between teacher and student."""
 
     model: Spec
     training: Training
 
 
+class StartFrom(Frozen):
+    """First weights from `teacher`; `layers`: student's layer -> teacher's (by prefix); none: layers of equal names."""
+
+    teacher: Name
+    layers: dict[str, str] = {}
+
+
 class Student(Frozen):
-    """A student. `alpha` weighs the hard loss, `1 - alpha` the soft one; the twin is `alpha: 1`."""
+    """A student. `alpha` weighs the hard loss, `1 - alpha` the soft one with its `terms`.
+
+    `alpha: 1` is the twin: it learns from the truth alone, and what concerns the teacher is not used, so that the twin
+    may repeat the student's section. docs/distillation.md explains every field.
+    """
 
     model: Spec
     training: Training
     alpha: float = Field(ge=0, le=1)
     temperature: float = Field(default=1.0, gt=0)
+    soft: Spec | None = Field(default=None, description="None: the problem's own")
+    terms: tuple[Term, ...] = ()
+    schedule: Spec | None = Field(default=None, description="None: alpha is constant")
+    attenuate: bool = False
+    assistant: Assistant | None = None
+    start_from: StartFrom | None = None
+    augment: Spec | None = None
+
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _teacher_alone(cls, value: Any) -> Any:
+        return {"teacher": value} if isinstance(value, str) else value
+
+    @property
+    def distilled(self) -> bool:
+        """Whether it learns from the teacher at all: the twin does not."""
+        return self.alpha < 1
 
 
 class Limits(Frozen):
@@ -242,6 +284,7 @@ class Workload(Frozen):
     problem: Spec
     checks: Checks = Checks()
     teachers: dict[Name, Teacher] = Field(min_length=1)
+    ensemble: Literal["mean", "validation"] = Field(default="mean", description="how the teachers are weighed")
     students: dict[Name, Student] = Field(min_length=1)
     recipes: dict[Name, Recipe] = Field(min_length=1)
     gates: Gates

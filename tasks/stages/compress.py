@@ -10,12 +10,15 @@ import numpy as np
 from torch import nn
 
 from tasks.compression.chain import Chain, parse_chain
-from tasks.compression.recipe import Compressed, compress
+from tasks.compression.recipe import ROUNDS, Compressed, compress
 from tasks.compression.search.space import default_space, parse_space
 from tasks.compression.search.trial import Memory
 from tasks.compression.timing import Latency, measure
-from tasks.config import Search, Student
-from tasks.distillation.trainer import AfterStep, TrainingData, set_up, train
+from tasks.config import Search
+from tasks.distillation.knowledge import SOFT, load_knowledge
+from tasks.distillation.objective import Objective
+from tasks.distillation.student import fine_tuning_objective, training_data
+from tasks.distillation.trainer import AfterStep, set_up, train
 from tasks.errors import IntegrityError, UsageError
 from tasks.models import build_model, load_weights
 from tasks.problems import get_problem
@@ -43,7 +46,7 @@ def run(ctx: Context, name: str | None = None) -> None:
     model = build_model(student.model, dataset.contract)
     load_weights(model, (ctx.artifacts / "students" / chosen / "model.safetensors").read_bytes())
     valid, target = dataset.inputs(dataset.splits["valid"]), dataset.target(dataset.splits["valid"])
-    calibration, tune = _calibration(dataset), _fine_tuning(ctx, problem, dataset, student)
+    calibration, tune = _calibration(dataset), _fine_tuning(ctx, problem, dataset, chosen)
 
     def build(chain: Chain) -> Compressed:
         set_up(ctx.run.seed, ctx.run.threads)
@@ -56,6 +59,7 @@ def run(ctx: Context, name: str | None = None) -> None:
             calibration=calibration,
             tune=tune,
             threads=ctx.run.threads,
+            rounds=0 if recipe.search else ROUNDS,
         )
 
     folder = ctx.artifacts / "candidates" / name
@@ -125,30 +129,27 @@ def _calibration(dataset: Dataset) -> Callable[[int], Inputs]:
     return sample
 
 
-def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, student: Student) -> Callable[..., None]:
-    """Trains on the student's own loss: its alpha, its temperature, the teachers' soft targets."""
-    losses = problem.losses(dataset.contract, student.temperature)
-
-    def error(output: Floats, target: Floats) -> float:
-        return problem.score(output, target).error
+def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) -> Callable[..., None]:
+    """Trains on the objective of student `name`: its alpha, its losses, what it learned from."""
+    student, folder = ctx.run.students[name], ctx.artifacts / "students" / name
 
     @cache
-    def soft() -> Floats | None:
-        if student.alpha == 1:
-            return None
-        return problem.ensemble(
-            [np.load(ctx.artifacts / "teachers" / name / "soft.npy") for name in sorted(ctx.run.teachers)]
-        )
+    def objective() -> Objective:
+        soft: Floats | None = None
+        if (folder / SOFT).is_file():  # of its assistant
+            soft = np.load(folder / SOFT)
+        elif student.distilled:
+            soft = load_knowledge(ctx.artifacts / "teachers", ctx.run.ensemble).ensemble(problem, dataset)
+        return fine_tuning_objective(dataset, problem, student, soft)
 
     def tune(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
         learning_rate = student.training.learning_rate * learning_rate_factor
         train(
             model,
-            TrainingData(dataset, dataset.splits["train"], dataset.splits["valid"], error, soft()),
-            losses,
+            training_data(dataset, problem),
+            objective(),
             student.training.model_copy(update={"epochs": epochs, "learning_rate": learning_rate}),
             seed=ctx.run.seed,
-            alpha=student.alpha,
             after_step=after_step,
         )
 
