@@ -9,6 +9,7 @@ from pydantic import field_validator
 from torch import nn
 
 from tasks.compression.chain import STEPS, parse_chain
+from tasks.compression.channels import ChannelPrunable
 from tasks.compression.neurons import Prunable
 from tasks.config import Frozen, Recipe, Spec, pick
 from tasks.errors import ConfigError
@@ -70,7 +71,7 @@ class Space:
     def openers(self) -> list[dict[str, int]]:
         """Parts of points with which to begin: each number format alone, wherever the other steps can be left out.
 
-        They need no fine-tuning, and tell what each format costs and saves.
+        Most need no fine-tuning, and they tell what each format costs and saves.
         """
         gentle = {
             item.name: item.values.index(unchanged)
@@ -83,12 +84,15 @@ class Space:
 
 
 def default_space(model: nn.Module) -> tuple[Spec, ...]:
-    """What fits every student: fewer neurons where the model has hidden ones, lower rank, narrower numbers."""
-    neurons = (Spec(kind="neurons", keep=[0.25, 1.0]),) if isinstance(model, Prunable) and model.prunable() else ()
-    return (
-        *neurons,
-        Spec(kind=NUMBERS, choices=[NONE, "fp16", "int8-dynamic", "int8-static"]),
+    """What can be done to `model`: fewer channels and neurons, lower rank, narrower numbers."""
+    linear = any(name and isinstance(layer, nn.Linear) for name, layer in model.named_modules())
+    offers = (
+        (isinstance(model, ChannelPrunable), Spec(kind="channels", keep=[0.25, 1.0])),
+        (isinstance(model, Prunable) and bool(model.prunable()), Spec(kind="neurons", keep=[0.25, 1.0])),
+        (linear, Spec(kind="low-rank", energy=[0.8, 1.0])),
     )
+    formats = [NONE, "fp16", "int8-weights", *(["int8-dynamic", "int8-static"] if linear else [])]
+    return (*(spec for fits, spec in offers if fits), Spec(kind=NUMBERS, choices=formats))
 
 
 def parse_space(name: str, specs: Sequence[Spec]) -> Space:
