@@ -19,7 +19,7 @@ from tasks.compression.timing import Latency, machine, measure_all
 from tasks.problems.base import FeatureContract, Floats, Inputs
 
 EXAMPLE_ROWS = 4
-ROUNDS = 5
+ROUNDS = 20
 
 
 @dataclass(frozen=True)
