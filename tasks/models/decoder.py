@@ -8,7 +8,7 @@ from tasks.models.embedding import StaticEmbedding
 from tasks.models.features import FeaturedModel
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
-from tasks.models.outputs import OrderedQuantiles, quantile_offsets, seasonal_average
+from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets, seasonal_average
 from tasks.problems.base import FeatureContract
 
 
@@ -16,7 +16,7 @@ class FutureDecoder(nn.Module):
     """A small network for each future step, on the past's summary, the step's covariates and its distance.
 
     summary (n, width), units (n, context) normalised, future (n, horizon, known)
-    -> (n, horizon, outputs) raw numbers, in multiples of the window's scale.
+    -> (n, horizon * outputs) raw numbers, in multiples of the window's scale.
     """
 
     levels: Tensor
@@ -24,7 +24,7 @@ class FutureDecoder(nn.Module):
     def __init__(self, contract: FeatureContract, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
         layout = Layout.of(contract)
-        self.register_buffer("levels", torch.tensor(layout.levels), persistent=False)
+        self.register_buffer("levels", level_outputs(contract), persistent=False)
         self.from_past = nn.Linear(width, hidden)
         self.from_day = nn.Linear(layout.known, hidden, bias=False)
         self.distance = nn.Parameter(torch.zeros(layout.horizon, hidden))
@@ -41,7 +41,7 @@ class FutureDecoder(nn.Module):
         days = functional.relu(self.from_past(summary).unsqueeze(1) + self.from_day(future) + self.distance)
         raw: Tensor = self.output(self.dropout(functional.relu(self.inner(days))))
         skip: Tensor = self.skip(units).unsqueeze(2) * self.levels
-        return raw + skip
+        return (raw + skip).flatten(1)
 
 
 class Encoded(FeaturedModel):
@@ -72,4 +72,4 @@ class Encoded(FeaturedModel):
         past = self.encoder(torch.cat([units.unsqueeze(2), history[:, :, 1:]], dim=2))
         summary = torch.cat([past, self.embedding(static), torch.log(scale)], dim=1)
         raw = self.decoder(summary, units, future)
-        return self.quantiles(self.norm.undo(raw, centre, scale)), past
+        return self.quantiles(raw, centre, scale), past

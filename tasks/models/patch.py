@@ -12,7 +12,7 @@ from tasks.models.embedding import StaticEmbedding
 from tasks.models.features import FeaturedModel
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
-from tasks.models.outputs import OrderedQuantiles, quantile_offsets
+from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets
 from tasks.models.patches import Patches
 from tasks.problems.base import FeatureContract
 
@@ -52,7 +52,7 @@ class Patch(FeaturedModel):
         self.quantiles = OrderedQuantiles(contract)
         self.feature_width = self.patches.width * (options.hidden or steps)
         with torch.no_grad():
-            levels = torch.tensor(layout.levels).repeat(self.seasons)
+            levels = level_outputs(contract).repeat(self.seasons)
             self.linear.weight.copy_(levels[:, None] / steps)
             self.linear.bias.copy_(quantile_offsets(contract)[: layout.outputs].repeat(self.seasons))
             nn.init.zeros_(self.cycle.weight)
@@ -75,7 +75,7 @@ class Patch(FeaturedModel):
         days = raw.reshape(-1, self.patches.width, self.seasons, self.layout.outputs).transpose(1, 2).flatten(1, 2)
         level = self.level(torch.cat([torch.log(scale), self.embedding(static)], dim=1)).unsqueeze(1)
         raw = days[:, : self.layout.horizon] + self.cycle(future) + level
-        return self.quantiles(self.norm.undo(raw, centre, scale)), features.flatten(1)
+        return self.quantiles(raw.flatten(1), centre, scale), features.flatten(1)
 
 
 def build_patch(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
