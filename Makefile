@@ -15,7 +15,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow stack-test bench-setup lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow stack-test bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -76,6 +76,9 @@ stack-test: images setup-dev  ## nights and faults with stages in containers; ne
 
 bench-setup:  ## make the environment of the benchmark's peers (1.7 GB)
 	@$(PYTHON) -m infra.local.environments bench
+
+bench-test: bench-setup  ## the benchmark's tests where its peers' libraries are
+	$(HOME_DIR)/envs/bench/bin/python -m pytest tests/unit/bench
 
 test-kubeflow:  ## of the compiled Kubeflow pipelines, with their types, in an environment of their own
 	@$(PYTHON) -m infra.local.environments --dev kubeflow
