@@ -97,7 +97,7 @@ format: setup-dev  ## let ruff mend what it can
 	$(TASK)/ruff format .
 
 type: setup-dev  ## mypy, in the environment that each part runs in
-	$(TASK)/python -m mypy tasks infra tests/unit tests/integration tests/e2e --exclude '$(DAG_TESTS)|infra/kubeflow'
+	$(TASK)/python -m mypy tasks infra bench tests/unit tests/integration tests/e2e --exclude '$(DAG_TESTS)|infra/kubeflow'
 	PYTHONPATH=. $(AIRFLOW)/python -m mypy dags $(DAG_TESTS)
 
 check: lint type test  ## everything that must hold before a merge
