@@ -1,11 +1,11 @@
 """What differs by kind of learning, behind one interface: stages, trainer, compression and gates know only this."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,16 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Inputs = dict[str, NDArray[Any]]
 Split = Literal["train", "valid", "test"]
-Predict = Callable[[Inputs], Floats]
+
+
+class Predict(Protocol):
+    """A model to score with: (n, *output_shape) of its inputs. `names`: those that it reads."""
+
+    @property
+    def names(self) -> Collection[str]: ...
+
+    def __call__(self, inputs: Inputs) -> Floats: ...
+
 
 
 @dataclass(frozen=True)
@@ -87,8 +96,8 @@ class Dataset(ABC):
     segments: Mapping[str, NDArray[np.str_]]
 
     @abstractmethod
-    def inputs(self, rows: Rows) -> Inputs:
-        """Arrays for the model, first axis len(rows), in the contract's order."""
+    def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
+        """Arrays for the model, first axis len(rows), in the contract's order; only those in `names`, all without."""
 
     @abstractmethod
     def target(self, rows: Rows) -> NDArray[Any]:
@@ -163,7 +172,11 @@ class Problem(ABC):
     """
 
     kind: ClassVar[str]
-    primary_metric: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def primary_metric(self) -> str:
+        """Name of the error that gates and early stopping go by."""
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None: ...

@@ -5,7 +5,7 @@ from datetime import date
 
 import polars as pl
 
-from tasks.compression.runtime import load_onnx
+from tasks.compression.runtime import OnnxModel
 from tasks.config import parse_run
 from tasks.problems import get_problem
 from tasks.problems.contracts import contract_from_json
@@ -24,7 +24,7 @@ def score(
     entry = releases.release(release)
     run = parse_run(releases.read(entry, "run.yaml").decode(), f"{workload} release {entry.release}: run.yaml")
     contract = contract_from_json(json.loads(releases.read(entry, "contract.json")))
-    model = load_onnx(releases.read(entry, MODEL), threads=run.threads)
+    model = OnnxModel(releases.read(entry, MODEL), threads=run.threads)
     problem = get_problem(run.problem)
     require(table, problem.table(), run.checks)
     return problem.predict(table.lazy(), as_of, contract, model)
