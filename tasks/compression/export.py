@@ -8,6 +8,7 @@ import torch
 from onnx import helper
 from torch import nn
 
+from tasks.compression.onnx_graph import fold_constants, to_bytes
 from tasks.compression.runtime import OUTPUT
 from tasks.problems.base import FeatureContract, Inputs
 
@@ -44,46 +45,21 @@ def export_onnx(model: nn.Module, contract: FeatureContract, example: Inputs) ->
         model.train(was_training)
     graph = onnx.load_model_from_string(buffer.getvalue())
     _constants_to_initializers(graph.graph)
-    strip(graph)
+    fold_constants(graph.graph)
     _declare_output(graph.graph, contract)
-    onnx.checker.check_model(graph)
-    data: bytes = graph.SerializeToString(deterministic=True)
-    return data
-
-
-def strip(model: onnx.ModelProto) -> None:
-    """Remove in place whatever tells where or with what the file was made: doc strings, metadata, producer, names."""
-    model.producer_name = "nightstill"
-    model.producer_version = model.domain = model.doc_string = ""
-    model.graph.name = "model"
-    model.graph.doc_string = ""
-    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
-    for number, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{number}"
-        node.doc_string = ""
-        del node.metadata_props[:]
-    for item in [*model.graph.initializer, *model.graph.input, *model.graph.output]:
-        item.doc_string = ""
-        del item.metadata_props[:]
+    return to_bytes(graph)
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
-    """Constant nodes become initializers: fewer nodes, equal values stored once."""
-    kept, values, renamed = [], dict[bytes, str](), dict[str, str]()
+    """Constant nodes become initializers, so that equal values are stored once."""
+    kept = []
     for node in graph.node:
         if node.op_type != "Constant" or node.attribute[0].name != "value":
             kept.append(node)
             continue
         tensor = node.attribute[0].t
-        tensor.name = ""
-        content = tensor.SerializeToString(deterministic=True)
-        if content not in values:
-            values[content] = node.output[0]
-            tensor.name = node.output[0]
-            graph.initializer.append(tensor)
-        renamed[node.output[0]] = values[content]
-    for node in kept:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
+        tensor.name = node.output[0]
+        graph.initializer.append(tensor)
     del graph.node[:]
     graph.node.extend(kept)
 

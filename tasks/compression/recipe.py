@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from tasks.compression.chain import Chain
-from tasks.compression.export import export_onnx, strip
+from tasks.compression.export import export_onnx
+from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.parity import Parity, parity
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import FineTune
@@ -83,9 +84,7 @@ def compress(
         output = record(step.kind, data)
     for change in chain.after_export:
         graph = change.apply(onnx.load_model_from_string(data), calibration)
-        strip(graph)
-        onnx.checker.check_model(graph)
-        data = graph.SerializeToString(deterministic=True)
+        data = to_bytes(graph)
         output = record(change.kind, data)
     weights = list(model.parameters())
     return Compressed(

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.compression.timing import Latency, measure
 from tasks.config import Gates
 from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher
 from tasks.gates.champion import Champion
 from tasks.gates.evaluation_set import EvaluationSet
-from tasks.gates.latency import Latency, latency_gates, measure
+from tasks.gates.latency import latency_gates
 from tasks.gates.parity import parity
 from tasks.gates.result import GateResult, refused
 from tasks.gates.robustness import one_line, robustness

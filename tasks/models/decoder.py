@@ -1,68 +1,71 @@
-"""From a summary of the past to quantiles of every future day: the head that all teachers share."""
+"""From a summary of the past to the outputs of every future step: the head that encoders share."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.models.layers import OrderedQuantiles, StaticEmbedding, WindowScale, quantile_offsets, seasonal_average
+from tasks.models.embedding import StaticEmbedding
+from tasks.models.features import FeaturedModel
+from tasks.models.layout import Layout
+from tasks.models.normalise import WindowNorm
+from tasks.models.outputs import OrderedQuantiles, quantile_offsets, seasonal_average
 from tasks.problems.base import FeatureContract
 
 
 class FutureDecoder(nn.Module):
-    """A small network for each future day, on the past's summary, the day's covariates and its distance.
+    """A small network for each future step, on the past's summary, the step's covariates and its distance.
 
-    summary (n, width), units (n, context) scaled, future (n, horizon, K), static (n, E) embedded
-    -> (n, horizon, Q) non-negative, rising, in multiples of the window's scale.
+    summary (n, width), units (n, context) normalised, future (n, horizon, known)
+    -> (n, horizon, outputs) raw numbers, in multiples of the window's scale.
     """
 
-    at_median: Tensor
+    levels: Tensor
 
     def __init__(self, contract: FeatureContract, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        horizon, known = contract.inputs["future"][1]
-        context = contract.inputs["history"][1][0]
-        levels = list(contract.settings["options"]["quantiles"])
-        self.register_buffer("at_median", torch.tensor([float(level == 0.5) for level in levels]), persistent=False)
+        layout = Layout.of(contract)
+        self.register_buffer("levels", torch.tensor(layout.levels), persistent=False)
         self.from_past = nn.Linear(width, hidden)
-        self.from_day = nn.Linear(known, hidden, bias=False)
-        self.distance = nn.Parameter(torch.zeros(horizon, hidden))
+        self.from_day = nn.Linear(layout.known, hidden, bias=False)
+        self.distance = nn.Parameter(torch.zeros(layout.horizon, hidden))
         self.inner = nn.Linear(hidden, hidden)
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(hidden, contract.output_shape[1])
-        self.skip = nn.Linear(context, horizon, bias=False)
-        self.quantiles = OrderedQuantiles(contract)
+        self.output = nn.Linear(hidden, layout.outputs)
+        self.skip = nn.Linear(layout.context, layout.horizon, bias=False)
         with torch.no_grad():
             nn.init.normal_(self.output.weight, std=0.01)
-            self.output.bias.copy_(quantile_offsets(contract)[: contract.output_shape[1]])
+            self.output.bias.copy_(quantile_offsets(contract)[: layout.outputs])
             self.skip.weight.copy_(seasonal_average(contract))
 
     def forward(self, summary: Tensor, units: Tensor, future: Tensor) -> Tensor:
         days = functional.relu(self.from_past(summary).unsqueeze(1) + self.from_day(future) + self.distance)
-        raw = self.output(self.dropout(functional.relu(self.inner(days))))
-        raw = raw + self.skip(units).unsqueeze(2) * self.at_median
-        result: Tensor = self.quantiles(raw)
-        return result
+        raw: Tensor = self.output(self.dropout(functional.relu(self.inner(days))))
+        skip: Tensor = self.skip(units).unsqueeze(2) * self.levels
+        return raw + skip
 
 
-class Encoded(nn.Module):
-    """A teacher: scaled windows through an encoder, and its summary with statics and scale through the decoder.
+class Encoded(FeaturedModel):
+    """Normalised windows through an encoder, and its summary with statics and scale through the decoder.
 
-    `encoder`: (n, context, channels) -> (n, width).
+    `encoder`: (n, context, channels) -> (n, width). Its summary is what `features` gives.
     """
 
     def __init__(
         self, encoder: nn.Module, width: int, contract: FeatureContract, embedding: int, hidden: int, dropout: float
     ) -> None:
         super().__init__()
-        self.scale = WindowScale(contract)
+        self.feature_width = width
+        self.norm = WindowNorm(contract)
         self.embedding = StaticEmbedding(contract, embedding)
         self.encoder = encoder
         self.decoder = FutureDecoder(contract, width + self.embedding.width + 1, hidden, dropout)
+        self.quantiles = OrderedQuantiles(contract)
 
-    def forward(self, history: Tensor, future: Tensor, static: Tensor) -> Tensor:
-        scale = self.scale(history)
-        units = history[:, :, 0] / scale
+    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        history, future, static = inputs
+        centre, scale = self.norm(history)
+        units = self.norm.apply_to(history, centre, scale)
         past = self.encoder(torch.cat([units.unsqueeze(2), history[:, :, 1:]], dim=2))
         summary = torch.cat([past, self.embedding(static), torch.log(scale)], dim=1)
-        result: Tensor = self.decoder(summary, units, future) * scale.unsqueeze(2)
-        return result
+        raw = self.decoder(summary, units, future)
+        return self.quantiles(self.norm.undo(raw, centre, scale)), past

@@ -1,4 +1,4 @@
-"""The student: a linear skip and one small hidden layer over scaled units and projected covariates."""
+"""The student: a linear skip and one small hidden layer over normalised units and projected covariates."""
 
 from typing import Any
 
@@ -8,12 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.config import Frozen
-from tasks.models.layers import OrderedQuantiles, StaticEmbedding, WindowScale, quantile_offsets, seasonal_average
+from tasks.models.embedding import StaticEmbedding
+from tasks.models.features import FeaturedModel
+from tasks.models.layout import Layout
+from tasks.models.normalise import WindowNorm
+from tasks.models.outputs import OrderedQuantiles, quantile_offsets, seasonal_average
 from tasks.problems.base import FeatureContract
 
 
 class LinearMlpOptions(Frozen):
-    """`projection`: numbers that each future day's covariates are reduced to."""
+    """`projection`: numbers that each future step's covariates are reduced to."""
 
     hidden: int = Field(default=48, gt=0)
     embedding: int = Field(default=4, gt=0)
@@ -21,8 +25,8 @@ class LinearMlpOptions(Frozen):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-class LinearMlp(nn.Module):
-    """Units divided by the window's scale; median = linear skip + hidden layer + weekly cycle, all horizons at once.
+class LinearMlp(FeaturedModel):
+    """Normalised units; output = linear skip + hidden layer + weekly cycle, all horizons at once.
 
     The weekly cycle is the part of `cycle` that meets the one-hot weekday; its other weights are direct effects of
     price, promotion and holidays. `hidden` and `output` are the layers that pruning may narrow.
@@ -30,40 +34,41 @@ class LinearMlp(nn.Module):
 
     def __init__(self, options: LinearMlpOptions, contract: FeatureContract) -> None:
         super().__init__()
-        (context, _), (horizon, known) = contract.inputs["history"][1], contract.inputs["future"][1]
-        self.shape = contract.output_shape
-        outputs = horizon * self.shape[1]
-        self.scale = WindowScale(contract)
+        layout = Layout.of(contract)
+        self.shape = (layout.horizon, layout.outputs)
+        outputs = layout.horizon * layout.outputs
+        self.norm = WindowNorm(contract)
         self.embedding = StaticEmbedding(contract, options.embedding)
-        self.project = nn.Linear(known, options.projection)
-        width = context + 1 + self.embedding.width + horizon * options.projection
+        self.project = nn.Linear(layout.known, options.projection)
+        width = layout.context + 1 + self.embedding.width + layout.horizon * options.projection
         self.hidden = nn.Linear(width, options.hidden)
         self.dropout = nn.Dropout(options.dropout)
         self.output = nn.Linear(options.hidden, outputs)
-        self.skip = nn.Linear(context, outputs, bias=False)
-        self.cycle = nn.Linear(known, self.shape[1], bias=False)
+        self.skip = nn.Linear(layout.context, outputs, bias=False)
+        self.cycle = nn.Linear(layout.known, layout.outputs, bias=False)
         self.quantiles = OrderedQuantiles(contract)
-        self._start(contract)
-
-    def _start(self, contract: FeatureContract) -> None:
-        """Begin at the seasonal average with a plain band around it."""
-        median = list(contract.settings["options"]["quantiles"]).index(0.5)
-        with torch.no_grad():
+        with torch.no_grad():  # the seasonal average with a plain band around it
             nn.init.zeros_(self.cycle.weight)
             nn.init.normal_(self.output.weight, std=0.01)
             self.output.bias.copy_(quantile_offsets(contract))
             nn.init.zeros_(self.skip.weight)
-            self.skip.weight.view(*self.shape, -1)[:, median] = seasonal_average(contract)
+            start = self.skip.weight.view(*self.shape, -1)
+            start[:, torch.tensor(layout.levels) > 0] = seasonal_average(contract).unsqueeze(1)
 
-    def forward(self, history: Tensor, future: Tensor, static: Tensor) -> Tensor:
-        scale = self.scale(history)
-        units = history[:, :, 0] / scale
+    @property
+    def feature_width(self) -> int:
+        """Width of the hidden layer, which pruning narrows."""
+        return self.hidden.out_features
+
+    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        history, future, static = inputs
+        centre, scale = self.norm(history)
+        units = self.norm.apply_to(history, centre, scale)
         known = self.project(future).flatten(1)
-        features = torch.cat([units, torch.log(scale), self.embedding(static), known], dim=1)
-        hidden = self.dropout(functional.relu(self.hidden(features)))
-        raw = (self.output(hidden) + self.skip(units)).reshape(-1, *self.shape) + self.cycle(future)
-        result: Tensor = self.quantiles(raw) * scale.unsqueeze(2)
-        return result
+        joined = torch.cat([units, torch.log(scale), self.embedding(static), known], dim=1)
+        hidden = functional.relu(self.hidden(joined))
+        raw = (self.output(self.dropout(hidden)) + self.skip(units)).reshape(-1, *self.shape) + self.cycle(future)
+        return self.quantiles(self.norm.undo(raw, centre, scale)), hidden
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
         """(producer, consumer) of the hidden layer, for structured pruning."""

@@ -1,4 +1,4 @@
-"""A teacher: an LSTM over the window's weeks, and a decoder of known future days."""
+"""A teacher: an LSTM over the seasons of the window, and a decoder of known future days."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tasks.config import Frozen
 from tasks.models.decoder import Encoded
+from tasks.models.patches import Patches
 from tasks.problems.base import FeatureContract
 
 
@@ -19,21 +20,21 @@ class LstmOptions(Frozen):
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
-class WeeklyLstm(nn.Module):
+class SeasonalLstm(nn.Module):
     """(n, context, channels) -> (n, hidden): last state of an LSTM whose steps are whole seasons, not days.
 
     Steps of a season shorten the recurrence (seven-fold for weeks), which speeds training and eases learning;
     after SegRNN (Lin et al. 2023, arXiv:2308.11200).
     """
 
-    def __init__(self, channels: int, context: int, season: int, hidden: int, layers: int, dropout: float) -> None:
+    def __init__(self, contract: FeatureContract, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
-        self.steps, self.width = context // season, season * channels
+        self.patches = Patches(contract)
         between = dropout if layers > 1 else 0.0
-        self.lstm = nn.LSTM(self.width, hidden, layers, batch_first=True, dropout=between)
+        self.lstm = nn.LSTM(self.patches.width, hidden, layers, batch_first=True, dropout=between)
 
     def forward(self, window: Tensor) -> Tensor:
-        states, _ = self.lstm(window.reshape(-1, self.steps, self.width))
+        states, _ = self.lstm(self.patches(window))
         last: Tensor = states[:, -1]
         return last
 
@@ -41,7 +42,5 @@ class WeeklyLstm(nn.Module):
 def build_lstm(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
     """The LSTM teacher from unvalidated options."""
     chosen = LstmOptions.model_validate(options)
-    context, channels = contract.inputs["history"][1]
-    season = int(contract.settings["options"]["season"])
-    encoder = WeeklyLstm(channels, context, season, chosen.hidden, chosen.layers, chosen.dropout)
+    encoder = SeasonalLstm(contract, chosen.hidden, chosen.layers, chosen.dropout)
     return Encoded(encoder, chosen.hidden, contract, chosen.embedding, chosen.hidden, chosen.dropout)

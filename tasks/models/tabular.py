@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from tasks.config import Frozen
 from tasks.errors import ConfigError
+from tasks.models.features import FeaturedModel
 from tasks.problems.base import FeatureContract
 
 LIMIT = 5.0
@@ -43,7 +44,7 @@ class Standardise(nn.Module):
         return ((torch.log1p(numeric.clamp(min=0)) - self.mean) / self.scale).clamp(-LIMIT, LIMIT)
 
 
-class Mlp(nn.Module):
+class Mlp(FeaturedModel):
     """Hidden layers and a linear skip from features to logits. One table holds the embeddings of all categories."""
 
     offsets: Tensor
@@ -61,15 +62,19 @@ class Mlp(nn.Module):
         self.output = nn.Linear(options.hidden[-1], contract.output_shape[0])
         self.skip = nn.Linear(width, contract.output_shape[0], bias=False)
 
-    def forward(self, numeric: Tensor, codes: Tensor | None = None) -> Tensor:
-        features = self.standardise(numeric)
-        if self.embedding is not None and codes is not None:
-            features = torch.cat([features, self.embedding(codes + self.offsets).flatten(1)], dim=1)
-        hidden = features
-        for layer in self.hidden:
-            hidden = self.dropout(functional.relu(layer(hidden)))
-        logits: Tensor = self.output(hidden) + self.skip(features)
-        return logits
+    @property
+    def feature_width(self) -> int:
+        """Width of the last hidden layer, which pruning narrows."""
+        return int(self.output.in_features)
+
+    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        numbers = self.standardise(inputs[0])
+        if self.embedding is not None:
+            numbers = torch.cat([numbers, self.embedding(inputs[1] + self.offsets).flatten(1)], dim=1)
+        hidden = functional.relu(self.hidden[0](numbers))
+        for layer in self.hidden[1:]:
+            hidden = functional.relu(layer(self.dropout(hidden)))
+        return self.output(self.dropout(hidden)) + self.skip(numbers), hidden
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
         """(producer, consumer) of each hidden layer, for structured pruning."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tasks.compression.timing import machine, measure
 from tasks.gates.champion import Champion, measure_champion
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.findings import Model, examples_json, foremost, segments_json, verdict_json
-from tasks.gates.latency import machine, measure
 from tasks.gates.robustness import one_line
 from tasks.gates.verdict import Candidate, Opponents, Verdict, decide
 from tasks.problems import get_problem

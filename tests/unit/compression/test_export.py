@@ -13,7 +13,8 @@ import torch
 from onnx import helper
 from torch import nn
 
-from tasks.compression.export import export_onnx, strip
+from tasks.compression.export import export_onnx
+from tasks.compression.onnx_graph import strip
 from tasks.compression.recipe import torch_output
 from tasks.compression.runtime import run_onnx
 from tasks.config import Spec

@@ -1,6 +1,7 @@
-"""Forecasting models: ordered quantiles, window scale, what each part can see, and how they are built."""
+"""Forecasting models: what each gives, sees and learns with, and how they are built."""
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -11,81 +12,13 @@ from torch.nn import functional
 from tasks.config import Spec
 from tasks.errors import ConfigError, IntegrityError
 from tasks.models import build_model, count_parameters, load_weights, save_weights
-from tasks.models.layers import OrderedQuantiles, StaticEmbedding, WindowScale, seasonal_average
+from tasks.models.features import Featured
 from tasks.models.linear_mlp import LinearMlp
-from tasks.models.lstm import WeeklyLstm
+from tasks.models.lstm import SeasonalLstm
 from tasks.models.tcn import CausalEncoder, TcnOptions
-from tasks.problems.base import FeatureContract
+from tests.unit.models.windows import CONTRACT, SMALL, contract_of, inputs_of, model_of
 
-QUANTILES = (0.1, 0.5, 0.9)
-SMALL: dict[str, dict[str, int]] = {
-    "lstm": {"hidden": 16, "layers": 1, "embedding": 2},
-    "tcn": {"channels": 6, "layers": 3, "hidden": 16, "embedding": 2},
-    "linear-mlp": {"hidden": 6, "embedding": 2, "projection": 2},
-}
-
-
-def contract_of(**changes: Any) -> FeatureContract:
-    options = {"horizon": 5, "context": 14, "season": 7, "quantiles": QUANTILES, **changes}
-    return FeatureContract(
-        problem="forecasting",
-        inputs={
-            "history": ("float32", (options["context"], 6)),
-            "future": ("float32", (options["horizon"], 4)),
-            "static": ("int64", (2,)),
-        },
-        output_shape=(options["horizon"], len(options["quantiles"])),
-        categories={"store_id": ("<unknown>", "s1", "s2"), "department": ("<unknown>", "d1")},
-        statistics={"mean_units": 10.0},
-        settings={"options": options},
-    )
-
-
-CONTRACT = contract_of()
-
-
-def model_of(kind: str, contract: FeatureContract = CONTRACT, **options: Any) -> nn.Module:
-    torch.manual_seed(0)
-    return build_model(Spec(kind=kind, **{**SMALL[kind], **options}), contract).eval()
-
-
-def inputs_of(rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    history = torch.rand(rows, 14, 6, generator=generator)
-    history[:, :, 0] *= 30
-    history[:, :, 1] = 1
-    return history, torch.rand(rows, 5, 4, generator=generator), torch.ones(rows, 2, dtype=torch.int64)
-
-
-@pytest.mark.parametrize(
-    ("levels", "raw", "expected"),
-    [
-        ((0.1, 0.5, 0.9), (2.0, 5.0, 3.0), (3.0, 5.0, 8.0)),
-        ((0.1, 0.5, 0.9), (-1.0, 5.0, -2.0), (5.0, 5.0, 5.0)),
-        ((0.1, 0.5, 0.9), (9.0, 5.0, 0.0), (0.0, 5.0, 5.0)),
-        ((0.1, 0.5, 0.9), (0.0, -5.0, 6.0), (0.0, 0.0, 1.0)),
-        ((0.1, 0.25, 0.5, 0.75, 0.9), (1.0, 2.0, 10.0, 3.0, 4.0), (7.0, 8.0, 10.0, 13.0, 17.0)),
-        ((0.5, 0.8), (4.0, 1.0), (4.0, 5.0)),
-    ],
-)
-def test_quantiles_rise_from_the_median_and_are_never_negative(
-    levels: tuple[float, ...], raw: tuple[float, ...], expected: tuple[float, ...]
-) -> None:
-    part = OrderedQuantiles(contract_of(quantiles=levels))
-    assert part(torch.tensor([raw])).tolist() == [list(expected)]
-
-
-def test_the_scale_of_a_window_is_its_mean_over_observed_days() -> None:
-    history = torch.zeros(2, 14, 6)
-    history[0, [3, 5, 9], 0] = torch.tensor([6.0, 9.0, 15.0])
-    history[0, [3, 5, 9], 1] = 1
-    # (30 + 1) / (3 + 1): one more day of a tenth of 10 units; a window without any sales has that alone.
-    assert WindowScale(CONTRACT)(history).tolist() == [[7.75], [1.0]]
-
-
-def test_the_seasonal_average_takes_half_from_the_same_weekday() -> None:
-    weights = seasonal_average(contract_of(horizon=2, context=4, season=2))
-    assert weights.tolist() == [[0.375, 0.125, 0.375, 0.125], [0.125, 0.375, 0.125, 0.375]]
+NORMALISE = ("scale", "standard", "last")
 
 
 def test_a_fresh_student_forecasts_the_seasonal_average() -> None:
@@ -100,19 +33,47 @@ def test_a_fresh_student_forecasts_the_seasonal_average() -> None:
     assert forecast[1].tolist() == pytest.approx([1.5 - 43 / 30, 1.5, 1.5 + 43 / 30], rel=1e-4)
 
 
+@pytest.mark.parametrize(("mean", "positive", "normalise"), [*product((False, True), (True, False), NORMALISE)])
 @pytest.mark.parametrize("kind", SMALL)
-def test_every_model_gives_ordered_quantiles_of_any_window(kind: str) -> None:
-    model = model_of(kind)
+def test_every_model_gives_ordered_quantiles_of_any_window(
+    kind: str, mean: bool, positive: bool, normalise: str
+) -> None:
+    contract = contract_of(context=16, mean=mean, positive=positive, normalise=normalise)
+    model = model_of(kind, contract)
+    history, future, static = inputs_of(9, contract)
+    history[3, :, :2] = 0
+    history[4, :, 0] *= 1000
+    history[5, :, 0] = 4
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
-        history, future, static = inputs_of(9)
-        history[3, :, :2] = 0
-        history[4, :, 0] *= 1000
         output = model(history, future, static)
-    assert output.shape == (9, 5, 3) and output.isfinite().all()
-    assert (output.diff(dim=2) >= 0).all() and (output >= 0).all()
-    assert output.max() > 0
+    assert output.shape == (9, 5, 3 + mean) and output.isfinite().all()
+    assert (output[:, :, :3].diff(dim=2) >= 0).all()
+    assert (output < 0).any() != positive and output.max() > 0
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("normalise", ["standard", "last"])
+def test_centred_models_move_with_their_window(kind: str, normalise: str) -> None:
+    contract = contract_of(normalise=normalise, positive=False, mean=True)
+    model, (history, future, static) = model_of(kind, contract), inputs_of(3, contract)
+    higher = history.clone()
+    higher[:, :, 0] += 50
+    with torch.no_grad():
+        difference = model(higher, future, static) - model(history, future, static)
+    assert torch.allclose(difference, torch.full_like(difference, 50), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_features_are_those_that_the_output_is_made_of(kind: str) -> None:
+    model, inputs = model_of(kind), inputs_of(4)
+    assert isinstance(model, Featured)
+    output, features = model.with_features(*inputs)
+    assert features.shape == (4, model.feature_width) and not torch.equal(features[0], features[1])
+    assert torch.equal(model.features(*inputs), features) and torch.equal(model(*inputs), output)
+    (slope,) = torch.autograd.grad(output.sum(), features)
+    assert slope.abs().sum() > 0
 
 
 @pytest.mark.parametrize("kind", SMALL)
@@ -150,15 +111,16 @@ def test_dropout_acts_in_training_only(kind: str) -> None:
 
 
 def test_the_lstm_reads_whole_weeks_from_the_first_to_the_last() -> None:
-    encoder = WeeklyLstm(channels=2, context=21, season=7, hidden=3, layers=2, dropout=0.0)
+    encoder = SeasonalLstm(contract_of(context=22), hidden=3, layers=2, dropout=0.0)
     seen: list[Tensor] = []
     encoder.lstm.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
-    window = torch.arange(42.0).reshape(1, 21, 2)
+    window = torch.arange(132.0).reshape(1, 22, 6)
     assert encoder(window).shape == (1, 3)
-    assert seen[0].shape == (1, 3, 14) and seen[0][0, 1].tolist() == list(range(14, 28))
-    window = torch.zeros(1, 21, 2)
-    window[0, 0] = 1
-    assert not torch.equal(encoder(window), encoder(torch.zeros(1, 21, 2)))
+    # Of 22 days the first is left out; three weeks of seven days with six channels each remain.
+    assert seen[0].shape == (1, 3, 42) and seen[0][0, 0].tolist() == list(range(6, 48))
+    changed = torch.zeros(1, 22, 6)
+    changed[0, 1] = 1
+    assert not torch.equal(encoder(changed), encoder(torch.zeros(1, 22, 6)))
 
 
 def dilated(encoder: CausalEncoder, window: Tensor) -> Tensor:
@@ -224,14 +186,6 @@ def test_only_the_hidden_layer_of_the_student_may_be_narrowed() -> None:
     model = model_of("linear-mlp")
     assert isinstance(model, LinearMlp)
     assert [(one.out_features, other.in_features) for one, other in model.prunable()] == [(6, 6)]
-
-
-def test_each_static_column_has_a_table_of_its_own() -> None:
-    part = StaticEmbedding(CONTRACT, 2)
-    assert [table.num_embeddings for table in part.tables if isinstance(table, nn.Embedding)] == [3, 2]
-    out = part(torch.tensor([[0, 1], [2, 1]]))
-    assert out.shape == (2, 4)
-    assert torch.equal(out[0, 2:], out[1, 2:]) and not torch.equal(out[0, :2], out[1, :2])
 
 
 @pytest.mark.parametrize("kind", SMALL)

@@ -10,6 +10,7 @@ from tasks.compression.runtime import run_onnx
 from tasks.config import Spec
 from tasks.errors import ConfigError
 from tasks.models import build_model
+from tasks.models.features import Featured
 from tasks.models.tabular import Mlp, Standardise, build_tabular
 from tasks.problems.base import FeatureContract, Inputs
 
@@ -73,6 +74,17 @@ def test_pruning_neurons_keeps_what_an_unimportant_neuron_did_not_change() -> No
     Neurons(keep=0.5, epochs=0).apply(model, tune=lambda *_, **__: None)
     assert [producer.out_features for producer, _ in model.prunable()] == [4, 3]
     assert torch.allclose(model(*tensors(inputs)), before, atol=1e-6)
+
+
+def test_features_are_the_last_hidden_layer() -> None:
+    model, inputs = mlp(8, 6), tensors(example(4))
+    assert isinstance(model, Featured) and model.feature_width == 6
+    output, features = model.with_features(*inputs)
+    assert features.shape == (4, 6) and (features >= 0).all() and features.max() > 0
+    assert torch.equal(model.features(*inputs), features) and torch.equal(model(*inputs), output)
+    with torch.no_grad():
+        model.skip.weight.zero_()
+    assert torch.allclose(model(*inputs), features @ model.output.weight.T + model.output.bias)
 
 
 @pytest.mark.parametrize("contract", [CONTRACT, NUMERIC_ONLY])

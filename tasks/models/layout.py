@@ -1,0 +1,66 @@
+"""What a forecasting model must know of its windows and outputs, read from the feature contract."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tasks.errors import ConfigError
+from tasks.problems.base import FeatureContract
+
+NORMALISATIONS = ("scale", "standard", "last")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`context`, `horizon`, `season` in steps. `channels`: of the history (value, observed, known covariates).
+
+    `known`: covariates of a future step. `outputs`: numbers a step, the quantiles and, with `mean`, the expected
+    value as the last one. `positive`: outputs below zero become zero. `magnitude`: mean of |y| in training.
+    """
+
+    context: int
+    channels: int
+    horizon: int
+    known: int
+    season: int
+    quantiles: tuple[float, ...]
+    mean: bool
+    positive: bool
+    normalise: str
+    magnitude: float
+
+    @classmethod
+    def of(cls, contract: FeatureContract) -> Self:
+        """Raises ConfigError on an unknown normalisation."""
+        options: dict[str, Any] = contract.settings["options"]
+        (context, channels), (horizon, known) = contract.inputs["history"][1], contract.inputs["future"][1]
+        normalise = str(options.get("normalise", "scale"))
+        if normalise not in NORMALISATIONS:
+            known_kinds = ", ".join(NORMALISATIONS)
+            raise ConfigError(f"problem.normalise: unknown kind {normalise!r}; there are: {known_kinds}")
+        return cls(
+            context=context,
+            channels=channels,
+            horizon=horizon,
+            known=known,
+            season=int(options["season"]),
+            quantiles=tuple(options["quantiles"]),
+            mean=bool(options.get("mean", False)),
+            positive=bool(options.get("positive", True)),
+            normalise=normalise,
+            magnitude=float(contract.statistics["mean_units"]),
+        )
+
+    @property
+    def outputs(self) -> int:
+        """Numbers a future step."""
+        return len(self.quantiles) + self.mean
+
+    @property
+    def median(self) -> int:
+        """Position of the median among the outputs."""
+        return self.quantiles.index(0.5)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """1 for the outputs whose raw number is a level (median, expected value), 0 for those that are gaps."""
+        return tuple(float(place in (self.median, len(self.quantiles))) for place in range(self.outputs))

@@ -1,0 +1,68 @@
+"""Per-window normalisation: a model sees values that no longer tell how large the series is."""
+
+import torch
+from torch import Tensor, nn
+
+from tasks.models.layout import Layout
+from tasks.problems.base import FeatureContract
+
+PRIOR_WEIGHT = 0.1
+FLOOR = 0.01
+
+
+class WindowNorm(nn.Module):
+    """history (n, context, channels), value and observed flag first -> centre (n, 1), scale (n, 1) > 0, both in units.
+
+    All over observed steps only:
+    `scale`: centre 0; scale the mean of |y|, with one pseudo-step of a tenth of the overall mean.
+    `standard`: centre the mean; scale the standard deviation (RevIN without its affine part, Kim et al. 2022).
+    `last`: centre the last observed value; scale as `standard` (as in NLinear, Zeng et al. 2023, arXiv:2205.13504).
+    A hundredth of the overall mean of |y| is added to the deviation, in squares, so that a constant window has a scale.
+    """
+
+    prior: Tensor
+    steps: Tensor
+    levels: Tensor
+
+    def __init__(self, contract: FeatureContract) -> None:
+        super().__init__()
+        layout = Layout.of(contract)
+        self.kind, self.positive = layout.normalise, layout.positive
+        self.floor = (FLOOR * layout.magnitude) ** 2
+        self.register_buffer("prior", torch.tensor([PRIOR_WEIGHT * layout.magnitude, 1.0]), persistent=False)
+        self.register_buffer("steps", torch.arange(1.0, layout.context + 1), persistent=False)
+        self.register_buffer("levels", torch.tensor(layout.levels), persistent=False)
+
+    @property
+    def centred(self) -> bool:
+        """Whether the centre is anything but zero."""
+        return self.kind != "scale"
+
+    def forward(self, history: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.centred:
+            scale = self._mean(history)
+            return torch.zeros_like(scale), scale
+        values, observed = history[:, :, 0], history[:, :, 1]
+        share = observed / observed.sum(dim=1, keepdim=True).clamp(min=1)
+        mean = (values * share).sum(dim=1, keepdim=True)
+        scale = torch.sqrt(((values - mean) ** 2 * share).sum(dim=1, keepdim=True) + self.floor)
+        if self.kind == "standard":
+            return mean, scale
+        last = (observed * self.steps).argmax(dim=1, keepdim=True)
+        return (values * observed).gather(1, last), scale
+
+    def _mean(self, history: Tensor) -> Tensor:
+        pairs = history[:, :, :2]
+        sums = (pairs if self.positive else pairs.abs()).sum(dim=1) + self.prior
+        return sums[:, :1] / sums[:, 1:]
+
+    def apply_to(self, history: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
+        """(n, context) values in multiples of the scale around the centre; unobserved steps are 0."""
+        if not self.centred:
+            return history[:, :, 0] / scale  # what was not observed is 0 already
+        return (history[:, :, 0] - centre) / scale * history[:, :, 1]
+
+    def undo(self, raw: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
+        """Raw outputs (n, horizon, outputs) in units: gaps take the scale, levels the centre as well."""
+        units = raw * scale.unsqueeze(2)
+        return units + centre.unsqueeze(2) * self.levels if self.centred else units

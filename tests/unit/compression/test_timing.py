@@ -1,0 +1,48 @@
+"""Latency of files beside a reference model; only ratios within one measurement are asserted."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tasks.compression.timing import machine, measure, measure_all
+
+INPUTS = {"x": np.ones((3, 64), np.float32)}
+
+
+def chain(layers: int) -> bytes:
+    """x (n, 64) through as many products of 64 x 64."""
+    names = ["x", *(f"y{layer}" for layer in range(1, layers)), "output"]
+    nodes = [helper.make_node("MatMul", [before, "w"], [after]) for before, after in pairwise(names)]
+    shape: list[str | int | None] = ["batch", 64]
+    graph = helper.make_graph(
+        nodes,
+        "chain",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.eye(64, dtype=np.float32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def test_models_are_measured_together_each_in_its_place() -> None:
+    fast, slow, again = measure_all([chain(1), chain(120), chain(1)], INPUTS, batch=8, threads=1, rounds=7)
+    assert slow.ratio_p50 > 10 * max(fast.ratio_p50, again.ratio_p50)
+    assert slow.p50_us > 10 * fast.p50_us > 0
+    assert fast.reference_p50_us == slow.reference_p50_us > 0, "one reference for all"
+    assert [found.batch for found in (fast, slow, again)] == [8, 8, 8]
+    assert all(found.p95_us >= found.p50_us for found in (fast, slow, again))
+
+
+def test_one_model_alone_and_figures_for_people() -> None:
+    found = measure(chain(1), INPUTS, batch=1, threads=1, rounds=5)
+    assert set(found.to_json()) == {"batch", "p50_us", "p95_us", "ratio_p50", "ratio_p95", "reference_p50_us"}
+    assert {"processor", "cores", "onnxruntime"} <= set(machine())
+
+
+def test_bytes_that_are_no_model_are_refused() -> None:
+    with pytest.raises(Exception, match=r"INVALID_PROTOBUF|ModelProto|No graph"):
+        measure_all([chain(1), b"nothing"], INPUTS, batch=1, threads=1, rounds=5)
