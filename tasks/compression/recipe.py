@@ -15,6 +15,7 @@ from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.parity import Parity, parity
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import FineTune
+from tasks.models import inputs_of
 from tasks.problems.base import FeatureContract, Floats, Inputs
 
 EXAMPLE_ROWS = 4
@@ -99,7 +100,7 @@ def compress(
 def torch_output(model: nn.Module, inputs: Inputs, batch: int = 4096) -> Floats:
     """Outputs of a torch model for all rows."""
     model.eval()
-    tensors = [torch.from_numpy(values) for values in inputs.values()]
+    tensors = [torch.from_numpy(inputs[name]) for name in inputs_of(model, inputs)]
     with torch.no_grad():
         parts = [model(*rows) for rows in zip(*(torch.split(tensor, batch) for tensor in tensors), strict=True)]
     output: Floats = torch.cat(parts).numpy()

@@ -22,6 +22,8 @@ class Mean(nn.Module):
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        if uses := getattr(members[0], "uses", None):
+            self.uses = uses
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return torch.stack([member(*inputs) for member in self.members]).mean(dim=0)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from tasks.config import Training
 from tasks.distillation.checkpoint import Checkpoint, pack, unpack
 from tasks.errors import DataError
-from tasks.problems.base import Dataset, Floats, Inputs, Losses, Rows
+from tasks.models import inputs_of
+from tasks.problems.base import Dataset, Floats, Losses, Rows
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +107,12 @@ def train(  # noqa: PLR0913 named arguments
 def predict(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
     """(len(rows), *output_shape) outputs of the model, in evaluation mode."""
     model.eval()
-    shape = dataset.contract.output_shape
+    names, shape = inputs_of(model, dataset.contract.inputs), dataset.contract.output_shape
     result = np.empty((len(rows), *shape), dtype=np.float32)
     with torch.inference_mode():
         for start in range(0, len(rows), PREDICTION_BATCH):
             part = rows[start : start + PREDICTION_BATCH]
-            result[start : start + len(part)] = model(*_tensors(dataset.inputs(part), dataset)).numpy()
+            result[start : start + len(part)] = model(*tensors(dataset, part, names)).numpy()
     return result
 
 
@@ -211,6 +212,7 @@ def _epoch(
     size = loop.training.batch_size
     order = np.random.default_rng([seed, loop.epoch]).permutation(data.train)
     steps = min(loop.training.batches_per_epoch or len(order), -(-len(order) // size))
+    names = inputs_of(loop.model, data.dataset.contract.inputs)
     loop.model.train()
     total = 0.0
     with torch.random.fork_rng(devices=[]):
@@ -220,7 +222,7 @@ def _epoch(
             rate = _learning_rate(loop.epoch * steps + step, loop.training.epochs * steps, loop.training.learning_rate)
             for group in loop.optimizer.param_groups:
                 group["lr"] = rate
-            output = loop.model(*_tensors(data.dataset.inputs(rows), data.dataset))
+            output = loop.model(*tensors(data.dataset, rows, names))
             loss = output.new_zeros(())
             if alpha > 0:
                 loss = loss + alpha * losses.hard(output, torch.from_numpy(data.dataset.target(rows)))
@@ -243,5 +245,7 @@ def _learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def _tensors(inputs: Inputs, dataset: Dataset) -> tuple[Tensor, ...]:
-    return tuple(torch.from_numpy(inputs[name]) for name in dataset.contract.inputs)
+def tensors(dataset: Dataset, rows: Rows, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """The inputs `names` of `rows`, in this order."""
+    inputs = dataset.inputs(rows, names)
+    return tuple(torch.from_numpy(inputs[name]) for name in names)

@@ -28,8 +28,8 @@ class LinearMlpOptions(Frozen):
 class LinearMlp(FeaturedModel):
     """Normalised units; output = linear skip + hidden layer + weekly cycle, all horizons at once.
 
-    The weekly cycle is the part of `cycle` that meets the one-hot weekday; its other weights are direct effects of
-    price, promotion and holidays. `hidden` and `output` are the layers that pruning may narrow.
+    `cycle` is a table of what each step of the season adds to each step ahead (CycleNet, Lin et al. 2024,
+    arXiv:2409.18479); `effects` are those of price, promotion and holidays. `hidden` and `output` are the layers that pruning may narrow.
     """
 
     def __init__(self, options: LinearMlpOptions, contract: FeatureContract) -> None:
@@ -39,15 +39,17 @@ class LinearMlp(FeaturedModel):
         outputs = layout.horizon * layout.outputs
         self.norm = WindowNorm(contract)
         self.embedding = StaticEmbedding(contract, options.embedding)
-        self.project = nn.Linear(layout.known, options.projection)
+        self.project = nn.Linear(layout.own, options.projection)
         width = layout.context + 1 + self.embedding.width + layout.horizon * options.projection
         self.hidden = nn.Linear(width, options.hidden)
         self.dropout = nn.Dropout(options.dropout)
         self.output = nn.Linear(options.hidden, outputs)
         self.skip = nn.Linear(layout.context, outputs, bias=False)
-        self.cycle = nn.Linear(layout.known, layout.outputs, bias=False)
+        self.effects = nn.Linear(layout.own, layout.outputs, bias=False)
+        self.cycle = nn.Embedding(layout.season, outputs)
         self.quantiles = OrderedQuantiles(contract)
         with torch.no_grad():  # the seasonal average with a plain band around it
+            nn.init.zeros_(self.effects.weight)
             nn.init.zeros_(self.cycle.weight)
             nn.init.normal_(self.output.weight, std=0.01)
             self.output.bias.copy_(quantile_offsets(contract))
@@ -67,7 +69,8 @@ class LinearMlp(FeaturedModel):
         known = self.project(future).flatten(1)
         joined = torch.cat([units, torch.log(scale), self.embedding(static), known], dim=1)
         hidden = functional.relu(self.hidden(joined))
-        raw = (self.output(self.dropout(hidden)) + self.skip(units)).reshape(-1, *self.shape) + self.cycle(future)
+        raw = self.output(self.dropout(hidden)) + self.skip(units) + self.cycle(static[:, 0])
+        raw = raw.reshape(-1, *self.shape) + self.effects(future)
         return self.quantiles(self.norm.undo(raw, centre, scale)), hidden
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:

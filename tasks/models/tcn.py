@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from tasks.config import Frozen
 from tasks.models.decoder import Encoded
+from tasks.models.layout import Layout
 from tasks.problems.base import FeatureContract
 
 
@@ -58,5 +59,5 @@ class CausalEncoder(nn.Module):
 def build_tcn(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
     """The convolutional teacher from unvalidated options."""
     chosen = TcnOptions.model_validate(options)
-    encoder = CausalEncoder(contract.inputs["history"][1][1], chosen)
+    encoder = CausalEncoder(Layout.of(contract).channels, chosen)
     return Encoded(encoder, chosen.channels, contract, chosen.embedding, chosen.hidden, chosen.dropout)

@@ -1,0 +1,135 @@
+"""A teacher: gradient-boosted trees, one ensemble an output, direct for all steps ahead."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from tasks.config import Frozen
+from tasks.models.boosting.features import WindowFeatures
+from tasks.models.boosting.trees import Trees
+from tasks.models.layout import Layout
+from tasks.models.outputs import OrderedQuantiles
+from tasks.problems.base import Dataset, FeatureContract, Rows
+
+BATCH = 2048
+
+
+class BoostedOptions(Frozen):
+    """`samples`: at most so many (row, step) pairs are learned from. `stopping`: trees without a better validation loss."""
+
+    trees: int = Field(default=300, gt=0)
+    leaves: int = Field(default=63, gt=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    min_leaf: int = Field(default=50, gt=0)
+    feature_share: float = Field(default=0.7, gt=0, le=1)
+    samples: int = Field(default=400_000, gt=0)
+    stopping: int = Field(default=30, gt=0)
+
+
+class Boosted(nn.Module):
+    """Trees over `WindowFeatures`, whose targets are in multiples of the window's scale (LightGBM, Ke et al. 2017).
+
+    Quantiles are learned with the pinball loss, weighted by the scale, so that errors count in units. The expected value
+    is learned with squared errors of the scaled target. One output under a squared metric is an expected value.
+    """
+
+    def __init__(self, options: BoostedOptions, contract: FeatureContract) -> None:
+        super().__init__()
+        layout = Layout.of(contract)
+        self.options, self.layout = options, layout
+        self.squared = contract.settings["options"].get("metric", "wape") == "mse"
+        self.inputs = WindowFeatures(contract)
+        self.trees = nn.ModuleList()
+        self.quantiles = OrderedQuantiles(contract)
+        gaps = torch.eye(layout.outputs)
+        for place, level in enumerate(layout.quantiles):
+            if level != 0.5:
+                gaps[place, place] = 1 if place > layout.median else -1
+                gaps[place + (-1 if place > layout.median else 1), place] = -gaps[place, place]
+        self.register_buffer("gaps", gaps, persistent=False)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        centre, scale = self.inputs.norm(inputs[0])
+        lines = self.inputs(*inputs).reshape(-1, self.inputs.width)
+        raw = torch.cat([trees(lines) for trees in self.trees], dim=1)
+        raw = (raw @ self.gaps).reshape(-1, self.layout.horizon, self.layout.outputs)
+        result: Tensor = self.quantiles(self.inputs.norm.undo(raw, centre, scale))
+        return result
+
+    def fit(
+        self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int, threads: int, log: Callable[[str], None]
+    ) -> None:
+        """Learn from `train`, stop early on `valid`. Equal data, seed and threads give equal trees."""
+        import lightgbm
+
+        learn, check = (self._lines(dataset, rows, seed + place) for place, rows in enumerate((train, valid)))
+        for place in range(self.layout.outputs):
+            objective, weighted = self._objective(place)
+            train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2] if weighted else None)
+            valid_set = train_set.create_valid(check[0], check[1], weight=check[2] if weighted else None)
+            booster = lightgbm.train(
+                {**objective, **self._settings(seed, threads)},
+                train_set,
+                self.options.trees,
+                [valid_set],
+                callbacks=[lightgbm.early_stopping(self.options.stopping, verbose=False)],
+            )
+            log(f"output {place + 1}/{self.layout.outputs}: {booster.best_iteration} trees, {booster.best_score['valid_0']}")
+            self.trees.append(Trees(lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))))
+
+    @property
+    def parameter_count(self) -> int:
+        """Thresholds and leaf values of all trees."""
+        return sum(trees.count for trees in self.trees if isinstance(trees, Trees))
+
+    def _objective(self, place: int) -> tuple[dict[str, Any], bool]:
+        """LightGBM's objective of an output, and whether rows weigh by their scale."""
+        if self.squared or place >= len(self.layout.quantiles):
+            return {"objective": "regression"}, self.squared
+        return {"objective": "quantile", "alpha": self.layout.quantiles[place]}, True
+
+    def _settings(self, seed: int, threads: int) -> dict[str, Any]:
+        options = self.options
+        return {
+            "num_leaves": options.leaves,
+            "learning_rate": options.learning_rate,
+            "min_data_in_leaf": options.min_leaf,
+            "feature_fraction": options.feature_share,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "seed": seed,
+            "num_threads": threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+
+    def _lines(self, dataset: Dataset, rows: Rows, seed: int) -> tuple[NDArray[np.float32], ...]:
+        """Features, scaled targets and scales of a sample of (row, step) pairs."""
+        generator, horizon = np.random.default_rng(seed), self.layout.horizon
+        count = min(len(rows), max(1, self.options.samples // min(horizon, 7)))
+        each = min(horizon, max(1, self.options.samples // count))
+        chosen = np.sort(generator.permutation(rows)[:count])
+        features, targets, scales = [], [], []
+        for start in range(0, count, BATCH):
+            part = chosen[start : start + BATCH]
+            inputs = tuple(torch.from_numpy(values) for values in dataset.inputs(part).values())
+            with torch.no_grad():
+                lines = self.inputs(*inputs).numpy()
+                centre, scale = (values.numpy() for values in self.inputs.norm(inputs[0]))
+            steps = np.argsort(generator.random((len(part), horizon)), axis=1)[:, :each]
+            row = np.arange(len(part))[:, None]
+            features.append(lines[row, steps].reshape(-1, lines.shape[2]))
+            targets.append(((dataset.target(part) - centre) / scale)[row, steps].ravel())
+            scales.append(np.repeat(scale[:, 0], each))
+        return np.concatenate(features), np.concatenate(targets), np.concatenate(scales)
+
+
+def build_boosted(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
+    """Unfitted trees from unvalidated options."""
+    return Boosted(BoostedOptions.model_validate(options), contract)
