@@ -257,17 +257,22 @@ def _journey(_: Path) -> BenchSet:
     from tasks.sources.journey_sales import JourneySales
 
     workload = load_workload(PROJECT / "params.yaml", "sales")
-    horizon = int(workload.problem.options["horizon"])
-    contract = TableContract((), date="date", target="units", entity=("series_id",), horizon_days=horizon)
+    contract = TableContract(
+        (), date="date", target="units", entity=("series_id",), horizon_days=workload.problem.options["horizon"]
+    )
     table = JourneySales(workload.source.options, contract).fetch(JOURNEY_END).table
-    table = table.filter(pl.col("date") <= JOURNEY_END).sort("series_id", "date")
+    return journey_set(table.filter(pl.col("date") <= JOURNEY_END), workload.problem.options)
+
+
+def journey_set(table: pl.DataFrame, options: Mapping[str, Any]) -> BenchSet:
+    """The set of a `complete-journey` table, a row for each series and day, with a forecasting problem's options."""
+    table = table.sort("series_id", "date")
     series = table.group_by("series_id", maintain_order=True).first()
-    count = len(series)
 
     def wide(name: str) -> Floats:
-        return table[name].to_numpy().reshape(count, -1).astype(np.float32)
+        return table[name].to_numpy().reshape(len(series), -1).astype(np.float32)
 
-    values = wide("units")
+    values, horizon = wide("units"), int(options["horizon"])
     return BenchSet(
         name="journey",
         series=_texts(series["series_id"]),
@@ -275,9 +280,9 @@ def _journey(_: Path) -> BenchSet:
         observed=np.ones(values.shape, np.bool_),
         times=table["date"].head(values.shape[1]).to_numpy().astype("datetime64[us]"),
         frequency="D",
-        seasons=(int(workload.problem.options["season"]),),
+        seasons=(int(options["season"]),),
         horizon=horizon,
-        context=int(workload.problem.options["context"]),
+        context=int(options["context"]),
         metric="wape",
         origins=rolling(values.shape[1], horizon, 2, 7),
         static={name: _texts(series[name]) for name in ("store_id", "department")},

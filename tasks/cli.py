@@ -67,6 +67,8 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the trace
 def check(workload: Annotated[str | None, typer.Argument(help="One section; default: all.")] = None) -> None:
     """Check a workload's parameters without running anything."""
     from tasks.compression.chain import parse_chain
+    from tasks.compression.search.space import parse_space
+    from tasks.distillation.plan import check_students
     from tasks.problems import get_problem
     from tasks.sources import get_source
 
@@ -77,8 +79,13 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
     for name, section in workloads.items():
         problem = get_problem(section.problem)
         get_source(section.source, problem.table(), name)
+        try:
+            check_students(problem, section)
+        except ConfigError as error:
+            raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.{error}") from error
         for recipe_name, recipe in section.recipes.items():
             parse_chain(recipe_name, recipe)
+            parse_space(recipe_name, recipe.search.space if recipe.search else ())
         stages = pipeline(settings, planning.resolve(settings, name)).stages
         if unknown := Resources(section.resources).unknown(set(stages)):
             raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.resources: no stage {', '.join(sorted(unknown))}")

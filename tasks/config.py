@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tasks.errors import ConfigError
 from tasks.resources import Resources
@@ -20,6 +20,7 @@ from tasks.resources import Resources
 PARAMS_FILE = "params.yaml"
 RUN_FILE = "run.yaml"
 
+Kind = TypeVar("Kind", bound="Frozen")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
@@ -56,6 +57,19 @@ class Spec(BaseModel):
         return dict(self.model_extra or {})
 
 
+def pick(spec: Spec, kinds: Mapping[str, type[Kind]], field: str) -> Kind:
+    """The component of `spec.kind`, made of the other keys. Raises ConfigError naming the field."""
+    if spec.kind not in kinds:
+        raise ConfigError(f"{field}.kind: unknown kind {spec.kind!r}; there are: {', '.join(kinds) or 'none'}")
+    try:
+        return kinds[spec.kind].model_validate(spec.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([field, *map(str, first["loc"])])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where} of kind {spec.kind}: {reason}, got {first['input']!r:.80}") from error
+
+
 class Training(Frozen):
     """How one network is trained. `patience` counts epochs without a better validation error."""
 
@@ -68,25 +82,118 @@ class Training(Frozen):
 
 
 class Teacher(Frozen):
-    """One member of the teacher ensemble."""
+    """One member of the teacher ensemble. `keep`: what students may ask of it beyond its outputs."""
+
+    model: Spec
+    training: Training
+    keep: tuple[Literal["features", "weights"], ...] = ()
+
+
+class Term(Spec):
+    """A further soft loss, added with its `weight`."""
+
+    weight: float = Field(default=1.0, gt=0)
+
+
+class Assistant(Frozen):
+    """A network of a size between teacher and student."""
 
     model: Spec
     training: Training
 
 
+class StartFrom(Frozen):
+    """First weights from `teacher`; `layers`: student's layer -> teacher's (by prefix); none: layers of equal names."""
+
+    teacher: Name
+    layers: dict[str, str] = {}
+
+
 class Student(Frozen):
-    """A student. `alpha` weighs the hard loss, `1 - alpha` the soft one; the twin is `alpha: 1`."""
+    """A student. `alpha` weighs the hard loss, `1 - alpha` the soft one with its `terms`.
+
+    `alpha: 1` is the twin: it learns from the truth alone, and what concerns the teacher is not used, so that the twin
+    may repeat the student's section. docs/distillation.md explains every field.
+    """
 
     model: Spec
     training: Training
     alpha: float = Field(ge=0, le=1)
     temperature: float = Field(default=1.0, gt=0)
+    soft: Spec | None = Field(default=None, description="None: the problem's own")
+    terms: tuple[Term, ...] = ()
+    schedule: Spec | None = Field(default=None, description="None: alpha is constant")
+    attenuate: bool = False
+    assistant: Assistant | None = None
+    start_from: StartFrom | None = None
+    augment: Spec | None = None
+
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _teacher_alone(cls, value: Any) -> Any:
+        return {"teacher": value} if isinstance(value, str) else value
+
+    @property
+    def distilled(self) -> bool:
+        """Whether it learns from the teacher at all: the twin does not."""
+        return self.alpha < 1
+
+
+class Limits(Frozen):
+    """The most that a searched candidate may measure; what is left out does not bind.
+
+    `error` and `retention` (a ratio to the student's error before compression) are on the validation split,
+    `latency_ratio` is p50 to the reference model's, `parity` the mean difference to torch relative to the mean output.
+    """
+
+    error: float | None = Field(default=None, gt=0)
+    retention: float | None = Field(default=None, gt=0)
+    bytes: int | None = Field(default=None, gt=0)
+    latency_ratio: float | None = Field(default=None, gt=0)
+    parity: float | None = Field(default=None, gt=0)
+
+
+class Search(Frozen):
+    """Looks for the steps that minimise one number within limits, by `trials` trials drawn from `space`.
+
+    `space`: a step's kind and options, where two numbers are a range and another list is a choice, or `kind: numbers`
+    with `choices` of number formats; empty for the default. `minutes`: a ceiling, kept below the stage's own time
+    limit; a result that it cuts off depends on the clock. `seed`: None for the workload's. `batch`: rows a call when
+    latency is measured. Of `reduction` trials about one is trained further.
+    """
+
+    limits: Limits
+    minimise: Literal["bytes", "latency", "error"] = "bytes"
+    trials: int = Field(default=30, gt=0, le=1000)
+    minutes: float = Field(default=10, gt=0, le=25)
+    space: tuple[Spec, ...] = ()
+    seed: int | None = Field(default=None, ge=0)
+    batch: int = Field(default=1, gt=0)
+    reduction: int = Field(default=3, ge=2)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        """Without a limit on the other side the best candidate would be the worst model, or no compression at all."""
+        limits = self.limits
+        if self.minimise == "error":
+            if limits.bytes is None and limits.latency_ratio is None:
+                raise ValueError("limits: minimise: error needs a limit on bytes or latency_ratio")
+        elif limits.error is None and limits.retention is None:
+            raise ValueError(f"limits: minimise: {self.minimise} needs a limit on error or retention")
+        return self
 
 
 class Recipe(Frozen):
-    """A chain of compression steps, applied in order."""
+    """A chain of compression steps, applied in order, or a search for one."""
 
     steps: tuple[Spec, ...] = ()
+    search: Search | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.steps and self.search:
+            raise ValueError("steps: a recipe has either steps or a search; remove one of them")
+        return self
 
 
 class AccuracyGate(Frozen):
@@ -177,6 +284,7 @@ class Workload(Frozen):
     problem: Spec
     checks: Checks = Checks()
     teachers: dict[Name, Teacher] = Field(min_length=1)
+    ensemble: Literal["mean", "validation"] = Field(default="mean", description="how the teachers are weighed")
     students: dict[Name, Student] = Field(min_length=1)
     recipes: dict[Name, Recipe] = Field(min_length=1)
     gates: Gates

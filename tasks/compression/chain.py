@@ -3,23 +3,30 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pydantic import ValidationError
-
+from tasks.compression.bitmask import Bitmask
+from tasks.compression.channels import Channels
 from tasks.compression.fp16 import Fp16
+from tasks.compression.int4 import Int4
 from tasks.compression.int8 import Int8Dynamic, Int8Static
+from tasks.compression.int8_weights import Int8Weights
+from tasks.compression.low_rank import LowRank
 from tasks.compression.magnitude import Magnitude
 from tasks.compression.neurons import Neurons
+from tasks.compression.qat import Int8Qat
 from tasks.compression.step import PHASES, GraphStep, Step, TorchStep
-from tasks.config import Recipe
+from tasks.config import Recipe, pick
 from tasks.errors import ConfigError
 
 STEPS: dict[str, type[Step]] = {
-    "neurons": Neurons,
-    "magnitude": Magnitude,
-    "int8-dynamic": Int8Dynamic,
-    "int8-static": Int8Static,
-    "fp16": Fp16,
+    step.kind: step
+    for step in (
+        *(Neurons, Channels, LowRank, Magnitude),
+        *(Int8Qat, Int8Dynamic, Int8Static, Int8Weights, Int4, Fp16),
+        Bitmask,
+    )
 }
+MANY = "structure"
+"""The phase whose steps go together, because they remove different things; of the others one step is enough."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +40,39 @@ class Chain:
 def parse_chain(name: str, recipe: Recipe) -> Chain:
     """The chain of a recipe.
 
-    Raises ConfigError on an unknown kind or option, and on an order that cannot work: neurons, then magnitude, then
-    one change of number format (int8-dynamic, int8-static or fp16).
+    Raises ConfigError on an unknown kind or option, on steps in an order that cannot work (see `PHASES`), and on two
+    that exclude each other, such as two number formats.
     """
-    steps = [
-        _parse(f"recipes.{name}.steps.{index}", spec.kind, spec.options) for index, spec in enumerate(recipe.steps)
-    ]
+    steps = [pick(spec, STEPS, f"recipes.{name}.steps.{index}") for index, spec in enumerate(recipe.steps)]
     for before, after in pairwise(steps):
-        if PHASES.index(before.phase) >= PHASES.index(after.phase):
+        if not _may_follow(before, after):
             raise ConfigError(
-                f"recipes.{name}.steps: {after.kind} cannot follow {before.kind}; the order is neurons, magnitude, "
-                "then one of int8-dynamic, int8-static, fp16"
+                f"recipes.{name}.steps: {after.kind} cannot follow {before.kind}; the order is {order()}, "
+                "each at most once"
             )
+    shifted = next((step.kind for step in steps if not step.keeps_zeros), None)
+    if shifted and any(isinstance(step, Bitmask) for step in steps):
+        raise ConfigError(
+            f"recipes.{name}.steps: bitmask finds no zeros after {shifted}; use int8-weights or fp16, or drop bitmask"
+        )
+    if len({step.kind for step in steps}) < len(steps):
+        raise ConfigError(f"recipes.{name}.steps: each kind may stand there once; the order is {order()}")
     return Chain(
         tuple(step for step in steps if isinstance(step, TorchStep)),
         tuple(step for step in steps if isinstance(step, GraphStep)),
     )
 
 
-def _parse(where: str, kind: str, options: dict[str, object]) -> Step:
-    if kind not in STEPS:
-        raise ConfigError(f"{where}.kind: unknown kind {kind!r}; there are: {', '.join(STEPS)}")
-    try:
-        return STEPS[kind].model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join([where, *map(str, first["loc"])])
-        raise ConfigError(f"{field}: {first['msg']}, got {first['input']!r:.80}") from error
+def order() -> str:
+    """All steps in the order in which they may follow each other, as people read it."""
+    kinds = [[kind for kind, step in STEPS.items() if step.phase == phase] for phase in PHASES]
+    return ", then ".join(
+        f"one of {', '.join(some)}" if len(some) > 1 and phase != MANY else " and ".join(some)
+        for phase, some in zip(PHASES, kinds, strict=True)
+    )
+
+
+def _may_follow(before: Step, after: Step) -> bool:
+    if before.phase == after.phase == MANY:
+        return before.kind != after.kind
+    return PHASES.index(before.phase) < PHASES.index(after.phase)

@@ -8,7 +8,7 @@ import torch
 from onnx import helper
 from torch import nn
 
-from tasks.compression.onnx_graph import fold_constants, to_bytes
+from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.runtime import OUTPUT
 from tasks.models import inputs_of
 from tasks.problems.base import FeatureContract, Inputs
@@ -46,7 +46,6 @@ def export_onnx(model: nn.Module, contract: FeatureContract, example: Inputs) ->
         model.train(was_training)
     graph = onnx.load_model_from_string(buffer.getvalue())
     _constants_to_initializers(graph.graph)
-    fold_constants(graph.graph)
     _declare_output(graph.graph, contract)
     return to_bytes(graph)
 

@@ -10,7 +10,7 @@ sums of two products at 16 bits (measured here: ten times the error), so results
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from onnxruntime.quantization import (
 )
 from pydantic import Field
 
-from tasks.compression.step import GraphStep
+from tasks.compression.step import GraphStep, Rows
 from tasks.errors import ConfigError
 from tasks.problems.base import Inputs
 
@@ -41,10 +41,11 @@ class Int8Dynamic(GraphStep):
 
     kind = "int8-dynamic"
     phase = "numbers"
+    keeps_zeros = False
     per_channel: bool = True
 
-    def apply(self, model: onnx.ModelProto, calibration: Callable[[int], Inputs]) -> onnx.ModelProto:
-        with _quiet() as folder:
+    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+        with _files() as folder:
             quantize_dynamic(
                 _prepared(model, self.kind),
                 folder / "model.onnx",
@@ -64,11 +65,12 @@ class Int8Static(GraphStep):
 
     kind = "int8-static"
     phase = "numbers"
+    keeps_zeros = False
     samples: int = Field(default=512, gt=0)
     per_channel: bool = True
 
-    def apply(self, model: onnx.ModelProto, calibration: Callable[[int], Inputs]) -> onnx.ModelProto:
-        with _quiet() as folder:
+    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+        with _files() as folder:
             quantize_static(
                 _prepared(model, self.kind),
                 folder / "model.onnx",
@@ -107,13 +109,21 @@ def _prepared(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
 
 
 @contextmanager
-def _quiet() -> Iterator[Path]:
-    """A folder for the quantizer's files, and silence for its advice to optimise the graph first."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def quiet() -> Iterator[None]:
+    """Silence for a quantizer's advice and progress; what its import sets up for logging is undone."""
+    root = logging.getLogger()
+    level, handlers, disabled = root.level, root.handlers[:], root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        with tempfile.TemporaryDirectory(prefix="nightstill-") as folder:
-            yield Path(folder)
+        yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@contextmanager
+def _files() -> Iterator[Path]:
+    """A folder for the quantizer's files."""
+    with quiet(), tempfile.TemporaryDirectory(prefix="nightstill-") as folder:
+        yield Path(folder)

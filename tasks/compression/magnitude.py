@@ -2,6 +2,7 @@
 
 Source: Han et al., Learning both Weights and Connections (2015); schedule: Zhu and Gupta, To Prune, or Not to Prune
 (2017). A dense ONNX file keeps its zeros, so bytes stay as they are: the number of nonzero weights is what shrinks.
+Bytes shrink when step `bitmask` follows, which says why ONNX's own sparse tensors are not used.
 """
 
 from functools import partial
@@ -10,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from tasks.compression.step import FineTune, TorchStep
+from tasks.compression.step import AfterStep, FineTune, Rows, TorchStep
 
 Masks = dict[str, torch.Tensor]
 
@@ -22,15 +23,15 @@ class Magnitude(TorchStep):
     phase = "sparsity"
     sparsity: float = Field(gt=0, lt=1)
 
-    def apply(self, model: nn.Module, tune: FineTune) -> None:
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> AfterStep:
         """Prune a little more before each epoch of fine-tuning; what is pruned stays zero after every step."""
-        for epoch in range(self.epochs):
-            masks = smallest(model, scheduled(self.sparsity, epoch + 1, self.epochs))
+        for epoch in range(max(1, self.epochs)):
+            masks = smallest(model, scheduled(self.sparsity, epoch + 1, max(1, self.epochs)))
             mask(model, masks)
-            tune(model, 1, self.learning_rate_factor, partial(mask, masks=masks))
-            mask(model, masks)
-        if not self.epochs:
-            mask(model, smallest(model, self.sparsity))
+            if self.epochs:
+                tune(model, 1, self.learning_rate_factor, partial(mask, masks=masks))
+                mask(model, masks)
+        return partial(mask, masks=masks)
 
 
 def scheduled(sparsity: float, step: int, steps: int) -> float:

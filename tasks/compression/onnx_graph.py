@@ -1,10 +1,8 @@
 """Finishing an ONNX graph: no traces of where it was made, nothing redundant, short names, equal bytes every time."""
 
-import numpy as np
-import onnx
-from onnx import numpy_helper
+from typing import Any
 
-FOLDED = frozenset({"Cast", "QuantizeLinear", "Transpose"})
+import onnx
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:
@@ -18,63 +16,46 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
 def strip(model: onnx.ModelProto) -> None:
     """Remove in place whatever tells where or with what the file was made, and whatever computing does not need.
 
-    Doc strings, metadata, producer, inner shapes, unused nodes, tensors and operator sets, attributes at their
-    default, and equal tensors but one. Inputs and outputs keep their names, all other values are n0, n1, ...;
+    Doc strings, metadata, producer, inner shapes, identities, unused nodes, tensors and operator sets, attributes at
+    their default, and equal tensors but one. Inputs and outputs keep their names, all other values are n0, n1, ...;
     operators are known by their place and have none. Stripping twice changes nothing more.
     """
-    model.producer_name = "nightstill"
-    model.producer_version = model.domain = model.doc_string = ""
     graph = model.graph
+    _clear(model, "producer_version", "domain", "doc_string", "metadata_props")
+    _clear(graph, "doc_string", "metadata_props", "value_info", "quantization_annotation")
+    model.producer_name = "nightstill"
     graph.name = "model"
-    graph.doc_string = ""
-    del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:], graph.quantization_annotation[:]
     for node in graph.node:
-        node.name = node.doc_string = ""
-        del node.metadata_props[:]
+        _clear(node, "name", "doc_string", "metadata_props")
     for item in [*graph.initializer, *graph.input, *graph.output]:
-        item.doc_string = ""
-        del item.metadata_props[:]
+        _clear(item, "doc_string", "metadata_props")
     _drop_defaults(model)
     if not any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
+        _skip_identities(graph)
         _drop_unused(graph)
         _store_equal_tensors_once(graph)
         _shorten_names(graph)
     _drop_unused_operator_sets(model)
 
 
-def fold_constants(graph: onnx.GraphProto) -> None:
-    """Compute, in place, the casts, quantizations and transpositions of stored tensors.
+def _clear(message: Any, *fields: str) -> None:
+    """Unset fields: an empty text takes two bytes, none takes none."""
+    for field in fields:
+        message.ClearField(field)
 
-    Tracing leaves them to the runtime, with the wide tensor in the file. DequantizeLinear is not among them, so
-    quantized weights stay narrow.
-    """
-    if not any(_foldable(node, _tensors(graph)) for node in graph.node):
-        return
-    from onnx.reference import ReferenceEvaluator
 
-    tensors, kept = _tensors(graph), []
+def _skip_identities(graph: onnx.GraphProto) -> None:
+    outputs, same = {item.name for item in graph.output}, dict[str, str]()
     for node in graph.node:
-        if not _foldable(node, tensors):
-            kept.append(node)
-            continue
-        values = {name: numpy_helper.to_array(tensors[name]) for name in node.input}
-        (result,) = ReferenceEvaluator(node).run(None, values)
-        tensors[node.output[0]] = numpy_helper.from_array(np.asarray(result), node.output[0])
-        graph.initializer.append(tensors[node.output[0]])
-    _replace(graph.node, kept)
+        if node.op_type == "Identity" and node.output[0] not in outputs:
+            same[node.output[0]] = same.get(node.input[0], node.input[0])
+    for node in graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
 
 
-def _foldable(node: onnx.NodeProto, tensors: dict[str, onnx.TensorProto]) -> bool:
-    return node.op_type in FOLDED and all(name in tensors for name in node.input)
-
-
-def _tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    return {tensor.name: tensor for tensor in graph.initializer}
-
-
-def _replace(field: object, items: list[onnx.NodeProto] | list[onnx.TensorProto]) -> None:
-    del field[:]  # type: ignore[attr-defined]  # protobuf's repeated fields have no public type
-    field.extend(items)  # type: ignore[attr-defined]
+def _replace(field: Any, items: list[onnx.NodeProto] | list[onnx.TensorProto]) -> None:
+    del field[:]
+    field.extend(items)
 
 
 def _drop_defaults(model: onnx.ModelProto) -> None:

@@ -14,11 +14,13 @@ from tasks.compression.export import export_onnx
 from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.parity import Parity, parity
 from tasks.compression.runtime import run_onnx
-from tasks.compression.step import FineTune
+from tasks.compression.step import FineTune, Rows, also
+from tasks.compression.timing import Latency, machine, measure_all
 from tasks.models import inputs_of
 from tasks.problems.base import FeatureContract, Floats, Inputs
 
 EXAMPLE_ROWS = 4
+ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,20 @@ class Stock:
 
 @dataclass(frozen=True)
 class Compressed:
-    """`parameters`, `nonzero`: of the torch model that was exported. `history`: the untouched student first."""
+    """`parameters`, `nonzero`: of the torch model that was exported. `history`: the untouched student first.
+
+    `timings`: latency of the bytes of each entry of `history`, empty if it was not measured.
+    """
 
     model: bytes
     parameters: int
     nonzero: int
     parity: Parity
     history: tuple[Stock, ...]
+    timings: tuple[Latency, ...] = ()
 
     def about(self) -> dict[str, Any]:
-        """The measured part of about.json; `sha256` ties it to these bytes."""
+        """The measured part of about.json; `sha256` ties it to these bytes. Without times, which vary by run."""
         return {
             "parameters": self.parameters,
             "nonzero": self.nonzero,
@@ -52,48 +58,59 @@ class Compressed:
             "history": [vars(item) for item in self.history],
         }
 
+    def latency(self) -> dict[str, Any]:
+        """Figures for people: what each step did to the time of a call. They must not enter a lock."""
+        steps = [
+            {"step": stock.step, **found.to_json()}
+            for stock, found in zip(self.history, self.timings, strict=bool(self.timings))
+        ]
+        return {"machine": machine(), "steps": steps}
 
-def compress(
+
+def compress(  # noqa: PLR0913 named arguments
     model: nn.Module,
     chain: Chain,
     contract: FeatureContract,
     valid: Inputs,
     error: Callable[[Floats], float],
-    calibration: Callable[[int], Inputs],
+    calibration: Rows,
     tune: FineTune,
+    *,
     threads: int = 1,
+    rounds: int = ROUNDS,
 ) -> Compressed:
     """Apply a chain to `model`, which is changed in place.
 
     `valid`: inputs of the validation split; `error`: the primary error of outputs on it; `calibration(n)`: inputs of
     n training rows. Every error is measured on the exported bytes through ONNX Runtime. Parity compares the final
-    bytes with the torch model as it was exported, so a change of number format counts as a difference.
+    bytes with the torch model as it was exported, so a change of number format counts as a difference. Latency is
+    measured at one row, all steps' bytes in turn, in so many `rounds` (0: not at all).
     """
     example = {name: values[:EXAMPLE_ROWS] for name, values in valid.items()}
     history: list[Stock] = []
+    files: list[bytes] = []
 
     def record(step: str, data: bytes) -> Floats:
         output = run_onnx(data, valid, threads=threads)
         history.append(Stock(step, error(output), len(data)))
+        files.append(data)
         return output
 
-    data = export_onnx(model, contract, example)
-    output = record("student", data)
+    output = record("student", export_onnx(model, contract, example))
     for step in chain.before_export:
-        step.apply(model, tune)
-        data = export_onnx(model, contract, example)
-        output = record(step.kind, data)
+        restore = step.apply(model, tune, calibration)
+        tune = also(tune, restore) if restore else tune
+        output = record(step.kind, export_onnx(model, contract, example))
     for change in chain.after_export:
-        graph = change.apply(onnx.load_model_from_string(data), calibration)
-        data = to_bytes(graph)
-        output = record(change.kind, data)
+        output = record(change.kind, to_bytes(change.apply(onnx.load_model_from_string(files[-1]), calibration)))
     weights = list(model.parameters())
     return Compressed(
-        model=data,
+        model=files[-1],
         parameters=sum(weight.numel() for weight in weights),
         nonzero=sum(int(weight.count_nonzero()) for weight in weights),
         parity=parity(output, torch_output(model, valid)),
         history=tuple(history),
+        timings=measure_all(files, valid, batch=1, threads=threads, rounds=rounds) if rounds else (),
     )
 
 

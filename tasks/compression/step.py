@@ -11,29 +11,34 @@ from torch import nn
 from tasks.config import Frozen
 from tasks.problems.base import Inputs
 
-Phase = Literal["structure", "sparsity", "numbers"]
-PHASES: tuple[Phase, ...] = ("structure", "sparsity", "numbers")
-"""Order in which steps work: removing neurons moves the weights that a sparsity mask points at, and both need torch's
-float32 weights, which are gone once the exported numbers are narrower."""
+Phase = Literal["structure", "rank", "sparsity", "numbers", "storage"]
+PHASES: tuple[Phase, ...] = ("structure", "rank", "sparsity", "numbers", "storage")
+"""Order in which steps work. Neurons and channels are known as such until their matrices are factored; both move the
+weights that a sparsity mask points at; all of them need float32 weights, which are gone once numbers are narrower; and
+how the numbers are laid down in the file comes last."""
+
+AfterStep = Callable[[nn.Module], None]
+Rows = Callable[[int], Inputs]
+"""Inputs of so many training rows."""
 
 
 class FineTune(Protocol):
     """Trains a model in place for a few epochs on the student's own loss."""
 
     def __call__(
-        self,
-        model: nn.Module,
-        epochs: int,
-        learning_rate_factor: float,
-        after_step: Callable[[nn.Module], None] | None = None,
+        self, model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None
     ) -> None: ...
 
 
 class Step(Frozen):
-    """Base of all steps: a frozen model of its options. `kind` is its name in params.yaml."""
+    """Base of all steps: a frozen model of its options. `kind` is its name in params.yaml.
+
+    `keeps_zeros`: whether a weight that is zero is stored as zero; levels count from a zero point instead.
+    """
 
     kind: ClassVar[str]
     phase: ClassVar[Phase]
+    keeps_zeros: ClassVar[bool] = True
 
 
 class TorchStep(Step):
@@ -43,13 +48,30 @@ class TorchStep(Step):
     learning_rate_factor: float = Field(default=0.3, gt=0)
 
     @abstractmethod
-    def apply(self, model: nn.Module, tune: FineTune) -> None:
-        """Compress `model` in place and fine-tune it."""
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> AfterStep | None:
+        """Compress `model` in place and fine-tune it.
+
+        What is returned restores the step's work after every training step of the steps that follow.
+        """
 
 
 class GraphStep(Step):
     """Changes the exported graph."""
 
     @abstractmethod
-    def apply(self, model: onnx.ModelProto, calibration: Callable[[int], Inputs]) -> onnx.ModelProto:
-        """The compressed graph; `model` may be changed. `calibration(n)`: inputs of n training rows."""
+    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+        """The compressed graph; `model` may be changed."""
+
+
+def also(tune: FineTune, restore: AfterStep) -> FineTune:
+    """`tune`, with `restore` after each of its training steps, behind the step's own."""
+
+    def tuned(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
+        def both(trained: nn.Module) -> None:
+            if after_step is not None:
+                after_step(trained)
+            restore(trained)
+
+        tune(model, epochs, learning_rate_factor, both)
+
+    return tuned

@@ -8,11 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tasks.config import Teacher
+from tasks.config import Assistant, Teacher
 from tasks.distillation.checkpoint import Checkpoint
-from tasks.distillation.trainer import History, Progress, TrainingData, predict, train
-from tasks.errors import DataError
+from tasks.distillation.objective import Objective
+from tasks.distillation.trainer import History, Progress, TrainingData, features, predict, train
+from tasks.errors import ConfigError, DataError
 from tasks.models import build_model
+from tasks.models.features import Featured
 from tasks.problems.base import Dataset, Floats, Problem, Rows
 
 
@@ -37,7 +39,7 @@ class Taught:
     test rows, so that nobody can learn from them.
     """
 
-    model: nn.Module
+    model: Mean
     soft: Floats
     histories: list[History]
     valid_error: float
@@ -65,19 +67,19 @@ def fold_rows(train_rows: Rows, fold_of: NDArray[np.int64], fold: int) -> tuple[
 def teach(
     dataset: Dataset,
     problem: Problem,
-    teacher: Teacher,
+    teacher: Teacher | Assistant,
     *,
     folds: int,
     seed: int,
-    temperature: float = 1.0,
+    objective: Callable[[nn.Module], Objective] | None = None,
     checkpoint: Callable[[int], Checkpoint | None] | None = None,
     progress: Callable[[int], Progress] | None = None,
 ) -> Taught:
     """Train one model a fold, each with early stopping on the validation rows, and collect the soft targets.
 
-    `checkpoint(fold)` and `progress(fold)` give each fold model its own.
+    `objective(model)`: what each learns, the truth if not given. `checkpoint(fold)` and `progress(fold)` give each
+    fold model its own.
     """
-    losses = problem.losses(dataset.contract, temperature)
     fold_of = assign_folds(dataset.groups, folds, seed)
     valid = dataset.splits["valid"]
     soft = np.full((len(dataset.groups), *dataset.contract.output_shape), np.nan, dtype=np.float32)
@@ -87,11 +89,10 @@ def teach(
         learn, label = fold_rows(dataset.splits["train"], fold_of, fold)
         torch.manual_seed(seed + fold)
         model = build_model(teacher.model, dataset.contract)
-        data = TrainingData(dataset, learn, valid, lambda output, target: problem.score(output, target).error)
         history = train(
             model,
-            data,
-            losses,
+            TrainingData(dataset, learn, valid, lambda output, target: problem.score(output, target).error),
+            objective(model) if objective else Objective(dataset, problem.hard_loss(dataset.contract)),
             teacher.training,
             seed=seed + fold,
             checkpoint=checkpoint(fold) if checkpoint else None,
@@ -103,3 +104,24 @@ def teach(
     mean = Mean(members).eval()
     soft[valid] = predict(mean, dataset, valid)
     return Taught(mean, soft, histories, problem.score(soft[valid], dataset.target(valid)).error)
+
+
+def held_out_features(teacher: Mean, dataset: Dataset, seed: int) -> NDArray[np.float16]:
+    """(all rows, width) features of training rows by the fold model that did not learn from them, NaN for other rows.
+
+    `seed`: that of `teach`. Raises ConfigError when the models have no features.
+    """
+    folds = len(teacher.members)
+    fold_of = assign_folds(dataset.groups, folds, seed)
+    result: NDArray[np.float16] | None = None
+    for fold, member in enumerate(teacher.members):
+        if not isinstance(member, Featured):
+            raise ConfigError(f"keep: a {type(member).__name__} has no features to keep; leave them out")
+        _, label = fold_rows(dataset.splits["train"], fold_of, fold)
+        values = features(member, dataset, label)
+        if result is None:
+            result = np.full((len(dataset.groups), values.shape[1]), np.nan, dtype=np.float16)
+        limit = np.finfo(np.float16).max
+        result[label] = values.clip(-limit, limit)
+    assert result is not None
+    return result

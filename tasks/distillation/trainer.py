@@ -1,11 +1,13 @@
-"""The training loop of every network: hard and soft loss, early stopping, resumable, reproducible."""
+"""The training loop of every network: early stopping, resumable, reproducible, on a GPU if there is one."""
 
 import copy
 import hashlib
 import logging
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,9 @@ from torch import Tensor, nn
 
 from tasks.config import Training
 from tasks.distillation.checkpoint import Checkpoint, pack, unpack
-from tasks.errors import DataError
-from tasks.models import inputs_of
-from tasks.problems.base import Dataset, Floats, Losses, Rows
+from tasks.distillation.objective import Objective
+from tasks.models.features import Featured, inputs_of
+from tasks.problems.base import Dataset, Floats, Rows
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +31,12 @@ FINGERPRINT_ROWS = 64
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`train`, `valid`: rows of `dataset`. `error(output, target)`: what early stopping watches, lower is better.
-
-    `soft`: (all rows of the dataset, *output_shape) teacher outputs; only those of `train` are read.
-    """
+    """`train`, `valid`: rows of `dataset`. `error(output, target)`: what early stopping watches, lower is better."""
 
     dataset: Dataset
     train: Rows
     valid: Rows
     error: Callable[[Floats, NDArray[Any]], float]
-    soft: Floats | None = None
 
 
 @dataclass
@@ -60,39 +58,44 @@ AfterStep = Callable[[nn.Module], None]
 
 def set_up(seed: int, threads: int) -> None:
     """Seed torch's global generator (initial weights) and make results independent of chance and scheduling."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is refused as not deterministic
     torch.set_num_threads(threads)
     torch.set_deterministic_debug_mode("error")  # its sibling use_deterministic_algorithms takes two seconds
     torch.manual_seed(seed)
 
 
-def train(  # noqa: PLR0913 named arguments
+@cache
+def device() -> torch.device:
+    """Where networks are trained: on the GPU, in bfloat16 and compiled, if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def train(
     model: nn.Module,
     data: TrainingData,
-    losses: Losses,
+    objective: Objective,
     training: Training,
     *,
     seed: int,
-    alpha: float = 1.0,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
     after_step: AfterStep | None = None,
 ) -> History:
-    """Train in place by AdamW on alpha * hard + (1 - alpha) * soft, and leave the weights of the best epoch.
+    """Train in place by AdamW on the objective, and leave the weights of the best epoch, on the CPU.
 
     The learning rate rises over the first tenth of the steps and falls as a cosine to zero (Loshchilov & Hutter 2017).
-    Each epoch draws its order and its dropout from (seed, epoch) alone, so training that resumes from `checkpoint`
-    ends with the weights of one that was never interrupted. A checkpoint of other settings, first weights or data, or
-    a broken one, is not used.
+    Each epoch draws its order, its dropout and its augmentation from (seed, epoch) alone, so training that resumes
+    from `checkpoint` ends with the weights of one that was never interrupted. A checkpoint of other settings, first
+    weights or data, or a broken one, is not used.
     `progress(epoch, loss, error)` is called after each epoch, `after_step(model)` after each step (pruning masks).
-    Raises DataError when `soft` is needed and lacks a training row.
+    Raises DataError when the objective lacks a training row.
     """
-    if alpha < 1 and (data.soft is None or not np.isfinite(data.soft[data.train]).all()):
-        raise DataError("soft targets: missing for some training rows; run the teachers again")
-    loop = _Loop(model, training, _fingerprint(model, data, training, seed, alpha))
+    objective.check(data.train)
+    loop = _Loop(model, objective, training, _fingerprint(model, data, objective, training, seed))
     if checkpoint is not None:
         loop.resume(checkpoint.load())
     while not loop.finished:
-        loss = _epoch(loop, data, losses, seed, alpha, after_step)
+        loss = _epoch(loop, data, seed, after_step)
         error = data.error(predict(model, data.dataset, data.valid), data.dataset.target(data.valid))
         loop.record(loss, error)
         if checkpoint is not None:
@@ -100,28 +103,42 @@ def train(  # noqa: PLR0913 named arguments
         if progress is not None:
             progress(len(loop.history.valid), loss, error)
     model.load_state_dict(loop.best)
-    model.eval()
+    model.cpu().eval()
     return loop.history
 
 
 def predict(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
-    """(len(rows), *output_shape) outputs of the model, in evaluation mode."""
+    """(len(rows), *output_shape) outputs of the model, in evaluation mode, where its weights are."""
+    return _forward(model, model, dataset, rows)
+
+
+def features(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
+    """(len(rows), feature_width) features of a `Featured` model, in evaluation mode, where its weights are."""
+    assert isinstance(model, Featured)
+    return _forward(model, model.features, dataset, rows)
+
+
+def _forward(model: nn.Module, call: Callable[..., Tensor], dataset: Dataset, rows: Rows) -> Floats:
     model.eval()
-    names, shape = inputs_of(model, dataset.contract.inputs), dataset.contract.output_shape
-    result = np.empty((len(rows), *shape), dtype=np.float32)
+    where = next((weights.device for weights in model.parameters()), torch.device("cpu"))
+    names, parts = inputs_of(model, dataset.contract.inputs), []
     with torch.inference_mode():
         for start in range(0, len(rows), PREDICTION_BATCH):
-            part = rows[start : start + PREDICTION_BATCH]
-            result[start : start + len(part)] = model(*tensors(dataset, part, names)).numpy()
-    return result
+            inputs = dataset.inputs(rows[start : start + PREDICTION_BATCH], names)
+            tensors = (torch.from_numpy(inputs[name]).to(where) for name in names)
+            parts.append(call(*tensors).cpu().numpy())
+    return np.concatenate(parts)
 
 
 class _Loop:
     """Everything that changes from epoch to epoch, to and from a checkpoint."""
 
-    def __init__(self, model: nn.Module, training: Training, fingerprint: str) -> None:
-        self.model, self.training, self.fingerprint = model, training, fingerprint
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    def __init__(self, model: nn.Module, objective: Objective, training: Training, fingerprint: str) -> None:
+        self.model, self.objective = model.to(device()), objective.to(device())
+        self.compiled = torch.compile(model) if device().type == "cuda" else model
+        self.training, self.fingerprint = training, fingerprint
+        both = (*model.parameters(), *objective.parameters())
+        self.parameters = [parameter for parameter in both if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
@@ -151,6 +168,7 @@ class _Loop:
     def state(self) -> bytes:
         """The loop as bytes."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in values.items()}
@@ -170,6 +188,7 @@ class _Loop:
             return
         self.history = History(**facts["history"])
         self.model.load_state_dict(_below("model.", tensors))
+        self.objective.load_state_dict(_below("objective.", tensors))
         self.best = _below("best.", tensors)
         optimizer = self.optimizer.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
@@ -183,7 +202,7 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
-def _fingerprint(model: nn.Module, data: TrainingData, training: Training, seed: int, alpha: float) -> str:
+def _fingerprint(model: nn.Module, data: TrainingData, objective: Objective, training: Training, seed: int) -> str:
     """What must be equal for a checkpoint to be continued: settings, first weights, and a sample of the data."""
     digest = hashlib.sha256()
 
@@ -199,43 +218,36 @@ def _fingerprint(model: nn.Module, data: TrainingData, training: Training, seed:
         for name, values in data.dataset.inputs(rows).items():
             add(name, values)
         add("target", data.dataset.target(rows))
-        if data.soft is not None and alpha < 1:
-            add("soft", data.soft[rows])
+        digest.update(objective.digest(rows).encode())
     counts = f"rows={len(data.train)}/{len(data.valid)}"
-    return f"{training.model_dump_json()} seed={seed} alpha={alpha} {counts} sha256={digest.hexdigest()}"
+    return f"{training.model_dump_json()} seed={seed} {counts} sha256={digest.hexdigest()}"
 
 
-def _epoch(
-    loop: _Loop, data: TrainingData, losses: Losses, seed: int, alpha: float, after_step: AfterStep | None
-) -> float:
+def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | None) -> float:
     """One pass over the training rows, or over `batches_per_epoch` random batches of them. Mean loss of a step."""
-    size = loop.training.batch_size
+    size, where = loop.training.batch_size, device()
     order = np.random.default_rng([seed, loop.epoch]).permutation(data.train)
+    chance = np.random.default_rng([seed, loop.epoch, 1])
     steps = min(loop.training.batches_per_epoch or len(order), -(-len(order) // size))
-    names = inputs_of(loop.model, data.dataset.contract.inputs)
+    planned = loop.training.epochs * steps
     loop.model.train()
-    total = 0.0
-    with torch.random.fork_rng(devices=[]):
+    total = torch.zeros((), dtype=torch.float64, device=where)
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         torch.manual_seed(seed * 100_003 + loop.epoch)
         for step in range(steps):
-            rows = order[step * size : (step + 1) * size]
-            rate = _learning_rate(loop.epoch * steps + step, loop.training.epochs * steps, loop.training.learning_rate)
+            rows, done = order[step * size : (step + 1) * size], loop.epoch * steps + step
+            rate = _learning_rate(done, planned, loop.training.learning_rate)
             for group in loop.optimizer.param_groups:
                 group["lr"] = rate
-            output = loop.model(*tensors(data.dataset, rows, names))
-            loss = output.new_zeros(())
-            if alpha > 0:
-                loss = loss + alpha * losses.hard(output, torch.from_numpy(data.dataset.target(rows)))
-            if alpha < 1 and data.soft is not None:
-                loss = loss + (1 - alpha) * losses.soft(output, torch.from_numpy(data.soft[rows]))
+            loss = loop.objective.loss(loop.compiled, rows, done / planned, chance, where)
             loop.optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(loop.parameters, GRADIENT_LIMIT)
             loop.optimizer.step()
             if after_step is not None:
                 after_step(loop.model)
-            total += float(loss.detach())
-    return total / steps
+            total += loss.detach()  # no float(): it would wait for a GPU in every step
+    return float(total) / steps
 
 
 def _learning_rate(step: int, steps: int, peak: float) -> float:
@@ -243,9 +255,3 @@ def _learning_rate(step: int, steps: int, peak: float) -> float:
     if step < warm:
         return peak * (step + 1) / warm
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
-def tensors(dataset: Dataset, rows: Rows, names: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """The inputs `names` of `rows`, in this order."""
-    inputs = dataset.inputs(rows, names)
-    return tuple(torch.from_numpy(inputs[name]) for name in names)

@@ -120,7 +120,9 @@ def judge(
     name, rule = candidate.name, "runs in ONNX Runtime and gives finite numbers of the contract's shape"
     model = candidate.model
     if model is None:
-        return Judgement(candidate, (refused("runs", name, rule, "there is no model.onnx"),))
+        why = candidate.about.get("reason")
+        note = f"there is no model.onnx: {why}" if isinstance(why, str) and why else "there is no model.onnx"
+        return Judgement(candidate, (refused("runs", name, rule, note),))
     if not math.isfinite(candidate.valid_error):
         return Judgement(candidate, (refused("runs", name, rule, "about.json states no valid_error"),))
     try:

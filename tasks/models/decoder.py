@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.models.embedding import StaticEmbedding
-from tasks.models.features import STUDENT_INPUTS, FeaturedModel
+from tasks.models.features import ALL_INPUTS, FeaturedModel
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, quantile_offsets, seasonal_average
@@ -50,7 +50,7 @@ class Encoded(FeaturedModel):
     `encoder`: (n, context, channels) -> (n, width). Its summary is what `features` gives.
     """
 
-    uses = (*STUDENT_INPUTS, "past", "calendar")
+    uses = ALL_INPUTS
 
     def __init__(
         self, encoder: nn.Module, width: int, contract: FeatureContract, embedding: int, hidden: int, dropout: float

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 STUDENT_INPUTS = ("history", "future", "static")
+ALL_INPUTS = (*STUDENT_INPUTS, "past", "calendar")
 
 
 @runtime_checkable

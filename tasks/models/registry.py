@@ -8,9 +8,16 @@ from torch import nn
 
 from tasks.config import Spec
 from tasks.errors import ConfigError
+from tasks.models.attention import build_attention
+from tasks.models.cnn import build_cnn
+from tasks.models.linear import build_linear
 from tasks.models.linear_mlp import build_linear_mlp
-from tasks.models.lstm import build_lstm
+from tasks.models.mlp import build_mlp
+from tasks.models.patch import build_patch
+from tasks.models.recurrent import build_bilstm, build_gru, build_lstm
+from tasks.models.rnn import build_multi_rnn, build_rnn
 from tasks.models.tcn import build_tcn
+from tasks.models.transformer import build_transformer
 from tasks.problems.base import FeatureContract
 
 Build = Callable[[dict[str, Any], FeatureContract], nn.Module]
@@ -23,7 +30,21 @@ def _tabular_mlp(options: dict[str, Any], contract: FeatureContract) -> nn.Modul
 
 
 KINDS: dict[str, dict[str, Build]] = {
-    "forecasting": {"lstm": build_lstm, "tcn": build_tcn, "linear-mlp": build_linear_mlp},
+    "forecasting": {
+        "lstm": build_lstm,
+        "gru": build_gru,
+        "bilstm": build_bilstm,
+        "tcn": build_tcn,
+        "cnn": build_cnn,
+        "transformer": build_transformer,
+        "mlp": build_mlp,
+        "linear-mlp": build_linear_mlp,
+        "linear": build_linear,
+        "patch": build_patch,
+        "rnn": build_rnn,
+        "multi-rnn": build_multi_rnn,
+        "attention": build_attention,
+    },
     "tabular": {"mlp": _tabular_mlp},
 }
 

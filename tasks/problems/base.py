@@ -1,7 +1,7 @@
 """What differs by kind of learning, behind one interface: stages, trainer, compression and gates know only this."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tasks.config import Frozen
+
 if TYPE_CHECKING:
     import torch
 
@@ -18,6 +20,8 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Inputs = dict[str, NDArray[Any]]
 Split = Literal["train", "valid", "test"]
+HardRows = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+SoftRows = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
 
 class Predict(Protocol):
@@ -138,15 +142,46 @@ class Score:
         return float(self.loss.sum() / self.weight.sum())
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Training losses, each a mean over the batch. `hard(output, target)`; `soft(output, teacher_output)`.
+class SoftLoss(Frozen):
+    """A way to compare a student's outputs with its teacher's. Its fields are its options."""
 
-    Both sides of `soft` have the model's output shape. Formulas and sources stand with the functions.
+    @abstractmethod
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        """The loss of models under this contract: (output, teacher's output, target) -> (n,)."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with what a student should say: inputs, target and, if there is a teacher, its outputs `soft`."""
+
+    inputs: Inputs
+    target: NDArray[Any]
+    soft: Floats | None = None
+
+
+class Augment(Frozen):
+    """A way to make further training rows of those there are. Its fields are its options.
+
+    `keeps_label`: only inputs change, so the teacher's outputs and features of the row still hold.
     """
 
-    hard: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
-    soft: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
+    keeps_label: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, batch: Labelled, contract: FeatureContract, rng: np.random.Generator) -> Labelled:
+        """The rows changed, with targets and soft targets that fit the changed inputs; `batch` stays as it is."""
+
+
+@dataclass(frozen=True)
+class Strategies:
+    """What a problem offers for distillation, by kind. The first of `soft` is the one that is used if none is named.
+
+    `terms` are further soft losses, `augment` ways to make more rows.
+    """
+
+    soft: Mapping[str, type[SoftLoss]] = field(default_factory=dict)
+    terms: Mapping[str, type[SoftLoss]] = field(default_factory=dict)
+    augment: Mapping[str, type[Augment]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -194,8 +229,12 @@ class Problem(ABC):
         """A dataset that `Dataset.save` wrote."""
 
     @abstractmethod
-    def losses(self, contract: FeatureContract, temperature: float) -> Losses:
-        """Training losses for models under this contract."""
+    def hard_loss(self, contract: FeatureContract) -> HardRows:
+        """The training loss of models under this contract: (output, target) -> (n,); the trainer averages it."""
+
+    def strategies(self) -> Strategies:
+        """What distillation can do here; without any, students learn from the truth alone."""
+        return Strategies()
 
     @abstractmethod
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
@@ -206,8 +245,8 @@ class Problem(ABC):
         """Errors of `output` (n, *output_shape) against `target`."""
 
     @abstractmethod
-    def ensemble(self, outputs: Iterable[Floats]) -> Floats:
-        """One prediction from several models' outputs, same shape as each."""
+    def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
+        """One prediction from several models' outputs, same shape as each; `weights` sum to 1, None: equal ones."""
 
     @abstractmethod
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from markupsafe import Markup
 
-from tasks.reporting.facts import LossCurve, Model, Number, Picture
+from tasks.reporting.facts import LossCurve, Model, Number, Picture, Search
 
 WIDTH, HEIGHT = 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 26
@@ -36,6 +36,10 @@ svg.chart{display:block;width:100%;height:auto;max-width:620px;font:11px system-
 .chart .dot.champion{fill:var(--champion)}
 .chart .best{fill:var(--candidate)}.chart rect.actual{fill:var(--ink)}.chart rect.candidate{fill:var(--candidate)}
 .chart rect.teacher{fill:var(--teacher)}.chart rect.champion{fill:var(--champion)}.chart rect.naive{fill:var(--naive)}
+.chart .limit{stroke:var(--ink);stroke-width:1;stroke-dasharray:6 3}
+.chart .trial{stroke:var(--color);fill:var(--color);stroke-width:1.4}.chart .trial.pruned{fill:var(--surface)}
+.format-0{--color:var(--naive)}.format-1{--color:var(--candidate)}.format-2{--color:var(--teacher)}
+.format-3{--color:var(--champion)}.format-4{--color:var(--ink)}.format-5{--color:var(--muted)}
 .chart .halo{fill:none;stroke:var(--candidate);stroke-width:1.6}
 """
 
@@ -238,6 +242,42 @@ def pareto(models: Sequence[Model], metric: str, size_text: Callable[[float], st
         label = model.name if error <= ceiling else f"↑ {model.name} {error:.4g}"
         body.append(_label(cx, cy, label, taken, "strong" if model.winner else ""))
     return _frame("".join(body), f"{metric} against bytes of every model")
+
+
+def search(found: Search, metric: str, size_text: Callable[[float], str]) -> Markup | None:
+    """Error against bytes (log) of every trial, coloured by number format, with the limits. None without numbers."""
+    points = [
+        (trial.size, trial.error, trial)
+        for trial in found.trials
+        if trial.size and trial.error is not None and math.isfinite(trial.error)
+    ]
+    if not points:
+        return None
+    best = min(error for _, error, _ in points)
+    # A limit far from all errors must not flatten them; the heading states it anyway.
+    near = {name: limit for name, limit in found.limits.items() if name == "bytes" or 0.8 <= limit / best <= 1.25}
+    floor = min(best, near.get("error", best))
+    ceiling = max(error for error in [*(point[1] for point in points), near.get("error", best)] if error <= best * 1.25)
+    spread = ceiling - floor or best * 0.1 or 1.0
+    sizes = [*(size for size, _, _ in points), *([near["bytes"]] if "bytes" in near else [])]
+    x = Scale(min(sizes) / 1.3, max(sizes) * 1.3, LEFT + 4, WIDTH - RIGHT, log=True)
+    y = Scale(floor - spread * 0.2, ceiling + spread * 0.25, HEIGHT - BOTTOM - 6, TOP + 12)
+    body = [_y_axis(y), _text(LEFT, TOP, f"{metric} (lower is better)")]
+    body.extend(_text(x(tick), HEIGHT - 8, size_text(tick), "middle") for tick in x.ticks())
+    if "bytes" in near:
+        at = f"{x(near['bytes']):.1f}"
+        body.append(f'<line class="limit" x1="{at}" x2="{at}" y1="{TOP + 6}" y2="{HEIGHT - BOTTOM}"/>')
+    if "error" in near:
+        at = f"{y(near['error']):.1f}"
+        body.append(f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>')
+    for size, error, trial in sorted(points, key=lambda point: not point[2].pruned):
+        cx, cy = f"{x(size):.1f}", f"{max(y(error), TOP + 14.0):.1f}"
+        if trial.number == found.chosen:
+            body.append(f'<circle class="halo" cx="{cx}" cy="{cy}" r="8"/>')
+        style = f"trial format-{min(found.formats.index(trial.numbers), 5)}{' pruned' if trial.pruned else ''}"
+        about = escape(f"trial {trial.number + 1}: {trial.steps}; {metric} {error:.4g}, {size_text(size)}")
+        body.append(f'<circle class="{style}" cx="{cx}" cy="{cy}" r="4"><title>{about}</title></circle>')
+    return _frame("".join(body), f"{metric} against bytes of every trial of {found.recipe}")
 
 
 def _front(points: Iterable[tuple[float, float, Model]], x: Scale, y: Scale) -> str:

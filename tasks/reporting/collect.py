@@ -21,10 +21,12 @@ from tasks.reporting.facts import (
     Picture,
     ReportFacts,
     Rule,
+    Search,
     Segment,
     StageRecord,
     Step,
     Student,
+    Trial,
 )
 
 
@@ -82,6 +84,7 @@ def collect(material: Material) -> ReportFacts:
         losses=_losses(material),
         students=_students(material),
         compression=_compression(material),
+        searches=_searches(material),
         data=_data(about),
         data_notes=tuple(about.get("notes", ())),
         checks=_checks(material),
@@ -223,11 +226,49 @@ def _compression(material: Material) -> tuple[Compression, ...]:
     found = []
     for recipe in material.run.recipes:
         about = material.json(f"candidates/{recipe}/about.json")
-        if about:
+        if about and about.get("history"):
             steps = tuple(Step(row["step"], row["error"], row["bytes"]) for row in about.get("history", ()))
             parity = (about.get("parity") or {}).get("relative")
             found.append(Compression(recipe, steps, about.get("nonzero"), about.get("parameters"), parity))
     return tuple(found)
+
+
+def search_page(recipe: str) -> tuple[str, str]:
+    """Stage and file of the times that a recipe's search measured."""
+    return f"compress@{recipe}", f"compress@{recipe}.search.json"
+
+
+def _searches(material: Material) -> tuple[Search, ...]:
+    found = []
+    for recipe in material.run.recipes:
+        told = material.json(f"candidates/{recipe}/trials.json")
+        if not told:
+            continue
+        about = material.json(f"candidates/{recipe}/about.json") or {}
+        times = (material.page(*search_page(recipe)) or {}).get("trials", ())
+        latency = {row["number"]: row["ratio_p50"] for row in times}
+        limits: dict[str, float] = {}
+        for row in told["limits"]:
+            limits[row["quantity"]] = min(row["most"], limits.get(row["quantity"], row["most"]))
+        trials = tuple(_trial(row, latency.get(row["number"])) for row in told["trials"])
+        reason = about.get("reason", "")
+        found.append(Search(recipe, told["minimise"], limits, trials, told["chosen"], reason))
+    return tuple(found)
+
+
+def _trial(row: Mapping[str, Any], latency: float | None) -> Trial:
+    steps = [" ".join([step["kind"], *(f"{k} {v}" for k, v in step.items() if k != "kind")]) for step in row["steps"]]
+    return Trial(
+        number=row["number"],
+        steps=" + ".join(steps) or "as it is",
+        numbers=row["numbers"],
+        error=row["error"],
+        size=row["bytes"],
+        epochs=row["epochs"],
+        feasible=row["feasible"],
+        pruned=row["state"] == "pruned",
+        latency=latency,
+    )
 
 
 def _data(about: Mapping[str, Any]) -> dict[str, str]:

@@ -136,6 +136,38 @@ class Compression:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """One trial of a search. `numbers`: number format; `latency`: p50 as a ratio to the reference model's."""
+
+    number: int
+    steps: str
+    numbers: str
+    error: Number
+    size: Number
+    epochs: int
+    feasible: bool
+    pruned: bool
+    latency: Number = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a recipe was searched. `limits`: by quantity (error, bytes…); `reason`: why nothing was chosen."""
+
+    recipe: str
+    minimise: str
+    limits: Mapping[str, float]
+    trials: tuple[Trial, ...]
+    chosen: int | None = None
+    reason: str = ""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The number formats that were tried, float32 first."""
+        return tuple(sorted({trial.numbers for trial in self.trials}, key=lambda name: (name != "none", name)))
+
+
+@dataclass(frozen=True)
 class Check:
     """One expectation on the snapshot. `count`: rows that break it; `sample`: a few of them."""
 
@@ -210,6 +242,7 @@ class ReportFacts:
     losses: tuple[LossCurve, ...] = ()
     students: tuple[Student, ...] = ()
     compression: tuple[Compression, ...] = ()
+    searches: tuple[Search, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     data_notes: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()

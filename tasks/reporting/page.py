@@ -61,6 +61,7 @@ def render(facts: ReportFacts) -> str:
         curves=list(dict.fromkeys(name for picture in facts.pictures for name in picture.curves)),
         pareto=charts.pareto(facts.on_pareto, facts.metric, size),
         in_time=any(picture.past for picture in facts.pictures),
+        searches=[(found, chart) for found in facts.searches if (chart := charts.search(found, facts.metric, size))],
         twin_line=twin_line(facts),
         losses=[(curve.name, chart) for curve in facts.losses if (chart := charts.losses(curve))],
         segments=worst_segments(facts.segments),

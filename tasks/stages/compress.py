@@ -1,30 +1,43 @@
-"""Stage compress: put the better student through one recipe and export the candidate."""
+"""Stage compress: put the better student through one recipe, or search for one, and export the candidate."""
 
+import copy
 import logging
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
 
-from tasks.compression.chain import parse_chain
-from tasks.compression.recipe import compress
-from tasks.config import Student
-from tasks.distillation.trainer import AfterStep, TrainingData, set_up, train
+from tasks.compression.chain import Chain, parse_chain
+from tasks.compression.recipe import ROUNDS, Compressed, compress
+from tasks.compression.search.space import default_space, parse_space
+from tasks.compression.search.trial import Memory
+from tasks.compression.timing import Latency, measure
+from tasks.config import Search
+from tasks.distillation.knowledge import SOFT, load_knowledge
+from tasks.distillation.objective import Objective
+from tasks.distillation.student import fine_tuning_objective, training_data
+from tasks.distillation.trainer import AfterStep, set_up, train
 from tasks.errors import IntegrityError, UsageError
 from tasks.models import build_model, load_weights
 from tasks.problems import get_problem
 from tasks.problems.base import Dataset, Floats, Inputs, Problem
 from tasks.stages.context import Context, read_json, write_json
+from tasks.storage import open_store
+
+if TYPE_CHECKING:
+    from tasks.compression.search.found import Found
 
 log = logging.getLogger(__name__)
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """`name`: the recipe. Writes model.onnx and about.json."""
+    """`name`: the recipe. Writes model.onnx and about.json; a search also trials.json, and no model if none fits."""
     if name not in ctx.run.recipes:
         raise UsageError(f"compress: no recipe {name!r}; there are: {', '.join(ctx.run.recipes)}")
-    chain = parse_chain(name, ctx.run.recipes[name])
+    recipe = ctx.run.recipes[name]
+    chain = parse_chain(name, recipe)
     problem = get_problem(ctx.run.problem)
     dataset = problem.load(ctx.artifacts / "features")
     chosen = better_student(ctx)
@@ -32,27 +45,62 @@ def run(ctx: Context, name: str | None = None) -> None:
     set_up(ctx.run.seed, ctx.run.threads)
     model = build_model(student.model, dataset.contract)
     load_weights(model, (ctx.artifacts / "students" / chosen / "model.safetensors").read_bytes())
-    target = dataset.target(dataset.splits["valid"])
-    result = compress(
-        model,
-        chain,
-        dataset.contract,
-        valid=dataset.inputs(dataset.splits["valid"]),
-        error=lambda output: problem.score(output, target).error,
-        calibration=_calibration(dataset),
-        tune=_fine_tuning(ctx, problem, dataset, student),
-        threads=ctx.run.threads,
-    )
+    valid, target = dataset.inputs(dataset.splits["valid"]), dataset.target(dataset.splits["valid"])
+    calibration, tune = _calibration(dataset), _fine_tuning(ctx, problem, dataset, chosen)
+
+    def build(chain: Chain) -> Compressed:
+        set_up(ctx.run.seed, ctx.run.threads)
+        return compress(
+            copy.deepcopy(model),
+            chain,
+            dataset.contract,
+            valid=valid,
+            error=lambda output: problem.score(output, target).error,
+            calibration=calibration,
+            tune=tune,
+            threads=ctx.run.threads,
+            rounds=0 if recipe.search else ROUNDS,
+        )
+
+    folder = ctx.artifacts / "candidates" / name
+    if recipe.search:
+        found = _search(ctx, name, recipe.search, model, valid, build)
+        write_json(folder / "trials.json", found.trials_json())
+        write_json(ctx.pages / f"compress@{name}.search.json", found.latency_json())
+        result, measured = found.result, found.about()
+    else:
+        result = build(chain)
+        measured = {"steps": [step.kind for step in recipe.steps], **result.about()}
+    if result:
+        _log_history(name, result)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.onnx").write_bytes(result.model)
+    else:
+        log.warning("%s: no candidate: %s", name, measured["reason"])
+    about = {"recipe": name, "student": chosen, **measured}
+    write_json(folder / "about.json", about)
+    told = ("student", "valid_error", "bytes", "nonzero", "parameters", "reason")
+    ctx.summary(f"compress@{name}", {key: about[key] for key in told if key in about})
+
+
+def _log_history(name: str, result: Compressed) -> None:
     for stock in result.history:
         log.info("%s: after %s: error %.6g, %d bytes", name, stock.step, stock.error, stock.bytes)
-    folder = ctx.artifacts / "candidates" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(result.model)
-    steps = [step.kind for step in ctx.run.recipes[name].steps]
-    about = {"recipe": name, "student": chosen, "steps": steps, **result.about()}
-    write_json(folder / "about.json", about)
-    told = ("student", "valid_error", "bytes", "nonzero", "parameters")
-    ctx.summary(f"compress@{name}", {key: about[key] for key in told})
+
+
+def _search(
+    ctx: Context, name: str, settings: Search, model: nn.Module, valid: Inputs, build: Callable[[Chain], Compressed]
+) -> "Found":
+    """The search of a recipe, continued from the trials that a killed attempt has kept."""
+    from tasks.compression.search.study import Task, search
+
+    space = parse_space(name, settings.space or default_space(model))
+
+    def latency(data: bytes, rounds: int) -> Latency:
+        return measure(data, valid, batch=settings.batch, threads=ctx.run.threads, rounds=rounds)
+
+    shelf = open_store(ctx.checkpoints) if ctx.checkpoints else Memory()
+    return search(Task(name, settings, space, build, latency, ctx.run.seed, shelf))
 
 
 def better_student(ctx: Context) -> str:
@@ -81,30 +129,27 @@ def _calibration(dataset: Dataset) -> Callable[[int], Inputs]:
     return sample
 
 
-def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, student: Student) -> Callable[..., None]:
-    """Trains on the student's own loss: its alpha, its temperature, the teachers' soft targets."""
-    losses = problem.losses(dataset.contract, student.temperature)
-
-    def error(output: Floats, target: Floats) -> float:
-        return problem.score(output, target).error
+def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) -> Callable[..., None]:
+    """Trains on the objective of student `name`: its alpha, its losses, what it learned from."""
+    student, folder = ctx.run.students[name], ctx.artifacts / "students" / name
 
     @cache
-    def soft() -> Floats | None:
-        if student.alpha == 1:
-            return None
-        return problem.ensemble(
-            [np.load(ctx.artifacts / "teachers" / name / "soft.npy") for name in sorted(ctx.run.teachers)]
-        )
+    def objective() -> Objective:
+        soft: Floats | None = None
+        if (folder / SOFT).is_file():  # of its assistant
+            soft = np.load(folder / SOFT)
+        elif student.distilled:
+            soft = load_knowledge(ctx.artifacts / "teachers", ctx.run.ensemble).ensemble(problem, dataset)
+        return fine_tuning_objective(dataset, problem, student, soft)
 
     def tune(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
         learning_rate = student.training.learning_rate * learning_rate_factor
         train(
             model,
-            TrainingData(dataset, dataset.splits["train"], dataset.splits["valid"], error, soft()),
-            losses,
+            training_data(dataset, problem),
+            objective(),
             student.training.model_copy(update={"epochs": epochs, "learning_rate": learning_rate}),
             seed=ctx.run.seed,
-            alpha=student.alpha,
             after_step=after_step,
         )
 

@@ -5,10 +5,12 @@ import logging
 import numpy as np
 
 from tasks.compression.export import export_onnx
-from tasks.distillation.checkpoint import StoreCheckpoint
-from tasks.distillation.trainer import TrainingData, set_up, train
+from tasks.distillation.checkpoint import Checkpoint, StoreCheckpoint
+from tasks.distillation.knowledge import SOFT, load_knowledge
+from tasks.distillation.student import distil
+from tasks.distillation.trainer import Progress, set_up
 from tasks.errors import UsageError
-from tasks.models import build_model, count_parameters, save_weights
+from tasks.models import count_parameters, save_weights
 from tasks.problems import get_problem
 from tasks.stages.context import Context, write_json
 from tasks.storage import open_store
@@ -17,45 +19,47 @@ log = logging.getLogger(__name__)
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """Write artifacts/students/<name>/{model.safetensors, student.onnx, history.json, about.json}."""
+    """Write artifacts/students/<name>/{model.safetensors, student.onnx, history.json, about.json}.
+
+    And soft.npy, if an assistant was trained: its labels, which took the teachers' place.
+    """
     if name is None or name not in ctx.run.students:
         raise UsageError(f"stage distil: expected a student's name; there are: {', '.join(ctx.run.students)}")
     set_up(ctx.run.seed, ctx.run.threads)
     student = ctx.run.students[name]
     problem = get_problem(ctx.run.problem)
     dataset = problem.load(ctx.artifacts / "features")
-    teachers = sorted(path for path in (ctx.artifacts / "teachers").iterdir() if path.is_dir())
-    soft = problem.ensemble(np.load(folder / "soft.npy") for folder in teachers)
-    data = TrainingData(
+    store = open_store(ctx.checkpoints) if ctx.checkpoints else None
+
+    def checkpoint(part: str) -> Checkpoint | None:
+        return StoreCheckpoint(store, f"{part}.safetensors") if store else None
+
+    def progress(part: str) -> Progress:
+        def report(epoch: int, loss: float, error: float) -> None:
+            log.info(
+                "%s %s epoch %d: loss %.4f, validation %s %.4f", name, part, epoch, loss, problem.primary_metric, error
+            )
+
+        return report
+
+    distilled = distil(
         dataset,
-        dataset.splits["train"],
-        dataset.splits["valid"],
-        lambda output, target: problem.score(output, target).error,
-        soft,
-    )
-    checkpoint = StoreCheckpoint(open_store(ctx.checkpoints), "state.safetensors") if ctx.checkpoints else None
-
-    def progress(epoch: int, loss: float, error: float) -> None:
-        part = f"{name} epoch {epoch}/{student.training.epochs}"
-        log.info("%s: loss %.4f, validation %s %.4f", part, loss, problem.primary_metric, error)
-
-    model = build_model(student.model, dataset.contract)
-    history = train(
-        model,
-        data,
-        problem.losses(dataset.contract, student.temperature),
-        student.training,
+        problem,
+        student,
+        load_knowledge(ctx.artifacts / "teachers", ctx.run.ensemble),
+        folds=ctx.run.folds,
         seed=ctx.run.seed,
-        alpha=student.alpha,
         checkpoint=checkpoint,
         progress=progress,
     )
-    weights = save_weights(model)
+    model, history = distilled.model, distilled.history
     folder = ctx.artifacts / "students" / name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "model.safetensors").write_bytes(save_weights(model))
     exported = export_onnx(model, dataset.contract, dataset.inputs(dataset.splits["valid"][:2]))
     (folder / "student.onnx").write_bytes(exported)
+    if distilled.assistant is not None:
+        np.save(folder / SOFT, distilled.assistant)
     write_json(folder / "history.json", history.to_json())
     about = {
         "parameters": count_parameters(model),

@@ -15,6 +15,7 @@ from tasks.gates.robustness import one_line
 from tasks.gates.verdict import Candidate, Opponents, Verdict, decide
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Score
+from tasks.problems.ensemble import member_weights
 from tasks.releases.store import ReleaseStore
 from tasks.stages.context import Context, read_json, write_json
 
@@ -54,7 +55,9 @@ def run(ctx: Context, name: str | None = None) -> None:
 def _teachers(ctx: Context, evaluation: EvaluationSet) -> Floats | None:
     """Outputs of the ensemble; None, which refuses all candidates, if a member cannot be run."""
     try:
-        return evaluation.problem.ensemble([evaluation.run(_teacher(ctx, name)) for name in ctx.run.teachers])
+        weights = member_weights(evaluation.problem, evaluation.dataset, _soft_targets(ctx), ctx.run.ensemble)
+        outputs = [evaluation.run(_teacher(ctx, name)) for name in ctx.run.teachers]
+        return evaluation.problem.ensemble(outputs, weights)
     except Exception as error:  # noqa: BLE001 refuses all candidates
         log.warning("the teachers cannot be measured: %s", one_line(error))
         return None
@@ -75,6 +78,11 @@ def _students(ctx: Context, evaluation: EvaluationSet) -> Mapping[str, Score | N
 
 def _teacher(ctx: Context, name: str) -> bytes:
     return (ctx.artifacts / "teachers" / name / "teacher.onnx").read_bytes()
+
+
+def _soft_targets(ctx: Context) -> Mapping[str, Floats]:
+    folder = ctx.artifacts / "teachers"
+    return {name: np.load(folder / name / "soft.npy", mmap_mode="r") for name in ctx.run.teachers}
 
 
 def _champion(ctx: Context, evaluation: EvaluationSet) -> Champion:

@@ -25,7 +25,7 @@ from tasks.releases.registry import sync
 from tasks.releases.store import ReleaseStore
 from tasks.releases.tracking import experiment_name, log_run
 from tasks.reporting import charts
-from tasks.reporting.collect import Material, collect
+from tasks.reporting.collect import Material, collect, search_page
 from tasks.reporting.facts import ReportFacts
 from tasks.reporting.page import draw, render, size
 from tasks.stages.context import Context
@@ -65,12 +65,13 @@ def _material(ctx: Context) -> Material:
     """Everything that can be read of this run; without a run_id only this workspace."""
     locks = _locks(ctx.root / LOCK_FILE)
     manifests: Mapping[str, Manifest] = {}
+    wanted = [*PAGES_READ, *(search_page(name) for name, recipe in ctx.run.recipes.items() if recipe.search)]
     if ctx.run_id:
         store = RunStore(ctx.settings.runs())
         manifests = store.manifests(ctx.run.workload, ctx.run_id)
-        found = {key: _page_of(store, ctx, *key) for key in PAGES_READ}
+        found = {key: _page_of(store, ctx, *key) for key in wanted}
     else:
-        found = {key: _read(ctx.pages / key[1]) for key in PAGES_READ}
+        found = {key: _read(ctx.pages / key[1]) for key in wanted}
     pipeline = load_graph((ctx.root / PIPELINE_FILE).read_text(), ctx.run.model_dump(mode="json"))
     return Material(
         run=ctx.run,
@@ -197,6 +198,7 @@ def _plots(facts: ReportFacts) -> dict[str, bytes]:
     """The page's charts as SVG files."""
     drawn = {f"losses-{curve.name.replace(' ', '-')}": charts.losses(curve) for curve in facts.losses}
     drawn |= {f"forecast-{number}": draw(picture) for number, picture in enumerate(facts.pictures, 1)}
+    drawn |= {f"search-{found.recipe}": charts.search(found, facts.metric, size) for found in facts.searches}
     drawn["pareto"] = charts.pareto(facts.on_pareto, facts.metric, size)
     return {f"plots/{name}.svg": charts.standalone(chart).encode() for name, chart in drawn.items() if chart}
 

@@ -6,10 +6,11 @@ import numpy as np
 
 from tasks.compression.export import export_onnx
 from tasks.distillation.checkpoint import Checkpoint, StoreCheckpoint
-from tasks.distillation.teacher import teach
+from tasks.distillation.knowledge import FEATURES, SOFT, WEIGHTS
+from tasks.distillation.teacher import held_out_features, teach
 from tasks.distillation.trainer import Progress, set_up
 from tasks.errors import UsageError
-from tasks.models import count_parameters
+from tasks.models import count_parameters, save_weights
 from tasks.problems import get_problem
 from tasks.stages.context import Context, write_json
 from tasks.storage import open_store
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """Write artifacts/teachers/<name>/{teacher.onnx, soft.npy, history.json, about.json}."""
+    """Write artifacts/teachers/<name>/{teacher.onnx, soft.npy, history.json, about.json}, and what it is to keep."""
     if name is None or name not in ctx.run.teachers:
         raise UsageError(f"stage teach: expected a teacher's name; there are: {', '.join(ctx.run.teachers)}")
     set_up(ctx.run.seed, ctx.run.threads)
@@ -50,7 +51,11 @@ def run(ctx: Context, name: str | None = None) -> None:
     folder = ctx.artifacts / "teachers" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "teacher.onnx").write_bytes(model)
-    np.save(folder / "soft.npy", taught.soft)
+    np.save(folder / SOFT, taught.soft)
+    if "features" in teacher.keep:
+        np.save(folder / FEATURES, held_out_features(taught.model, dataset, ctx.run.seed))
+    if "weights" in teacher.keep:
+        (folder / WEIGHTS).write_bytes(save_weights(taught.model.members[0]))
     write_json(folder / "history.json", [history.to_json() for history in taught.histories])
     about = {
         "parameters": count_parameters(taught.model),

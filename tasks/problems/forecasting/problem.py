@@ -1,9 +1,9 @@
 """The forecasting problem: wires panel, windows, metrics and losses to the interface that all stages know."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -15,12 +15,13 @@ from tasks.problems.base import (
     Example,
     FeatureContract,
     Floats,
+    HardRows,
     Inputs,
-    Losses,
     Predict,
     Problem,
     Rows,
     Score,
+    Strategies,
     TableContract,
 )
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
@@ -29,9 +30,6 @@ from tasks.problems.forecasting.metrics import score, seasonal_naive
 from tasks.problems.forecasting.options import parse_options
 from tasks.problems.forecasting.panel import build_panel, recent
 from tasks.problems.forecasting.windows import encode, gather
-
-if TYPE_CHECKING:
-    import torch
 
 PAST_STEPS_SHOWN = 42
 
@@ -78,18 +76,17 @@ class Forecasting(Problem):
     def load(self, folder: Path) -> Dataset:
         return load_windows(folder)
 
-    def losses(self, contract: FeatureContract, temperature: float) -> Losses:
-        from tasks.problems.losses import pinball, soft_quantile
+    def hard_loss(self, contract: FeatureContract) -> HardRows:
+        from tasks.problems.forecasting.losses import hard_loss
 
-        scale, levels = float(contract.statistics["mean_units"]), self.options.quantiles
+        return hard_loss(contract)
 
-        def hard(output: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
-            return pinball(output, target, levels, scale)
+    def strategies(self) -> Strategies:
+        from tasks.problems.forecasting.augment import AUGMENT
+        from tasks.problems.forecasting.series import TERMS
+        from tasks.problems.forecasting.soft import SOFT
 
-        def soft(output: "torch.Tensor", teacher: "torch.Tensor") -> "torch.Tensor":
-            return soft_quantile(output, teacher, scale)
-
-        return Losses(hard=hard, soft=soft)
+        return Strategies(SOFT, TERMS, AUGMENT)
 
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
         return seasonal_naive(dataset.inputs(rows, ["history"])["history"][:, :, 0], self.options)
@@ -97,10 +94,16 @@ class Forecasting(Problem):
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         return score(output, target, self.options)
 
-    def ensemble(self, outputs: Iterable[Floats]) -> Floats:
+    def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Quantiles averaged level by level (Vincentization), which keeps their order."""
-        mean: Floats = np.mean(np.stack(list(outputs)), axis=0, dtype=np.float32)
-        return mean
+        total: Floats | None = None
+        count = 0
+        for count, output in enumerate(outputs, start=1):  # one at a time: the outputs for all rows are large
+            part = output if weights is None else output * np.float32(weights[count - 1])
+            total = np.array(part, dtype=np.float32) if total is None else np.add(total, part, out=total)
+        if total is None:
+            raise ValueError("an ensemble needs an output")
+        return total / np.float32(count) if weights is None else total
 
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
         return disturb(kind, level, inputs, seed)

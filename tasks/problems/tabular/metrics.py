@@ -1,5 +1,7 @@
 """Errors of class predictions, and the naive prediction that they must beat. Outputs are logits (n, classes)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,7 +66,8 @@ def transitions(previous: Labels, following: Labels, classes: int) -> Floats:
     return shares
 
 
-def mean_logits(outputs: list[Floats]) -> Floats:
-    """Logits of the mean of several models' probabilities."""
-    mean: Floats = np.mean([probabilities(output) for output in outputs], axis=0)
+def mean_logits(outputs: list[Floats], weights: Sequence[float] | None = None) -> Floats:
+    """Logits of the mean of several models' probabilities; `weights` sum to 1, None: equal ones."""
+    chances = [probabilities(output) for output in outputs]
+    mean: NDArray[np.float64] = np.mean(chances, axis=0) if weights is None else np.tensordot(weights, chances, axes=1)
     return np.log(np.maximum(mean, np.finfo(np.float32).tiny)).astype(np.float32)

@@ -1,9 +1,9 @@
 """The tabular problem: wires history, rows, metrics and losses to the interface that all stages know."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -15,12 +15,13 @@ from tasks.problems.base import (
     Example,
     FeatureContract,
     Floats,
+    HardRows,
     Inputs,
-    Losses,
     Predict,
     Problem,
     Rows,
     Score,
+    Strategies,
     TableContract,
 )
 from tasks.problems.tabular.dataset import EntityRows, build_rows, load_rows, model_inputs
@@ -28,9 +29,6 @@ from tasks.problems.tabular.disturbances import disturb
 from tasks.problems.tabular.history import Origins, feature_names, features
 from tasks.problems.tabular.metrics import mean_logits, probabilities, score_classes, transitions
 from tasks.problems.tabular.options import parse_options
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Tabular(Problem):
@@ -64,13 +62,15 @@ class Tabular(Problem):
     def load(self, folder: Path) -> Dataset:
         return load_rows(folder)
 
-    def losses(self, contract: FeatureContract, temperature: float) -> Losses:
-        from tasks.problems.losses import cross_entropy, kl_temperature
+    def hard_loss(self, contract: FeatureContract) -> HardRows:
+        from tasks.problems.tabular.losses import cross_entropy
 
-        def soft(output: "torch.Tensor", teacher: "torch.Tensor") -> "torch.Tensor":
-            return kl_temperature(output, teacher, temperature)
+        return cross_entropy
 
-        return Losses(hard=cross_entropy, soft=soft)
+    def strategies(self) -> Strategies:
+        from tasks.problems.tabular.losses import SOFT
+
+        return Strategies(SOFT)
 
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
         """Log shares of the classes that followed the entity's previous class, counted on the training split."""
@@ -82,9 +82,9 @@ class Tabular(Problem):
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         return score_classes(output, target)
 
-    def ensemble(self, outputs: Iterable[Floats]) -> Floats:
+    def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Logits of the mean probabilities."""
-        return mean_logits(list(outputs))
+        return mean_logits(list(outputs), weights)
 
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
         summed = {f"{name}_{window}" for name in self.options.sums for window in self.options.windows}

@@ -72,5 +72,10 @@ def rows() -> Inputs:
 
 
 @pytest.fixture
+def calibration(rows: Inputs) -> Callable[[int], Inputs]:
+    return lambda count: {name: values[:count] for name, values in rows.items()}
+
+
+@pytest.fixture
 def error() -> Callable[[NDArray[np.float32]], float]:
     return lambda output: float(np.abs(output).mean())

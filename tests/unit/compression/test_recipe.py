@@ -22,6 +22,11 @@ STEPS: dict[str, list[dict[str, object]]] = {
     "int8-dynamic": [{"kind": "int8-dynamic"}],
     "int8-static": [{"kind": "int8-static", "samples": 64}],
     "fp16": [{"kind": "fp16"}],
+    "low-rank": [{"kind": "low-rank", "budget": 0.5, "epochs": 1}],
+    "int8-qat": [{"kind": "int8-qat", "epochs": 1, "samples": 64}],
+    "int8-weights": [{"kind": "int8-weights"}],
+    "int4": [{"kind": "int4"}],
+    "packed": [{"kind": "magnitude", "sparsity": 0.5, "epochs": 1}, {"kind": "fp16"}, {"kind": "bitmask"}],
     "chain": [
         {"kind": "neurons", "keep": 0.75, "epochs": 1},
         {"kind": "magnitude", "sparsity": 0.3, "epochs": 1},
@@ -31,11 +36,10 @@ STEPS: dict[str, list[dict[str, object]]] = {
 
 
 @pytest.fixture
-def apply(network: Any, contract: Any, rows: Any, error: Any, tuner: Any) -> Any:
-    def run(name: str) -> Compressed:
+def apply(network: Any, contract: Any, rows: Any, error: Any, tuner: Any, calibration: Any) -> Any:
+    def run(name: str, rounds: int = 0) -> Compressed:
         chain = parse_chain(name, Recipe.model_validate({"steps": STEPS[name]}))
-        calibration = lambda count: {key: values[:count] for key, values in rows.items()}  # noqa: E731
-        return compress(copy.deepcopy(network), chain, contract, rows, error, calibration, tuner)
+        return compress(copy.deepcopy(network), chain, contract, rows, error, calibration, tuner, rounds=rounds)
 
     return run
 
@@ -74,6 +78,9 @@ def test_bytes_against_the_exported_student(apply: Any) -> None:
     assert sizes["neurons"] < 0.65 * sizes["fp32"]
     assert sizes["fp16"] < 0.65 * sizes["fp32"]
     assert sizes["int8-dynamic"] < 0.65 * sizes["fp32"]
+    assert sizes["low-rank"] < 0.65 * sizes["fp32"]
+    assert max(sizes["int8-weights"], sizes["int4"], sizes["int8-qat"]) < 0.5 * sizes["fp32"]
+    assert sizes["packed"] < 0.85 * sizes["fp16"]
 
 
 def test_nonzero_weights_are_counted(apply: Any) -> None:
@@ -98,6 +105,16 @@ def test_quantizing_a_graph_without_products_is_a_configuration_error(
         chain = parse_chain(name, Recipe.model_validate({"steps": STEPS[name]}))
         with pytest.raises(ConfigError, match=f"step {name}: the graph has no matrix product to quantize"):
             compress(nn.Softmax(dim=1), chain, contract, rows, error, lambda count: rows, tuner)
+
+
+def test_every_step_is_timed_and_no_time_enters_the_lock(apply: Any) -> None:
+    timed, untimed = apply("chain", rounds=5), apply("chain")
+    assert timed.about() == untimed.about() and "us" not in str(timed.about())
+    figures = timed.latency()
+    assert [row["step"] for row in figures["steps"]] == ["student", "neurons", "magnitude", "int8-static"]
+    assert all(row["p95_us"] >= row["p50_us"] > 0 and row["batch"] == 1 for row in figures["steps"])
+    assert len({row["reference_p50_us"] for row in figures["steps"]}) == 1, "measured in turn with one reference"
+    assert untimed.timings == () and untimed.latency()["steps"] == []
 
 
 def test_parity_figures() -> None:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from tasks.config import Training
 from tasks.distillation.checkpoint import StoreCheckpoint, pack, unpack
+from tasks.distillation.objective import Objective, Teaching
 from tasks.distillation.trainer import History, TrainingData, predict, set_up, train
 from tasks.errors import DataError
-from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Losses, Rows
+from tasks.problems.base import Dataset, FeatureContract, Floats, HardRows, Inputs, Rows, SoftRows
 from tasks.storage import FolderStore
 
 TRAIN, VALID = np.arange(40), np.arange(40, 50)
@@ -60,14 +61,23 @@ class Killed(Exception):
 
 
 def squares(output: Tensor, target: Tensor) -> Tensor:
-    return nn.functional.mse_loss(output[:, 0], target)
+    return (output[:, 0] - target) ** 2
 
 
-def absolute(output: Tensor, teacher: Tensor) -> Tensor:
-    return (output - teacher).abs().mean()
+def absolute(output: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
+    return (output - teacher).abs().mean(dim=1)
 
 
-LOSSES = Losses(hard=squares, soft=absolute)
+def goal(
+    dataset: Dataset | None = None,
+    alpha: float = 1.0,
+    soft: Floats | None = None,
+    hard: HardRows = squares,
+    loss: SoftRows = absolute,
+) -> Objective:
+    """alpha * hard + (1 - alpha) * soft."""
+    teaching = None if soft is None else Teaching(soft, lambda done: alpha, [(1.0, loss)])
+    return Objective(dataset or Slope(), hard, teaching)
 
 
 def error(output: Floats, target: Floats) -> float:
@@ -80,8 +90,8 @@ def network(seed: int = 1) -> nn.Module:
     return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1))
 
 
-def rows_of(dataset: Dataset | None = None, soft: Floats | None = None) -> TrainingData:
-    return TrainingData(dataset or Slope(), TRAIN, VALID, error, soft)
+def rows_of(dataset: Dataset | None = None) -> TrainingData:
+    return TrainingData(dataset or Slope(), TRAIN, VALID, error)
 
 
 def weights(model: nn.Module) -> dict[str, bytes]:
@@ -100,9 +110,10 @@ def run(
             raise Killed
 
     model = options.pop("model", None) or network()
-    settings = {"data": rows_of(), "losses": LOSSES, "training": TRAINING, "seed": 3, **options}
+    data = options.pop("data", None) or rows_of()
+    settings = {"objective": goal(data.dataset), "training": TRAINING, "seed": 3, **options}
     try:
-        history = train(model, checkpoint=checkpoint, progress=progress, **settings)
+        history = train(model, data, checkpoint=checkpoint, progress=progress, **settings)
     except Killed:
         return weights(model), ran, None
     return weights(model), ran, history
@@ -122,7 +133,7 @@ def test_training_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    train(network_without_reseeding(), rows_of(), LOSSES, TRAINING, seed=3)
+    train(network_without_reseeding(), rows_of(), goal(), TRAINING, seed=3)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -198,7 +209,7 @@ def other_targets() -> dict[str, Any]:
         lambda: {"training": TRAINING.model_copy(update={"learning_rate": 0.01})},
         lambda: {"model": network(2)},
         lambda: {"model": nn.Linear(3, 1)},
-        lambda: {"alpha": 0.5, "data": rows_of(soft=np.zeros((50, 1), np.float32))},
+        lambda: {"objective": goal(alpha=0.5, soft=np.zeros((50, 1), np.float32))},
         other_data,
         other_targets,
     ],
@@ -214,10 +225,10 @@ def test_a_checkpoint_of_another_training_is_not_taken(change: Callable[[], dict
 
 
 def test_a_checkpoint_of_other_soft_targets_is_not_taken() -> None:
-    one, other = (rows_of(soft=np.full((50, 1), value, np.float32)) for value in (0.0, 1.0))
+    one, other = (goal(alpha=0.5, soft=np.full((50, 1), value, np.float32)) for value in (0.0, 1.0))
     checkpoint = Memory()
-    run(checkpoint, stop_after=2, alpha=0.5, data=one)
-    assert run(checkpoint, alpha=0.5, data=other)[1] == [1, 2, 3, 4]
+    run(checkpoint, stop_after=2, objective=one)
+    assert run(checkpoint, objective=other)[1] == [1, 2, 3, 4]
 
 
 def flipped(data: bytes) -> bytes:
@@ -273,7 +284,7 @@ def test_training_stops_when_nothing_got_better_and_keeps_the_best_epochs_weight
     history = train(
         model,
         data,
-        LOSSES,
+        goal(),
         TRAINING.model_copy(update={"epochs": 5, "patience": 2}),
         seed=3,
         progress=lambda epoch, loss, error: seen.append(weights(model)),
@@ -285,25 +296,25 @@ def test_training_stops_when_nothing_got_better_and_keeps_the_best_epochs_weight
     assert not model.training
 
 
-def constant(value: float) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda output, target: output.sum() * 0 + value
+def constant(value: float) -> Callable[..., Tensor]:
+    return lambda output, *others: output[:, 0] * 0 + value
 
 
-def refused(output: Tensor, target: Tensor) -> Tensor:
+def refused(*tensors: Tensor) -> Tensor:
     raise AssertionError("this loss has no weight")
 
 
 @pytest.mark.parametrize(
-    ("alpha", "losses", "expected"),
+    ("alpha", "hard", "loss", "expected"),
     [
-        (0.25, Losses(hard=constant(8.0), soft=constant(4.0)), 5.0),
-        (1.0, Losses(hard=constant(8.0), soft=refused), 8.0),
-        (0.0, Losses(hard=refused, soft=constant(4.0)), 4.0),
+        (0.25, constant(8.0), constant(4.0), 5.0),
+        (1.0, constant(8.0), refused, 8.0),
+        (0.0, refused, constant(4.0), 4.0),
     ],
 )
-def test_alpha_weighs_the_hard_loss(alpha: float, losses: Losses, expected: float) -> None:
+def test_alpha_weighs_the_hard_loss(alpha: float, hard: HardRows, loss: SoftRows, expected: float) -> None:
     soft = np.zeros((50, 1), np.float32)
-    _, _, history = run(losses=losses, alpha=alpha, data=rows_of(soft=soft))
+    _, _, history = run(objective=goal(alpha=alpha, soft=soft, hard=hard, loss=loss))
     assert history is not None and history.train == pytest.approx([expected] * 4)
 
 
@@ -313,8 +324,8 @@ def test_the_pure_student_follows_the_teacher_and_the_twin_the_truth() -> None:
     for alpha in (0.0, 1.0):
         torch.manual_seed(0)
         model = nn.Linear(3, 1)
-        data = TrainingData(Slope(), TRAIN, VALID, Falling(), np.full((50, 1), -1.0, np.float32))
-        train(model, data, LOSSES, training, seed=0, alpha=alpha)
+        data = TrainingData(Slope(), TRAIN, VALID, Falling())
+        train(model, data, goal(alpha=alpha, soft=np.full((50, 1), -1.0, np.float32)), training, seed=0)
         predictions.append(float(predict(model, data.dataset, VALID).mean()))
     assert predictions[0] == pytest.approx(-1, abs=0.2) and predictions[1] == pytest.approx(1.5, abs=0.2)
 
@@ -330,22 +341,18 @@ class Falling:
         return self.value
 
 
-@pytest.mark.parametrize("soft", [None, "one missing"])
-def test_missing_soft_targets_are_refused(soft: str | None) -> None:
-    values = None
-    if soft:
-        values = np.zeros((50, 1), np.float32)
-        values[39] = np.nan
+def test_missing_soft_targets_are_refused() -> None:
+    values = np.zeros((50, 1), np.float32)
+    values[39] = np.nan
     with pytest.raises(DataError, match="soft targets: missing for some training rows"):
-        run(alpha=0.9, data=rows_of(soft=values))
-    assert run(alpha=1.0, data=rows_of(soft=values))[1] == [1, 2, 3, 4]
+        run(objective=goal(alpha=0.9, soft=values))
 
 
 def test_soft_targets_of_other_splits_are_not_read() -> None:
     soft = np.zeros((50, 1), np.float32)
     soft[40:] = np.nan
     other = np.zeros((50, 1), np.float32)
-    assert run(alpha=0.5, data=rows_of(soft=soft))[0] == run(alpha=0.5, data=rows_of(soft=other))[0]
+    assert run(objective=goal(alpha=0.5, soft=soft))[0] == run(objective=goal(alpha=0.5, soft=other))[0]
 
 
 def test_an_epoch_sees_every_training_row_once_and_no_other() -> None:
@@ -390,11 +397,11 @@ def test_the_learning_rate_rises_and_falls_to_zero() -> None:
     path: list[float] = [float(model.bias.detach())]
 
     def upward(output: Tensor, target: Tensor) -> Tensor:
-        return -output.mean()
+        return -output[:, 0]
 
     run(
         model=model,
-        losses=Losses(hard=upward, soft=refused),
+        objective=goal(hard=upward),
         training=Training(epochs=4, batch_size=8, learning_rate=0.1),
         after_step=lambda changed: path.append(float(changed.bias.detach())),
     )

@@ -1,7 +1,7 @@
 """A small linear problem with ONNX models of known quality."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from tasks.problems.base import (
     Example,
     FeatureContract,
     Floats,
+    HardRows,
     Inputs,
-    Losses,
     Predict,
     Problem,
     Rows,
@@ -73,7 +73,7 @@ class PlaneProblem(Problem):
             {"rmse": float(np.sqrt(np.mean((output - target) ** 2)))},
         )
 
-    def ensemble(self, outputs: Iterable[Floats]) -> Floats:
+    def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         mean: Floats = np.mean(list(outputs), axis=0)
         return mean
 
@@ -94,7 +94,7 @@ class PlaneProblem(Problem):
     def load(self, folder: Path) -> Dataset:
         return Plane()
 
-    def losses(self, contract: FeatureContract, temperature: float) -> Losses:
+    def hard_loss(self, contract: FeatureContract) -> HardRows:
         raise NotImplementedError
 
     def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:

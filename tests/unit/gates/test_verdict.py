@@ -42,6 +42,17 @@ def test_a_good_candidate_wins(
     assert verdict.reason == "good passes all 11 gates"
 
 
+def test_a_search_that_found_nothing_is_refused_with_its_reason_and_the_others_go_on(
+    evaluation: EvaluationSet, opponents: Opponents, gates: Gates, make_candidate: MakeCandidate
+) -> None:
+    about = {"feasible": False, "reason": "the search's 9 trials are all over its limits: bytes"}
+    nothing = Candidate("smallest", None, about)
+    verdict = decide([nothing, make_candidate()], evaluation, opponents, gates, seed=5)
+    assert verdict.reason == "good passes all 11 gates"
+    alone = verdict_on(nothing, evaluation, opponents, gates)
+    assert alone.reason == f"smallest does not pass runs: there is no model.onnx: {about['reason']}"
+
+
 def test_every_gate_refuses_its_known_bad_candidate(
     evaluation: EvaluationSet, opponents: Opponents, gates: Gates, make_candidate: MakeCandidate, make_onnx: MakeOnnx
 ) -> None:

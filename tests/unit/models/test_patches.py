@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from tasks.models.patches import Patches
-from tests.unit.models.windows import contract_of
 
 
 @pytest.mark.parametrize(("context", "first"), [(6, 0), (8, 2), (7, 1)])
 def test_patches_are_whole_seasons_and_end_with_the_window(context: int, first: int) -> None:
-    part = Patches(contract_of(context=context, season=3), channels=2)
+    part = Patches(context, season=3, channels=2)
     patches = part(torch.arange(2.0 * context).reshape(1, context, 2))
     assert (part.steps, part.width) == (2, 6)
     assert patches[0, 0].tolist() == [2.0 * first + number for number in range(6)]
@@ -17,5 +16,5 @@ def test_patches_are_whole_seasons_and_end_with_the_window(context: int, first: 
 
 
 def test_a_season_longer_than_the_context_makes_one_patch() -> None:
-    part = Patches(contract_of(context=4, season=9))
+    part = Patches(4, season=9, channels=6)
     assert part(torch.zeros(2, 4, 6)).shape == (2, 1, 24)

@@ -10,10 +10,20 @@ from tasks.models import build_model
 from tasks.problems.base import FeatureContract
 
 QUANTILES = (0.1, 0.5, 0.9)
-SMALL: dict[str, dict[str, int]] = {
+SMALL: dict[str, dict[str, Any]] = {
     "lstm": {"hidden": 16, "layers": 1, "embedding": 2},
+    "gru": {"hidden": 16, "layers": 1, "embedding": 2},
+    "bilstm": {"hidden": 8, "layers": 1, "embedding": 2},
     "tcn": {"channels": 6, "layers": 3, "hidden": 16, "embedding": 2},
+    "cnn": {"channels": 4, "kernels": (2, 7), "hidden": 16, "embedding": 2},
+    "transformer": {"width": 8, "heads": 2, "layers": 1, "hidden": 16, "embedding": 2},
+    "mlp": {"hidden": 16, "blocks": 1, "embedding": 2, "projection": 2},
     "linear-mlp": {"hidden": 6, "embedding": 2, "projection": 2},
+    "linear": {"embedding": 2},
+    "patch": {"hidden": 4, "embedding": 2},
+    "rnn": {"hidden": 4, "embedding": 2},
+    "multi-rnn": {"hidden": 4, "covariates": 3, "embedding": 2},
+    "attention": {"hidden": 4, "heads": 2, "embedding": 2},
 }
 
 

@@ -17,6 +17,7 @@ from tasks.problems.base import Dataset, Floats, Inputs
 from tasks.problems.contracts import contract_from_json
 from tasks.problems.tabular.dataset import EntityRows, build_rows
 from tasks.problems.tabular.history import Origins, amounts_after, features
+from tasks.problems.tabular.losses import Kl
 from tasks.problems.tabular.metrics import roc_auc, transitions
 from tasks.problems.tabular.options import Options
 from tasks.problems.tabular.problem import Tabular
@@ -260,11 +261,12 @@ def test_an_impossible_prediction_has_a_finite_loss() -> None:
 
 
 def test_soft_loss_at_temperature_two_has_its_hand_computed_value() -> None:
-    losses = problem().losses(problem().features(shop(), AS_OF).contract, 2.0)
+    contract = problem().features(shop(), AS_OF).contract
+    hard, soft = problem().hard_loss(contract), Kl(temperature=2.0).bind(contract)
     output, teacher = torch.zeros(1, 2), torch.tensor([[2 * math.log(3), 0.0]])
     # Softened teacher (3/4, 1/4), student (1/2, 1/2): KL = 3/4 ln(3/2) + 1/4 ln(1/2) = 0.1308120; times T^2 = 4.
-    assert losses.soft(output, teacher).item() == pytest.approx(0.5232481, abs=1e-6)
-    assert losses.hard(output, torch.tensor([0])).item() == pytest.approx(math.log(2), abs=1e-6)
+    assert soft(output, teacher, torch.tensor([0])).item() == pytest.approx(0.5232481, abs=1e-6)
+    assert hard(output, torch.tensor([0])).item() == pytest.approx(math.log(2), abs=1e-6)
 
 
 def test_the_naive_prediction_is_what_followed_the_previous_class() -> None:

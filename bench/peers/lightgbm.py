@@ -1,0 +1,211 @@
+"""LightGBM (Ke et al. 2017) on lags, rolling means, calendar and known covariates; direct, one model for all steps.
+
+The objective is the metric's: pinball for quantiles, for the median tuned as L1; L2 or Tweedie for the mean. How a
+series' level is taken out, and the number of leaves, are chosen on the validation windows; the number of trees, at most
+300, by early stopping there.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from time import perf_counter
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from bench.metrics import QUANTILES, Forecasts
+from bench.peers.base import Result
+from bench.peers.table import Index, Level, Table, all_steps
+from bench.sets import BenchSet, Floats
+
+TREES, PATIENCE = 300, 30
+LEAVES = (31, 127)
+TUNING_ROWS, FINAL_ROWS, CHECK_ROWS = 300_000, 1_500_000, 150_000
+CHUNK = 400_000
+BASE: dict[str, Any] = {
+    "learning_rate": 0.05,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.8,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "num_threads": 2,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting and what it reached on validation."""
+
+    level: Level
+    leaves: int
+    objective: str
+    error: float
+    trees: int
+    booster: lgb.Booster
+
+    def __str__(self) -> str:
+        return f"{self.objective} {self.level} {self.leaves}"
+
+
+def fit_predict(data: BenchSet, seed: int) -> Result:
+    """Three quantiles and the mean for WAPE, the mean alone for MSE."""
+    start = perf_counter()
+    chosen, tried = _tune(data, seed)
+    tuned = perf_counter()
+    models = _final(data, chosen["mean"], {"mean": {}}, seed)
+    if data.metric == "wape":
+        models |= _final(data, chosen["0.5"], {str(q): {"objective": "quantile", "alpha": q} for q in QUANTILES}, seed)
+    fitted = perf_counter()
+    outputs = _forecast(data, chosen, models, data.origins.test)
+    done = perf_counter()
+    quantiles = None
+    if data.metric == "wape":
+        # Boosters know nothing of each other: sorting removes crossings and never raises the pinball loss.
+        quantiles = np.sort(np.stack([outputs[str(q)] for q in QUANTILES], axis=-1), axis=-1)
+    return Result(
+        forecasts=Forecasts(outputs["mean"], quantiles),
+        train_seconds=fitted - start,
+        fit_seconds=fitted - tuned,
+        predict_seconds=done - fitted,
+        parameters=sum(parameters(model) for model in models.values()),
+        size=sum(len(model.model_to_string()) for model in models.values()),
+        settings={name: {"setting": str(choice), "trees": choice.trees} for name, choice in chosen.items()},
+        tried=tried,
+        single=lambda: _forecast(data, chosen, models, data.origins.test[-1:], first=True),
+    )
+
+
+def parameters(booster: lgb.Booster) -> int:
+    """Leaf values and split thresholds of all trees."""
+    return sum(2 * tree["num_leaves"] - 1 for tree in booster.dump_model()["tree_info"])
+
+
+def _tune(data: BenchSet, seed: int) -> tuple[dict[str, Choice], dict[str, float]]:
+    """The best setting for the median and for the mean, and every setting's error on validation.
+
+    Errors are of sampled validation rows: L1 over volume for the median, squared error for the mean; relative to the
+    series' own size where that is what the metric weighs by.
+    """
+    levels: tuple[Level, ...] = ("none", "last", "mean") if data.metric == "mse" else ("none", "ratio")
+    means = ("regression", "tweedie") if data.metric == "wape" and data.values.min() >= 0 else ("regression",)
+    asked = {"0.5": ("regression_l1",), "mean": means} if data.metric == "wape" else {"mean": means}
+    chosen: dict[str, Choice] = {}
+    tried: dict[str, float] = {}
+    for name, objectives in asked.items():
+        candidates = levels if name == "0.5" or data.metric == "mse" else ("ratio",)
+        few, many = LEAVES
+        first = [_attempt(data, one, level, few, seed) for one, level in product(objectives, candidates)]
+        best = min(first, key=lambda choice: choice.error)
+        attempts = [*first, _attempt(data, best.objective, best.level, many, seed)]
+        chosen[name] = min(attempts, key=lambda choice: choice.error)
+        tried |= {str(choice): choice.error for choice in attempts}
+    return chosen, tried
+
+
+def _attempt(data: BenchSet, objective: str, level: Level, leaves: int, seed: int) -> Choice:
+    table = Table(data, level)
+    train = _dataset(
+        table, table.sample(data.origins.train_end, 0, TUNING_ROWS, np.random.default_rng(seed)), objective
+    )
+    first, last = data.origins.valid[0], data.origins.valid[-1] + data.horizon
+    rng = np.random.default_rng(seed + 1)
+    origins = np.array(data.origins.valid)
+    if data.metric == "mse":
+        series, at, steps = table.sample(last, first, CHECK_ROWS, rng)
+    else:
+        series, at, steps = all_steps(data, origins.tolist())
+        keep = np.sort(rng.permutation(len(series))[: math.ceil(CHECK_ROWS / data.horizon)])
+        series, at, steps = series[keep], at[keep], steps[keep]
+    check = _dataset(table, (series, at, steps), objective, reference=train)
+    history: dict[str, dict[str, list[float]]] = {}
+    booster = lgb.train(
+        _parameters(objective, leaves, seed),
+        train,
+        TREES,
+        valid_sets=[check],
+        valid_names=["valid"],
+        callbacks=[lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(history)],
+    )
+    trees = booster.best_iteration or TREES
+    built = table.rows(series, at, steps)
+    output = _predict(booster, built.x, trees)
+    actual = table.targets(series, at, steps, built)
+    gap = (output - actual) * (1 if objective in {"regression", "tweedie"} and data.metric == "wape" else built.scale)
+    seen = np.isfinite(actual)
+    error = np.abs(gap[seen]).mean() if objective == "regression_l1" else np.square(gap[seen]).mean()
+    if objective == "regression_l1":
+        error /= np.abs(actual * built.scale + built.offset)[seen].mean()
+    return Choice(level, leaves, objective, float(error), trees, booster)
+
+
+def _final(data: BenchSet, choice: Choice, objectives: dict[str, dict[str, Any]], seed: int) -> dict[str, lgb.Booster]:
+    """Boosters on everything up to `data.fit_end`, with the trees that validation asked for."""
+    table = Table(data, choice.level)
+    pairs = table.sample(data.fit_end, 0, FINAL_ROWS, np.random.default_rng(seed))
+    train = _dataset(table, pairs, choice.objective)
+    return {
+        name: lgb.train({**_parameters(choice.objective, choice.leaves, seed), **own}, train, choice.trees)
+        for name, own in objectives.items()
+    }
+
+
+def _parameters(objective: str, leaves: int, seed: int) -> dict[str, Any]:
+    return {**BASE, "objective": objective, "num_leaves": leaves, "seed": seed}
+
+
+def _dataset(
+    table: Table, pairs: tuple[Index, Index, Index], objective: str, reference: lgb.Dataset | None = None
+) -> lgb.Dataset:
+    rows = table.rows(*pairs)
+    target = table.targets(*pairs, rows)
+    seen = np.isfinite(target)
+    # An absolute error of a scaled target counts as many units as the scale says.
+    weight = rows.scale[seen] if objective == "regression_l1" else None
+    return lgb.Dataset(
+        rows.x[seen],
+        target[seen],
+        weight=weight,
+        reference=reference,
+        feature_name=table.names,
+        categorical_feature=table.categorical,
+        free_raw_data=False,
+    )
+
+
+def _predict(booster: lgb.Booster, x: Floats, trees: int) -> Floats:
+    output: Floats = np.asarray(booster.predict(x, num_iteration=trees), np.float32)
+    return output
+
+
+def _forecast(
+    data: BenchSet,
+    chosen: dict[str, Choice],
+    models: dict[str, lgb.Booster],
+    origins: Iterable[int],
+    *,
+    first: bool = False,
+) -> dict[str, Floats]:
+    """Each model's forecasts (W, N, horizon), a bounded number of rows at a time; `first`: of one series alone."""
+    series, at, steps = all_steps(data, list(origins))
+    if first:
+        series, at, steps = series[:1], at[:1], steps[:1]
+    outputs = {name: np.empty(steps.shape, np.float32) for name in models}
+    tables = {name: Table(data, choice.level) for name, choice in chosen.items()}
+    size = max(1, CHUNK // data.horizon)
+    for begin in range(0, len(series), size):
+        part = slice(begin, begin + size)
+        built = {level: table.rows(series[part], at[part], steps[part])
+                 for level, table in {table.level: table for table in tables.values()}.items()}  # fmt: skip
+        for name, model in models.items():
+            choice = chosen["mean" if name == "mean" else "0.5"]
+            rows = built[choice.level]
+            output = _predict(model, rows.x, choice.trees) * rows.scale + rows.offset
+            outputs[name][part] = output.reshape(-1, data.horizon)
+    return {
+        name: output.reshape(-1, len(data.series) if not first else 1, data.horizon) for name, output in outputs.items()
+    }

@@ -1,0 +1,210 @@
+"""Networks of neuralforecast, as its users would train them: early stopping on validation, then a fit of that length.
+
+Loss: quantiles (MQLoss) for the sets scored by WAPE, squared error for the others. Sets scored by MSE get no
+covariates, as published figures have none; the others get all that is known ahead, the calendar and one-hot static
+columns.
+"""
+
+import logging
+import math
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from neuralforecast import NeuralForecast
+from neuralforecast.losses.pytorch import MSE, MQLoss
+
+from bench.metrics import QUANTILES, Forecasts
+from bench.peers.base import Result
+from bench.peers.table import calendar
+from bench.sets import BenchSet, Floats
+
+# The mean is the average of these, a Riemann sum of the quantile function.
+GRID = tuple(level / 10 for level in range(1, 10))
+CATEGORIES = 100  # a static column of more distinct values gets no one-hot columns
+CHECK_EVERY, PATIENCE = 50, 4
+CHECKED_WINDOWS = 150_000
+CHUNK = 3_000_000  # forecast values held at a time as a table
+SCALERS = {"wape": ("standard", "identity"), "mse": ("standard", "identity")}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model class, its own options, and the most steps it may train on a set."""
+
+    model: type[Any]
+    options: Mapping[str, Any]
+    max_steps: int
+    multivariate: bool = False
+
+
+def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
+    """The window scaling and the number of steps are chosen on the validation windows."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    start = perf_counter()
+    panel = Panel(data)
+    tried: dict[str, tuple[float, int]] = {}
+    for scaler in SCALERS[data.metric]:
+        fitted = panel.fit(network, seed, scaler, network.max_steps, tune=True)
+        tried[scaler] = min((float(loss), step) for step, loss in fitted.models[0].valid_trajectories)
+    scaler = min(tried, key=lambda name: tried[name])
+    steps = tried[scaler][1] + 1
+    tuned = perf_counter()
+    fitted = panel.fit(network, seed, scaler, steps, tune=False)
+    done = perf_counter()
+    outputs = panel.forecast(fitted)
+    end = perf_counter()
+    model = fitted.models[0]
+    if data.metric == "mse":
+        forecasts = Forecasts(mean=outputs[..., 0])
+    else:
+        outputs = np.sort(outputs, axis=-1)
+        if data.values.min() >= 0:
+            outputs = np.maximum(outputs, 0)
+        forecasts = Forecasts(outputs.mean(axis=-1), outputs[..., [GRID.index(level) for level in QUANTILES]])
+    return Result(
+        forecasts=forecasts,
+        train_seconds=done - start,
+        fit_seconds=done - tuned,
+        predict_seconds=end - done,
+        parameters=sum(weights.numel() for weights in model.parameters()),
+        size=len(pickle.dumps({name: tensor.numpy() for name, tensor in model.state_dict().items()})),
+        settings={"scaler": scaler, "steps": steps, "input_size": data.context, **network.options},
+        tried={name: error for name, (error, _) in tried.items()},
+        single=None if network.multivariate else panel.single(fitted),
+    )
+
+
+class Panel:
+    """A set as neuralforecast's long tables: whole numbers for series and steps, a mask where nothing was observed."""
+
+    def __init__(self, data: BenchSet) -> None:
+        self.data = data
+        self.known: dict[str, Floats] = {}
+        self.static: dict[str, Floats] = {}
+        self.past: dict[str, Floats] = {}
+        if data.metric == "wape":
+            for name, (length, column) in calendar(data).items():
+                angle = 2 * math.pi * column / length
+                self.known |= {f"{name}_sin": np.sin(angle)[None], f"{name}_cos": np.cos(angle)[None]}
+            self.known |= dict(data.known)
+            seen = slice(0, data.fit_end + 1)
+            self.past = {
+                name: (array - array[:, seen].mean()) / array[:, seen].std() for name, array in data.past.items()
+            }
+            for name, column in data.static.items():
+                values = np.unique(column)
+                if len(values) <= CATEGORIES:
+                    self.static |= {f"{name}_{value}": (column == value).astype(np.float32) for value in values}
+
+    def table(self, begin: int, end: int, series: slice = slice(None)) -> pl.DataFrame:
+        """Rows of the steps begin ... end - 1."""
+        data = self.data
+        which = np.arange(len(data.series))[series]
+        shape = (len(which), end - begin)
+        columns: dict[str, np.ndarray] = {
+            "unique_id": np.repeat(which, shape[1]),
+            "ds": np.tile(np.arange(begin, end), shape[0]),
+            "y": data.values[series, begin:end].ravel(),
+            "available_mask": data.observed[series, begin:end].astype(np.float32).ravel(),
+        }
+        for name, array in {**self.known, **self.past}.items():
+            part = array[series if len(array) > 1 else slice(None), begin:end]
+            columns[name] = np.broadcast_to(np.nan_to_num(part), shape).ravel().astype(np.float32)
+        return pl.DataFrame(columns)
+
+    def statics(self) -> pl.DataFrame | None:
+        """One row a series, if there is anything to say."""
+        if not self.static:
+            return None
+        return pl.DataFrame({"unique_id": np.arange(len(self.data.series)), **self.static})
+
+    def fit(self, network: Network, seed: int, scaler: str, steps: int, *, tune: bool) -> NeuralForecast:
+        """Train up to validation and watch its error (`tune`), or train `steps` steps on all up to `data.fit_end`."""
+        data, origins = self.data, self.data.origins
+        check = data.horizon
+        if tune and len(data.series) * (origins.valid[-1] - origins.train_end) <= CHECKED_WINDOWS:
+            check = origins.valid[-1] + data.horizon - origins.train_end
+        multivariate = {"n_series": len(data.series)} if network.multivariate else {}
+        own: dict[str, Any] = {} if network.multivariate else {"start_padding_enabled": True}
+        if self.known:
+            own |= {"futr_exog_list": list(self.known)}
+        if self.past:
+            own |= {"hist_exog_list": list(self.past)}
+        if self.static:
+            own |= {"stat_exog_list": list(self.static)}
+        model = network.model(
+            h=data.horizon,
+            input_size=data.context,
+            loss=MSE() if data.metric == "mse" else MQLoss(quantiles=list(GRID)),
+            max_steps=steps,
+            val_check_steps=CHECK_EVERY if tune else steps,
+            early_stop_patience_steps=PATIENCE if tune else -1,
+            scaler_type=scaler,
+            random_seed=seed,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            logger=False,
+            **multivariate,
+            **own,
+            **network.options,
+        )
+        engine = NeuralForecast(models=[model], freq=1)
+        end = origins.valid[-1] + data.horizon if tune else data.fit_end
+        engine.fit(self.table(0, end + 1), static_df=self.statics(), val_size=check if tune else 0)
+        return engine
+
+    def forecast(self, engine: NeuralForecast) -> Floats:
+        """(W, N, horizon, outputs) for the test windows, a bounded number at a time."""
+        data, tests = self.data, self.data.origins.test
+        apart = tests[1] - tests[0] if len(tests) > 1 else 1
+        batch = max(1, CHUNK // (len(data.series) * data.horizon))
+        return np.concatenate(
+            [self._windows(engine, tests[begin : begin + batch], apart) for begin in range(0, len(tests), batch)]
+        )
+
+    def _windows(self, engine: NeuralForecast, origins: Sequence[int], apart: int) -> Floats:
+        data = self.data
+        table = self.table(max(0, origins[0] + 1 - data.context), origins[-1] + data.horizon + 1)
+        length = origins[-1] - origins[0] + data.horizon
+        output = engine.cross_validation(
+            table, static_df=self.statics(), test_size=length, n_windows=None, step_size=apart, use_fitted=True
+        ).sort("cutoff", "unique_id", "ds")
+        columns = [name for name in output.columns if name not in {"unique_id", "ds", "cutoff", "y"}]
+        shape = (len(origins), len(data.series), data.horizon, len(columns))
+        forecasts: Floats = output.select(columns).to_numpy().astype(np.float32).reshape(shape)
+        return forecasts
+
+    def single(self, engine: NeuralForecast) -> Any:
+        """The network alone on one window of one series: no table, no scaling."""
+        data, model = self.data, engine.models[0].eval()
+        window = slice(data.origins.test[-1] + 1 - data.context, data.origins.test[-1] + 1)
+        both = slice(window.start, window.stop + data.horizon)
+
+        def covariates(columns: Mapping[str, Floats], steps: slice) -> torch.Tensor | None:
+            return (
+                torch.tensor(np.stack([array[0, steps] for array in columns.values()], -1)[None]) if columns else None
+            )
+
+        static = [column[0] for column in self.static.values()]
+        batch = {
+            "insample_y": torch.from_numpy(data.values[0, window].copy())[None, :, None],
+            "insample_mask": torch.ones(1, data.context, 1),
+            "futr_exog": covariates(self.known, both),
+            "hist_exog": covariates(self.past, window),
+            "stat_exog": torch.tensor([static]) if static else None,
+        }
+
+        def once() -> object:
+            with torch.inference_mode():
+                return model(batch)
+
+        return once

@@ -1,0 +1,79 @@
+"""What one peer did on one set, as a JSON file that stands whole or not at all."""
+
+import json
+import os
+import resource
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from bench.metrics import score
+from bench.peers import get_peer
+from bench.sets import load
+
+LIBRARIES = ("lightgbm", "neuralforecast", "numpy", "statsforecast", "torch")
+SINGLE_CALLS, SINGLE_SECONDS = 200, 5.0
+
+
+def measure(name: str, peer: str, seed: int) -> dict[str, Any]:
+    """Run a peer in this process and describe it. Peak memory is the process's own, so run one peer a process.
+
+    `rows_per_second`: a row is one window of one series; `full` is all test windows at once, tables and features
+    included, `batch_1` the median of single calls. Raises what the set or the peer raises.
+    """
+    data = load(name)
+    fit_predict = get_peer(peer)
+    before = _peak()
+    result = fit_predict(data.sealed(), seed)
+    peak = _peak()
+    rows = len(data.origins.test) * len(data.series)
+    return {
+        "set": name,
+        "peer": peer,
+        "seed": seed,
+        "errors": score(data, result.forecasts),
+        "parameters": result.parameters,
+        "bytes": result.size,
+        "train_seconds": result.train_seconds,
+        "fit_seconds": result.fit_seconds,
+        "predict_seconds": result.predict_seconds,
+        "rows": rows,
+        "rows_per_second": {
+            "full": rows / result.predict_seconds,
+            "batch_1": 1 / _seconds(result.single) if result.single else None,
+        },
+        "peak_memory_mb": peak,
+        "memory_before_mb": before,
+        "settings": dict(result.settings),
+        "tried": dict(result.tried),
+        "chosen_on": "validation",
+        "threads": len(os.sched_getaffinity(0)),
+        "versions": {library: version(library) for library in LIBRARIES},
+    }
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """As JSON, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    draft.replace(path)
+
+
+def _peak() -> float:
+    """Megabytes (10^6)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Median time of one call, after one that does not count."""
+    call()
+    times: list[float] = []
+    while len(times) < SINGLE_CALLS and sum(times) < SINGLE_SECONDS:
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return median(times)

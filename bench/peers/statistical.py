@@ -1,0 +1,133 @@
+"""Statistical methods of statsforecast: one model a series, the method chosen on validation for the whole set.
+
+Hyndman & Athanasopoulos 2021, Forecasting: Principles and Practice; Fiorucci et al. 2016 (dynamic optimised theta).
+Intervals are the library's: 10 % and 90 % are the ends of the 80 % interval; the point forecast is median and mean.
+"""
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsforecast import StatsForecast
+from statsforecast.models import (
+    MSTL,
+    AutoETS,
+    CrostonOptimized,
+    DynamicOptimizedTheta,
+    SeasonalExponentialSmoothingOptimized,
+    SeasonalWindowAverage,
+    WindowAverage,
+)
+from statsforecast.utils import ConformalIntervals
+
+from bench.metrics import Forecasts, score
+from bench.peers.base import Result, Split, Unsuitable
+from bench.peers.seasonal_naive import carried
+from bench.sets import BenchSet, Floats
+
+LOOK_BACK = 12  # longest seasons that a method sees, where the history is longer
+LEVEL = 80
+
+
+def candidates(data: BenchSet) -> Mapping[str, Any]:
+    """Methods that finish in minutes on the set. Raises Unsuitable where one model a window cannot."""
+    if data.metric == "mse":
+        raise Unsuitable(
+            f"{data.name}: a statistical model is fitted for each of {len(data.origins.test)} windows and channels; "
+            "choose another peer"
+        )
+    # Methods without a formula for their intervals calibrate them on the last windows of the history.
+    calibrated = ConformalIntervals(h=data.horizon, n_windows=2)
+    season = data.seasons[-1]
+    methods = {
+        "seasonal-window-average": SeasonalWindowAverage(
+            season, 2 if season > 50 else 8, prediction_intervals=calibrated
+        ),
+        "seasonal-smoothing": SeasonalExponentialSmoothingOptimized(season, prediction_intervals=calibrated),
+    }
+    if data.name == "m5":
+        # Thirty thousand short, intermittent series: methods without a search for each.
+        return {
+            "seasonal-window-average": methods["seasonal-window-average"],
+            "window-average": WindowAverage(28, prediction_intervals=calibrated),
+            "croston": CrostonOptimized(prediction_intervals=calibrated),
+        }
+    if len(data.seasons) > 1:
+        return {**methods, "mstl": MSTL(list(data.seasons), trend_forecaster=AutoETS(model="ZZN"))}
+    # Exponential smoothing knows no seasons as long as a year of weeks.
+    ets = AutoETS(season_length=season if season <= 24 else 1)
+    return {**methods, "ets": ets, "theta": DynamicOptimizedTheta(season_length=season)}
+
+
+def fit_predict(data: BenchSet, seed: int) -> Result:
+    """The method with the least WAPE on the validation windows. Raises Unsuitable on sets scored by MSE."""
+    start = perf_counter()
+    methods = candidates(data)
+    tried = {name: score(data, forecast(data, model, "valid"), "valid")["wape"] for name, model in methods.items()}
+    chosen = min(tried, key=lambda name: tried[name])
+    tuned = perf_counter()
+    forecasts = forecast(data, methods[chosen], "test")
+    done = perf_counter()
+    return Result(
+        forecasts=forecasts,
+        train_seconds=tuned - start,
+        fit_seconds=0.0,
+        predict_seconds=done - tuned,
+        parameters=0,
+        size=0,
+        settings={"method": chosen},
+        tried=tried,
+    )
+
+
+def forecast(data: BenchSet, model: Any, split: Split) -> Forecasts:
+    """The split's forecasts by one method, fitted anew at each origin. Series without history are forecast as zeros."""
+    origins = data.origins.of(split)
+    filled = carried(data, data.seasons[0], origins[-1])
+    mean = np.zeros((len(origins), len(filled), data.horizon), np.float32)
+    low, high = mean.copy(), mean.copy()
+    engine = StatsForecast(models=[model], freq=1, n_jobs=1, fallback_model=WindowAverage(1))
+    for window, origin in enumerate(origins):
+        # Conformal intervals hold back two horizons; what is shorter has nothing left to learn from.
+        enough = np.flatnonzero(origin + 1 - data.starts > 3 * data.horizon)
+        table = _long(filled[:, : origin + 1], enough, data)
+        output = engine.forecast(df=table, h=data.horizon, level=[LEVEL])
+        names = [column for column in output.columns if column not in {"unique_id", "ds"}]
+        shape = (len(enough), data.horizon)
+        for target, name in zip((mean, low, high), sorted(names, key=_order), strict=True):
+            target[window, enough] = output[name].to_numpy(np.float32).reshape(shape)
+        few = np.setdiff1d(np.arange(len(filled)), enough)
+        for target in (mean, low, high):
+            target[window, few] = _own_mean(data, few, origin)[:, None]
+    quantiles = np.stack([np.minimum(low, mean), mean, np.maximum(high, mean)], axis=-1)
+    if data.values.min() >= 0:
+        mean, quantiles = np.maximum(mean, 0), np.maximum(quantiles, 0)
+    return Forecasts(mean, quantiles)
+
+
+def _long(values: Floats, series: np.ndarray, data: BenchSet) -> pd.DataFrame:
+    begin = max(0, values.shape[1] - LOOK_BACK * data.seasons[-1])
+    starts = np.maximum(data.starts[series], begin)
+    pieces = [values[one, start:] for one, start in zip(series, starts, strict=True)]
+    lengths = np.array([len(piece) for piece in pieces])
+    return pd.DataFrame(
+        {
+            "unique_id": np.repeat(series, lengths),
+            "ds": np.concatenate([np.arange(length) + start for length, start in zip(lengths, starts, strict=True)]),
+            "y": np.concatenate(pieces),
+        }
+    )
+
+
+def _own_mean(data: BenchSet, series: np.ndarray, origin: int) -> Floats:
+    """(len(series),) mean of the observed values, zero without any."""
+    values, observed = data.history(origin)
+    seen = observed[series].sum(axis=1)
+    mean: Floats = (values[series].sum(axis=1) / np.maximum(seen, 1)).astype(np.float32)
+    return mean
+
+
+def _order(name: str) -> int:
+    return 1 if "-lo-" in name else 2 if "-hi-" in name else 0

@@ -1,0 +1,18 @@
+"""TiDE (Das et al. 2023, arXiv:2304.08424) by neuralforecast."""
+
+from neuralforecast.models import TiDE
+
+from bench.peers import neural
+from bench.peers.base import Result
+from bench.sets import BenchSet
+
+NETWORK = neural.Network(
+    TiDE,
+    {"hidden_size": 256, "dropout": 0.2, "learning_rate": 1e-3, "batch_size": 32, "windows_batch_size": 512},
+    max_steps=800,
+)
+
+
+def fit_predict(data: BenchSet, seed: int) -> Result:
+    """See `neural.fit_predict`."""
+    return neural.fit_predict(data, seed, NETWORK)

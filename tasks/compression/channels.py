@@ -1,0 +1,41 @@
+"""Structured pruning of convolutions: whole channels leave the network, so that its kernels and its file shrink."""
+
+from typing import Protocol, runtime_checkable
+
+from pydantic import Field
+from torch import nn
+
+from tasks.compression.step import FineTune, Rows, TorchStep
+from tasks.compression.units import Layer, keep_most_important
+from tasks.errors import ConfigError
+
+
+@runtime_checkable
+class ChannelPrunable(Protocol):
+    """A model that can lose channels."""
+
+    def channels(self) -> list[tuple[list[Layer], list[Layer]]]:
+        """(producers, consumers) of each set of channels that may shrink.
+
+        Channel i is output i of every producer and input i of every consumer, and of nothing else; layers that add to
+        one residual stream belong together. Between them there are only functions that work on each channel alone.
+        """
+        ...
+
+
+class Channels(TorchStep):
+    """`keep`: share of the channels of each set that stays (rounded, at least one)."""
+
+    kind = "channels"
+    phase = "structure"
+    keep: float = Field(gt=0, lt=1)
+
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> None:
+        """Remove the least important channels, then fine-tune what is left. Raises ConfigError if there are none."""
+        sets = model.channels() if isinstance(model, ChannelPrunable) else []
+        if not sets:
+            raise ConfigError(f"step channels: model {type(model).__name__} has no channels to remove; drop the step")
+        for producers, consumers in sets:
+            keep_most_important(producers, consumers, self.keep)
+        if self.epochs:
+            tune(model, self.epochs, self.learning_rate_factor)

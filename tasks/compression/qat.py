@@ -1,0 +1,197 @@
+"""Quantization-aware training: the network learns with the rounding that its eight-bit file will do.
+
+During fine-tuning each linear layer sees its weights and its input rounded to 256 levels, and gradients pass the
+rounding as if it were not there (the straight-through estimator). Sources: Jacob et al., Quantization and Training of
+Neural Networks for Efficient Integer-Arithmetic-Only Inference (2018); Krishnamoorthi, Quantizing Deep Convolutional
+Networks for Efficient Inference (2018); for input ranges that are trained too: Esser et al., Learned Step Size
+Quantization (2020), with the logarithm of the range as in Jain et al., Trained Quantization Thresholds (2020).
+
+The result is exported as it was trained: QDQ pairs with the trained scales around every linear layer, both sides
+unsigned for the reason given in int8.py. Convolutions, embeddings and the arithmetic in between stay float32.
+"""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tasks.compression.step import FineTune, Rows, TorchStep
+from tasks.errors import ConfigError
+
+LEVELS = 255
+SMALLEST = 1e-8
+"""A scale of zero, of a channel or an input that is always zero, would divide by it."""
+CLIPPING = [2 ** (-step / 4) for step in range(25)]
+
+
+class Int8Qat(TorchStep):
+    """`samples`: training rows on which each input's range starts, as the one with the smallest squared error."""
+
+    kind = "int8-qat"
+    phase = "numbers"
+    keeps_zeros = False
+    epochs: int = Field(default=3, gt=0)
+    samples: int = Field(default=512, gt=0)
+
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> None:
+        """Train with fake quantization, then fix weights and ranges. Raises ConfigError without linear layers."""
+        # A subclass may be read by its owner (attention's output projection is).
+        layers = {name: layer for name, layer in model.named_modules() if name and type(layer) is nn.Linear}
+        if not layers:
+            raise ConfigError(
+                f"step {self.kind}: model {type(model).__name__} has no linear layer to quantize; drop the step"
+            )
+        seen = _inputs_of(layers, model, [torch.from_numpy(rows) for rows in calibration(self.samples).values()])
+        for name, layer in layers.items():
+            model.set_submodule(name, TrainedLinear(layer, *best_range(seen[name])))
+        tune(model, self.epochs, self.learning_rate_factor)
+        for name in layers:
+            trained = model.get_submodule(name)
+            assert isinstance(trained, TrainedLinear)
+            model.set_submodule(name, Int8Linear(trained))
+
+
+def _inputs_of(layers: dict[str, nn.Linear], model: nn.Module, rows: list[Tensor]) -> dict[str, Tensor]:
+    """What each layer is given when the model computes `rows`, flat. A layer that is never called sees one zero."""
+    seen = {name: [torch.zeros(1)] for name in layers}
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, given, name=name: seen[name].append(given[0].flatten()))
+        for name, layer in layers.items()
+    ]
+    model.eval()
+    with torch.no_grad():
+        model(*rows)
+    for hook in hooks:
+        hook.remove()
+    return {name: torch.cat(parts) for name, parts in seen.items()}
+
+
+def best_range(values: Tensor) -> tuple[Tensor, Tensor]:
+    """(low, high) around zero: the full range with its ends drawn in, one after the other, where rounding gets better.
+
+    Better is a smaller mean squared error of the values.
+    """
+
+    def error(ends: tuple[Tensor, Tensor]) -> float:
+        return float((rounded(values, *ends) - values).square().mean())
+
+    low, high = values.min().clamp(max=0), values.max().clamp(min=0)
+    low, high = min(((low, high * part) for part in CLIPPING), key=error)
+    return min(((low * part, high) for part in CLIPPING), key=error)
+
+
+def affine(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and zero point of 256 levels from low <= 0 to high >= 0, so that zero is one of them."""
+    scale = ((high - low) / LEVELS).clamp(min=SMALLEST)
+    return scale, straight_through(-low / scale)
+
+
+def straight_through(values: Tensor) -> Tensor:
+    """Rounded, with the gradient of the identity."""
+    return values + (values.round() - values).detach()
+
+
+def levels(values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    """The nearest level of each value, 0 to 255."""
+    return (straight_through(values / scale) + zero).clamp(0, LEVELS)
+
+
+def rounded(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Fake quantization: each value's nearest level as a float; differentiable in values and range."""
+    scale, zero = affine(low, high)
+    return (levels(values, scale, zero) - zero) * scale
+
+
+def weight_range(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(low, high), each (out, 1): one range an output neuron, zero within."""
+    weight = weight.detach()
+    return weight.amin(1, keepdim=True).clamp(max=0), weight.amax(1, keepdim=True).clamp(min=0)
+
+
+class TrainedLinear(nn.Linear):
+    """A linear layer in training: rounded weights times rounded inputs. The input's range is trained as a factor."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, layer: nn.Linear, low: Tensor, high: Tensor) -> None:
+        super().__init__(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+        self.weight, self.bias = layer.weight, layer.bias
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+        self.log_factors = nn.Parameter(torch.zeros(2))
+
+    def range(self) -> tuple[Tensor, Tensor]:
+        """(low, high) of the input, scalars."""
+        factors = self.log_factors.exp()
+        return self.low * factors[0], self.high * factors[1]
+
+    def forward(self, given: Tensor) -> Tensor:
+        weight = rounded(self.weight, *weight_range(self.weight))
+        return functional.linear(rounded(given, *self.range()), weight, self.bias)
+
+
+class Int8Linear(nn.Linear):
+    """A linear layer on stored levels, which exports as QDQ. `weight` and `bias` hold what the levels stand for.
+
+    In torch it computes with floats; the levels are what the file holds: (out, in) in eight bits, and the bias as
+    32-bit multiples of the product of both scales, as integer kernels add it.
+    """
+
+    scale: Tensor
+    zero: Tensor
+    weight_levels: Tensor
+    weight_scale: Tensor
+    weight_zero: Tensor
+    bias_levels: Tensor
+    bias_scale: Tensor
+
+    def __init__(self, trained: TrainedLinear) -> None:
+        super().__init__(trained.in_features, trained.out_features, trained.bias is not None, device="meta")
+        with torch.no_grad():
+            scale, zero = affine(*trained.range())
+            weight_scale, weight_zero = affine(*weight_range(trained.weight))
+            stored = levels(trained.weight, weight_scale, weight_zero)
+            self.weight = nn.Parameter((stored - weight_zero) * weight_scale)
+            self.register_buffer("scale", scale)
+            self.register_buffer("zero", zero.int())
+            self.register_buffer("weight_levels", stored.byte())
+            self.register_buffer("weight_scale", weight_scale.flatten())
+            self.register_buffer("weight_zero", weight_zero.flatten().byte())
+            if trained.bias is not None:
+                unit = scale * weight_scale.flatten()
+                steps = (trained.bias.double() / unit).round().clamp(-(2**31), 2**31 - 1)
+                self.register_buffer("bias_levels", steps.int())
+                self.register_buffer("bias_scale", unit)
+                self.bias = nn.Parameter(steps.float() * unit)
+
+    def forward(self, given: Tensor) -> Tensor:
+        given = torch.fake_quantize_per_tensor_affine(given, self.scale, self.zero, 0, LEVELS)
+        # Gemm, for which the exporter takes rows with a bias, adds integer biases; MatMul wants its weights turned.
+        if self.bias is not None and given.dim() == 2:
+            weight = dequantize(self.weight_levels, self.weight_scale, self.weight_zero, axis=0)
+            bias = dequantize(self.bias_levels, self.bias_scale, None, axis=0)
+            return functional.linear(given, weight, bias)
+        product = given @ dequantize(self.weight_levels.t(), self.weight_scale, self.weight_zero, axis=1)
+        return product if self.bias is None else product + self.bias
+
+
+def dequantize(stored: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> Tensor:
+    """(stored - zero) * scale, one scale an index of `axis`, zero 0 if None; DequantizeLinear in the file."""
+    result: Tensor = _Dequantize.apply(stored, scale, zero, axis)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Dequantize(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, stored: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> Tensor:
+        shape = [-1 if place == axis else 1 for place in range(stored.dim())]
+        steps = stored.float() if zero is None else stored.float() - zero.view(shape)
+        return steps * scale.view(shape)
+
+    @staticmethod
+    def symbolic(graph: Any, stored: Any, scale: Any, zero: Any, axis: int) -> Any:
+        given = (stored, scale) if zero is None else (stored, scale, zero)
+        return graph.op("DequantizeLinear", *given, axis_i=axis)

@@ -1,0 +1,96 @@
+"""Limits on what a candidate measures: how far it is over each, and which of them stand in the way of all."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.config import Limits
+
+Quantity = Literal["error", "bytes", "latency_ratio", "parity"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on a candidate's bytes. `error` on the validation split; `latency_ratio` at p50."""
+
+    error: float
+    bytes: int
+    parity: float
+    latency_ratio: float
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One limit: `quantity` is at most `most`. `trained`: fine-tuning can still change the quantity."""
+
+    name: str
+    quantity: Quantity
+    most: float
+
+    @property
+    def trained(self) -> bool:
+        return self.quantity in ("error", "parity")
+
+    @property
+    def timed(self) -> bool:
+        """Whether it compares a clock's number, which differs from run to run."""
+        return self.quantity == "latency_ratio"
+
+    def excess(self, measured: Measured) -> float:
+        """Relative distance to the limit, value / most - 1: positive is over it, infinite what is no number."""
+        value = float(getattr(measured, self.quantity))
+        return value / self.most - 1 if math.isfinite(value) else math.inf
+
+
+def bounds(limits: Limits, student: Measured) -> tuple[Bound, ...]:
+    """The stated limits, with `retention` as an error. `student`: before compression."""
+    retained = None if limits.retention is None else limits.retention * student.error
+    stated: tuple[tuple[str, Quantity, float | None], ...] = (
+        ("error", "error", limits.error),
+        ("retention", "error", retained),
+        ("bytes", "bytes", limits.bytes),
+        ("latency_ratio", "latency_ratio", limits.latency_ratio),
+        ("parity", "parity", limits.parity),
+    )
+    return tuple(Bound(name, quantity, most) for name, quantity, most in stated if most is not None)
+
+
+def violation(limits: Iterable[Bound], measured: Measured) -> float:
+    """Sum of what is over the limits, relatively; 0 within all of them."""
+    return sum(max(0.0, bound.excess(measured)) for bound in limits)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A limit in the way. `nearest`: the value that it would have to allow; `alone`: relaxing it alone is enough."""
+
+    bound: Bound
+    nearest: float
+    alone: bool
+
+    def __str__(self) -> str:
+        limit = f"{self.bound.name} (limit {self.bound.most:,.6g}"
+        return limit + (")" if self.bound.timed else f", nearest {self.nearest:,.6g})")
+
+
+def binding(limits: Sequence[Bound], measured: Sequence[Measured]) -> tuple[Binding, ...]:
+    """Why nothing of `measured` is within all limits.
+
+    The limits that would make something feasible if relaxed alone. If there are none: those that everything violates.
+    If there are none of these either: those that the nearest to feasibility violates.
+    """
+    over = [{bound for bound in limits if bound.excess(item) > 0} for item in measured]
+
+    def nearest(bound: Bound, among: Iterable[Measured]) -> float:
+        values = (float(getattr(item, bound.quantity)) for item in among)
+        return min((value for value in values if math.isfinite(value)), default=math.inf)
+
+    def alone(bound: Bound) -> list[Measured]:
+        return [item for item, found in zip(measured, over, strict=True) if found == {bound}]
+
+    single = tuple(Binding(bound, nearest(bound, found), alone=True) for bound in limits if (found := alone(bound)))
+    if single or not measured:
+        return single
+    common = set.intersection(*over) or min(over, key=len)
+    return tuple(Binding(bound, nearest(bound, measured), alone=False) for bound in limits if bound in common)

@@ -1,0 +1,162 @@
+"""The space of a search: which steps, in which order, with which values; every point of it is a chain of steps."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import field_validator
+from torch import nn
+
+from tasks.compression.chain import STEPS, parse_chain
+from tasks.compression.channels import ChannelPrunable
+from tasks.compression.neurons import Prunable
+from tasks.config import Frozen, Recipe, Spec, pick
+from tasks.errors import ConfigError
+
+LEVELS = 20
+"""A range is cut into so many equal parts: values stay readable, and equal points are recognised."""
+NUMBERS = "numbers"
+NONE = "none"
+UNCHANGED = {"keep": 1.0, "energy": 1.0, "budget": 1.0, "sparsity": 0.0}
+"""The value of an option at which its step changes nothing: there the step is left out."""
+
+Point = Mapping[str, int]
+"""Dimension's name -> index of one of its values."""
+
+
+class Numbers(Frozen):
+    """`choices`: number formats by the names of their steps, and `none` for float32."""
+
+    choices: tuple[str, ...]
+
+    @field_validator("choices")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        formats = [NONE, *(kind for kind, step in STEPS.items() if step.phase == "numbers")]
+        if not value or set(value) - set(formats) or len(set(value)) < len(value):
+            raise ValueError(f"expected some of {', '.join(formats)}, each once")
+        return value
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """`values` in order of size where `ordered`, else a choice."""
+
+    name: str
+    values: tuple[Any, ...]
+    ordered: bool = False
+
+
+@dataclass(frozen=True)
+class Space:
+    """`specs`: the steps with what is fixed of them, in the chain's order; `dimensions`: what is searched."""
+
+    specs: tuple[Spec, ...] = ()
+    dimensions: tuple[Dimension, ...] = ()
+
+    def steps(self, point: Point) -> tuple[Spec, ...]:
+        """The steps at a point, without those that would change nothing."""
+        values = {item.name: item.values[point[item.name]] for item in self.dimensions}
+        found = []
+        for spec in self.specs:
+            if spec.kind == NUMBERS:
+                found += [] if values[NUMBERS] == NONE else [Spec(kind=values[NUMBERS])]
+                continue
+            options = {name: values.get(f"{spec.kind}.{name}", value) for name, value in spec.options.items()}
+            if not any(UNCHANGED.get(name) == value for name, value in options.items()):
+                found.append(Spec(kind=spec.kind, **options))
+        return tuple(found)
+
+    def openers(self) -> list[dict[str, int]]:
+        """Parts of points with which to begin: each number format alone, wherever the other steps can be left out.
+
+        Most need no fine-tuning, and they tell what each format costs and saves.
+        """
+        gentle = {
+            item.name: item.values.index(unchanged)
+            for item in self.dimensions
+            if (unchanged := UNCHANGED.get(item.name.rpartition(".")[2])) in item.values
+        }
+        formats = next((len(item.values) for item in self.dimensions if item.name == NUMBERS), 0)
+        found = [gentle | {NUMBERS: index} for index in range(formats)] or [gentle]
+        return [point for point in found if point]
+
+
+def default_space(model: nn.Module) -> tuple[Spec, ...]:
+    """What can be done to `model`: fewer channels and neurons, lower rank, narrower numbers."""
+    linear = any(name and isinstance(layer, nn.Linear) for name, layer in model.named_modules())
+    offers = (
+        (isinstance(model, ChannelPrunable), Spec(kind="channels", keep=[0.25, 1.0])),
+        (isinstance(model, Prunable) and bool(model.prunable()), Spec(kind="neurons", keep=[0.25, 1.0])),
+        (linear, Spec(kind="low-rank", energy=[0.8, 1.0])),
+    )
+    formats = [NONE, "fp16", "int8-weights", *(["int8-dynamic", "int8-static"] if linear else [])]
+    return (*(spec for fits, spec in offers if fits), Spec(kind=NUMBERS, choices=formats))
+
+
+def parse_space(name: str, specs: Sequence[Spec]) -> Space:
+    """The space of recipe `name`.
+
+    Raises ConfigError naming the field on an unknown kind, option or value, and on an order that no chain may have.
+    """
+    where = f"recipes.{name}.search.space"
+    if repeated := {spec.kind for spec in specs if [other.kind for other in specs].count(spec.kind) > 1}:
+        raise ConfigError(f"{where}: {', '.join(sorted(repeated))} stands there twice; write one entry for each kind")
+    parts = [_dimensions(f"{where}.{index}", spec) for index, spec in enumerate(specs)]
+    space = Space(tuple(specs), tuple(itertools.chain.from_iterable(parts)))
+    for kind in next((item.values for item in space.dimensions if item.name == NUMBERS), (NONE,)):
+        steps = space.steps({item.name: _changing(item, kind) for item in space.dimensions})
+        try:
+            parse_chain(name, Recipe(steps=steps))
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(f"recipes.{name}.steps", where)) from error
+    return space
+
+
+def _dimensions(where: str, spec: Spec) -> list[Dimension]:
+    """What is searched of one entry, each value of it checked by the step itself."""
+    if spec.kind == NUMBERS:
+        return [Dimension(NUMBERS, pick(spec, {NUMBERS: Numbers}, where).choices)]
+    found = [
+        _dimension(f"{where}.{name}", f"{spec.kind}.{name}", value, whole=_whole(spec.kind, name))
+        for name, value in spec.options.items()
+        if isinstance(value, list | tuple)
+    ]
+    usual = {item.name.removeprefix(f"{spec.kind}."): item.values[_changing(item)] for item in found}
+    fixed = {**spec.options, **usual}
+    pick(Spec(kind=spec.kind, **fixed), STEPS, where)
+    for item in found:
+        name = item.name.removeprefix(f"{spec.kind}.")
+        for value in item.values:
+            if UNCHANGED.get(name) != value:
+                pick(Spec(kind=spec.kind, **{**fixed, name: value}), STEPS, where)
+    return found
+
+
+def _dimension(where: str, name: str, value: Sequence[Any], *, whole: bool) -> Dimension:
+    """Two numbers are a range, any other list is a choice."""
+    numbers = [item for item in value if isinstance(item, int | float) and not isinstance(item, bool)]
+    if len(value) != 2 or len(numbers) != 2:
+        if not value:
+            raise ConfigError(f"{where}: expected [low, high] or a list of values, got []")
+        return Dimension(name, tuple(value))
+    low, high = numbers
+    if not low < high:
+        raise ConfigError(f"{where}: expected [low, high] with low < high, got {list(value)}")
+    grid = [low + (high - low) * part / LEVELS for part in range(LEVELS + 1)]
+    return Dimension(name, tuple(dict.fromkeys(round(item, None if whole else 6) for item in grid)), ordered=True)
+
+
+def _whole(kind: str, option: str) -> bool:
+    """Whether the step wants an integer there."""
+    field = STEPS[kind].model_fields.get(option) if kind in STEPS else None
+    return field is not None and int in (field.annotation, *get_args(field.annotation))
+
+
+def _changing(item: Dimension, numbers: str = NONE) -> int:
+    """A value at which the step is not left out; of the number formats the one named."""
+    if item.name == NUMBERS:
+        return item.values.index(numbers)
+    unchanged = UNCHANGED.get(item.name.rpartition(".")[2])
+    return next((index for index, value in enumerate(item.values) if value != unchanged), 0)

@@ -1,0 +1,107 @@
+"""One trial of a search, as it is kept for a search that is continued and told to people."""
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from pydantic import ConfigDict, Field
+
+from tasks.compression.chain import STEPS
+from tasks.compression.search.limits import Measured
+from tasks.config import Frozen, Spec
+
+
+class Rung(Frozen):
+    """What a trial measured after fine-tuning of at most `epochs` a step, `spent` in all."""
+
+    epochs: int
+    spent: int
+    error: float
+    bytes: int
+    parity: float
+
+
+class Trial(Frozen):
+    """A point that was tried. `full`: epochs that training it to the end would have spent.
+
+    `latency_ratio`, `p50_us` and `seconds` are a clock's and stay out of locks. `reported`, `notes`: Optuna's own.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    number: int
+    point: dict[str, int]
+    steps: tuple[Spec, ...]
+    state: Literal["complete", "pruned"]
+    rungs: tuple[Rung, ...]
+    full: int
+    latency_ratio: float
+    p50_us: float
+    seconds: float
+    reported: dict[int, float] = Field(default_factory=dict)
+    notes: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def measured(self) -> Measured:
+        """At the last rung that it reached."""
+        last = self.rungs[-1]
+        return Measured(last.error, last.bytes, last.parity, self.latency_ratio)
+
+    @property
+    def numbers(self) -> str:
+        """The number format."""
+        return next((step.kind for step in self.steps if STEPS[step.kind].phase == "numbers"), "none")
+
+    @property
+    def spent(self) -> int:
+        """Epochs of fine-tuning."""
+        return sum(rung.spent for rung in self.rungs)
+
+    def __str__(self) -> str:
+        steps = " + ".join(map(describe, self.steps)) or "as it is"
+        last = self.rungs[-1]
+        return f"{steps}: error {last.error:.6g}, {last.bytes:,} bytes, {self.spent} epochs, {self.state}"
+
+
+def describe(step: Spec) -> str:
+    """A step and its options in a few words."""
+    return " ".join([step.kind, *(f"{name} {value}" for name, value in step.options.items())])
+
+
+class Shelf(Protocol):
+    """Where trials are kept: an object store, or nothing but memory."""
+
+    def read(self, key: str) -> bytes:
+        """Bytes at `key`. Raises KeyError when there are none."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Replace `key`, atomically."""
+        ...
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A shelf that ends with the process."""
+
+    objects: MutableMapping[str, bytes] = field(default_factory=dict)
+
+    def read(self, key: str) -> bytes:
+        return self.objects[key]
+
+    def write(self, key: str, data: bytes) -> None:
+        self.objects[key] = data
+
+
+class Kept(Frozen):
+    """A trial on the shelf. `fingerprint`: of the search that it belongs to."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    fingerprint: str
+    trial: Trial
+
+
+def key(number: int) -> str:
+    """Where trial `number` is kept."""
+    return f"trial-{number:04}.json"

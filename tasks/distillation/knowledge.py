@@ -1,0 +1,43 @@
+"""What the teachers of a run have left for their students."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.problems.base import Dataset, Floats, Problem
+from tasks.problems.ensemble import member_weights
+
+SOFT, FEATURES, WEIGHTS = "soft.npy", "features.npy", "fold-0.safetensors"
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """By teacher's name; arrays lie on disk until they are read.
+
+    `soft`: targets (all rows, *output_shape). Of the teachers that keep them: `features` (all rows, width), and
+    `weights`, the file with those of the first fold's model. `weighed`: how the ensemble weighs its members.
+    """
+
+    soft: Mapping[str, Floats]
+    features: Mapping[str, NDArray[np.float16]]
+    weights: Mapping[str, Path]
+    weighed: Literal["mean", "validation"] = "mean"
+
+    def ensemble(self, problem: Problem, dataset: Dataset) -> Floats:
+        """(all rows, *output_shape) soft targets of the weighed ensemble."""
+        return problem.ensemble(self.soft.values(), member_weights(problem, dataset, self.soft, self.weighed))
+
+
+def load_knowledge(folder: Path, weighed: Literal["mean", "validation"]) -> Knowledge:
+    """That of the teachers that have a folder in `folder`, in the order of their names."""
+    teachers = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
+
+    def arrays(file: str) -> dict[str, NDArray[Any]]:
+        return {name: np.load(path / file, mmap_mode="r") for name, path in teachers.items() if (path / file).is_file()}
+
+    weights = {name: path / WEIGHTS for name, path in teachers.items() if (path / WEIGHTS).is_file()}
+    return Knowledge(arrays(SOFT), arrays(FEATURES), weights, weighed)

@@ -1,0 +1,126 @@
+"""What a training minimises: the truth, and for a student its teacher too."""
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tasks.distillation.alignment import Alignment
+from tasks.errors import DataError
+from tasks.models.features import inputs_of
+from tasks.problems.base import Augment, Dataset, Floats, HardRows, Labelled, Rows, SoftRows
+
+Model = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A loss on features: those of a teacher (all rows, width), and the fold of each row, (all rows,)."""
+
+    weight: float
+    loss: Alignment
+    features: NDArray[np.floating]
+    fold: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a student learns from. `soft`: (all rows, *output_shape) teacher's outputs, read for training rows only.
+
+    `alpha(done)`: weight of the truth when the share `done` of the steps is past. `losses`: (weight, loss) each.
+    `trust` (all rows,): what the teacher's weight is multiplied by, 0 … 1; None: 1.
+    """
+
+    soft: Floats
+    alpha: Callable[[float], float]
+    losses: Sequence[tuple[float, SoftRows]]
+    trust: Floats | None = None
+    aligned: Sequence[Aligned] = ()
+
+
+class Objective(nn.Module):
+    """mean over rows of (1 - w) hard + w (sum of weight * soft loss), w = (1 - alpha) * trust; without teaching w = 0.
+
+    Its parameters, projectors of features, are trained with the model. `settings`: any text; a checkpoint of a
+    training with another one is not continued.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        hard: HardRows,
+        teaching: Teaching | None = None,
+        *,
+        augment: Augment | None = None,
+        settings: str = "",
+    ) -> None:
+        super().__init__()
+        self.dataset, self.hard, self.teaching, self.augment, self.settings = dataset, hard, teaching, augment, settings
+        self.alignments = nn.ModuleList(part.loss for part in teaching.aligned) if teaching else nn.ModuleList()
+
+    def check(self, rows: Rows) -> None:
+        """Raises DataError when a training row has no soft target or no teacher's features."""
+        if self.teaching is None:
+            return
+        given = [self.teaching.soft, *(part.features for part in self.teaching.aligned)]
+        if not all(np.isfinite(values[rows]).all() for values in given):
+            raise DataError("soft targets: missing for some training rows; run the teachers again")
+
+    def loss(self, model: Model, rows: Rows, done: float, rng: np.random.Generator, device: torch.device) -> Tensor:
+        """Loss of one batch, with gradient; `done`: share of the training's steps that are past."""
+        names = inputs_of(model, self.dataset.contract.inputs)
+        batch = self._batch(rows, names, rng)
+
+        def tensor(values: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(values).to(device, non_blocking=True)
+
+        inputs = [tensor(batch.inputs[name]) for name in names]
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            if len(self.alignments):
+                output, features = model.with_features(*inputs)  # type: ignore[attr-defined]
+            else:
+                output = features = model(*inputs)
+        output, target = output.float(), tensor(batch.target)
+        if self.teaching is None or batch.soft is None:
+            return self.hard(output, target).mean()
+        share: float | Tensor = 1 - self.teaching.alpha(done)
+        if self.teaching.trust is not None:
+            share = share * tensor(self.teaching.trust[rows])
+        total = output.new_zeros(())
+        if isinstance(share, Tensor) or share < 1:
+            total = total + (1 - share) * self.hard(output, target)
+        if isinstance(share, Tensor) or share > 0:
+            soft = tensor(batch.soft)
+            parts = [weight * loss(output, soft, target) for weight, loss in self.teaching.losses]
+            for part in self.teaching.aligned:
+                theirs, fold = tensor(part.features[rows].astype(np.float32)), tensor(part.fold[rows])
+                parts.append(part.weight * part.loss(features.float(), theirs, fold))
+            total = total + share * torch.stack(parts).sum(dim=0)
+        mean: Tensor = total.mean()
+        return mean
+
+    def _batch(self, rows: Rows, names: Collection[str], rng: np.random.Generator) -> Labelled:
+        soft = None if self.teaching is None else self.teaching.soft[rows]
+        batch = Labelled(self.dataset.inputs(rows, names), self.dataset.target(rows), soft)
+        return self.augment.apply(batch, self.dataset.contract, rng) if self.augment else batch
+
+    def digest(self, rows: Rows) -> str:
+        """SHA-256 of what the objective has for these rows and of its first weights: to know a training again."""
+        digest = hashlib.sha256(self.settings.encode())
+        values: dict[str, NDArray[Any]] = {name: part.cpu().numpy() for name, part in self.state_dict().items()}
+        if self.teaching is not None:
+            values["alpha"] = np.array([self.teaching.alpha(done) for done in (0.0, 0.25, 0.5, 0.75, 1.0)])
+            values["soft"] = self.teaching.soft[rows]
+            if self.teaching.trust is not None:
+                values["trust"] = self.teaching.trust[rows]
+            for number, part in enumerate(self.teaching.aligned):
+                values |= {f"features.{number}": part.features[rows], f"fold.{number}": part.fold[rows]}
+        for name, array in values.items():
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""What a student's section asks for, checked and made before anything is trained."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from tasks.config import Spec, Student, Workload, pick
+from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
+from tasks.distillation.schedule import SCHEDULES, Schedule
+from tasks.errors import ConfigError
+from tasks.models.registry import KINDS
+from tasks.problems.base import Augment, Problem, SoftLoss
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parts of a student's distillation; `losses` compare outputs, `aligned` features, each with its weight."""
+
+    losses: tuple[tuple[float, SoftLoss], ...]
+    aligned: tuple[tuple[float, FeatureTerm], ...]
+    schedule: Schedule | None
+    augment: Augment | None
+
+
+def plan(problem: Problem, student: Student) -> Plan:
+    """The parts that `student` names.
+
+    Raises ConfigError naming the field: an unknown kind or option, a temperature that nothing uses, nothing to learn
+    from the teacher, or features compared under an augmentation that changes what they are of.
+    """
+    offered = problem.strategies()
+    augment = pick(student.augment, offered.augment, "augment") if student.augment else None
+    schedule = pick(student.schedule, SCHEDULES, "schedule") if student.schedule else None
+    losses: list[tuple[float, SoftLoss]] = [(1.0, soft)] if (soft := _soft(problem, student)) else []
+    aligned: list[tuple[float, FeatureTerm]] = []
+    for number, term in enumerate(student.terms):
+        field = f"terms.{number}"
+        if term.kind in ALIGNMENTS:
+            aligned.append((term.weight, pick(term, ALIGNMENTS, field)))
+        elif term.kind in offered.terms:
+            losses.append((term.weight, pick(term, offered.terms, field)))
+        else:
+            known = ", ".join([*offered.terms, *ALIGNMENTS])
+            raise ConfigError(f"{field}.kind: unknown kind {term.kind!r} for {problem.kind}; there are: {known}")
+    if student.distilled and not losses and not aligned:
+        raise ConfigError("soft: none, and no terms, leave nothing to learn from the teacher; set alpha to 1")
+    if aligned and augment and not augment.keeps_label:
+        raise ConfigError(
+            "augment: the teacher's features are those of the unchanged window; leave out the terms on features, or "
+            "take a kind that keeps the label"
+        )
+    return Plan(tuple(losses), tuple(aligned), schedule, augment)
+
+
+def _soft(problem: Problem, student: Student) -> SoftLoss | None:
+    kinds = problem.strategies().soft
+    spec = student.soft or Spec(kind=next(iter(kinds), NONE))
+    if spec.kind == NONE:
+        if spec.options:
+            raise ConfigError(f"soft: kind none has no options, got {', '.join(spec.options)}")
+        return None
+    if spec.kind in kinds and "temperature" in kinds[spec.kind].model_fields:
+        spec = Spec.model_validate({"kind": spec.kind, "temperature": student.temperature, **spec.options})
+    elif student.temperature != 1:
+        raise ConfigError(f"temperature: the soft loss {spec.kind!r} has none; leave it out")
+    return pick(spec, kinds, "soft")
+
+
+def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
+    """Name of the teacher whose features `term` reads; `keepers`: those that keep features. Raises ConfigError."""
+    if term.teacher in keepers or (term.teacher is None and len(keepers) == 1):
+        return term.teacher or next(iter(keepers))
+    if not keepers or term.teacher is not None:
+        who = f"teachers.{term.teacher}" if term.teacher else "a teacher"
+        raise ConfigError(f"terms: teacher: no features of {term.teacher or 'any'}; set keep: [features] for {who}")
+    raise ConfigError(f"terms: teacher: name one of those that keep features: {', '.join(sorted(keepers))}")
+
+
+def check_students(problem: Problem, workload: Workload) -> None:
+    """Raises ConfigError naming the field, when a student or an assistant cannot be trained as asked."""
+    networks = KINDS[problem.kind]
+    for name, teacher in workload.teachers.items():
+        if teacher.keep and teacher.model.kind not in networks:
+            what = f"a {teacher.model.kind} has neither features nor weights of a network"
+            raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
+    for name, student in workload.students.items():
+        try:
+            _check(problem, workload, student, tuple(networks))
+        except ConfigError as error:
+            raise ConfigError(f"students.{name}.{error}") from error
+
+
+def _check(problem: Problem, workload: Workload, student: Student, networks: Sequence[str]) -> None:
+    models = {"model": student.model} | ({"assistant.model": student.assistant.model} if student.assistant else {})
+    for field, model in models.items():
+        if model.kind not in networks:
+            raise ConfigError(f"{field}.kind: unknown kind {model.kind!r}; there are: {', '.join(networks)}")
+    keepers = [name for name, teacher in workload.teachers.items() if "features" in teacher.keep]
+    for _, term in plan(problem, student).aligned:
+        feature_teacher(term, keepers)
+    if student.start_from is not None:
+        name = student.start_from.teacher
+        if name not in workload.teachers or "weights" not in workload.teachers[name].keep:
+            raise ConfigError(f"start_from: no weights of {name}; set keep: [weights] for teachers.{name}")

@@ -1,0 +1,54 @@
+"""A student's first weights taken from a teacher."""
+
+from collections.abc import Mapping
+
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from tasks.errors import ConfigError
+
+
+def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str]) -> list[str]:
+    """Put a larger network's weights (safetensors) into `model`, in place; the names of the parameters that were set.
+
+    A parameter is taken where the larger network has one of equal name and rank that is nowhere smaller: of each axis
+    evenly spaced indices, floor(i * large / small), the same for every tensor of equal sizes, so that neurons stay
+    whole (weight selection, Xu et al. 2024, arXiv:2311.18823). `layers` maps prefixes of the student's names to
+    the teacher's; without it names must be equal. Raises ConfigError when nothing fits, or nothing below a prefix.
+    """
+    source = load(weights)
+    names = {name: source_name for name, _ in model.named_parameters() if (source_name := _renamed(name, layers))}
+    parameters = dict(model.named_parameters())
+    taken = [name for name, other in names.items() if other in source and _fits(parameters[name], source[other])]
+    for prefix in layers or ("",):
+        if not any(_below(name, prefix) for name in taken):
+            what = f"below {prefix!r}" if prefix else "of equal name and rank that is nowhere larger"
+            have, theirs = ", ".join(parameters), ", ".join(source)
+            raise ConfigError(f"start_from: the student has no parameter {what}; it has {have}; the teacher {theirs}")
+    with torch.no_grad():
+        for name in taken:
+            parameters[name].copy_(_selected(source[names[name]], parameters[name].shape))
+    return taken
+
+
+def _below(name: str, prefix: str) -> bool:
+    return not prefix or name == prefix or name.startswith(prefix + ".")
+
+
+def _renamed(name: str, layers: Mapping[str, str]) -> str | None:
+    if not layers:
+        return name
+    return next((other + name.removeprefix(own) for own, other in layers.items() if _below(name, own)), None)
+
+
+def _fits(small: Tensor, large: Tensor) -> bool:
+    return small.ndim == large.ndim and all(
+        mine <= theirs for mine, theirs in zip(small.shape, large.shape, strict=True)
+    )
+
+
+def _selected(large: Tensor, shape: torch.Size) -> Tensor:
+    for axis, size in enumerate(shape):
+        large = large.index_select(axis, torch.arange(size) * large.shape[axis] // size)
+    return large

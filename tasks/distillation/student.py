@@ -1,0 +1,140 @@
+"""A student trained on the truth and on what its teachers, or an assistant between them, have left."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tasks.config import Student
+from tasks.distillation.checkpoint import Checkpoint
+from tasks.distillation.knowledge import Knowledge
+from tasks.distillation.objective import Aligned, Objective, Teaching
+from tasks.distillation.plan import feature_teacher, plan
+from tasks.distillation.start import start_from
+from tasks.distillation.teacher import assign_folds, teach
+from tasks.distillation.trainer import History, Progress, TrainingData, train
+from tasks.distillation.trust import trust
+from tasks.errors import ConfigError
+from tasks.models import build_model
+from tasks.models.features import Featured
+from tasks.problems.base import Dataset, Floats, Problem
+
+Features = Mapping[str, NDArray[np.float16]]
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """`assistant`: the assistant's soft targets (all rows, *output_shape), which took the teachers' place; or None."""
+
+    model: nn.Module
+    history: History
+    assistant: Floats | None = None
+
+
+def distil(
+    dataset: Dataset,
+    problem: Problem,
+    student: Student,
+    knowledge: Knowledge,
+    *,
+    folds: int,
+    seed: int,
+    checkpoint: Callable[[str], Checkpoint | None],
+    progress: Callable[[str], Progress],
+) -> Distilled:
+    """Train the student; `checkpoint(part)` and `progress(part)` are for it and for each fold of its assistant.
+
+    An assistant learns from the teachers as the student would, by the teachers' folds, so that its labels are
+    out-of-fold too, and the student learns from it (Mirzadeh et al. 2020, arXiv:1902.03393). Raises ConfigError.
+    """
+    soft: Floats | None = None
+    assistant: Floats | None = None
+    fold_of = assign_folds(dataset.groups, folds, seed)
+
+    def objective(model: nn.Module) -> Objective:
+        return _objective(dataset, problem, student, soft, model, knowledge.features, fold_of)
+
+    if student.distilled:
+        soft = knowledge.ensemble(problem, dataset)
+        if student.assistant is not None:
+            soft = assistant = teach(
+                dataset,
+                problem,
+                student.assistant,
+                folds=folds,
+                seed=seed,
+                objective=objective,
+                checkpoint=lambda fold: checkpoint(f"assistant-{fold}"),
+                progress=lambda fold: progress(f"assistant fold {fold + 1}/{folds}"),
+            ).soft
+    torch.manual_seed(seed)  # an assistant must not change the first weights, by which students are compared
+    model = build_model(student.model, dataset.contract)
+    if student.distilled and student.start_from is not None:
+        chosen = student.start_from
+        if chosen.teacher not in knowledge.weights:
+            name = chosen.teacher
+            raise ConfigError(f"start_from: no weights of {name}; set keep: [weights] for teachers.{name}")
+        start_from(model, knowledge.weights[chosen.teacher].read_bytes(), chosen.layers)
+    history = train(
+        model,
+        training_data(dataset, problem),
+        objective(model),
+        student.training,
+        seed=seed,
+        checkpoint=checkpoint("state"),
+        progress=progress("student"),
+    )
+    return Distilled(model, history, assistant)
+
+
+def training_data(dataset: Dataset, problem: Problem) -> TrainingData:
+    """All training rows, with early stopping by the problem's error on the validation rows."""
+    splits = dataset.splits
+    return TrainingData(
+        dataset, splits["train"], splits["valid"], lambda output, target: problem.score(output, target).error
+    )
+
+
+def fine_tuning_objective(dataset: Dataset, problem: Problem, student: Student, soft: Floats | None) -> Objective:
+    """The student's own objective for a network that is trained further, such as a pruned one.
+
+    `soft` (all rows, *output_shape): what the student learned from, not needed by the twin. alpha is the one that its
+    schedule ends with. Terms on features are left out: pruning changes the features, and the projectors are gone.
+    """
+    return _objective(dataset, problem, student.model_copy(update={"schedule": None}), soft)
+
+
+def _objective(
+    dataset: Dataset,
+    problem: Problem,
+    student: Student,
+    soft: Floats | None,
+    model: nn.Module | None = None,
+    features: Features | None = None,
+    fold_of: NDArray[np.int64] | None = None,
+) -> Objective:
+    """Without `features` there are no terms on them."""
+    contract, parts = dataset.contract, plan(problem, student)
+    teaching = None
+    if student.distilled and soft is not None:
+        aligned = []
+        if model is not None and features is not None and fold_of is not None:
+            for weight, term in parts.aligned:
+                values = features[feature_teacher(term, features)]
+                if not isinstance(model, Featured):
+                    raise ConfigError(f"terms: a {type(model).__name__} has no features to align; leave them out")
+                built = term.build(model.feature_width, values.shape[1], int(fold_of.max()) + 1)
+                aligned.append(Aligned(weight, built, values, fold_of))
+        if parts.losses or aligned:
+            teaching = Teaching(
+                soft,
+                lambda done: parts.schedule.alpha(student.alpha, done) if parts.schedule else student.alpha,
+                [(weight, loss.bind(contract)) for weight, loss in parts.losses],
+                trust(dataset, problem, soft) if student.attenuate else None,
+                aligned,
+            )
+    settings = student.model_dump_json(exclude={"model", "training", "assistant", "start_from"})
+    return Objective(dataset, problem.hard_loss(contract), teaching, augment=parts.augment, settings=settings)

@@ -1,0 +1,40 @@
+"""How far a student may rely on its teacher, group by group."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.problems.base import Dataset, Floats, Problem, Rows
+
+ROWS_PER_GROUP = 16
+CHUNK = 4096
+
+
+def trust(dataset: Dataset, problem: Problem, soft: Floats) -> Floats:
+    """(all rows,) min(1, naive error / teacher's error) of the row's group, such as its series.
+
+    Both errors are the problem's own, summed over at most 16 training rows of the group, spread evenly; `soft` (all
+    rows, *output_shape) is out-of-fold there, so a teacher is not trusted for what it has learned by heart. 1 where
+    the teacher is no worse than the naive forecast. The soft loss of a row counts so much less, and the hard loss
+    takes its place.
+    """
+    rows = _spread(dataset.splits["train"], dataset.groups)
+    count = int(dataset.groups.max()) + 1
+    naive, teacher = np.zeros(count), np.zeros(count)
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        groups, target = dataset.groups[part], dataset.target(part)
+        naive += np.bincount(groups, problem.score(problem.naive(dataset, part), target).loss, count)
+        teacher += np.bincount(groups, problem.score(soft[part], target).loss, count)
+    ratio = np.divide(naive, teacher, out=np.ones(count), where=teacher > 0)
+    result: Floats = np.minimum(ratio, 1).astype(np.float32)[dataset.groups]
+    return result
+
+
+def _spread(rows: Rows, groups: NDArray[np.int64]) -> Rows:
+    """At most `ROWS_PER_GROUP` rows of each group, evenly over their order."""
+    ordered = rows[np.argsort(groups[rows], kind="stable")]
+    _, first, count = np.unique(groups[ordered], return_index=True, return_counts=True)
+    place = np.arange(len(ordered)) - np.repeat(first, count)
+    share = np.maximum(np.repeat(count, count) / ROWS_PER_GROUP, 1)
+    chosen: Rows = ordered[np.floor(place / share) != np.floor((place - 1) / share)]
+    return chosen

@@ -1,0 +1,36 @@
+"""A student: linear in the window's units, with effects of static columns and of each future day's covariates."""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from tasks.config import Frozen
+from tasks.models.direct import Direct, Window
+from tasks.problems.base import FeatureContract
+
+
+class LinearOptions(Frozen):
+    """`embedding`: numbers a static column."""
+
+    embedding: int = Field(default=4, gt=0)
+
+
+class Linear(Direct):
+    """One linear map from context to horizon x outputs (Zeng et al. 2023, arXiv:2205.13504), and the weekly cycle.
+
+    There is no hidden layer: the features are the inputs of the map.
+    """
+
+    def __init__(self, options: LinearOptions, contract: FeatureContract) -> None:
+        super().__init__(contract, options.embedding, dropout=0.0)
+        self.add_head(contract, self.layout.context + self.fixed_width, skip=False)
+
+    def represent(self, window: Window) -> Tensor:
+        return torch.cat([window.units, *window.fixed], dim=1)
+
+
+def build_linear(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
+    """A `Linear` from unvalidated options."""
+    return Linear(LinearOptions.model_validate(options), contract)

@@ -1,0 +1,140 @@
+"""Soft losses of forecasts: a student's outputs (n, horizon, C) against its teacher's, by row.
+
+All but `distribution` (nats) stand in the unit of the hard loss, so that `alpha` weighs like with like.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tasks.problems.base import FeatureContract, SoftLoss, SoftRows
+from tasks.problems.forecasting.losses import Channels, bin_probabilities
+
+TINY = 1e-8
+
+
+class Absolute(SoftLoss):
+    """Mean of |f - t| / scale, level by level.
+
+    The 1-Wasserstein distance of two distributions given by the same quantiles, up to the levels' spacing.
+    """
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        scale = Channels.of(contract).scale
+
+        def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
+            return (output - teacher).abs().mean(dim=(1, 2)) / scale
+
+        return rows
+
+
+class Squared(SoftLoss):
+    """Mean of ((f - t) / scale)^2 (Ba & Caruana 2014, arXiv:1312.6184)."""
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        scale = Channels.of(contract).scale
+
+        def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
+            return (((output - teacher) / scale) ** 2).mean(dim=(1, 2))
+
+        return rows
+
+
+class Pinball(SoftLoss):
+    """The hard loss with the teacher's quantile of the same level in the truth's place.
+
+    The least loss is at the teacher's quantile, and a student on its inner side pays more than one on its outer side.
+    """
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        channels = Channels.of(contract)
+
+        def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
+            return channels.rows(channels.errors(output, teacher))
+
+        return rows
+
+
+class Bounded(SoftLoss):
+    """Teacher-bounded regression: the hard loss, where the student's error plus `margin` is above the teacher's.
+
+    e(f, y) if e(f, y) + margin > e(t, y), else 0, for each step and channel: the teacher is an upper bound, not an
+    aim (Chen et al. 2017, "Learning Efficient Object Detection Models with Knowledge Distillation", section 3.3).
+    """
+
+    margin: float = Field(default=0.0, ge=0)
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        channels = Channels.of(contract)
+
+        def rows(output: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
+            truth = target.unsqueeze(2)
+            level = channels.row_level(output) if channels.mean else None
+            own, theirs = (channels.errors(values, truth, level) for values in (output, teacher))
+            return channels.rows(own * (own + self.margin > theirs))
+
+        return rows
+
+
+class Residual(SoftLoss):
+    """The hard loss on labels that hold a share of the teacher's residual: t + keep (y - t).
+
+    The mixed labels of Das & Sanghavi 2023 (arXiv:2301.13304): the teacher takes noise out of the truth. Each quantile
+    has its own label; a right teacher's is the quantile of its labels again, because the map from y rises.
+    """
+
+    keep: float = Field(default=0.5, ge=0, lt=1)
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        channels = Channels.of(contract)
+
+        def rows(output: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
+            return channels.rows(channels.errors(output, teacher + self.keep * (target.unsqueeze(2) - teacher)))
+
+        return rows
+
+
+class Distribution(SoftLoss):
+    """KL(teacher || student) of the predictive distributions, cut into `bins` for each step: sum p_t ln(p_t / p_s).
+
+    The quantiles give a distribution function by linear interpolation; its grid spans both sides' quantiles and half
+    of that span beyond, and the outer mass is spread evenly to its ends, so that the student has some in every bin.
+    A distribution far off the teacher's is widened towards it rather than moved, so keep a hard loss beside it.
+    Discretised regression targets after Imani & White 2018 (arXiv:1806.04613). The mean, if there is one, is compared
+    by the hard loss's squared error.
+    """
+
+    bins: int = Field(default=32, ge=4, le=512)
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        channels = Channels.of(contract)
+        count = len(channels.levels)
+        least = channels.scale / 100
+
+        def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
+            both = torch.cat([output[..., :count].detach(), teacher[..., :count]], dim=2)
+            low, high = both.amin(dim=2, keepdim=True), both.amax(dim=2, keepdim=True)
+            beyond = (0.5 * (high - low)).clamp(min=least)
+            low, high = low - beyond, high + beyond
+            steps = torch.linspace(0, 1, self.bins + 1, device=output.device)
+            edges = low + (high - low) * steps
+            ours, theirs = (
+                bin_probabilities(values[..., :count], low, high, channels.levels, edges).clamp(min=TINY)
+                for values in (output, teacher)
+            )
+            divergence = (theirs * (theirs.log() - ours.log())).sum(dim=2).mean(dim=1)
+            if not channels.mean:
+                return divergence
+            return divergence + channels.errors(output, teacher)[..., count:].mean(dim=(1, 2))
+
+        return rows
+
+
+SOFT: dict[str, type[SoftLoss]] = {
+    "absolute": Absolute,
+    "squared": Squared,
+    "pinball": Pinball,
+    "bounded": Bounded,
+    "residual": Residual,
+    "distribution": Distribution,
+}
