@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tasks.distillation.alignment import Alignment
 from tasks.errors import DataError
-from tasks.models.features import inputs_of
+from tasks.models.inputs import inputs_of
 from tasks.problems.base import Augment, Dataset, Floats, HardRows, Labelled, Rows, SoftRows
 
 Model = Callable[..., Any]

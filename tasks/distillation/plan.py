@@ -81,6 +81,9 @@ def check_students(problem: Problem, workload: Workload) -> None:
     """Raises ConfigError naming the field, when a student or an assistant cannot be trained as asked."""
     networks = KINDS[problem.kind]
     for name, teacher in workload.teachers.items():
+        if (teacher.training is None) == (teacher.model.kind in networks):
+            what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
+            raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
         if teacher.keep and teacher.model.kind not in networks:
             what = f"a {teacher.model.kind} has neither features nor weights of a network"
             raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")

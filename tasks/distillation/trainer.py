@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from tasks.config import Training
 from tasks.distillation.checkpoint import Checkpoint, pack, unpack
 from tasks.distillation.objective import Objective
-from tasks.models.features import Featured, inputs_of
+from tasks.models.features import Featured
+from tasks.models.inputs import inputs_of
 from tasks.problems.base import Dataset, Floats, Rows
 
 log = logging.getLogger(__name__)

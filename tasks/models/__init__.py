@@ -1,6 +1,6 @@
 """Teachers and students: built by kind, counted, and stored as safetensors."""
 
-from tasks.models.features import inputs_of
+from tasks.models.inputs import inputs_of
 from tasks.models.registry import build_model
 from tasks.models.weights import count_parameters, load_weights, save_weights
 

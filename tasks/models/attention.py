@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tasks.config import Frozen
 from tasks.models.direct import Direct, Window
-from tasks.models.features import ALL_INPUTS
+from tasks.models.inputs import ALL_INPUTS
 from tasks.models.patches import Patches
 from tasks.problems.base import FeatureContract
 

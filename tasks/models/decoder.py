@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.models.embedding import StaticEmbedding
-from tasks.models.features import ALL_INPUTS, FeaturedModel
+from tasks.models.features import FeaturedModel
+from tasks.models.inputs import ALL_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, quantile_offsets, seasonal_average

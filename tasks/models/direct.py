@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tasks.models.embedding import StaticEmbedding
 from tasks.models.features import FeaturedModel
+from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, quantile_offsets, seasonal_average
@@ -34,7 +35,7 @@ def known_steps(window: Window) -> Tensor:
 
 
 class Direct(FeaturedModel):
-    """raw = output(representation) + skip(units) + cycle[phase] + effects(future), for all steps of the horizon at once.
+    """raw = output(representation) + skip(units) + cycle[phase] + effects(future), for all steps at once.
 
     The direct strategy (Ben Taieb et al. 2012, arXiv:1108.3259). `cycle` is a table of what a season adds to each step
     ahead, by the place where the forecast begins (CycleNet, Lin et al. 2024, arXiv:2409.18479); `effects` are those of
@@ -42,6 +43,7 @@ class Direct(FeaturedModel):
     layers, calls `add_head`, and gives the representation (n, width), which is what `features` gives.
     """
 
+    uses: tuple[str, ...] = STUDENT_INPUTS
     output: nn.Linear
     skip: nn.Linear | None
 

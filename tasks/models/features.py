@@ -1,12 +1,8 @@
 """A model's inner representation, for distillation that aligns more than outputs."""
 
-from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
-
-STUDENT_INPUTS = ("history", "future", "static")
-ALL_INPUTS = (*STUDENT_INPUTS, "past", "calendar")
 
 
 @runtime_checkable
@@ -28,12 +24,7 @@ class Featured(Protocol):
 
 
 class FeaturedModel(nn.Module):
-    """A `Featured` model that has one path only: `with_features`, which forward and `features` take parts of.
-
-    `uses`: the contract's inputs that it takes, in order; those that students make do with unless it says more.
-    """
-
-    uses: tuple[str, ...] = STUDENT_INPUTS
+    """A `Featured` model that has one path only: `with_features`, which forward and `features` take parts of."""
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
@@ -43,9 +34,3 @@ class FeaturedModel(nn.Module):
 
     def features(self, *inputs: Tensor) -> Tensor:
         return self.with_features(*inputs)[1]
-
-
-def inputs_of(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
-    """Names of the inputs that a model takes, in order: all `names` of the contract unless it says which it uses."""
-    uses: tuple[str, ...] = getattr(model, "uses", tuple(names))
-    return uses

@@ -11,7 +11,7 @@ NORMALISATIONS = ("scale", "standard", "last")
 
 @dataclass(frozen=True)
 class Layout:
-    """`context`, `horizon`, `season` in steps. `own`: covariates of a step that are the series' own, `calendar`: those of time.
+    """`context`, `horizon`, `season` in steps. `own`: covariates of the series at a step, `calendar`: those of time.
 
     `outputs`: numbers a step, the quantiles and, with `mean`, the expected
     value as the last one. `positive`: outputs below zero become zero. `magnitude`: mean of |y| in training.

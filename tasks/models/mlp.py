@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tasks.config import Frozen
 from tasks.models.direct import Direct, Window, known_steps
-from tasks.models.features import ALL_INPUTS
+from tasks.models.inputs import ALL_INPUTS
 from tasks.problems.base import FeatureContract
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 from tasks.config import Frozen
 from tasks.models.embedding import StaticEmbedding
 from tasks.models.features import FeaturedModel
+from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, quantile_offsets
@@ -33,6 +34,8 @@ class Patch(FeaturedModel):
     of each step, and a level from scale and static columns. The oldest steps that fill no season are left
     out. Without a hidden layer the features are the map's inputs.
     """
+
+    uses = STUDENT_INPUTS
 
     def __init__(self, options: PatchOptions, contract: FeatureContract) -> None:
         super().__init__()

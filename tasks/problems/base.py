@@ -33,7 +33,6 @@ class Predict(Protocol):
     def __call__(self, inputs: Inputs) -> Floats: ...
 
 
-
 @dataclass(frozen=True)
 class Column:
     """One column of a workload's table.

@@ -1,6 +1,5 @@
 """A teacher: gradient-boosted trees, one ensemble an output, direct for all steps ahead."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from tasks.config import Frozen
 from tasks.models.boosting.features import WindowFeatures
 from tasks.models.boosting.trees import Trees
+from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.outputs import OrderedQuantiles
 from tasks.problems.base import Dataset, FeatureContract, Rows
@@ -20,7 +20,7 @@ BATCH = 2048
 
 
 class BoostedOptions(Frozen):
-    """`samples`: at most so many (row, step) pairs are learned from. `stopping`: trees without a better validation loss."""
+    """`samples`: at most so many (row, step) pairs are learned from. `stopping`: trees without a better validation."""
 
     trees: int = Field(default=300, gt=0)
     leaves: int = Field(default=63, gt=1)
@@ -34,9 +34,13 @@ class BoostedOptions(Frozen):
 class Boosted(nn.Module):
     """Trees over `WindowFeatures`, whose targets are in multiples of the window's scale (LightGBM, Ke et al. 2017).
 
-    Quantiles are learned with the pinball loss, weighted by the scale, so that errors count in units. The expected value
-    is learned with squared errors of the scaled target. One output under a squared metric is an expected value.
+    Quantiles are learned with the pinball loss, weighted by the scale, so that errors count in units. The expected
+    value is learned with squared errors of the scaled target. One output under a squared metric is an expected value.
     """
+
+    uses = (*STUDENT_INPUTS, "calendar")
+
+    gaps: Tensor
 
     def __init__(self, options: BoostedOptions, contract: FeatureContract) -> None:
         super().__init__()
@@ -61,31 +65,30 @@ class Boosted(nn.Module):
         result: Tensor = self.quantiles(self.inputs.norm.undo(raw, centre, scale))
         return result
 
-    def fit(
-        self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int, threads: int, log: Callable[[str], None]
-    ) -> None:
-        """Learn from `train`, stop early on `valid`. Equal data, seed and threads give equal trees."""
+    def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
+        """Learn from `train`, stop early on `valid`: validation loss of each output.
+
+        Equal data, seed and number of threads (torch's) give equal trees.
+        """
         import lightgbm
 
         learn, check = (self._lines(dataset, rows, seed + place) for place, rows in enumerate((train, valid)))
+        losses = []
         for place in range(self.layout.outputs):
             objective, weighted = self._objective(place)
             train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2] if weighted else None)
             valid_set = train_set.create_valid(check[0], check[1], weight=check[2] if weighted else None)
             booster = lightgbm.train(
-                {**objective, **self._settings(seed, threads)},
+                {**objective, **self._settings(seed)},
                 train_set,
                 self.options.trees,
                 [valid_set],
                 callbacks=[lightgbm.early_stopping(self.options.stopping, verbose=False)],
             )
-            log(f"output {place + 1}/{self.layout.outputs}: {booster.best_iteration} trees, {booster.best_score['valid_0']}")
-            self.trees.append(Trees(lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))))
-
-    @property
-    def parameter_count(self) -> int:
-        """Thresholds and leaf values of all trees."""
-        return sum(trees.count for trees in self.trees if isinstance(trees, Trees))
+            best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
+            self.trees.append(Trees(best))
+            losses.append(float(next(iter(booster.best_score["valid_0"].values()))))
+        return losses
 
     def _objective(self, place: int) -> tuple[dict[str, Any], bool]:
         """LightGBM's objective of an output, and whether rows weigh by their scale."""
@@ -93,7 +96,7 @@ class Boosted(nn.Module):
             return {"objective": "regression"}, self.squared
         return {"objective": "quantile", "alpha": self.layout.quantiles[place]}, True
 
-    def _settings(self, seed: int, threads: int) -> dict[str, Any]:
+    def _settings(self, seed: int) -> dict[str, Any]:
         options = self.options
         return {
             "num_leaves": options.leaves,
@@ -103,7 +106,7 @@ class Boosted(nn.Module):
             "bagging_fraction": 0.8,
             "bagging_freq": 1,
             "seed": seed,
-            "num_threads": threads,
+            "num_threads": torch.get_num_threads(),
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
@@ -118,7 +121,7 @@ class Boosted(nn.Module):
         features, targets, scales = [], [], []
         for start in range(0, count, BATCH):
             part = chosen[start : start + BATCH]
-            inputs = tuple(torch.from_numpy(values) for values in dataset.inputs(part).values())
+            inputs = tuple(torch.from_numpy(values) for values in dataset.inputs(part, self.uses).values())
             with torch.no_grad():
                 lines = self.inputs(*inputs).numpy()
                 centre, scale = (values.numpy() for values in self.inputs.norm(inputs[0]))

@@ -14,8 +14,8 @@ SEASONS = 8
 class WindowFeatures(nn.Module):
     """The contract's inputs -> (n, horizon, width).
 
-    Of the window: its last values, means over one, two, four seasons and all of it, spread, share of zeros, logarithm of
-    its scale. Of the step: the values of the same place in up to eight past seasons, their mean, known covariates,
+    Of the window: its last values, means over one, two, four seasons and all of it, spread, share of zeros, logarithm
+    of its scale. Of the step: the values of the same place in up to eight past seasons, their mean, known covariates,
     calendar, distance, place in the season. And the codes of static columns, as numbers.
     """
 
@@ -32,14 +32,18 @@ class WindowFeatures(nn.Module):
         back = layout.season * torch.arange(1, seasons + 1)[None, :]
         places = (layout.context + step - back).clamp(min=0)
         self.register_buffer("places", places.flatten(), persistent=False)
-        self.register_buffer("distance", torch.arange(layout.horizon, dtype=torch.float32)[None, :, None], persistent=False)
+        self.register_buffer(
+            "distance", torch.arange(layout.horizon, dtype=torch.float32)[None, :, None], persistent=False
+        )
         self.seasons = seasons
-        self.spans = sorted({min(span * max(layout.season, 7), layout.context) for span in (1, 2, 4)} | {layout.context})
+        self.spans = sorted(
+            {min(span * max(layout.season, 7), layout.context) for span in (1, 2, 4)} | {layout.context}
+        )
         statics = contract.inputs["static"][1][0]
         of_window = min(LAST, layout.context) + len(self.spans) + 3
         self.width = of_window + seasons + 1 + layout.known + 2 + statics - 1
 
-    def forward(self, history: Tensor, future: Tensor, static: Tensor, _past: Tensor, calendar: Tensor) -> Tensor:
+    def forward(self, history: Tensor, future: Tensor, static: Tensor, calendar: Tensor) -> Tensor:
         centre, scale = self.norm(history)
         units = self.norm.apply_to(history, centre, scale)
         means = [units[:, -span:].mean(dim=1, keepdim=True) for span in self.spans]

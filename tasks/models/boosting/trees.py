@@ -21,8 +21,8 @@ class Trees(nn.Module):
         self.booster = booster
 
     @property
-    def count(self) -> int:
-        """Fitted numbers: a threshold a split, a value a leaf."""
+    def fitted_numbers(self) -> int:
+        """A threshold a split, a value a leaf: what counts as parameters."""
         leaves = [tree["num_leaves"] for tree in self.booster.dump_model()["tree_info"]]
         return sum(2 * number - 1 for number in leaves)
 
@@ -50,8 +50,8 @@ class _Predict(torch.autograd.Function):
 def ensemble_attributes(dump: Node) -> dict[str, Any]:
     """Attributes of ONNX's TreeEnsembleRegressor, with the type suffixes of torch's exporter, from `dump_model()`.
 
-    LightGBM goes left on x <= threshold with x widened from float32; the largest float32 that is not above the threshold
-    decides equally for every float32.
+    LightGBM goes left on x <= threshold with x widened from float32; the largest float32 that is not above the
+    threshold decides equally for every float32.
     """
     nodes: dict[str, list[Any]] = {name: [] for name in ("tree", "id", "feature", "mode", "value", "true", "false")}
     leaves: dict[str, list[Any]] = {name: [] for name in ("tree", "id", "weight")}

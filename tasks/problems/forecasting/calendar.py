@@ -35,9 +35,10 @@ def calendar_features(times: Times, frequency: str = "1d") -> Floats:
     """
     if frequency == "1w":
         return _waves(_share_of(times, "Y"), 2)
-    weekday = np.eye(7)[_weekday(times)]
-    parts = [weekday, _waves(_share_of(times, "M"), 1)] if frequency == "1d" else [_waves(_of_day(times), 2), weekday]
-    return np.concatenate(parts, axis=1, dtype=np.float32)
+    weekday: Floats = np.eye(7, dtype=np.float32)[_weekday(times)]
+    if frequency == "1d":
+        return np.concatenate([weekday, _waves(_share_of(times, "M"), 1)], axis=1)
+    return np.concatenate([_waves(_of_day(times), 2), weekday], axis=1)
 
 
 def phases(times: Times, frequency: str, season: int) -> NDArray[np.int64]:
@@ -83,14 +84,16 @@ def _weekday(times: Times) -> NDArray[np.int64]:
 def _of_day(times: Times) -> NDArray[np.float64]:
     """Share of the day that has passed."""
     minutes = times.astype("datetime64[m]")
-    return (minutes - minutes.astype("datetime64[D]")).astype(np.int64) / 1440
+    passed: NDArray[np.float64] = (minutes - minutes.astype("datetime64[D]")).astype(np.int64) / 1440
+    return passed
 
 
 def _share_of(times: Times, unit: str) -> NDArray[np.float64]:
     """Share of the month or year that has passed, by whole days."""
     days, start = times.astype("datetime64[D]"), times.astype(f"datetime64[{unit}]")
     length = ((start + 1).astype("datetime64[D]") - start.astype("datetime64[D]")).astype(np.int64)
-    return (days - start.astype("datetime64[D]")).astype(np.int64) / length
+    passed: NDArray[np.float64] = (days - start.astype("datetime64[D]")).astype(np.int64) / length
+    return passed
 
 
 def _waves(share: NDArray[np.float64], harmonics: int) -> Floats:

@@ -46,7 +46,17 @@ class Windows(Dataset):
     def under(self, contract: FeatureContract) -> "Windows":
         """Other code books apply at once, the scale is the model's own; what the inputs are made of must be equal."""
         theirs = Options.model_validate(contract.settings["options"])
-        for name in ("horizon", "context", "season", "frequency", "outputs", "static", "price", "promotions", "country"):
+        for name in (
+            "horizon",
+            "context",
+            "season",
+            "frequency",
+            "outputs",
+            "static",
+            "price",
+            "promotions",
+            "country",
+        ):
             if (there := getattr(theirs, name)) != (here := getattr(self.options, name)):
                 raise ValueError(f"its problem.{name} is {there}, tonight's is {here}")
         for name in ("history_features", "future_features", "calendar_features"):

@@ -46,10 +46,10 @@ class Options(Frozen):
             raise ValueError("quantiles: expected increasing levels between 0 and 1 with 0.5 among them")
         if self.metric == "mse" and (len(levels) > 1 or self.mean):
             raise ValueError("metric: mse is the error of a single output; set quantiles: [0.5] and mean: false")
-        if self.context % self.season or self.context < 2 * self.season:
-            raise ValueError(
-                f"context: expected a multiple of the season, {self.season} steps, and two of them at least"
-            )
+        if self.context <= self.season:
+            raise ValueError(f"context: expected more than one season of {self.season} steps")
+        if "phase" in self.static:
+            raise ValueError("static: phase is the name of a feature; rename the column")
         return self
 
     @property

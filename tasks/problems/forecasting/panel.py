@@ -27,9 +27,9 @@ class Panel:
     """N series over T steps: `context` empty ones before the first row, and the last `horizon` ones after `as_of`.
 
     `units` (N, T): 0 where there is no value and after `as_of`. `observed` (N, T): 1 where units are known.
-    `log_price` (N or 1, T). `promotions` (N or 1, T, P): shares. `holiday` (N or 1, T): 0 or 1; `holiday_in` (N or 1, T):
-    steps until the next one. One line stands for all series that share it. `calendar` (T, F). `phase` (T,): place in the
-    season. `times` (T,): minutes since 1970. `names` (N,): series; `static`: column -> (N,) values.
+    `log_price` (N or 1, T). `promotions` (N or 1, T, P): shares. `holiday` (N or 1, T): 0 or 1; `holiday_in` (N or 1,
+    T): steps until the next one. One line stands for all series that share it. `calendar` (T, F). `phase` (T,):
+    place in the season. `times` (T,): minutes since 1970. `names` (N,): series; `static`: column -> (N,) values.
     """
 
     times: NDArray[np.int64]
@@ -163,12 +163,9 @@ def _axis(first: np.datetime64, end: np.datetime64, options: Options) -> Times:
 
 def _lines(series: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
     """Sorted names, and the place of each row's name among them."""
-    coded = series.cast(pl.Categorical)
-    names = coded.cat.get_categories()
-    order = names.arg_sort()
-    place = np.empty(len(names), dtype=np.int64)
-    place[order.to_numpy()] = np.arange(len(names))
-    return names.gather(order).to_numpy().astype(np.str_), place[coded.to_physical().to_numpy()]
+    names = series.unique().sort()
+    places = series.cast(pl.Enum(names)).to_physical()
+    return names.to_numpy().astype(np.str_), places.to_numpy().astype(np.int64)
 
 
 def _newest(where: NDArray[np.int64]) -> NDArray[np.int64]:

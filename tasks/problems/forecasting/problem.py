@@ -24,6 +24,7 @@ from tasks.problems.base import (
     Strategies,
     TableContract,
 )
+from tasks.problems.forecasting.calendar import MINUTES
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
 from tasks.problems.forecasting.disturbances import disturb
 from tasks.problems.forecasting.metrics import score, seasonal_naive
@@ -68,7 +69,8 @@ class Forecasting(Problem):
         ]
         about = "public holiday; without this column it is computed for problem.country"
         columns.append(Column("holiday", "boolean", required=False, known_ahead=True, about=about))
-        return TableContract(tuple(columns), "date", "units", ("series_id",), options.horizon)
+        days = -(-options.horizon * MINUTES[options.frequency] // MINUTES["1d"])
+        return TableContract(tuple(columns), "date", "units", ("series_id",), days)
 
     def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
         return build_windows(build_panel(table, as_of, self.options), self.options)

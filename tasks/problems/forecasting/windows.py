@@ -1,6 +1,7 @@
 """Windows of a panel as model inputs: the one piece of feature code that training and scoring share."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +78,11 @@ def gather(
 ) -> Inputs:
     """Model inputs of n windows: series `lines` (n,), whose last known step stands at position `origins` (n,).
 
-    history (n, context, 2): raw units, observed flag. future (n, horizon, K): covariates known ahead. static (n, 1 + S):
-    place of the first future step in the season, then codes. past (n, context, K + F): known covariates and calendar of
-    the past. calendar (n, horizon, F): of the future. `names`: only these, all without any. Prices are log ratios to the
-    price at the origin. Steps to the next holiday are counted within the window only, because scoring knows no further.
+    history (n, context, 2): raw units, observed flag. future (n, horizon, K): covariates known ahead.
+    static (n, 1 + S): place of the first future step in the season, then codes. past (n, context, K + F): known
+    covariates and calendar of the past. calendar (n, horizon, F): of the future. `names`: only these, all without any.
+    Prices are log ratios to the price at the origin. Steps to the next holiday are counted within the window only,
+    because scoring knows no further.
     """
     past = origins[:, None] + np.arange(1 - options.context, 1)
     ahead = origins[:, None] + np.arange(1, options.horizon + 1)
@@ -114,8 +116,9 @@ def targets(panel: Panel, lines: Positions, origins: Positions, options: Options
 def _known(panel: Panel, lines: Positions, steps: Positions, origins: Positions, options: Options) -> Floats:
     """(n, steps, K) covariates in the order of `known_features`."""
 
-    def of(values: NDArray[np.generic], at: Positions) -> NDArray[np.generic]:
-        return values[lines[:, None] if len(values) > 1 else 0, at]
+    def of(values: NDArray[Any], at: Positions) -> NDArray[Any]:
+        found: NDArray[Any] = values[lines[:, None] if len(values) > 1 else 0, at]
+        return found
 
     wait = of(panel.holiday_in, steps)
     within = steps + wait <= origins[:, None] + options.horizon
