@@ -20,7 +20,7 @@ from tasks.models import inputs_of
 from tasks.problems.base import FeatureContract, Floats, Inputs
 
 EXAMPLE_ROWS = 4
-ROUNDS = 5
+ROUNDS = 20
 
 
 @dataclass(frozen=True)

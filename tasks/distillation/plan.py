@@ -60,9 +60,10 @@ def _soft(problem: Problem, student: Student) -> SoftLoss | None:
         if spec.options:
             raise ConfigError(f"soft: kind none has no options, got {', '.join(spec.options)}")
         return None
-    if spec.kind in kinds and "temperature" in kinds[spec.kind].model_fields:
+    fields = kinds[spec.kind].model_fields if spec.kind in kinds else {}
+    if "temperature" in fields:
         spec = Spec.model_validate({"kind": spec.kind, "temperature": student.temperature, **spec.options})
-    elif student.temperature != 1:
+    elif spec.kind in kinds and student.temperature != 1:
         raise ConfigError(f"temperature: the soft loss {spec.kind!r} has none; leave it out")
     return pick(spec, kinds, "soft")
 
@@ -73,8 +74,8 @@ def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
         return term.teacher or next(iter(keepers))
     if not keepers or term.teacher is not None:
         who = f"teachers.{term.teacher}" if term.teacher else "a teacher"
-        raise ConfigError(f"terms: teacher: no features of {term.teacher or 'any'}; set keep: [features] for {who}")
-    raise ConfigError(f"terms: teacher: name one of those that keep features: {', '.join(sorted(keepers))}")
+        raise ConfigError(f"terms.teacher: no features of {term.teacher or 'any'}; set keep: [features] for {who}")
+    raise ConfigError(f"terms.teacher: name one of those that keep features: {', '.join(sorted(keepers))}")
 
 
 def check_students(problem: Problem, workload: Workload) -> None:

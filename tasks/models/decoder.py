@@ -57,12 +57,16 @@ class Encoded(FeaturedModel):
         self, encoder: nn.Module, width: int, contract: FeatureContract, embedding: int, hidden: int, dropout: float
     ) -> None:
         super().__init__()
-        self.feature_width = width
         self.norm = WindowNorm(contract)
         self.embedding = StaticEmbedding(contract, embedding)
         self.encoder = encoder
         self.decoder = FutureDecoder(contract, width + self.embedding.width + 1, hidden, dropout)
         self.quantiles = OrderedQuantiles(contract)
+
+    @property
+    def feature_width(self) -> int:
+        """Width of the encoder's summary, which pruning narrows."""
+        return self.decoder.from_past.in_features - self.embedding.width - 1
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         history, future, static, past, calendar = inputs

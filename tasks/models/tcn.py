@@ -56,8 +56,20 @@ class CausalEncoder(nn.Module):
         return last
 
 
+class Tcn(Encoded):
+    """A causal encoder, whose channels may be pruned, and the decoder."""
+
+    def channels(self) -> list[tuple[list[nn.Linear | nn.Conv1d], list[nn.Linear | nn.Conv1d]]]:
+        """(producers, consumers) of the residual stream, which starts the decoder's summary, for structured pruning."""
+        assert isinstance(self.encoder, CausalEncoder)
+        blocks: list[nn.Linear | nn.Conv1d] = [
+            block.convolution for block in self.encoder.blocks if isinstance(block, CausalBlock)
+        ]
+        return [([self.encoder.enter, *blocks], [*blocks, self.decoder.from_past])]
+
+
 def build_tcn(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
     """The convolutional teacher from unvalidated options."""
     chosen = TcnOptions.model_validate(options)
     encoder = CausalEncoder(Layout.of(contract).channels, chosen)
-    return Encoded(encoder, chosen.channels, contract, chosen.embedding, chosen.hidden, chosen.dropout)
+    return Tcn(encoder, chosen.channels, contract, chosen.embedding, chosen.hidden, chosen.dropout)

@@ -227,10 +227,20 @@ def _compression(material: Material) -> tuple[Compression, ...]:
     for recipe in material.run.recipes:
         about = material.json(f"candidates/{recipe}/about.json")
         if about and about.get("history"):
-            steps = tuple(Step(row["step"], row["error"], row["bytes"]) for row in about.get("history", ()))
+            history = about["history"]
+            timed = (material.page(*latency_page(recipe)) or {}).get("steps") or [{}] * len(history)
+            steps = tuple(
+                Step(row["step"], row["error"], row["bytes"], times.get("p50_us"))
+                for row, times in zip(history, timed, strict=False)
+            )
             parity = (about.get("parity") or {}).get("relative")
             found.append(Compression(recipe, steps, about.get("nonzero"), about.get("parameters"), parity))
     return tuple(found)
+
+
+def latency_page(recipe: str) -> tuple[str, str]:
+    """Stage and file of the times that a recipe's steps took."""
+    return f"compress@{recipe}", f"compress@{recipe}.latency.json"
 
 
 def search_page(recipe: str) -> tuple[str, str]:

@@ -117,11 +117,12 @@ class Student:
 
 @dataclass(frozen=True)
 class Step:
-    """A compression step's effect: validation error and bytes after it."""
+    """A compression step's effect: validation error, bytes and latency at one row after it."""
 
     step: str
     error: Number
     size: Number
+    p50_us: Number = None
 
 
 @dataclass(frozen=True)

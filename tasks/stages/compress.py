@@ -70,6 +70,7 @@ def run(ctx: Context, name: str | None = None) -> None:
         result, measured = found.result, found.about()
     else:
         result = build(chain)
+        write_json(ctx.pages / f"compress@{name}.latency.json", result.latency())
         measured = {"steps": [step.kind for step in recipe.steps], **result.about()}
     if result:
         _log_history(name, result)

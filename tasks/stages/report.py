@@ -25,7 +25,7 @@ from tasks.releases.registry import sync
 from tasks.releases.store import ReleaseStore
 from tasks.releases.tracking import experiment_name, log_run
 from tasks.reporting import charts
-from tasks.reporting.collect import Material, collect, search_page
+from tasks.reporting.collect import Material, collect, latency_page, search_page
 from tasks.reporting.facts import ReportFacts
 from tasks.reporting.page import draw, render, size
 from tasks.stages.context import Context
@@ -65,7 +65,8 @@ def _material(ctx: Context) -> Material:
     """Everything that can be read of this run; without a run_id only this workspace."""
     locks = _locks(ctx.root / LOCK_FILE)
     manifests: Mapping[str, Manifest] = {}
-    wanted = [*PAGES_READ, *(search_page(name) for name, recipe in ctx.run.recipes.items() if recipe.search)]
+    times = (search_page(name) if recipe.search else latency_page(name) for name, recipe in ctx.run.recipes.items())
+    wanted = [*PAGES_READ, *times]
     if ctx.run_id:
         store = RunStore(ctx.settings.runs())
         manifests = store.manifests(ctx.run.workload, ctx.run_id)

@@ -49,6 +49,8 @@ def _changed(tmp_path: Path, change: dict[str, object]) -> Path:
         ({"teachers": {}}, r"teachers"),
         ({"students.student.alpha": 1.5}, r"students\.student\.alpha"),
         ({"recipes": {"Bad Name": {}}}, r"recipes\.Bad Name"),
+        ({"recipes.fp32": {"search": {"limits": {"error": 0.5}, "trials": 0}}}, r"recipes\.fp32\.search\.trials: "),
+        ({"recipes.fp32": {"search": {"limits": {}}}}, r"recipes\.fp32\.search: .*needs a limit on error or retention"),
     ],
 )
 def test_a_bad_field_is_named_with_its_file(tmp_path: Path, change: dict[str, object], message: str) -> None:

@@ -87,9 +87,9 @@ def default_space(model: nn.Module) -> tuple[Spec, ...]:
     """What can be done to `model`: fewer channels and neurons, lower rank, narrower numbers."""
     linear = any(name and isinstance(layer, nn.Linear) for name, layer in model.named_modules())
     offers = (
-        (isinstance(model, ChannelPrunable), Spec(kind="channels", keep=[0.25, 1.0])),
-        (isinstance(model, Prunable) and bool(model.prunable()), Spec(kind="neurons", keep=[0.25, 1.0])),
-        (linear, Spec(kind="low-rank", energy=[0.8, 1.0])),
+        (isinstance(model, ChannelPrunable), Spec(kind="channels", keep=[0.1, 1.0])),
+        (isinstance(model, Prunable) and bool(model.prunable()), Spec(kind="neurons", keep=[0.1, 1.0])),
+        (linear, Spec(kind="low-rank", energy=[0.6, 1.0])),
     )
     formats = [NONE, "fp16", "int8-weights", *(["int8-dynamic", "int8-static"] if linear else [])]
     return (*(spec for fits, spec in offers if fits), Spec(kind=NUMBERS, choices=formats))

@@ -104,7 +104,7 @@ class Distribution(SoftLoss):
     by the hard loss's squared error.
     """
 
-    bins: int = Field(default=32, ge=4, le=512)
+    bins: int = Field(default=16, ge=4, le=512)
 
     def bind(self, contract: FeatureContract) -> SoftRows:
         channels = Channels.of(contract)

@@ -2,13 +2,19 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tasks.compression.channels import ChannelPrunable, Channels
+from tasks.compression.export import export_onnx
+from tasks.compression.recipe import torch_output
+from tasks.compression.runtime import run_onnx
 from tasks.compression.units import importance
+from tasks.config import Spec
 from tasks.errors import ConfigError
+from tasks.models import build_model
 
 
 class Residual(nn.Module):
@@ -51,6 +57,23 @@ def test_exactly_the_dead_channel_goes_and_the_answers_stay(tuner: Any, calibrat
         (2, 4),
     ]
     assert (model.block.in_channels, model.block.out_channels, model.head.in_features) == (3, 3, 4)
+
+
+def test_a_convolutional_student_loses_its_dead_channels_and_its_file_shrinks(sales: Any, tuner: Any) -> None:
+    contract, inputs = sales.dataset.contract, sales.dataset.inputs(np.arange(12))
+    torch.manual_seed(0)
+    model: Any = build_model(Spec(kind="tcn", channels=8, layers=3, hidden=6, embedding=2), contract).eval()
+    with torch.no_grad():
+        for layer in (*(block.convolution for block in model.encoder.blocks), model.decoder.from_past):
+            layer.weight[:, [1, 5]] = 0
+    before, size = torch_output(model, inputs), len(export_onnx(model, contract, inputs))
+    Channels(keep=0.75, epochs=0).apply(model, tuner, lambda _: inputs)
+    assert model.encoder.enter.out_channels == model.feature_width == 6
+    np.testing.assert_allclose(torch_output(model, inputs), before, rtol=1e-5, atol=1e-5)
+    data = export_onnx(model, contract, inputs)
+    np.testing.assert_allclose(run_onnx(data, inputs), before, rtol=1e-4, atol=1e-4)
+    gone = 2 * (16 + 1) + 3 * (8 * 8 * 3 + 8 - 6 * 6 * 3 - 6) + 2 * 6
+    assert size - len(data) == pytest.approx(4 * gone, abs=16)
 
 
 def test_importance_is_the_norm_in_times_the_norm_out() -> None:

@@ -182,7 +182,7 @@ def test_weights_are_stored_and_put_back() -> None:
     assert torch.equal(other(*inputs_of(2)), model(*inputs_of(2)))
     with pytest.raises(IntegrityError, match="stored weights do not fit LinearMlp"):
         load_weights(model_of("linear-mlp"), save_weights(model))
-    with pytest.raises(IntegrityError, match="stored weights do not fit Encoded"):
+    with pytest.raises(IntegrityError, match="stored weights do not fit Tcn"):
         load_weights(model, save_weights(model)[:-1])
 
 

@@ -27,6 +27,14 @@ def test_latency_gates_show_the_ratio_that_the_verdict_withholds(night: Any) -> 
     assert rules["latency/p50"].observed == 0.77
 
 
+def test_a_step_has_the_time_that_its_recipe_measured(night: Any) -> None:
+    steps = [{"step": "student", "p50_us": 33.25}, {"step": "fp16", "p50_us": 31.75}]
+    page = {("compress@fp16", "compress@fp16.latency.json"): json.dumps({"machine": {}, "steps": steps}).encode()}
+    found = {item.recipe: item.steps for item in collect(night(pages=page)).compression}
+    assert [(step.step, step.p50_us) for step in found["fp16"]] == [("student", 33.25), ("fp16", 31.75)]
+    assert [step.p50_us for step in found["chain"]] == [None, None], "not measured"
+
+
 def test_a_failed_stage_beats_everything_else(night: Any, make_manifest: Any) -> None:
     material = night()
     late = {**material.manifests, "promote": make_manifest("promote", "failed", error="promote: the store is down")}

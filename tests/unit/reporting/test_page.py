@@ -1,5 +1,6 @@
 """The page as people get it."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import date
@@ -42,6 +43,13 @@ class Outline(HTMLParser):
     def handle_data(self, data: str) -> None:
         if data.strip() and not self.silent:
             self.texts.append(" ".join(data.split()))
+
+
+def test_a_step_is_shown_with_its_time_and_the_students(night: Any) -> None:
+    steps = [{"step": "student", "p50_us": 33.25}, {"step": "fp16", "p50_us": 31.75}]
+    times = {("compress@fp16", "compress@fp16.latency.json"): json.dumps({"steps": steps}).encode()}
+    texts = Outline(render(collect(night(pages=times)))).texts
+    assert texts.index("33.2 µs") == texts.index("31.8 µs") + 1
 
 
 def test_page_loads_nothing(night: Any) -> None:

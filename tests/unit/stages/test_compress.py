@@ -75,6 +75,8 @@ def test_fixed_steps(night: Any) -> None:
     about = compressed(context, "fixed")
     model = (context.artifacts / "candidates" / "fixed" / "model.onnx").read_bytes()
     assert (about["steps"], about["sha256"]) == (["fp16"], hashlib.sha256(model).hexdigest())
+    times = json.loads((context.pages / "compress@fixed.latency.json").read_text())["steps"]
+    assert [row["step"] for row in times] == ["student", "fp16"] and "p50_us" not in str(about)
     assert "search" not in about and not (context.artifacts / "candidates" / "fixed" / "trials.json").exists()
 
 

@@ -1,0 +1,140 @@
+"""What a workload's students ask for is checked before anything runs, and the field is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.config import Student, Workload, load_workload
+from tasks.distillation.alignment import Hint
+from tasks.distillation.plan import check_students, plan
+from tasks.distillation.schedule import Cosine
+from tasks.errors import ConfigError
+from tasks.problems import get_problem
+from tasks.problems.forecasting.augment import Mixup
+from tasks.problems.forecasting.series import Frequency, MultiScale
+from tasks.problems.forecasting.soft import Absolute, Bounded
+from tasks.problems.tabular.losses import Kl
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+
+
+def workload(name: str = "sales", keep: tuple[str, ...] = (), **student: Any) -> Workload:
+    """A workload of params.yaml whose first teacher keeps something, and whose student has more fields."""
+    section = load_workload(PARAMS, name).model_dump(mode="json")
+    section["students"]["student"] |= student
+    teacher = section["teachers"][next(iter(section["teachers"]))]
+    teacher["keep"] = list(keep)
+    return Workload.model_validate(section)
+
+
+def check(section: Workload) -> None:
+    check_students(get_problem(section.problem), section)
+
+
+def planned(section: Workload) -> Any:
+    return plan(get_problem(section.problem), section.students["student"])
+
+
+@pytest.mark.parametrize("name", ["sales", "customers"])
+def test_the_workloads_that_come_with_the_project_are_fine(name: str) -> None:
+    check(load_workload(PARAMS, name))
+
+
+def test_without_more_a_student_has_the_problems_own_soft_loss() -> None:
+    assert planned(workload()).losses == ((1.0, Absolute()),)
+    assert planned(workload("customers")).losses == ((1.0, Kl(temperature=2.0)),)
+
+
+def test_everything_that_a_section_names_is_made() -> None:
+    section = workload(
+        keep=("features", "weights"),
+        soft={"kind": "bounded", "margin": 0.1},
+        terms=[{"kind": "frequency", "weight": 0.3}, {"kind": "multi-scale", "scales": [1, 7]}],
+        schedule={"kind": "cosine", "from": 0.2},
+        augment={"kind": "mixup"},
+        start_from="lstm",
+        assistant={"model": {"kind": "linear-mlp"}, "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.1}},
+    )
+    check(section)
+    parts = planned(section)
+    assert parts.losses == ((1.0, Bounded(margin=0.1)), (0.3, Frequency()), (1.0, MultiScale(scales=(1, 7))))
+    assert parts.schedule == Cosine.model_validate({"from": 0.2}) and parts.augment == Mixup()
+    features = workload(keep=("features",), terms=[{"kind": "hint", "weight": 2}], soft={"kind": "none"})
+    check(features)
+    assert planned(features).losses == () and planned(features).aligned == ((2.0, Hint()),)
+
+
+def test_a_twin_may_repeat_the_students_section() -> None:
+    twin = workload(terms=[{"kind": "frequency"}], alpha=1.0)
+    check(twin)
+    assert not twin.students["student"].distilled
+
+
+HINT = [{"kind": "hint"}]
+BAD_ASSISTANT = {"model": {"kind": "mlpp"}, "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"soft": {"kind": "kl"}}, r"soft\.kind: unknown kind 'kl'; there are: absolute"),
+        ({"soft": {"kind": "bounded", "margni": 1}}, r"soft\.margni of kind bounded: Extra inputs"),
+        ({"soft": {"kind": "none"}}, r"soft: none, and no terms"),
+        ({"soft": {"kind": "none", "bins": 3}, "terms": HINT}, r"soft: kind none has no options, got bins"),
+        ({"temperature": 2.0}, r"temperature: the soft loss 'absolute' has none; leave it out"),
+        ({"terms": [{"kind": "frequency"}, {"kind": "wavelet"}]}, r"terms\.1\.kind: unknown kind 'wavelet'.*relation"),
+        ({"terms": [{"kind": "frequency", "temperature": 0}]}, r"terms\.0\.temperature of kind frequency"),
+        ({"schedule": {"kind": "steps", "from": 0}}, r"schedule\.kind: unknown kind 'steps'"),
+        ({"augment": {"kind": "cutmix"}}, r"augment\.kind: unknown kind 'cutmix'; there are: jitter"),
+        ({"terms": HINT}, r"terms\.teacher: no features of any; set keep: \[features\] for a teacher"),
+        (
+            {"terms": [{"kind": "hint", "teacher": "tcn"}], "keep": ("features",)},
+            r"terms\.teacher: no features of tcn; .* teachers\.tcn",
+        ),
+        ({"terms": HINT, "keep": ("features",), "augment": {"kind": "mixup"}}, r"augment: the teacher's features are"),
+        ({"start_from": "tcn", "keep": ("weights",)}, r"start_from: no weights of tcn; set keep: \[weights\]"),
+        ({"start_from": "gru"}, r"start_from: no weights of gru"),
+        ({"assistant": BAD_ASSISTANT}, r"assistant\.model\.kind: unknown kind 'mlpp'; there are: lstm"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_the_field_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"students\.student\.{message}"):
+        check(workload(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"soft": {"kind": "absolute"}}, r"soft\.kind: unknown kind 'absolute'; there are: kl, cross-entropy, logits"),
+        ({"terms": [{"kind": "frequency"}]}, r"terms\.0\.kind: unknown kind 'frequency' for tabular; there are: hint"),
+        ({"augment": {"kind": "mixup"}}, r"augment\.kind: unknown kind 'mixup'; there are: none"),
+        ({"soft": {"kind": "logits"}}, r"temperature: the soft loss 'logits' has none"),
+    ],
+)
+def test_what_only_forecasts_have_is_refused_for_classes(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"students\.student\.{message}"):
+        check(workload("customers", **change))
+
+
+def test_a_term_must_say_which_of_two_teachers() -> None:
+    section = workload(keep=("features",), terms=HINT).model_dump(mode="json")
+    section["teachers"]["tcn"]["keep"] = ["features"]
+    with pytest.raises(ConfigError, match=r"terms\.teacher: name one of those that keep features: lstm, tcn"):
+        check(Workload.model_validate(section))
+
+
+def test_trees_have_no_features_to_keep() -> None:
+    section = workload(keep=("features",)).model_dump(mode="json")
+    section["teachers"]["lstm"]["model"] = {"kind": "trees"}
+    with pytest.raises(ConfigError, match=r"teachers\.lstm\.keep: a trees has neither features nor weights"):
+        check(Workload.model_validate(section))
+
+
+def test_first_weights_are_named_shortly_or_by_layer() -> None:
+    base = {"model": {"kind": "m"}, "training": {"epochs": 1, "batch_size": 1, "learning_rate": 0.1}, "alpha": 0.5}
+    short = Student.model_validate({**base, "start_from": "lstm"}).start_from
+    long = Student.model_validate({**base, "start_from": {"teacher": "lstm", "layers": {"skip": "decoder.skip"}}})
+    assert short is not None and (short.teacher, short.layers) == ("lstm", {})
+    assert long.start_from is not None and long.start_from.layers == {"skip": "decoder.skip"}
+    assert Student.model_validate(long.model_dump(mode="json")) == long
