@@ -1,6 +1,6 @@
 """Rows = (series, origin): windows gathered from the panel on demand, split by the time of their targets."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +85,7 @@ def load_windows(folder: Path) -> Windows:
     return Windows(panel, contract_from_json(read_json(folder / "contract.json")), lines, origins, splits)
 
 
-def split_origins(steps: int, options: Options) -> dict[Split, list[int]]:
+def split_origins(steps: int, options: Options) -> Mapping[Split, Sequence[int]]:
     """Positions of the origins of each split on a time axis of `steps` steps; no target step is in two splits.
 
     The axis starts with `context` empty steps and ends with `horizon` days after `as_of`.
@@ -101,15 +101,17 @@ def split_origins(steps: int, options: Options) -> dict[Split, list[int]]:
         have = last + 1 - options.context
         need = have + first - (valid[0] - options.horizon)
         raise DataError(f"table: {have} steps of history up to as_of, but training, validation and test need {need}")
-    return {"train": train, "valid": valid, "test": test}
+    found: dict[Split, Sequence[int]] = {"train": train, "valid": valid, "test": test}
+    return found
 
 
-def build_windows(panel: Panel, options: Options) -> Windows:
-    """All rows of a panel. A series has rows from its first observed day on (training: `min_history` days later).
+def build_windows(panel: Panel, options: Options, origins: Mapping[Split, Sequence[int]] | None = None) -> Windows:
+    """All rows of a panel. A series has rows from its first observed step on (training: `min_history` steps later).
 
+    `origins`: positions of the last known steps by split, in time order; without, those of `split_origins`.
     Raises DataError when the history is too short.
     """
-    origins = split_origins(len(panel.times), options)
+    origins = origins or split_origins(len(panel.times), options)
     started = np.where(panel.observed.any(axis=1), panel.observed.argmax(axis=1), len(panel.times))
     lines, positions, splits, count = [], [], dict[Split, Rows](), 0
     for name, split in origins.items():
