@@ -6,7 +6,7 @@ from typing import cast
 from bench.peers.base import Peer
 from tasks.errors import ConfigError
 
-PEERS = ("seasonal-naive", "statistical", "lightgbm", "nhits", "tide", "tsmixer")
+PEERS = ("seasonal-naive", "statistical", "lightgbm", "nhits", "tide")
 
 
 def get_peer(name: str) -> Peer:

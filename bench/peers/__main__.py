@@ -64,12 +64,12 @@ def _measure(name: str, peer: str, seed: int, out: Path) -> None:
     try:
         record = measure(name, peer, seed)
     except Unsuitable as error:
-        console.print(f"{name} {peer}: left out: {error}")
+        console.print(f"{name} {peer}: left out: {error}", soft_wrap=True)
         return
     write(_file(out, name, peer, seed), record)
     errors = ", ".join(f"{error} {value:.4g}" for error, value in record["errors"].items())
     seconds = f"trained in {record['train_seconds']:.0f} s, forecast in {record['predict_seconds']:.1f} s"
-    console.print(f"{name} {peer} {seed}: {errors}; {seconds}, {record['peak_memory_mb']:.0f} MB")
+    console.print(f"{name} {peer} {seed}: {errors}; {seconds}, {record['peak_memory_mb']:.0f} MB", soft_wrap=True)
 
 
 def _file(out: Path, name: str, peer: str, seed: int) -> Path:

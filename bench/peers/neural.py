@@ -29,6 +29,7 @@ GRID = tuple(level / 10 for level in range(1, 10))
 CATEGORIES = 100  # a static column of more distinct values gets no one-hot columns
 CHECK_EVERY, PATIENCE = 50, 4
 CHECKED_WINDOWS = 150_000
+STEPS_AT_ONCE, MOST_SERIES, WINDOWS = 14_400, 32, 256
 CHUNK = 3_000_000  # forecast values held at a time as a table
 SCALERS = {"wape": ("standard", "identity"), "mse": ("standard", "identity")}
 
@@ -40,7 +41,6 @@ class Network:
     model: type[Any]
     options: Mapping[str, Any]
     max_steps: int
-    multivariate: bool = False
 
 
 def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
@@ -75,9 +75,9 @@ def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
         predict_seconds=end - done,
         parameters=sum(weights.numel() for weights in model.parameters()),
         size=len(pickle.dumps({name: tensor.numpy() for name, tensor in model.state_dict().items()})),
-        settings={"scaler": scaler, "steps": steps, "input_size": data.context, **network.options},
+        settings={"scaler": scaler, "steps": steps, "input_size": data.context, "windows": WINDOWS, **network.options},
         tried={name: error for name, (error, _) in tried.items()},
-        single=None if network.multivariate else panel.single(fitted),
+        single=panel.single(fitted),
     )
 
 
@@ -131,8 +131,7 @@ class Panel:
         check = data.horizon
         if tune and len(data.series) * (origins.valid[-1] - origins.train_end) <= CHECKED_WINDOWS:
             check = origins.valid[-1] + data.horizon - origins.train_end
-        multivariate = {"n_series": len(data.series)} if network.multivariate else {}
-        own: dict[str, Any] = {} if network.multivariate else {"start_padding_enabled": True}
+        own: dict[str, Any] = {}
         if self.known:
             own |= {"futr_exog_list": list(self.known)}
         if self.past:
@@ -146,6 +145,10 @@ class Panel:
             max_steps=steps,
             val_check_steps=CHECK_EVERY if tune else steps,
             early_stop_patience_steps=PATIENCE if tune else -1,
+            # A step cuts every window of its series before it samples some: long series must be few at a time.
+            batch_size=max(1, min(MOST_SERIES, STEPS_AT_ONCE // data.values.shape[1])),
+            windows_batch_size=WINDOWS,
+            start_padding_enabled=True,
             scaler_type=scaler,
             random_seed=seed,
             accelerator="cpu",
@@ -153,7 +156,6 @@ class Panel:
             enable_model_summary=False,
             enable_checkpointing=False,
             logger=False,
-            **multivariate,
             **own,
             **network.options,
         )

@@ -8,7 +8,7 @@ from bench.sets import BenchSet
 
 NETWORK = neural.Network(
     NHITS,
-    {"mlp_units": [[256, 256]] * 3, "learning_rate": 1e-3, "batch_size": 32, "windows_batch_size": 512},
+    {"mlp_units": [[256, 256]] * 3, "learning_rate": 1e-3},
     max_steps=800,
 )
 

@@ -4,7 +4,7 @@ import json
 import os
 import resource
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -51,7 +51,7 @@ def measure(name: str, peer: str, seed: int) -> dict[str, Any]:
         "tried": dict(result.tried),
         "chosen_on": "validation",
         "threads": len(os.sched_getaffinity(0)),
-        "versions": {library: version(library) for library in LIBRARIES},
+        "versions": {package.name: package.version for package in distributions() if package.name in LIBRARIES},
     }
 
 

@@ -40,7 +40,7 @@ class Table:
     def __init__(self, data: BenchSet, level: Level) -> None:
         self.data, self.level = data, level
         self.values = np.where(data.observed, data.values, np.nan).astype(np.float32)
-        self.lags = np.arange(min(LAGS, max(8, data.seasons[0])))
+        self.lags = np.arange(min(LAGS, max(8, data.seasons[0]), data.context))
         self.spans = [data.context >> halving for halving in range(10) if data.context >> halving >= 6]
         self.seasons = [season for season in data.seasons if season > 1]
         self.statics = {name: np.unique(column, return_inverse=True)[1] for name, column in data.static.items()}

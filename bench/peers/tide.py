@@ -8,7 +8,7 @@ from bench.sets import BenchSet
 
 NETWORK = neural.Network(
     TiDE,
-    {"hidden_size": 256, "dropout": 0.2, "learning_rate": 1e-3, "batch_size": 32, "windows_batch_size": 512},
+    {"hidden_size": 256, "dropout": 0.2, "learning_rate": 1e-3},
     max_steps=800,
 )
 

@@ -50,6 +50,7 @@ class Int8Dynamic(GraphStep):
                 _prepared(model, self.kind),
                 folder / "model.onnx",
                 op_types_to_quantize=["MatMul"],
+                nodes_to_exclude=_sums(model),
                 per_channel=self.per_channel,
                 weight_type=QuantType.QUInt8,
                 extra_options={"MatMulConstBOnly": True},
@@ -77,6 +78,7 @@ class Int8Static(GraphStep):
                 _Reader(calibration(self.samples)),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=OPERATORS,
+                nodes_to_exclude=_sums(model),
                 per_channel=self.per_channel,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QUInt8,
@@ -106,6 +108,18 @@ def _prepared(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
         raise ConfigError(f"step {kind}: the graph has no matrix product to quantize; drop the step")
     del model.graph.value_info[:]
     return model
+
+
+def _sums(model: onnx.ModelProto) -> list[str]:
+    """Names, given here, of the products with a single column of weights.
+
+    Those add up numbers of any size, such as the units whose mean is a window's scale: eight bits would lose them.
+    """
+    single = {item.name for item in model.graph.initializer if len(item.dims) == 2 and min(item.dims) == 1}
+    sums = [node for node in model.graph.node if node.op_type in OPERATORS and node.input[1] in single]
+    for number, node in enumerate(sums):
+        node.name = f"sum{number}"
+    return [name for node in sums for name in (node.name, f"{node.name}_MatMul")]  # as a Gemm's product is named
 
 
 @contextmanager

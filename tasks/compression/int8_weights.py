@@ -53,10 +53,12 @@ class Int8Weights(GraphStep):
 
 
 def output_axes(graph: onnx.GraphProto) -> dict[str, int]:
-    """The axis of outputs of each stored tensor that a product or convolution reads as its weight."""
+    """The axis of outputs of each stored tensor that a product, convolution or recurrent layer reads as its weight."""
     axes = {}
     for node in graph.node:
         if node.op_type in ("Gemm", "Conv", "MatMul"):
             turned = any(item.name == "transB" and item.i for item in node.attribute)
             axes[node.input[1]] = 0 if turned or node.op_type == "Conv" else -1
+        if node.op_type in ("LSTM", "GRU", "RNN"):
+            axes |= dict.fromkeys(node.input[1:3], 1)  # (directions, gates x hidden, inputs)
     return axes

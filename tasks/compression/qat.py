@@ -23,6 +23,7 @@ from tasks.errors import ConfigError
 LEVELS = 255
 SMALLEST = 1e-8
 """A scale of zero, of a channel or an input that is always zero, would divide by it."""
+MOST_STEPS = 2**30
 CLIPPING = [2 ** (-step / 4) for step in range(25)]
 
 
@@ -82,9 +83,10 @@ def best_range(values: Tensor) -> tuple[Tensor, Tensor]:
     return min(((low * part, high) for part in CLIPPING), key=error)
 
 
-def affine(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and zero point of 256 levels from low <= 0 to high >= 0, so that zero is one of them."""
+def affine(low: Tensor, high: Tensor, smallest: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Scale, at least `smallest`, and zero point of 256 levels from low <= 0 to high >= 0: zero is one of them."""
     scale = ((high - low) / LEVELS).clamp(min=SMALLEST)
+    scale = scale if smallest is None else torch.maximum(scale, smallest)
     return scale, straight_through(-low / scale)
 
 
@@ -152,7 +154,9 @@ class Int8Linear(nn.Linear):
         super().__init__(trained.in_features, trained.out_features, trained.bias is not None, device="meta")
         with torch.no_grad():
             scale, zero = affine(*trained.range())
-            weight_scale, weight_zero = affine(*weight_range(trained.weight))
+            # A pruned neuron has a bias still: with a scale near zero it would be more steps than 32 bits can count.
+            smallest = None if trained.bias is None else trained.bias.abs()[:, None] / (scale * MOST_STEPS)
+            weight_scale, weight_zero = affine(*weight_range(trained.weight), smallest)
             stored = levels(trained.weight, weight_scale, weight_zero)
             self.weight = nn.Parameter((stored - weight_zero) * weight_scale)
             self.register_buffer("scale", scale)
@@ -162,7 +166,7 @@ class Int8Linear(nn.Linear):
             self.register_buffer("weight_zero", weight_zero.flatten().byte())
             if trained.bias is not None:
                 unit = scale * weight_scale.flatten()
-                steps = (trained.bias.double() / unit).round().clamp(-(2**31), 2**31 - 1)
+                steps = (trained.bias.double() / unit).round()
                 self.register_buffer("bias_levels", steps.int())
                 self.register_buffer("bias_scale", unit)
                 self.bias = nn.Parameter(steps.float() * unit)

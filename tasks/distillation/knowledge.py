@@ -1,5 +1,6 @@
 """What the teachers of a run have left for their students."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from tasks.problems.base import Dataset, Floats, Problem
 from tasks.problems.ensemble import member_weights
+
+log = logging.getLogger(__name__)
 
 SOFT, FEATURES, WEIGHTS = "soft.npy", "features.npy", "fold-0.safetensors"
 
@@ -29,7 +32,10 @@ class Knowledge:
 
     def ensemble(self, problem: Problem, dataset: Dataset) -> Floats:
         """(all rows, *output_shape) soft targets of the weighed ensemble."""
-        return problem.ensemble(self.soft.values(), member_weights(problem, dataset, self.soft, self.weighed))
+        weights = member_weights(problem, dataset, self.soft, self.weighed)
+        if weights is not None:
+            log.info("teachers: %s", ", ".join(f"{name} {w:.3f}" for name, w in zip(self.soft, weights, strict=True)))
+        return problem.ensemble(self.soft.values(), weights)
 
 
 def load_knowledge(folder: Path, weighed: Literal["mean", "validation"]) -> Knowledge:

@@ -9,7 +9,7 @@ from tasks.models.features import FeaturedModel
 from tasks.models.inputs import ALL_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
-from tasks.models.outputs import OrderedQuantiles, quantile_offsets, seasonal_average
+from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets, seasonal_average
 from tasks.problems.base import FeatureContract
 
 
@@ -17,7 +17,7 @@ class FutureDecoder(nn.Module):
     """A small network for each future step, on the past's summary, the step's covariates and its distance.
 
     summary (n, width), units (n, context) normalised, future (n, horizon, known)
-    -> (n, horizon, outputs) raw numbers, in multiples of the window's scale.
+    -> (n, horizon * outputs) raw numbers, in multiples of the window's scale.
     """
 
     levels: Tensor
@@ -25,7 +25,7 @@ class FutureDecoder(nn.Module):
     def __init__(self, contract: FeatureContract, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
         layout = Layout.of(contract)
-        self.register_buffer("levels", torch.tensor(layout.levels), persistent=False)
+        self.register_buffer("levels", level_outputs(contract), persistent=False)
         self.from_past = nn.Linear(width, hidden)
         self.from_day = nn.Linear(layout.known, hidden, bias=False)
         self.distance = nn.Parameter(torch.zeros(layout.horizon, hidden))
@@ -42,7 +42,7 @@ class FutureDecoder(nn.Module):
         days = functional.relu(self.from_past(summary).unsqueeze(1) + self.from_day(future) + self.distance)
         raw: Tensor = self.output(self.dropout(functional.relu(self.inner(days))))
         skip: Tensor = self.skip(units).unsqueeze(2) * self.levels
-        return raw + skip
+        return (raw + skip).flatten(1)
 
 
 class Encoded(FeaturedModel):
@@ -75,4 +75,4 @@ class Encoded(FeaturedModel):
         encoded = self.encoder(torch.cat([units.unsqueeze(2), history[:, :, 1:], past], dim=2))
         summary = torch.cat([encoded, self.embedding(static), torch.log(scale)], dim=1)
         raw = self.decoder(summary, units, torch.cat([future, calendar], dim=2))
-        return self.quantiles(self.norm.undo(raw, centre, scale)), encoded
+        return self.quantiles(raw, centre, scale), encoded

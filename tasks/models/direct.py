@@ -10,7 +10,7 @@ from tasks.models.features import FeaturedModel
 from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
-from tasks.models.outputs import OrderedQuantiles, quantile_offsets, seasonal_average
+from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets, seasonal_average
 from tasks.problems.base import FeatureContract
 
 
@@ -18,6 +18,7 @@ class Window(NamedTuple):
     """What a student sees. `units` (n, context) normalised; `history`, `future` as in the contract.
 
     `fixed`: the logarithm of the scale (n, 1) and the embedded static columns (n, columns * size).
+    `known` (n, horizon * per day): the numbers that each future step's covariates are reduced to.
     `more`: past and calendar, for those that use them.
     """
 
@@ -25,6 +26,7 @@ class Window(NamedTuple):
     history: Tensor
     future: Tensor
     fixed: tuple[Tensor, Tensor]
+    known: Tensor
     more: tuple[Tensor, ...]
 
 
@@ -35,45 +37,44 @@ def known_steps(window: Window) -> Tensor:
 
 
 class Direct(FeaturedModel):
-    """raw = output(representation) + skip(units) + cycle[phase] + effects(future), for all steps at once.
+    """raw = output(representation) + skip(units) + effects of each step's covariates, for all steps at once.
 
-    The direct strategy (Ben Taieb et al. 2012, arXiv:1108.3259). `cycle` is a table of what a season adds to each step
-    ahead, by the place where the forecast begins (CycleNet, Lin et al. 2024, arXiv:2409.18479); `effects` are those of
-    price, promotion and holidays on their own day. A subclass defines its
-    layers, calls `add_head`, and gives the representation (n, width), which is what `features` gives.
+    The direct strategy (Ben Taieb et al. 2012, arXiv:1108.3259). `covariates` reduces the series' own covariates of a
+    step, such as price, promotion and holidays, to `projection` numbers for the representation and to their direct
+    effects on the step's outputs. The calendar enters by the place in the season where the forecast begins, a code
+    among the static ones, and by the skip, in which each step meets the same place in past seasons.
+    A subclass defines its layers, calls `add_head`, and gives the representation (n, width), which is what `features`
+    gives. Few nodes matter here: at batch 1 most of the time goes into starting them, not into computing.
     """
 
     uses: tuple[str, ...] = STUDENT_INPUTS
     output: nn.Linear
-    skip: nn.Linear | None
+    effects: Tensor
 
-    def __init__(self, contract: FeatureContract, embedding: int, dropout: float) -> None:
+    def __init__(self, contract: FeatureContract, embedding: int, dropout: float, projection: int = 0) -> None:
         super().__init__()
-        self.layout = Layout.of(contract)
+        self.layout = layout = Layout.of(contract)
         self.norm = WindowNorm(contract)
         self.embedding = StaticEmbedding(contract, embedding)
         self.fixed_width = 1 + self.embedding.width
+        self.known_width = layout.horizon * (projection + layout.outputs)
         self.dropout = nn.Dropout(dropout)
-        self.cycle = nn.Embedding(self.layout.season, self.layout.horizon * self.layout.outputs)
-        self.effects = nn.Linear(self.layout.own, self.layout.outputs, bias=False)
+        self.covariates = nn.Linear(layout.own, projection + layout.outputs, bias=False)
+        self.skip = nn.Linear(layout.context, layout.horizon * layout.outputs, bias=False)
         self.quantiles = OrderedQuantiles(contract)
-        nn.init.zeros_(self.cycle.weight)
-        nn.init.zeros_(self.effects.weight)
+        places = torch.arange(self.known_width).reshape(layout.horizon, -1)[:, projection:].flatten()
+        self.register_buffer("effects", places, persistent=False)
+        with torch.no_grad():  # the seasonal average with a plain band around it
+            self.covariates.weight[projection:] = 0
+            start = seasonal_average(contract).unsqueeze(1) * level_outputs(contract)[None, :, None]
+            self.skip.weight.copy_(start.flatten(0, 1))
 
-    def add_head(self, contract: FeatureContract, width: int, *, skip: bool = True) -> None:
-        """The layers behind `width` numbers, of which without `skip` the first are the units themselves.
-
-        They start at the seasonal average with a plain band around it.
-        """
-        shape = (self.layout.horizon, self.layout.outputs)
-        self.output = nn.Linear(width, shape[0] * shape[1])
-        self.skip = nn.Linear(self.layout.context, shape[0] * shape[1], bias=False) if skip else None
+    def add_head(self, contract: FeatureContract, width: int) -> None:
+        """The layer behind a representation of `width` numbers."""
+        self.output = nn.Linear(width, self.skip.out_features)
         with torch.no_grad():
             nn.init.normal_(self.output.weight, std=0.01)
             self.output.bias.copy_(quantile_offsets(contract))
-            from_units = (self.skip or self.output).weight[:, : self.layout.context]
-            start = seasonal_average(contract).unsqueeze(1) * torch.tensor(self.layout.levels)[None, :, None]
-            from_units.copy_(start.flatten(0, 1))
 
     @property
     def feature_width(self) -> int:
@@ -88,10 +89,8 @@ class Direct(FeaturedModel):
         history, future, static, *more = inputs
         centre, scale = self.norm(history)
         units = self.norm.apply_to(history, centre, scale)
-        window = Window(units, history, future, (torch.log(scale), self.embedding(static)), tuple(more))
-        features = self.represent(window)
-        raw = self.output(self.dropout(features)) + self.cycle(static[:, 0])
-        if self.skip is not None:
-            raw = raw + self.skip(units)
-        raw = raw.reshape(-1, self.layout.horizon, self.layout.outputs) + self.effects(future)
-        return self.quantiles(self.norm.undo(raw, centre, scale)), features
+        known = self.covariates(future).flatten(1)
+        fixed = (torch.log(scale), self.embedding(static))
+        features = self.represent(Window(units, history, future, fixed, known, tuple(more)))
+        raw = self.output(self.dropout(features)) + known.index_select(1, self.effects) + self.skip(units)
+        return self.quantiles(raw, centre, scale), features

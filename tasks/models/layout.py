@@ -66,11 +66,11 @@ class Layout:
         return len(self.quantiles) + self.mean
 
     @property
+    def centred(self) -> bool:
+        """Whether windows are normalised around anything but zero."""
+        return self.normalise != "scale"
+
+    @property
     def median(self) -> int:
         """Position of the median among the outputs."""
         return self.quantiles.index(0.5)
-
-    @property
-    def levels(self) -> tuple[float, ...]:
-        """1 for the outputs whose raw number is a level (median, expected value), 0 for those that are gaps."""
-        return tuple(float(place in (self.median, len(self.quantiles))) for place in range(self.outputs))

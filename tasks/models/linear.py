@@ -20,15 +20,15 @@ class LinearOptions(Frozen):
 class Linear(Direct):
     """One linear map from context to horizon x outputs (Zeng et al. 2023, arXiv:2205.13504), and the weekly cycle.
 
-    There is no hidden layer: the features are the inputs of the map.
+    There is no hidden layer: the features are scale and static columns, which move the whole forecast.
     """
 
     def __init__(self, options: LinearOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, dropout=0.0)
-        self.add_head(contract, self.layout.context + self.fixed_width, skip=False)
+        self.add_head(contract, self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:
-        return torch.cat([window.units, *window.fixed], dim=1)
+        return torch.cat(window.fixed, dim=1)
 
 
 def build_linear(options: dict[str, Any], contract: FeatureContract) -> nn.Module:

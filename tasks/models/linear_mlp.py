@@ -13,11 +13,11 @@ from tasks.problems.base import FeatureContract
 
 
 class LinearMlpOptions(Frozen):
-    """`projection`: numbers that each future step's covariates are reduced to."""
+    """`projection`: numbers that each future step's covariates are reduced to, beside their direct effects."""
 
     hidden: int = Field(default=48, gt=0)
     embedding: int = Field(default=4, gt=0)
-    projection: int = Field(default=4, gt=0)
+    projection: int = Field(default=2, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -25,15 +25,12 @@ class LinearMlp(Direct):
     """The representation is one hidden layer. `hidden` and `output` are the layers that pruning may narrow."""
 
     def __init__(self, options: LinearMlpOptions, contract: FeatureContract) -> None:
-        super().__init__(contract, options.embedding, options.dropout)
-        self.project = nn.Linear(self.layout.own, options.projection)
-        width = self.layout.context + self.fixed_width + self.layout.horizon * options.projection
-        self.hidden = nn.Linear(width, options.hidden)
+        super().__init__(contract, options.embedding, options.dropout, options.projection)
+        self.hidden = nn.Linear(self.layout.context + self.fixed_width + self.known_width, options.hidden)
         self.add_head(contract, options.hidden)
 
     def represent(self, window: Window) -> Tensor:
-        known = self.project(window.future).flatten(1)
-        return functional.relu(self.hidden(torch.cat([window.units, *window.fixed, known], dim=1)))
+        return functional.relu(self.hidden(torch.cat([window.units, *window.fixed, window.known], dim=1)))
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
         """(producer, consumer) of the hidden layer, for structured pruning."""

@@ -21,22 +21,19 @@ class WindowNorm(nn.Module):
     """
 
     prior: Tensor
+    one: Tensor
+    ones: Tensor
     steps: Tensor
-    levels: Tensor
 
     def __init__(self, contract: FeatureContract) -> None:
         super().__init__()
         layout = Layout.of(contract)
-        self.kind, self.positive = layout.normalise, layout.positive
+        self.kind, self.centred, self.positive = layout.normalise, layout.centred, layout.positive
         self.floor = (FLOOR * layout.magnitude) ** 2
-        self.register_buffer("prior", torch.tensor([PRIOR_WEIGHT * layout.magnitude, 1.0]), persistent=False)
+        self.register_buffer("prior", torch.tensor([PRIOR_WEIGHT * layout.magnitude]), persistent=False)
+        self.register_buffer("one", torch.ones(1), persistent=False)
+        self.register_buffer("ones", torch.ones(layout.context, 1), persistent=False)
         self.register_buffer("steps", torch.arange(1.0, layout.context + 1), persistent=False)
-        self.register_buffer("levels", torch.tensor(layout.levels), persistent=False)
-
-    @property
-    def centred(self) -> bool:
-        """Whether the centre is anything but zero."""
-        return self.kind != "scale"
 
     def forward(self, history: Tensor) -> tuple[Tensor, Tensor]:
         if not self.centred:
@@ -52,17 +49,13 @@ class WindowNorm(nn.Module):
         return (values * observed).gather(1, last), scale
 
     def _mean(self, history: Tensor) -> Tensor:
-        pairs = history[:, :, :2]
-        sums = (pairs if self.positive else pairs.abs()).sum(dim=1) + self.prior
-        return sums[:, :1] / sums[:, 1:]
+        """Sums as products with ones: in the graph one Gemm instead of a sum and an addition that is twice as slow."""
+        size = history[:, :, 0] if self.positive else history[:, :, 0].abs()
+        total = torch.addmm(self.prior, size, self.ones)
+        return total / torch.addmm(self.one, history[:, :, 1], self.ones)
 
     def apply_to(self, history: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         """(n, context) values in multiples of the scale around the centre; unobserved steps are 0."""
         if not self.centred:
             return history[:, :, 0] / scale  # what was not observed is 0 already
         return (history[:, :, 0] - centre) / scale * history[:, :, 1]
-
-    def undo(self, raw: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
-        """Raw outputs (n, horizon, outputs) in units: gaps take the scale, levels the centre as well."""
-        units = raw * scale.unsqueeze(2)
-        return units + centre.unsqueeze(2) * self.levels if self.centred else units

@@ -1,4 +1,4 @@
-"""The end of every forecasting model: ordered quantiles, the expected value beside them, and their start values."""
+"""The end of every forecasting model: raw numbers become ordered quantiles in units, and where training starts."""
 
 import torch
 from torch import Tensor, nn
@@ -7,12 +7,16 @@ from torch.nn import functional
 from tasks.models.layout import Layout
 from tasks.problems.base import FeatureContract
 
+GAP = 0.5
+
 
 class OrderedQuantiles(nn.Module):
-    """Raw numbers (…, outputs) -> quantiles in rising order and, if there is one, the expected value as it is.
+    """raw (n, horizon * outputs), centre and scale (n, 1) -> (n, horizon, outputs) in units.
 
-    The number in the median's place is the median; the others are gaps, cut off at zero, that are added up outward
-    from it. With `positive`, outputs below zero become zero. One Max and one MatMul in the graph.
+    The first number of a step is its lowest quantile; those that follow are gaps, cut off at zero, that are added to
+    it one by one, so the quantiles rise. The expected value, if there is one, is a number of its own. Then all take
+    the scale and the centre of the window. With `positive`, outputs below zero become zero.
+    The matrix product comes before the scale, so that its inputs are of one size for every series.
     """
 
     floor: Tensor
@@ -20,29 +24,38 @@ class OrderedQuantiles(nn.Module):
 
     def __init__(self, contract: FeatureContract) -> None:
         super().__init__()
-        layout = Layout.of(contract)
-        self.positive = layout.positive
-        median, count = layout.median, layout.outputs
-        floor, sums = torch.zeros(count), torch.eye(count)
-        floor[torch.tensor(layout.levels) > 0] = -torch.inf
-        sums[median, : len(layout.quantiles)] = 1
-        for place in range(len(layout.quantiles)):
-            if place < median:
-                sums[place, : place + 1] = -1
-            if place > median:
-                sums[place, place : len(layout.quantiles)] = 1
+        self.layout = layout = Layout.of(contract)
+        count = len(layout.quantiles)
+        floor, sums = torch.zeros(layout.outputs), torch.eye(layout.outputs)
+        floor[0] = floor[count:] = -torch.inf
+        sums[:count, :count] = torch.ones(count, count).triu()
         self.register_buffer("floor", floor, persistent=False)
         self.register_buffer("sums", sums, persistent=False)
 
-    def forward(self, raw: Tensor) -> Tensor:
-        ordered = torch.maximum(raw, self.floor) @ self.sums
-        return functional.relu(ordered) if self.positive else ordered
+    def forward(self, raw: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
+        layout = self.layout
+        shape = (-1, layout.horizon, layout.outputs)
+        if layout.positive and not layout.centred:
+            return functional.relu(raw).reshape(shape) @ self.sums * scale.unsqueeze(2)
+        values = torch.maximum(raw.reshape(shape), self.floor) @ self.sums * scale.unsqueeze(2)
+        if not layout.centred:
+            return values
+        values = values + centre.unsqueeze(2)
+        return functional.relu(values) if layout.positive else values
+
+
+def level_outputs(contract: FeatureContract) -> Tensor:
+    """(outputs,) 1 where a raw number is a level (lowest quantile, expected value), 0 where it is a gap."""
+    layout = Layout.of(contract)
+    return torch.tensor([float(place in (0, len(layout.quantiles))) for place in range(layout.outputs)])
 
 
 def quantile_offsets(contract: FeatureContract) -> Tensor:
-    """(horizon * outputs,) start values of a head's bias: levels 0, each gap half the window's scale."""
+    """(horizon * outputs,) start values of a head's bias: gaps of half the window's scale, the median at zero."""
     layout = Layout.of(contract)
-    return (0.5 * (1 - torch.tensor(layout.levels))).repeat(layout.horizon)
+    offsets = GAP * (1 - level_outputs(contract))
+    offsets[0] = -GAP * layout.median
+    return offsets.repeat(layout.horizon)
 
 
 def seasonal_average(contract: FeatureContract) -> Tensor:

@@ -34,7 +34,7 @@ from tasks.config import Recipe, Search, Spec
 
 log = logging.getLogger(__name__)
 
-ROUNDS, FINAL_ROUNDS = 5, 30
+ROUNDS, FINAL_ROUNDS = 5, 15
 """Of latency measurement: for every trial, and for the one that is written."""
 ATTEMPTS = 20
 """At a point that was not tried before."""
@@ -249,8 +249,11 @@ class _Hunt:
         )
 
     def hopeless(self, measured: Measured) -> bool:
-        """Over a limit that no training can bring it under."""
-        return any(not bound.trained and bound.excess(measured) > 0 for bound in self.limits)
+        """Over limits, and training cannot help: they are not on the error, or within them it would still not win."""
+        stuck = any(not bound.trained and bound.excess(measured) > 0 for bound in self.limits)
+        if self.best is None or self.settings.minimise == "error":
+            return stuck
+        return stuck or self.objective(measured) >= self.objective(self.best.measured)
 
     def loses(self, asked: optuna.Trial, measured: Measured, rung: int) -> bool:
         """Against the trials that were at this rung before."""

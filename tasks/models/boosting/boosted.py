@@ -7,13 +7,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tasks.config import Frozen
 from tasks.models.boosting.features import WindowFeatures
 from tasks.models.boosting.trees import Trees
 from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
-from tasks.models.outputs import OrderedQuantiles
 from tasks.problems.base import Dataset, FeatureContract, Rows
 
 BATCH = 2048
@@ -40,8 +40,6 @@ class Boosted(nn.Module):
 
     uses = (*STUDENT_INPUTS, "calendar")
 
-    gaps: Tensor
-
     def __init__(self, options: BoostedOptions, contract: FeatureContract) -> None:
         super().__init__()
         layout = Layout.of(contract)
@@ -49,21 +47,19 @@ class Boosted(nn.Module):
         self.squared = contract.settings["options"].get("metric", "wape") == "mse"
         self.inputs = WindowFeatures(contract)
         self.trees = nn.ModuleList()
-        self.quantiles = OrderedQuantiles(contract)
-        gaps = torch.eye(layout.outputs)
-        for place, level in enumerate(layout.quantiles):
-            if level != 0.5:
-                gaps[place, place] = 1 if place > layout.median else -1
-                gaps[place + (-1 if place > layout.median else 1), place] = -gaps[place, place]
-        self.register_buffer("gaps", gaps, persistent=False)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         centre, scale = self.inputs.norm(inputs[0])
         lines = self.inputs(*inputs).reshape(-1, self.inputs.width)
-        raw = torch.cat([trees(lines) for trees in self.trees], dim=1)
-        raw = (raw @ self.gaps).reshape(-1, self.layout.horizon, self.layout.outputs)
-        result: Tensor = self.quantiles(self.inputs.norm.undo(raw, centre, scale))
-        return result
+        values = [trees(lines) for trees in self.trees]
+        median, count = self.layout.median, len(self.layout.quantiles)
+        for place in range(median - 1, -1, -1):  # ensembles that know nothing of each other can cross
+            values[place] = torch.minimum(values[place], values[place + 1])
+        for place in range(median + 1, count):
+            values[place] = torch.maximum(values[place], values[place - 1])
+        raw = torch.cat(values, dim=1).reshape(-1, self.layout.horizon, self.layout.outputs)
+        units = raw * scale.unsqueeze(2) + centre.unsqueeze(2)
+        return functional.relu(units) if self.layout.positive else units
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
         """Learn from `train`, stop early on `valid`: validation loss of each output.

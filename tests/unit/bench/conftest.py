@@ -37,11 +37,11 @@ def toy() -> Callable[..., BenchSet]:
 
 @pytest.fixture(scope="session")
 def weekly() -> BenchSet:
-    """Forty series over 140 days, each a weekly pattern of its own size; a promotion doubles sales."""
+    """Twenty series over 140 days, each a weekly pattern of its own size; a promotion doubles sales."""
     rng = np.random.default_rng(0)
-    promotion = (rng.random((40, 140)) < 0.15).astype(np.float32)
+    promotion = (rng.random((20, 140)) < 0.15).astype(np.float32)
     pattern = np.array([1, 1, 1, 1, 2, 4, 3])[np.arange(140) % 7]
-    sales = rng.poisson(rng.uniform(2, 30, (40, 1)) * pattern * (1 + promotion))
+    sales = rng.poisson(rng.uniform(2, 30, (20, 1)) * pattern * (1 + promotion))
     return make_set(
         sales,
         seasons=(7,),
@@ -49,7 +49,7 @@ def weekly() -> BenchSet:
         context=28,
         origins=rolling(140, 7, 2, 7),
         known={"promotion": promotion},
-        static={"shop": np.array(["a", "b"] * 20)},
+        static={"shop": np.array(["a", "b"] * 10)},
     )
 
 

@@ -49,7 +49,7 @@ def test_exactly_the_dead_channel_goes_and_the_answers_stay(tuner: Any, calibrat
     x = torch.rand(7, 3, 8)
     before, kept = model(x), model.enter.weight[[0, 1, 3]].clone()
     Channels(keep=0.75, epochs=0).apply(model, tuner, calibration)
-    torch.testing.assert_close(model(x), before)
+    assert torch.allclose(model(x), before, atol=1e-5)
     assert torch.equal(model.enter.weight, kept)
     assert [tuple(layer.weight.shape) for layer in (model.enter, model.block, model.head)] == [
         (3, 3, 1),

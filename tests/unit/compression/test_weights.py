@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tasks.compression.bitmask import Bitmask
 from tasks.compression.fp16 import Fp16
 from tasks.compression.int4 import Int4
-from tasks.compression.int8_weights import Int8Weights
+from tasks.compression.int8_weights import Int8Weights, output_axes
 from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import GraphStep
@@ -83,6 +83,14 @@ def test_eight_bits_are_off_by_half_a_level_of_the_neurons_own_scale(kind: str, 
     assert (error <= half * 1.001 + 1e-6).all() and (error.max(axis=0) > 0.8 * half).all()
     assert len(data) < 0.4 * len(to_bytes(layer(kind)))
     assert kernels(data, tmp_path) == ["MatMul" if kind == "MatMul" else "Gemm"], "widened while loading"
+
+
+def test_a_scale_belongs_to_an_output_of_whatever_reads_the_weight() -> None:
+    graph = layer("turned").graph
+    graph.node.append(helper.make_node("LSTM", ["x", "W", "R", "B"], ["y"]))
+    graph.node.append(helper.make_node("Conv", ["y", "kernel"], ["z"]))
+    graph.node.append(helper.make_node("MatMul", ["z", "m"], ["output"]))
+    assert output_axes(graph) == {"w": 0, "W": 1, "R": 1, "kernel": 0, "m": -1}
 
 
 def test_eight_bits_hold_small_multiples_exactly_and_zero_as_zero() -> None:

@@ -187,9 +187,9 @@ def test_weights_are_stored_and_put_back() -> None:
 
 
 def test_the_students_weights_are_counted() -> None:
-    # Embeddings 2 x (3 + 2); projection 4 x 2 + 2; hidden (14 + 1 + 4 + 5 x 2) x 6 + 6; output 6 x 15 + 15;
-    # skip 14 x 15; cycle 4 x 3.
-    assert count_parameters(model_of("linear-mlp")) == 10 + 10 + 180 + 105 + 210 + 12
+    # Embeddings 2 x (3 + 2); covariates 4 x (2 + 3); hidden (14 + 1 + 4 + 5 x 5) x 6 + 6; output 6 x 15 + 15;
+    # skip 14 x 15.
+    assert count_parameters(model_of("linear-mlp")) == 10 + 20 + 270 + 105 + 210
 
 
 def test_only_the_hidden_layer_of_the_student_may_be_narrowed() -> None:

@@ -1,49 +1,67 @@
 """The end of a model: quantiles in order, the expected value beside them, and where training starts."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from tasks.models.outputs import OrderedQuantiles, quantile_offsets, seasonal_average
+from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets, seasonal_average
 from tests.unit.models.windows import contract_of
+
+
+def outputs_of(raw: tuple[float, ...], centre: float = 0.0, scale: float = 1.0, **changes: Any) -> list[float]:
+    """Outputs of one step."""
+    part = OrderedQuantiles(contract_of(horizon=1, **changes))
+    found: list[float] = part(torch.tensor([raw]), torch.tensor([[centre]]), torch.tensor([[scale]]))[0, 0].tolist()
+    return found
 
 
 @pytest.mark.parametrize(
     ("levels", "raw", "expected"),
     [
-        ((0.1, 0.5, 0.9), (2.0, 5.0, 3.0), (3.0, 5.0, 8.0)),
-        ((0.1, 0.5, 0.9), (-1.0, 5.0, -2.0), (5.0, 5.0, 5.0)),
-        ((0.1, 0.5, 0.9), (9.0, 5.0, 0.0), (0.0, 5.0, 5.0)),
-        ((0.1, 0.5, 0.9), (0.0, -5.0, 6.0), (0.0, 0.0, 1.0)),
-        ((0.1, 0.25, 0.5, 0.75, 0.9), (1.0, 2.0, 10.0, 3.0, 4.0), (7.0, 8.0, 10.0, 13.0, 17.0)),
-        ((0.5, 0.8), (4.0, 1.0), (4.0, 5.0)),
-        ((0.5,), (-4.0,), (0.0,)),
+        ((0.1, 0.5, 0.9), (2.0, 5.0, 3.0), [2, 7, 10]),
+        ((0.1, 0.5, 0.9), (5.0, -1.0, -2.0), [5, 5, 5]),
+        ((0.1, 0.5, 0.9), (-4.0, 5.0, 1.0), [0, 5, 6]),
+        ((0.1, 0.25, 0.5, 0.75, 0.9), (1.0, 2.0, 10.0, 3.0, 4.0), [1, 3, 13, 16, 20]),
+        ((0.5,), (-4.0,), [0]),
     ],
 )
-def test_quantiles_rise_from_the_median_and_are_never_negative(
-    levels: tuple[float, ...], raw: tuple[float, ...], expected: tuple[float, ...]
+def test_quantiles_rise_from_the_lowest_and_are_never_negative(
+    levels: tuple[float, ...], raw: tuple[float, ...], expected: list[float]
 ) -> None:
-    part = OrderedQuantiles(contract_of(quantiles=levels))
-    assert part(torch.tensor([raw])).tolist() == [list(expected)]
+    assert outputs_of(raw, quantiles=levels) == expected
+
+
+def test_all_numbers_are_in_multiples_of_the_windows_scale() -> None:
+    assert outputs_of((2.0, 5.0, 3.0), scale=10) == [20, 70, 100]
 
 
 @pytest.mark.parametrize(
     ("raw", "positive", "expected"),
     [
-        ((2.0, 5.0, 3.0, 20.0), True, (3.0, 5.0, 8.0, 20.0)),
-        ((2.0, 1.0, 3.0, -4.0), True, (0.0, 1.0, 4.0, 0.0)),
-        ((2.0, 1.0, 3.0, -4.0), False, (-1.0, 1.0, 4.0, -4.0)),
+        ((2.0, 5.0, 3.0, 20.0), True, [2, 7, 10, 20]),
+        ((2.0, 1.0, 3.0, -4.0), True, [2, 3, 6, 0]),
+        ((-2.0, 1.0, -3.0, -4.0), False, [-2, -1, -1, -4]),
     ],
 )
 def test_the_expected_value_stands_last_and_minds_no_quantile(
-    raw: tuple[float, ...], positive: bool, expected: tuple[float, ...]
+    raw: tuple[float, ...], positive: bool, expected: list[float]
 ) -> None:
-    part = OrderedQuantiles(contract_of(mean=True, positive=positive))
-    assert part(torch.tensor([raw])).tolist() == [list(expected)]
+    assert outputs_of(raw, mean=True, positive=positive) == expected
 
 
-def test_levels_start_at_zero_and_gaps_at_half_the_scale() -> None:
-    assert quantile_offsets(contract_of(horizon=2)).tolist() == [0.5, 0, 0.5] * 2
-    assert quantile_offsets(contract_of(horizon=2, mean=True)).tolist() == [0.5, 0, 0.5, 0] * 2
+@pytest.mark.parametrize(("positive", "expected"), [(True, [0, 1, 7, 0]), (False, [-1, 1, 7, -3])])
+def test_the_centre_is_added_before_anything_is_cut_off(positive: bool, expected: list[float]) -> None:
+    # Lowest -3, then -2 and 1; expected value -4. Times 2, plus 5.
+    raw = (-3.0, 1.0, 3.0, -4.0)
+    assert outputs_of(raw, centre=5, scale=2, mean=True, positive=positive, normalise="last") == expected
+
+
+def test_the_median_starts_at_zero_in_a_band_of_one_scale() -> None:
+    assert level_outputs(contract_of(mean=True)).tolist() == [1, 0, 0, 1]
+    assert quantile_offsets(contract_of(horizon=2)).tolist() == [-0.5, 0.5, 0.5] * 2
+    assert quantile_offsets(contract_of(horizon=2, mean=True)).tolist() == [-0.5, 0.5, 0.5, 0] * 2
+    assert quantile_offsets(contract_of(horizon=1, quantiles=(0.1, 0.3, 0.5))).tolist() == [-1, 0.5, 0.5]
 
 
 def test_the_seasonal_average_takes_half_from_the_same_weekday() -> None:
