@@ -16,6 +16,10 @@ from tasks.problems.forecasting.windows import code_books, encode, gather, make_
 from tasks.stages.context import read_json, write_json
 
 
+FEW_SERIES = 20
+STRETCH = 4
+
+
 class Windows(Dataset):
     """`lines`, `origins` (rows,): series and position of the last known day of each row."""
 
@@ -33,7 +37,7 @@ class Windows(Dataset):
         self.lines = lines
         self.origins = origins
         self.splits = splits
-        self.groups = lines
+        self.groups = groups_of(lines, origins, len(panel.names), self.options)
         self.segments = {name: values[lines] for name, values in panel.static.items()}
         self._codes = encode(panel, {name: tuple(values) for name, values in contract.categories.items()})
 
@@ -72,6 +76,18 @@ class Windows(Dataset):
         names = {"series": self.panel.names.tolist(), "static": {k: v.tolist() for k, v in self.panel.static.items()}}
         write_json(folder / "series.json", names)
         write_json(folder / "contract.json", contract_to_json(self.contract))
+
+
+def groups_of(lines: NDArray[np.int64], origins: NDArray[np.int64], series: int, options: Options) -> NDArray[np.int64]:
+    """(rows,) entity of each row: its series; of few series, their stretches of time.
+
+    Folds and bootstrap samples need some groups at least. A stretch is four horizons long, so that few of its windows
+    share targets with those of its neighbours.
+    """
+    if series >= FEW_SERIES:
+        return lines
+    stretch = origins // (STRETCH * options.horizon)
+    return lines * (int(stretch.max()) + 1) + stretch
 
 
 def load_windows(folder: Path) -> Windows:
