@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tasks.config import Frozen
 from tasks.models.direct import Direct, Window
-from tasks.models.inputs import ALL_INPUTS
+from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.patches import Patches
 from tasks.problems.base import FeatureContract
 
@@ -28,7 +28,7 @@ class Attention(Direct):
     Structured self-attention (Lin et al. 2017, arXiv:1703.03130). The position enters the weights of each head.
     """
 
-    uses = ALL_INPUTS
+    uses = (*STUDENT_INPUTS, "past")
 
     def __init__(self, options: AttentionOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, options.dropout)

@@ -445,8 +445,7 @@ def test_an_older_model_gets_tonights_rows_in_its_own_encoding(sales: Any) -> No
     exported = export_onnx(model, then.contract, former)
     expected = run_onnx(exported, former)
     assert np.array_equal(run_onnx(exported, under.inputs(rows))[3:], expected)
-    with pytest.raises(Exception, match="indices element out of data bounds"):
-        run_onnx(exported, tonight.inputs(rows))
+    assert not np.isclose(run_onnx(exported, tonight.inputs(rows))[3:], expected).all(), "tonight's codes fit as well"
     for name in ("train", "valid", "test"):
         assert np.array_equal(under.splits[name], tonight.splits[name])
     assert np.array_equal(under.target(rows), tonight.target(rows))
