@@ -57,6 +57,7 @@ class Direct(FeaturedModel):
         self.norm = WindowNorm(contract)
         self.embedding = StaticEmbedding(contract, embedding)
         self.fixed_width = 1 + self.embedding.width
+        self.projected = projection > 0
         self.known_width = layout.horizon * (projection + layout.outputs)
         self.dropout = nn.Dropout(dropout)
         self.covariates = nn.Linear(layout.own, projection + layout.outputs, bias=False)
@@ -92,5 +93,6 @@ class Direct(FeaturedModel):
         known = self.covariates(future).flatten(1)
         fixed = (torch.log(scale), self.embedding(static))
         features = self.represent(Window(units, history, future, fixed, known, tuple(more)))
-        raw = self.output(self.dropout(features)) + known.index_select(1, self.effects) + self.skip(units)
+        effects = known.index_select(1, self.effects) if self.projected else known
+        raw = self.output(self.dropout(features)) + effects + self.skip(units)
         return self.quantiles(raw, centre, scale), features

@@ -251,6 +251,10 @@ class Problem(ABC):
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
         """Inputs under a declared disturbance, for the robustness gate. Raises ConfigError on an unknown kind."""
 
+    def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
+        """The rows of a raw table that predictions on `as_of` can depend on: all, unless the problem knows better."""
+        return table
+
     @abstractmethod
     def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Score a raw table with a released model, through the same feature code as training."""

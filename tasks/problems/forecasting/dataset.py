@@ -15,7 +15,6 @@ from tasks.problems.forecasting.panel import Panel
 from tasks.problems.forecasting.windows import code_books, encode, gather, make_contract, targets
 from tasks.stages.context import read_json, write_json
 
-
 FEW_SERIES = 20
 STRETCH = 4
 

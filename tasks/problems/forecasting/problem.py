@@ -110,6 +110,10 @@ class Forecasting(Problem):
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
         return disturb(kind, level, inputs, seed)
 
+    def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
+        """Those from `context` steps before the end of `as_of` on."""
+        return recent(table, as_of, parse_options(contract.settings["options"]))
+
     def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Columns date, series_id, the static columns, and one column an output (p10, p50, p90, mean).
 
@@ -118,7 +122,7 @@ class Forecasting(Problem):
         are categorical.
         """
         options = parse_options(contract.settings["options"])
-        panel = build_panel(recent(table, as_of, options), as_of, options)
+        panel = build_panel(self.recent(table, as_of, contract), as_of, options)
         lines = np.arange(len(panel.names), dtype=np.int64)
         origin = len(panel.times) - 1 - options.horizon
         codes = encode(panel, contract.categories)
