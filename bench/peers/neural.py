@@ -19,7 +19,7 @@ import torch
 from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import MSE, MQLoss
 
-from bench.metrics import QUANTILES, Forecasts
+from bench.metrics import QUANTILES, Forecasts, score
 from bench.peers.base import Result
 from bench.peers.table import calendar
 from bench.sets import BenchSet, Floats
@@ -29,9 +29,10 @@ GRID = tuple(level / 10 for level in range(1, 10))
 CATEGORIES = 100  # a static column of more distinct values gets no one-hot columns
 CHECK_EVERY, PATIENCE = 50, 4
 CHECKED_WINDOWS = 150_000
-STEPS_AT_ONCE, MOST_SERIES, WINDOWS = 14_400, 32, 256
+NUMBERS_AT_ONCE, MOST_SERIES, WINDOWS = 20_000_000, 32, 256
 CHUNK = 3_000_000  # forecast values held at a time as a table
-SCALERS = {"wape": ("standard", "identity"), "mse": ("standard", "identity")}
+# By window: the library's scaler, of target and covariates. By series: the target alone, over its mean size.
+SCALINGS = {"wape": ("window", "series"), "mse": ("window", "none")}
 
 
 @dataclass(frozen=True)
@@ -48,26 +49,22 @@ def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     start = perf_counter()
-    panel = Panel(data)
-    tried: dict[str, tuple[float, int]] = {}
-    for scaler in SCALERS[data.metric]:
-        fitted = panel.fit(network, seed, scaler, network.max_steps, tune=True)
-        tried[scaler] = min((float(loss), step) for step, loss in fitted.models[0].valid_trajectories)
-    scaler = min(tried, key=lambda name: tried[name])
-    steps = tried[scaler][1] + 1
+    tried: dict[str, float] = {}
+    lengths: dict[str, int] = {}
+    for scaling in SCALINGS[data.metric]:
+        panel = Panel(data, scaling)
+        fitted = panel.fit(network, seed, network.max_steps, tune=True)
+        lengths[scaling] = min((float(loss), step) for step, loss in fitted.models[0].valid_trajectories)[1] + 1
+        errors = score(data, _forecasts(data, panel.forecast(fitted, data.origins.valid)), "valid")
+        tried[scaling] = errors["mse" if data.metric == "mse" else "wql"]
+    scaling = min(tried, key=lambda name: tried[name])
+    panel = Panel(data, scaling)
     tuned = perf_counter()
-    fitted = panel.fit(network, seed, scaler, steps, tune=False)
+    fitted = panel.fit(network, seed, lengths[scaling], tune=False)
     done = perf_counter()
-    outputs = panel.forecast(fitted)
+    forecasts = _forecasts(data, panel.forecast(fitted, data.origins.test))
     end = perf_counter()
     model = fitted.models[0]
-    if data.metric == "mse":
-        forecasts = Forecasts(mean=outputs[..., 0])
-    else:
-        outputs = np.sort(outputs, axis=-1)
-        if data.values.min() >= 0:
-            outputs = np.maximum(outputs, 0)
-        forecasts = Forecasts(outputs.mean(axis=-1), outputs[..., [GRID.index(level) for level in QUANTILES]])
     return Result(
         forecasts=forecasts,
         train_seconds=done - start,
@@ -75,17 +72,37 @@ def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
         predict_seconds=end - done,
         parameters=sum(weights.numel() for weights in model.parameters()),
         size=len(pickle.dumps({name: tensor.numpy() for name, tensor in model.state_dict().items()})),
-        settings={"scaler": scaler, "steps": steps, "input_size": data.context, "windows": WINDOWS, **network.options},
-        tried={name: error for name, (error, _) in tried.items()},
+        settings={
+            "scaling": scaling,
+            "steps": lengths[scaling],
+            "input_size": data.context,
+            "windows": WINDOWS,
+            **network.options,
+        },
+        tried=tried,
         single=panel.single(fitted),
     )
+
+
+def _forecasts(data: BenchSet, outputs: Floats) -> Forecasts:
+    if data.metric == "mse":
+        return Forecasts(mean=outputs[..., 0])
+    outputs = np.sort(outputs, axis=-1)
+    if data.values.min() >= 0:
+        outputs = np.maximum(outputs, 0)
+    return Forecasts(outputs.mean(axis=-1), outputs[..., [GRID.index(level) for level in QUANTILES]])
 
 
 class Panel:
     """A set as neuralforecast's long tables: whole numbers for series and steps, a mask where nothing was observed."""
 
-    def __init__(self, data: BenchSet) -> None:
-        self.data = data
+    def __init__(self, data: BenchSet, scaling: str) -> None:
+        self.data, self.scaling = data, scaling
+        self.size = np.ones(len(data.series), np.float32)
+        if scaling == "series":
+            values, observed = data.history(data.origins.train_end)
+            mean = np.abs(values).sum(axis=1) / np.maximum(observed.sum(axis=1), 1)
+            self.size = np.where(mean > 0, mean, 1).astype(np.float32)
         self.known: dict[str, Floats] = {}
         self.static: dict[str, Floats] = {}
         self.past: dict[str, Floats] = {}
@@ -111,7 +128,7 @@ class Panel:
         columns: dict[str, np.ndarray] = {
             "unique_id": np.repeat(which, shape[1]),
             "ds": np.tile(np.arange(begin, end), shape[0]),
-            "y": data.values[series, begin:end].ravel(),
+            "y": (data.values[series, begin:end] / self.size[series, None]).ravel(),
             "available_mask": data.observed[series, begin:end].astype(np.float32).ravel(),
         }
         for name, array in {**self.known, **self.past}.items():
@@ -125,12 +142,14 @@ class Panel:
             return None
         return pl.DataFrame({"unique_id": np.arange(len(self.data.series)), **self.static})
 
-    def fit(self, network: Network, seed: int, scaler: str, steps: int, *, tune: bool) -> NeuralForecast:
+    def fit(self, network: Network, seed: int, steps: int, *, tune: bool) -> NeuralForecast:
         """Train up to validation and watch its error (`tune`), or train `steps` steps on all up to `data.fit_end`."""
         data, origins = self.data, self.data.origins
         check = data.horizon
         if tune and len(data.series) * (origins.valid[-1] - origins.train_end) <= CHECKED_WINDOWS:
             check = origins.valid[-1] + data.horizon - origins.train_end
+        channels = 2 + len(self.known) + len(self.past)
+        numbers = data.values.shape[1] * (data.context + data.horizon) * channels
         own: dict[str, Any] = {}
         if self.known:
             own |= {"futr_exog_list": list(self.known)}
@@ -145,11 +164,12 @@ class Panel:
             max_steps=steps,
             val_check_steps=CHECK_EVERY if tune else steps,
             early_stop_patience_steps=PATIENCE if tune else -1,
-            # A step cuts every window of its series before it samples some: long series must be few at a time.
-            batch_size=max(1, min(MOST_SERIES, STEPS_AT_ONCE // data.values.shape[1])),
+            # A step cuts every window of its series before it samples some: long series must be few, and far apart.
+            batch_size=max(1, min(MOST_SERIES, NUMBERS_AT_ONCE // numbers)),
+            step_size=1 if numbers <= NUMBERS_AT_ONCE else numbers // NUMBERS_AT_ONCE | 1,  # odd: it meets all hours
             windows_batch_size=WINDOWS,
             start_padding_enabled=True,
-            scaler_type=scaler,
+            scaler_type="standard" if self.scaling == "window" else "identity",
             random_seed=seed,
             accelerator="cpu",
             enable_progress_bar=False,
@@ -164,13 +184,13 @@ class Panel:
         engine.fit(self.table(0, end + 1), static_df=self.statics(), val_size=check if tune else 0)
         return engine
 
-    def forecast(self, engine: NeuralForecast) -> Floats:
-        """(W, N, horizon, outputs) for the test windows, a bounded number at a time."""
-        data, tests = self.data, self.data.origins.test
-        apart = tests[1] - tests[0] if len(tests) > 1 else 1
+    def forecast(self, engine: NeuralForecast, origins: tuple[int, ...]) -> Floats:
+        """(W, N, horizon, outputs) for evenly spaced origins, a bounded number of windows at a time."""
+        data = self.data
+        apart = origins[1] - origins[0] if len(origins) > 1 else 1
         batch = max(1, CHUNK // (len(data.series) * data.horizon))
         return np.concatenate(
-            [self._windows(engine, tests[begin : begin + batch], apart) for begin in range(0, len(tests), batch)]
+            [self._windows(engine, origins[begin : begin + batch], apart) for begin in range(0, len(origins), batch)]
         )
 
     def _windows(self, engine: NeuralForecast, origins: Sequence[int], apart: int) -> Floats:
@@ -183,6 +203,7 @@ class Panel:
         columns = [name for name in output.columns if name not in {"unique_id", "ds", "cutoff", "y"}]
         shape = (len(origins), len(data.series), data.horizon, len(columns))
         forecasts: Floats = output.select(columns).to_numpy().astype(np.float32).reshape(shape)
+        forecasts *= self.size[:, None, None]
         return forecasts
 
     def single(self, engine: NeuralForecast) -> Any:

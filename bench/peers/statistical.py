@@ -83,7 +83,7 @@ def fit_predict(data: BenchSet, seed: int) -> Result:
 
 
 def forecast(data: BenchSet, model: Any, split: Split) -> Forecasts:
-    """The split's forecasts by one method, fitted anew at each origin. Series without history are forecast as zeros."""
+    """The split's forecasts by one method, fitted anew at each origin; of series with little history the mean."""
     origins = data.origins.of(split)
     filled = carried(data, data.seasons[0], origins[-1])
     mean = np.zeros((len(origins), len(filled), data.horizon), np.float32)
@@ -99,8 +99,13 @@ def forecast(data: BenchSet, model: Any, split: Split) -> Forecasts:
         for target, name in zip((mean, low, high), sorted(names, key=_order), strict=True):
             target[window, enough] = output[name].to_numpy(np.float32).reshape(shape)
         few = np.setdiff1d(np.arange(len(filled)), enough)
-        for target in (mean, low, high):
-            target[window, few] = _own_mean(data, few, origin)[:, None]
+        plain = np.repeat(_own_mean(data, origin)[:, None], data.horizon, axis=1)
+        mean[window, few] = plain[few]
+        # A method can fail on a series, one of zeros for example: then its mean is the forecast, without an interval.
+        mean[window] = np.where(np.isfinite(mean[window]), mean[window], plain)
+        for target in (low, high):
+            target[window, few] = plain[few]
+            target[window] = np.where(np.isfinite(target[window]), target[window], mean[window])
     quantiles = np.stack([np.minimum(low, mean), mean, np.maximum(high, mean)], axis=-1)
     if data.values.min() >= 0:
         mean, quantiles = np.maximum(mean, 0), np.maximum(quantiles, 0)
@@ -121,11 +126,10 @@ def _long(values: Floats, series: np.ndarray, data: BenchSet) -> pd.DataFrame:
     )
 
 
-def _own_mean(data: BenchSet, series: np.ndarray, origin: int) -> Floats:
-    """(len(series),) mean of the observed values, zero without any."""
+def _own_mean(data: BenchSet, origin: int) -> Floats:
+    """(N,) mean of the observed values, zero without any."""
     values, observed = data.history(origin)
-    seen = observed[series].sum(axis=1)
-    mean: Floats = (values[series].sum(axis=1) / np.maximum(seen, 1)).astype(np.float32)
+    mean: Floats = (values.sum(axis=1) / np.maximum(observed.sum(axis=1), 1)).astype(np.float32)
     return mean
 
 

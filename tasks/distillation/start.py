@@ -23,9 +23,9 @@ def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str]) -> l
     taken = [name for name, other in names.items() if other in source and _fits(parameters[name], source[other])]
     for prefix in layers or ("",):
         if not any(_below(name, prefix) for name in taken):
-            what = f"below {prefix!r}" if prefix else "of equal name and rank that is nowhere larger"
-            have, theirs = ", ".join(parameters), ", ".join(source)
-            raise ConfigError(f"start_from: the student has no parameter {what}; it has {have}; the teacher {theirs}")
+            what = f" below {prefix!r}" if prefix else ""
+            sides = f"it has {_shapes(parameters)}; the teacher {_shapes(source)}"
+            raise ConfigError(f"start_from: no parameter of the student{what} fits one of the teacher's; {sides}")
     with torch.no_grad():
         for name in taken:
             parameters[name].copy_(_selected(source[names[name]], parameters[name].shape))
@@ -46,6 +46,10 @@ def _fits(small: Tensor, large: Tensor) -> bool:
     return small.ndim == large.ndim and all(
         mine <= theirs for mine, theirs in zip(small.shape, large.shape, strict=True)
     )
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(tensors.items()))
 
 
 def _selected(large: Tensor, shape: torch.Size) -> Tensor:

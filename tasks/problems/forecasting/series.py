@@ -7,9 +7,7 @@ from torch.nn import functional
 
 from tasks.errors import ConfigError
 from tasks.problems.base import FeatureContract, SoftLoss, SoftRows
-from tasks.problems.forecasting.losses import Channels
-
-TINY = 1e-6
+from tasks.problems.forecasting.losses import PRIOR_LEVEL, Channels
 
 
 class MultiScale(SoftLoss):
@@ -37,8 +35,9 @@ class MultiScale(SoftLoss):
 class Frequency(SoftLoss):
     """KL(teacher || student) of softmax(A / temperature), A: amplitudes |rFFT| of the path without its mean.
 
-    Amplitudes are in multiples of the teacher's mean amplitude of that row and channel, because rows differ in volume.
-    A small temperature looks at the strongest periods. Raises ConfigError from `bind` for a horizon below 4 steps.
+    Amplitudes are in multiples of the teacher's mean amplitude of that row, because rows differ in volume, plus a tenth
+    of the mean value, so that the ripples of a row that is as good as flat count for nothing. A small temperature looks
+    at the strongest periods. Raises ConfigError from `bind` for a horizon below 4 steps.
     """
 
     temperature: float = Field(default=0.5, gt=0)
@@ -50,7 +49,7 @@ class Frequency(SoftLoss):
 
         def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
             ours, theirs = (torch.fft.rfft(values, dim=1)[:, 1:].abs() for values in (output, teacher))
-            strength = self.temperature * (theirs.mean(dim=1, keepdim=True) + TINY * unit)
+            strength = self.temperature * (theirs.mean(dim=(1, 2), keepdim=True) + PRIOR_LEVEL * unit)
             student, reference = (functional.log_softmax(values / strength, dim=1) for values in (ours, theirs))
             return (reference.exp() * (reference - student)).sum(dim=1).mean(dim=1)
 

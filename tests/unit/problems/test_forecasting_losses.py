@@ -250,7 +250,17 @@ def test_frequency_compares_the_distribution_of_amplitudes() -> None:
     # The teacher's mean amplitude is 2, so amplitudes are (4, 0, 0, 0), at temperature 4 (1, 0, 0, 0).
     high, low = math.e / (math.e + 3), 1 / (math.e + 3)
     expected = (high - low) * 1.0
-    assert soft("frequency", output, teacher, temperature=4.0).item() == pytest.approx(expected, rel=1e-4)
+    assert soft("frequency", output, teacher, scale=1e-9, temperature=4.0).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_frequency_leaves_flat_paths_alone() -> None:
+    """A low quantile is often zero on all days: the student's ripple there must not count like a wave."""
+    teacher, output = torch.cat([waves(8, 0, 0, 0), 0 * waves(1, 0, 0, 0)], dim=2), torch.zeros(1, 8, 2)
+    output[:] = teacher
+    output[:, :, 1:] += waves(0, 0.01, 0, 0)
+    assert soft("frequency", output, teacher).item() < 1e-4
+    flat = torch.zeros(1, 8, 1)
+    assert soft("frequency", waves(0, 0.01, 0, 0), flat).item() == pytest.approx(0.5 * 3 / 16 * 0.2**2, rel=0.05)
 
 
 def test_frequency_does_not_see_level_and_phase() -> None:
