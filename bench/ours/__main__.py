@@ -5,6 +5,7 @@ one whose files exist already is skipped.
 """
 
 import logging
+import os
 import subprocess
 import sys
 from itertools import product
@@ -18,6 +19,9 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from bench.files import write
 from bench.sets import SETS
 from tasks.errors import NightstillError, UsageError
+
+# Threads that wait must not spin: on a busy machine they would steal from those that work.
+QUIET = {"OMP_WAIT_POLICY": "passive"}
 
 
 def main(
@@ -46,7 +50,8 @@ def main(
                 console.print(f"{name} {seed}: exists, skipped")
             else:
                 options = ["--set", name, "--seed", str(seed), "--out", str(out), "--threads", str(threads), "--here"]
-                failed += subprocess.run([sys.executable, "-m", "bench.ours", *options], check=False).returncode != 0
+                command = [sys.executable, "-m", "bench.ours", *options]
+                failed += subprocess.run(command, check=False, env={**QUIET, **os.environ}).returncode != 0
             bar.advance(task)
     raise typer.Exit(1 if failed else 0)
 
