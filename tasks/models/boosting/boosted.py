@@ -34,8 +34,9 @@ class BoostedOptions(Frozen):
 class Boosted(nn.Module):
     """Trees over `WindowFeatures`, whose targets are in multiples of the window's scale (LightGBM, Ke et al. 2017).
 
-    Quantiles are learned with the pinball loss, weighted by the scale, so that errors count in units. The expected
-    value is learned with squared errors of the scaled target. One output under a squared metric is an expected value.
+    Quantiles are learned with the pinball loss, the expected value with squared errors of the scaled target. One output
+    under a squared metric is an expected value. Rows weigh by their scale s, so that quantiles' errors count in units,
+    and squared ones as (y - f)^2 / s: as in the networks' loss, and windows of almost nothing do not drown all others.
     """
 
     uses = (*STUDENT_INPUTS, "calendar")
@@ -71,11 +72,10 @@ class Boosted(nn.Module):
         learn, check = (self._lines(dataset, rows, seed + place) for place, rows in enumerate((train, valid)))
         losses = []
         for place in range(self.layout.outputs):
-            objective, weighted = self._objective(place)
-            train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2] if weighted else None)
-            valid_set = train_set.create_valid(check[0], check[1], weight=check[2] if weighted else None)
+            train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2])
+            valid_set = train_set.create_valid(check[0], check[1], weight=check[2])
             booster = lightgbm.train(
-                {**objective, **self._settings(seed)},
+                {**self._objective(place), **self._settings(seed)},
                 train_set,
                 self.options.trees,
                 [valid_set],
@@ -86,11 +86,11 @@ class Boosted(nn.Module):
             losses.append(float(next(iter(booster.best_score["valid_0"].values()))))
         return losses
 
-    def _objective(self, place: int) -> tuple[dict[str, Any], bool]:
-        """LightGBM's objective of an output, and whether rows weigh by their scale."""
+    def _objective(self, place: int) -> dict[str, Any]:
+        """LightGBM's objective of an output."""
         if self.squared or place >= len(self.layout.quantiles):
-            return {"objective": "regression"}, self.squared
-        return {"objective": "quantile", "alpha": self.layout.quantiles[place]}, True
+            return {"objective": "regression"}
+        return {"objective": "quantile", "alpha": self.layout.quantiles[place]}
 
     def _settings(self, seed: int) -> dict[str, Any]:
         options = self.options

@@ -9,6 +9,7 @@ from tasks.problems.base import FeatureContract
 
 LAST = 3
 SEASONS = 8
+STEPS = 4096
 
 
 class WindowFeatures(nn.Module):
@@ -17,6 +18,8 @@ class WindowFeatures(nn.Module):
     Of the window: its last values, means over one, two, four seasons and all of it, spread, share of zeros, logarithm
     of its scale. Of the step: the values of the same place in up to eight past seasons, their mean, known covariates,
     calendar, distance, place in the season. And the codes of static columns, as numbers.
+    All are rounded to multiples of 1/4096: what differs by less, such as the mean of a standardised window from 0, is
+    noise that trees would split at, and that ONNX Runtime has otherwise.
     """
 
     places: Tensor
@@ -55,4 +58,5 @@ class WindowFeatures(nn.Module):
         repeated = window.unsqueeze(1) + torch.zeros_like(same[:, :, :1])
         distance = self.distance + torch.zeros_like(same[:, :, :1])
         phase = torch.remainder(static[:, :1].float().unsqueeze(2) + self.distance, float(self.season))
-        return torch.cat([repeated, same, same.mean(dim=2, keepdim=True), future, calendar, distance, phase], dim=2)
+        parts = [repeated, same, same.mean(dim=2, keepdim=True), future, calendar, distance, phase]
+        return torch.round(torch.cat(parts, dim=2) * STEPS) / STEPS
