@@ -20,7 +20,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow stack-test bench bench-scale bench-setup lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow stack-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -89,6 +89,9 @@ bench-scale: setup  ## nights and scoring of 100 to 30,490 series of M5, an hour
 
 bench-setup:  ## make the environment of the benchmark's peers (1.7 GB)
 	@$(PYTHON) -m infra.local.environments bench
+
+bench-test: bench-setup  ## the benchmark's tests where its peers' libraries are
+	$(HOME_DIR)/envs/bench/bin/python -m pytest tests/unit/bench
 
 test-kubeflow:  ## of the compiled Kubeflow pipelines, with their types, in an environment of their own
 	@$(PYTHON) -m infra.local.environments --dev kubeflow

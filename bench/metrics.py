@@ -82,12 +82,18 @@ def _rmsse(
 ) -> float:
     ratios = []
     for window, origin in enumerate(origins):
-        values, seen = data.history(origin)
-        pairs = seen[:, 1:] & seen[:, :-1]
-        steps = np.square(np.diff(values.astype(np.float64), axis=1), where=pairs, out=np.zeros(pairs.shape))
-        scale = steps.sum(axis=1) / np.maximum(pairs.sum(axis=1), 1)
+        scale = naive_scale(data, origin)
         error = np.where(observed[window], mean[window].astype(np.float64) - actual[window], 0)
         count = observed[window].sum(axis=1)
         usable = (scale > 0) & (count > 0)
         ratios.append(np.sqrt((error**2).sum(axis=1)[usable] / count[usable] / scale[usable]))
     return float(np.concatenate(ratios).mean())
+
+
+def naive_scale(data: BenchSet, origin: int) -> NDArray[np.float64]:
+    """RMSSE's denominator (N,): mean squared difference of neighbouring observed values up to `origin`, or 0."""
+    values, seen = data.history(origin)
+    pairs = seen[:, 1:] & seen[:, :-1]
+    steps = np.square(np.diff(values.astype(np.float64), axis=1), where=pairs, out=np.zeros(pairs.shape))
+    scale: NDArray[np.float64] = steps.sum(axis=1) / np.maximum(pairs.sum(axis=1), 1)
+    return scale

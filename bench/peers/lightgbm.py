@@ -6,7 +6,7 @@ series' level is taken out, and the number of leaves, are chosen on the validati
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from time import perf_counter
@@ -15,9 +15,9 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from bench.metrics import QUANTILES, Forecasts
+from bench.metrics import QUANTILES, Forecasts, naive_scale
 from bench.peers.base import Result
-from bench.peers.table import Index, Level, Table, all_steps
+from bench.peers.table import Index, Level, Rows, Table, all_steps
 from bench.sets import BenchSet, Floats
 
 TREES, PATIENCE = 300, 30
@@ -61,7 +61,8 @@ def fit_predict(data: BenchSet, seed: int) -> Result:
     if data.metric == "wape":
         models |= _final(data, chosen["0.5"], {str(q): {"objective": "quantile", "alpha": q} for q in QUANTILES}, seed)
     fitted = perf_counter()
-    outputs = _forecast(data, chosen, models, data.origins.test)
+    tables = {choice.level: Table(data, choice.level) for choice in chosen.values()}
+    outputs = _forecast(tables, chosen, models, data.origins.test)
     done = perf_counter()
     quantiles = None
     if data.metric == "wape":
@@ -76,7 +77,7 @@ def fit_predict(data: BenchSet, seed: int) -> Result:
         size=sum(len(model.model_to_string()) for model in models.values()),
         settings={name: {"setting": str(choice), "trees": choice.trees} for name, choice in chosen.items()},
         tried=tried,
-        single=lambda: _forecast(data, chosen, models, data.origins.test[-1:], first=True),
+        single=lambda: _forecast(tables, chosen, models, data.origins.test[-1:], first=True),
     )
 
 
@@ -88,18 +89,16 @@ def parameters(booster: lgb.Booster) -> int:
 def _tune(data: BenchSet, seed: int) -> tuple[dict[str, Choice], dict[str, float]]:
     """The best setting for the median and for the mean, and every setting's error on validation.
 
-    Errors are of sampled validation rows: L1 over volume for the median, squared error for the mean; relative to the
-    series' own size where that is what the metric weighs by.
+    Errors are of sampled validation windows: WAPE for the median, RMSSE for the mean; MSE for the sets scored by it.
     """
     levels: tuple[Level, ...] = ("none", "last", "mean") if data.metric == "mse" else ("none", "ratio")
     means = ("regression", "tweedie") if data.metric == "wape" and data.values.min() >= 0 else ("regression",)
     asked = {"0.5": ("regression_l1",), "mean": means} if data.metric == "wape" else {"mean": means}
     chosen: dict[str, Choice] = {}
     tried: dict[str, float] = {}
+    few, many = LEAVES
     for name, objectives in asked.items():
-        candidates = levels if name == "0.5" or data.metric == "mse" else ("ratio",)
-        few, many = LEAVES
-        first = [_attempt(data, one, level, few, seed) for one, level in product(objectives, candidates)]
+        first = [_attempt(data, one, level, few, seed) for one, level in product(objectives, levels)]
         best = min(first, key=lambda choice: choice.error)
         attempts = [*first, _attempt(data, best.objective, best.level, many, seed)]
         chosen[name] = min(attempts, key=lambda choice: choice.error)
@@ -122,24 +121,29 @@ def _attempt(data: BenchSet, objective: str, level: Level, leaves: int, seed: in
         keep = np.sort(rng.permutation(len(series))[: math.ceil(CHECK_ROWS / data.horizon)])
         series, at, steps = series[keep], at[keep], steps[keep]
     check = _dataset(table, (series, at, steps), objective, reference=train)
-    history: dict[str, dict[str, list[float]]] = {}
     booster = lgb.train(
         _parameters(objective, leaves, seed),
         train,
         TREES,
         valid_sets=[check],
         valid_names=["valid"],
-        callbacks=[lgb.early_stopping(PATIENCE, verbose=False), lgb.record_evaluation(history)],
+        callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
     )
     trees = booster.best_iteration or TREES
     built = table.rows(series, at, steps)
     output = _predict(booster, built.x, trees)
     actual = table.targets(series, at, steps, built)
-    gap = (output - actual) * (1 if objective in {"regression", "tweedie"} and data.metric == "wape" else built.scale)
+    gap = (output - actual).astype(np.float64) * built.scale
     seen = np.isfinite(actual)
-    error = np.abs(gap[seen]).mean() if objective == "regression_l1" else np.square(gap[seen]).mean()
     if objective == "regression_l1":
-        error /= np.abs(actual * built.scale + built.offset)[seen].mean()
+        error = np.abs(gap[seen]).sum() / np.abs(actual * built.scale + built.offset)[seen].sum()
+    elif data.metric == "mse":
+        error = np.square(gap[seen]).mean()
+    else:
+        squares = np.where(seen, np.square(gap), 0).reshape(-1, data.horizon).sum(axis=1)
+        count, scale = seen.reshape(-1, data.horizon).sum(axis=1), naive_scale(data, data.origins.train_end)[series]
+        usable = (count > 0) & (scale > 0)
+        error = np.sqrt(squares[usable] / count[usable] / scale[usable]).mean()
     return Choice(level, leaves, objective, float(error), trees, booster)
 
 
@@ -164,17 +168,30 @@ def _dataset(
     rows = table.rows(*pairs)
     target = table.targets(*pairs, rows)
     seen = np.isfinite(target)
-    # An absolute error of a scaled target counts as many units as the scale says.
-    weight = rows.scale[seen] if objective == "regression_l1" else None
+    weight = _weights(table, pairs, rows, objective)
     return lgb.Dataset(
         rows.x[seen],
         target[seen],
-        weight=weight,
+        weight=None if weight is None else weight[seen],
         reference=reference,
         feature_name=table.names,
         categorical_feature=table.categorical,
         free_raw_data=False,
     )
+
+
+def _weights(table: Table, pairs: tuple[Index, Index, Index], rows: Rows, objective: str) -> Floats | None:
+    """What an error of the scaled target counts for: units in WAPE, their square over RMSSE's denominator."""
+    if objective == "regression_l1":
+        return rows.scale
+    if table.data.metric == "mse":
+        return None
+    series, _, steps = pairs
+    scale = np.repeat(naive_scale(table.data, table.data.origins.train_end)[series], steps.shape[1])
+    weight = np.where(scale > 0, np.square(rows.scale.astype(np.float64)) / np.where(scale > 0, scale, 1), 0)
+    # Around one: LightGBM's smallest sum of hessians in a leaf is absolute.
+    relative: Floats = (weight / weight.mean()).astype(np.float32)
+    return relative
 
 
 def _predict(booster: lgb.Booster, x: Floats, trees: int) -> Floats:
@@ -183,29 +200,26 @@ def _predict(booster: lgb.Booster, x: Floats, trees: int) -> Floats:
 
 
 def _forecast(
-    data: BenchSet,
-    chosen: dict[str, Choice],
-    models: dict[str, lgb.Booster],
-    origins: Iterable[int],
+    tables: Mapping[Level, Table],
+    chosen: Mapping[str, Choice],
+    models: Mapping[str, lgb.Booster],
+    origins: Sequence[int],
     *,
     first: bool = False,
 ) -> dict[str, Floats]:
     """Each model's forecasts (W, N, horizon), a bounded number of rows at a time; `first`: of one series alone."""
-    series, at, steps = all_steps(data, list(origins))
+    data = next(iter(tables.values())).data
+    series, at, steps = all_steps(data, origins)
     if first:
         series, at, steps = series[:1], at[:1], steps[:1]
     outputs = {name: np.empty(steps.shape, np.float32) for name in models}
-    tables = {name: Table(data, choice.level) for name, choice in chosen.items()}
     size = max(1, CHUNK // data.horizon)
     for begin in range(0, len(series), size):
         part = slice(begin, begin + size)
-        built = {level: table.rows(series[part], at[part], steps[part])
-                 for level, table in {table.level: table for table in tables.values()}.items()}  # fmt: skip
+        built = {level: table.rows(series[part], at[part], steps[part]) for level, table in tables.items()}
         for name, model in models.items():
             choice = chosen["mean" if name == "mean" else "0.5"]
             rows = built[choice.level]
             output = _predict(model, rows.x, choice.trees) * rows.scale + rows.offset
             outputs[name][part] = output.reshape(-1, data.horizon)
-    return {
-        name: output.reshape(-1, len(data.series) if not first else 1, data.horizon) for name, output in outputs.items()
-    }
+    return {name: output.reshape(len(origins), -1, data.horizon) for name, output in outputs.items()}

@@ -27,8 +27,9 @@ from bench.peers.base import Result, Split, Unsuitable
 from bench.peers.seasonal_naive import carried
 from bench.sets import BenchSet, Floats
 
-LOOK_BACK = 12  # longest seasons that a method sees, where the history is longer
+LOOK_BACK = 12  # longest seasons (or horizons) that a method sees, where the history is longer
 LEVEL = 80
+MANY = 10_000
 
 
 def candidates(data: BenchSet) -> Mapping[str, Any]:
@@ -41,14 +42,15 @@ def candidates(data: BenchSet) -> Mapping[str, Any]:
     # Methods without a formula for their intervals calibrate them on the last windows of the history.
     calibrated = ConformalIntervals(h=data.horizon, n_windows=2)
     season = data.seasons[-1]
-    methods = {
-        "seasonal-window-average": SeasonalWindowAverage(
-            season, 2 if season > 50 else 8, prediction_intervals=calibrated
-        ),
-        "seasonal-smoothing": SeasonalExponentialSmoothingOptimized(season, prediction_intervals=calibrated),
+    methods: dict[str, Any] = {
+        "seasonal-smoothing": SeasonalExponentialSmoothingOptimized(season, prediction_intervals=calibrated)
     }
-    if data.name == "m5":
-        # Thirty thousand short, intermittent series: methods without a search for each.
+    # What the shortest history holds beside the calibration's windows.
+    whole = (data.origins.valid[0] + 1 - 2 * data.horizon) // season
+    if (count := min(whole, 8 if season < 50 else 2)) > 1:
+        methods["seasonal-window-average"] = SeasonalWindowAverage(season, count, prediction_intervals=calibrated)
+    if len(data.series) > MANY:
+        # Methods without a search for each series.
         return {
             "seasonal-window-average": methods["seasonal-window-average"],
             "window-average": WindowAverage(28, prediction_intervals=calibrated),
@@ -113,7 +115,7 @@ def forecast(data: BenchSet, model: Any, split: Split) -> Forecasts:
 
 
 def _long(values: Floats, series: np.ndarray, data: BenchSet) -> pd.DataFrame:
-    begin = max(0, values.shape[1] - LOOK_BACK * data.seasons[-1])
+    begin = max(0, values.shape[1] - LOOK_BACK * max(data.seasons[-1], data.horizon))
     starts = np.maximum(data.starts[series], begin)
     pieces = [values[one, start:] for one, start in zip(series, starts, strict=True)]
     lengths = np.array([len(piece) for piece in pieces])
