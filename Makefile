@@ -5,6 +5,11 @@ HOME_DIR := $(or $(NIGHTSTILL_HOME),.nightstill)
 TASK     := $(HOME_DIR)/envs/task/bin
 AIRFLOW  := $(HOME_DIR)/envs/airflow/bin
 KUBEFLOW := $(HOME_DIR)/envs/kubeflow/bin
+BENCH    := $(HOME_DIR)/envs/bench/bin
+RESULTS  := $(HOME_DIR)/bench
+SETS     ?=
+SEEDS    ?= 0 1 2
+CHOSEN    = $(addprefix --set ,$(SETS)) $(addprefix --seed ,$(SEEDS))
 # The DAGs' tests run where Airflow is, those of Kubeflow's pipelines where Kubeflow is, the others where the stages run.
 DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
@@ -15,7 +20,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow stack-test bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow stack-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +78,14 @@ test-e2e: setup-dev  ## whole runs under real Airflow
 
 stack-test: images setup-dev  ## nights and faults with stages in containers; needs Docker, PostgreSQL's programs and S3
 	$(TASK)/python -m pytest $(CONTAINER_TESTS)
+
+bench: setup-dev bench-setup  ## compare with peers on the sets below NIGHTSTILL_BENCH_DATA, hours: SETS="m5 etth1" SEEDS="0 1 2"
+	OMP_WAIT_POLICY=passive $(BENCH)/python -m bench.peers --out $(RESULTS) $(CHOSEN)
+	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.ours --out $(RESULTS) $(CHOSEN)
+	$(TASK)/python -m bench.report --results $(RESULTS)
+
+bench-scale: setup  ## nights and scoring of 100 to 30,490 series of M5, an hour or two
+	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.scale --out $(HOME_DIR)/bench-scale
 
 bench-setup:  ## make the environment of the benchmark's peers (1.7 GB)
 	@$(PYTHON) -m infra.local.environments bench

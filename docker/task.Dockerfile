@@ -7,8 +7,8 @@ ARG UV_DEFAULT_INDEX
 # is named by its address.
 ARG TORCH_BACKEND=cpu
 ARG TORCH_INDEX
-# strip, for the libraries; it stays behind in this stage.
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils >/dev/null
+# strip, for the libraries; it stays behind in this stage. OpenMP, which LightGBM takes from the system, does not.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils libgomp1 >/dev/null
 COPY requirements/bootstrap.lock /locks/
 RUN --mount=type=cache,target=/root/.cache python3 -m venv /opt/uv \
     && /opt/uv/bin/pip install -qq --require-hashes -r /locks/bootstrap.lock
@@ -23,12 +23,13 @@ RUN --mount=type=cache,target=/root/.cache \
     && /opt/uv/bin/uv --quiet pip install --python /opt/nightstill --no-deps --require-hashes $from -r /locks/torch-cpu.lock
 COPY docker/slim.sh /locks/
 RUN sh /locks/slim.sh /opt/nightstill && /opt/nightstill/bin/python -B -c "import dvc.cli, great_expectations, \
-    mlflow, onnxruntime, onnxscript, pandas, polars, psycopg2, pyarrow.dataset, scipy.stats, sklearn.ensemble, torch.onnx"
+    lightgbm, mlflow, onnxruntime, onnxscript, optuna, pandas, polars, psycopg2, pyarrow.dataset, scipy.stats, sklearn.ensemble, torch.onnx"
 
 FROM python:3.11-slim-bookworm
 # Whatever is mounted at /workspace takes its mode from here.
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /workspace nightstill \
     && install -d -m 1777 /workspace
+COPY --from=build /usr/lib/x86_64-linux-gnu/libgomp.so.1 /usr/lib/x86_64-linux-gnu/
 COPY --from=build /opt/nightstill /opt/nightstill
 WORKDIR /app
 COPY dvc.yaml params.yaml ./

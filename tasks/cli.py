@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable
 from datetime import date, datetime
 from importlib import import_module
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -227,24 +226,27 @@ def score(
 ) -> None:
     """Score a table with the champion into Parquet."""
     from tasks.problems import get_problem
-    from tasks.releases.scoring import score as score_table
+    from tasks.releases.scoring import Scorer, to_parquet
     from tasks.releases.store import ReleaseStore
     from tasks.sources import get_source
+    from tasks.sources.table import scan
 
     settings = Settings()
     section = load_workload(settings.project / PARAMS_FILE, workload)
     day = _day(as_of) or planning.yesterday(section)
-    releases = ReleaseStore(settings.releases(), workload)
-    source = section.source if table is None else Spec(kind="table", path=str(table.absolute()))
-    snapshot = get_source(source, get_problem(section.problem).table(), workload, settings.project).fetch(day)
-    if snapshot.unreadable:
-        raise DataError(snapshot.unreadable)
-    result = score_table(releases, workload, snapshot.table, day, release=release)
+    scorer = Scorer(ReleaseStore(settings.releases(), workload), workload, release)
+    if table is not None and table.suffix == ".parquet":
+        parts = scorer.stream(scan(table, get_problem(section.problem).table()), day)
+    else:
+        source = section.source if table is None else Spec(kind="table", path=str(table.absolute()))
+        snapshot = get_source(source, get_problem(section.problem).table(), workload, settings.project).fetch(day)
+        if snapshot.unreadable:
+            raise DataError(snapshot.unreadable)
+        parts = iter([scorer.score(snapshot.table, day)])
+    content, rows = to_parquet(parts)
     place, _, name = out.rpartition("/")
-    content = BytesIO()
-    result.write_parquet(content)
-    open_store(place or ".").write(name, content.getvalue())
-    console.print(f"{out}: {result.height:,} rows, as of {day}")
+    open_store(place or ".").write(name, content)
+    console.print(f"{out}: {rows:,} rows, as of {day}")
 
 
 @release_app.command("list")

@@ -82,10 +82,13 @@ class Training(Frozen):
 
 
 class Teacher(Frozen):
-    """One member of the teacher ensemble. `keep`: what students may ask of it beyond its outputs."""
+    """One member of the teacher ensemble. `training`: of a network; trees fit themselves.
+
+    `keep`: what students may ask of it beyond its outputs.
+    """
 
     model: Spec
-    training: Training
+    training: Training | None = None
     keep: tuple[Literal["features", "weights"], ...] = ()
 
 

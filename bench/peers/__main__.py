@@ -58,7 +58,8 @@ def main(
 
 
 def _measure(name: str, peer: str, seed: int, out: Path) -> None:
-    from bench.peers.record import measure, write
+    from bench.files import write
+    from bench.peers.record import measure
 
     console = Console(stderr=True)
     try:

@@ -1,11 +1,9 @@
 """What one peer did on one set, as a JSON file that stands whole or not at all."""
 
-import json
 import os
 import resource
 from collections.abc import Callable
 from importlib.metadata import distributions
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -53,14 +51,6 @@ def measure(name: str, peer: str, seed: int) -> dict[str, Any]:
         "threads": len(os.sched_getaffinity(0)),
         "versions": {package.name: package.version for package in distributions() if package.name in LIBRARIES},
     }
-
-
-def write(path: Path, record: dict[str, Any]) -> None:
-    """As JSON, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n")
-    draft.replace(path)
 
 
 def _peak() -> float:

@@ -16,6 +16,7 @@ from tasks.compression.parity import Parity, parity
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import FineTune, Rows, also
 from tasks.compression.timing import Latency, machine, measure_all
+from tasks.models import inputs_of
 from tasks.problems.base import FeatureContract, Floats, Inputs
 
 EXAMPLE_ROWS = 4
@@ -85,7 +86,14 @@ def compress(  # noqa: PLR0913 named arguments
     bytes with the torch model as it was exported, so a change of number format counts as a difference. Latency is
     measured at one row, all steps' bytes in turn, in so many `rounds` (0: not at all).
     """
+    names = inputs_of(model, contract.inputs)
+    valid = {name: valid[name] for name in names}
     example = {name: values[:EXAMPLE_ROWS] for name, values in valid.items()}
+
+    def sample(count: int) -> Inputs:
+        inputs = calibration(count)
+        return {name: inputs[name] for name in names}
+
     history: list[Stock] = []
     files: list[bytes] = []
 
@@ -97,11 +105,11 @@ def compress(  # noqa: PLR0913 named arguments
 
     output = record("student", export_onnx(model, contract, example))
     for step in chain.before_export:
-        restore = step.apply(model, tune, calibration)
+        restore = step.apply(model, tune, sample)
         tune = also(tune, restore) if restore else tune
         output = record(step.kind, export_onnx(model, contract, example))
     for change in chain.after_export:
-        output = record(change.kind, to_bytes(change.apply(onnx.load_model_from_string(files[-1]), calibration)))
+        output = record(change.kind, to_bytes(change.apply(onnx.load_model_from_string(files[-1]), sample)))
     weights = list(model.parameters())
     return Compressed(
         model=files[-1],
@@ -116,7 +124,7 @@ def compress(  # noqa: PLR0913 named arguments
 def torch_output(model: nn.Module, inputs: Inputs, batch: int = 4096) -> Floats:
     """Outputs of a torch model for all rows."""
     model.eval()
-    tensors = [torch.from_numpy(values) for values in inputs.values()]
+    tensors = [torch.from_numpy(inputs[name]) for name in inputs_of(model, inputs)]
     with torch.no_grad():
         parts = [model(*rows) for rows in zip(*(torch.split(tensor, batch) for tensor in tensors), strict=True)]
     output: Floats = torch.cat(parts).numpy()

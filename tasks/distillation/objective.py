@@ -1,7 +1,7 @@
 """What a training minimises: the truth, and for a student its teacher too."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tasks.distillation.alignment import Alignment
 from tasks.errors import DataError
+from tasks.models.inputs import inputs_of
 from tasks.problems.base import Augment, Dataset, Floats, HardRows, Labelled, Rows, SoftRows
 
 Model = Callable[..., Any]
@@ -72,12 +73,13 @@ class Objective(nn.Module):
 
     def loss(self, model: Model, rows: Rows, done: float, rng: np.random.Generator, device: torch.device) -> Tensor:
         """Loss of one batch, with gradient; `done`: share of the training's steps that are past."""
-        batch = self._batch(rows, rng)
+        names = inputs_of(model, self.dataset.contract.inputs)
+        batch = self._batch(rows, names, rng)
 
         def tensor(values: NDArray[Any]) -> Tensor:
             return torch.from_numpy(values).to(device, non_blocking=True)
 
-        inputs = [tensor(batch.inputs[name]) for name in self.dataset.contract.inputs]
+        inputs = [tensor(batch.inputs[name]) for name in names]
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if len(self.alignments):
                 output, features = model.with_features(*inputs)  # type: ignore[attr-defined]
@@ -102,9 +104,9 @@ class Objective(nn.Module):
         mean: Tensor = total.mean()
         return mean
 
-    def _batch(self, rows: Rows, rng: np.random.Generator) -> Labelled:
+    def _batch(self, rows: Rows, names: Collection[str], rng: np.random.Generator) -> Labelled:
         soft = None if self.teaching is None else self.teaching.soft[rows]
-        batch = Labelled(self.dataset.inputs(rows), self.dataset.target(rows), soft)
+        batch = Labelled(self.dataset.inputs(rows, names), self.dataset.target(rows), soft)
         return self.augment.apply(batch, self.dataset.contract, rng) if self.augment else batch
 
     def digest(self, rows: Rows) -> str:

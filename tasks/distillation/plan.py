@@ -7,7 +7,7 @@ from tasks.config import Spec, Student, Workload, pick
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
 from tasks.distillation.schedule import SCHEDULES, Schedule
 from tasks.errors import ConfigError
-from tasks.models.registry import KINDS
+from tasks.models.registry import KINDS, TREES
 from tasks.problems.base import Augment, Problem, SoftLoss
 
 NONE = "none"
@@ -81,7 +81,15 @@ def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
 def check_students(problem: Problem, workload: Workload) -> None:
     """Raises ConfigError naming the field, when a student or an assistant cannot be trained as asked."""
     networks = KINDS[problem.kind]
+    known = (*networks, *TREES.get(problem.kind, {}))
     for name, teacher in workload.teachers.items():
+        if teacher.model.kind not in known:
+            raise ConfigError(
+                f"teachers.{name}.model.kind: unknown kind {teacher.model.kind!r}; there are: {', '.join(known)}"
+            )
+        if (teacher.training is None) == (teacher.model.kind in networks):
+            what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
+            raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
         if teacher.keep and teacher.model.kind not in networks:
             what = f"a {teacher.model.kind} has neither features nor weights of a network"
             raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,12 +19,23 @@ from tasks.models.features import Featured
 from tasks.problems.base import Dataset, Floats, Problem, Rows
 
 
+@runtime_checkable
+class SelfTrained(Protocol):
+    """A model that the training loop of networks does not fit, such as boosted trees."""
+
+    def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
+        """Learn from `train`, stop early on `valid`: validation losses, one for each part."""
+        ...
+
+
 class Mean(nn.Module):
     """The mean of several models' outputs: the fold models as one teacher."""
 
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        if uses := getattr(members[0], "uses", None):
+            self.uses = uses
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return torch.stack([member(*inputs) for member in self.members]).mean(dim=0)
@@ -75,6 +87,8 @@ def teach(
 ) -> Taught:
     """Train one model a fold, each with early stopping on the validation rows, and collect the soft targets.
 
+    Networks by the training loop; models that fit themselves do so, without checkpoints.
+
     `objective(model)`: what each learns, the truth if not given. `checkpoint(fold)` and `progress(fold)` give each
     fold model its own.
     """
@@ -87,15 +101,20 @@ def teach(
         learn, label = fold_rows(dataset.splits["train"], fold_of, fold)
         torch.manual_seed(seed + fold)
         model = build_model(teacher.model, dataset.contract)
-        history = train(
-            model,
-            TrainingData(dataset, learn, valid, lambda output, target: problem.score(output, target).error),
-            objective(model) if objective else Objective(dataset, problem.hard_loss(dataset.contract)),
-            teacher.training,
-            seed=seed + fold,
-            checkpoint=checkpoint(fold) if checkpoint else None,
-            progress=progress(fold) if progress else None,
-        )
+        if isinstance(model, SelfTrained):
+            history = History(valid=model.fit(dataset, learn, valid, seed=seed + fold))
+        elif teacher.training is None:
+            raise ConfigError(f"teachers: a {teacher.model.kind} is a network; say in `training` how it is trained")
+        else:
+            history = train(
+                model,
+                TrainingData(dataset, learn, valid, lambda output, target: problem.score(output, target).error),
+                objective(model) if objective else Objective(dataset, problem.hard_loss(dataset.contract)),
+                teacher.training,
+                seed=seed + fold,
+                checkpoint=checkpoint(fold) if checkpoint else None,
+                progress=progress(fold) if progress else None,
+            )
         soft[label] = predict(model, dataset, label)
         members.append(model)
         histories.append(history)

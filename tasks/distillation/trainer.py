@@ -19,6 +19,7 @@ from tasks.config import Training
 from tasks.distillation.checkpoint import Checkpoint, pack, unpack
 from tasks.distillation.objective import Objective
 from tasks.models.features import Featured
+from tasks.models.inputs import inputs_of
 from tasks.problems.base import Dataset, Floats, Rows
 
 log = logging.getLogger(__name__)
@@ -121,11 +122,11 @@ def features(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
 def _forward(model: nn.Module, call: Callable[..., Tensor], dataset: Dataset, rows: Rows) -> Floats:
     model.eval()
     where = next((weights.device for weights in model.parameters()), torch.device("cpu"))
-    parts = []
+    names, parts = inputs_of(model, dataset.contract.inputs), []
     with torch.inference_mode():
         for start in range(0, len(rows), PREDICTION_BATCH):
-            inputs = dataset.inputs(rows[start : start + PREDICTION_BATCH])
-            tensors = (torch.from_numpy(inputs[name]).to(where) for name in dataset.contract.inputs)
+            inputs = dataset.inputs(rows[start : start + PREDICTION_BATCH], names)
+            tensors = (torch.from_numpy(inputs[name]).to(where) for name in names)
             parts.append(call(*tensors).cpu().numpy())
     return np.concatenate(parts)
 

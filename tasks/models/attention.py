@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tasks.config import Frozen
 from tasks.models.direct import Direct, Window
+from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.patches import Patches
 from tasks.problems.base import FeatureContract
 
@@ -27,6 +28,8 @@ class Attention(Direct):
     Structured self-attention (Lin et al. 2017, arXiv:1703.03130). The position enters the weights of each head.
     """
 
+    uses = (*STUDENT_INPUTS, "past")
+
     def __init__(self, options: AttentionOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, options.dropout)
         layout = self.layout
@@ -37,7 +40,7 @@ class Attention(Direct):
         self.add_head(contract, options.heads * options.hidden + self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:
-        channels = torch.cat([window.units.unsqueeze(2), window.history[:, :, 2:]], dim=2)
+        channels = torch.cat([window.units.unsqueeze(2), window.more[0]], dim=2)
         seasons = torch.tanh(self.enter(self.patches(channels)))
         weights = torch.softmax(self.score(seasons) + self.position, dim=1)
         pooled = (weights.transpose(1, 2) @ seasons).flatten(1)

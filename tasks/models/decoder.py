@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from tasks.models.embedding import StaticEmbedding
 from tasks.models.features import FeaturedModel
+from tasks.models.inputs import ALL_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets, seasonal_average
@@ -50,6 +51,8 @@ class Encoded(FeaturedModel):
     `encoder`: (n, context, channels) -> (n, width). Its summary is what `features` gives.
     """
 
+    uses = ALL_INPUTS
+
     def __init__(
         self, encoder: nn.Module, width: int, contract: FeatureContract, embedding: int, hidden: int, dropout: float
     ) -> None:
@@ -66,10 +69,10 @@ class Encoded(FeaturedModel):
         return self.decoder.from_past.in_features - self.embedding.width - 1
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        history, future, static = inputs
+        history, future, static, past, calendar = inputs
         centre, scale = self.norm(history)
         units = self.norm.apply_to(history, centre, scale)
-        past = self.encoder(torch.cat([units.unsqueeze(2), history[:, :, 1:]], dim=2))
-        summary = torch.cat([past, self.embedding(static), torch.log(scale)], dim=1)
-        raw = self.decoder(summary, units, future)
-        return self.quantiles(raw, centre, scale), past
+        encoded = self.encoder(torch.cat([units.unsqueeze(2), history[:, :, 1:], past], dim=2))
+        summary = torch.cat([encoded, self.embedding(static), torch.log(scale)], dim=1)
+        raw = self.decoder(summary, units, torch.cat([future, calendar], dim=2))
+        return self.quantiles(raw, centre, scale), encoded

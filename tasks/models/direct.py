@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tasks.models.embedding import StaticEmbedding
 from tasks.models.features import FeaturedModel
+from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets, seasonal_average
@@ -18,6 +19,7 @@ class Window(NamedTuple):
 
     `fixed`: the logarithm of the scale (n, 1) and the embedded static columns (n, columns * size).
     `known` (n, horizon * per day): the numbers that each future step's covariates are reduced to.
+    `more`: past and calendar, for those that use them.
     """
 
     units: Tensor
@@ -25,18 +27,27 @@ class Window(NamedTuple):
     future: Tensor
     fixed: tuple[Tensor, Tensor]
     known: Tensor
+    more: tuple[Tensor, ...]
+
+
+def known_steps(window: Window) -> Tensor:
+    """(n, context + horizon, known) covariates and calendar of all steps."""
+    past, calendar = window.more
+    return torch.cat([past, torch.cat([window.future, calendar], dim=2)], dim=1)
 
 
 class Direct(FeaturedModel):
     """raw = output(representation) + skip(units) + effects of each step's covariates, for all steps at once.
 
-    The direct strategy (Ben Taieb et al. 2012, arXiv:1108.3259). `covariates` reduces those of a step to `projection`
-    numbers for the representation and to their direct effects on the step's outputs: the part of them that meets the
-    one-hot weekday is a weekly cycle, the others are effects of price, promotion and holidays.
+    The direct strategy (Ben Taieb et al. 2012, arXiv:1108.3259). `covariates` reduces the series' own covariates of a
+    step, such as price, promotion and holidays, to `projection` numbers for the representation and to their direct
+    effects on the step's outputs. The calendar enters by the place in the season where the forecast begins, a code
+    among the static ones, and by the skip, in which each step meets the same place in past seasons.
     A subclass defines its layers, calls `add_head`, and gives the representation (n, width), which is what `features`
     gives. Few nodes matter here: at batch 1 most of the time goes into starting them, not into computing.
     """
 
+    uses: tuple[str, ...] = STUDENT_INPUTS
     output: nn.Linear
     effects: Tensor
 
@@ -46,9 +57,10 @@ class Direct(FeaturedModel):
         self.norm = WindowNorm(contract)
         self.embedding = StaticEmbedding(contract, embedding)
         self.fixed_width = 1 + self.embedding.width
+        self.projected = projection > 0
         self.known_width = layout.horizon * (projection + layout.outputs)
         self.dropout = nn.Dropout(dropout)
-        self.covariates = nn.Linear(layout.known, projection + layout.outputs, bias=False)
+        self.covariates = nn.Linear(layout.own, projection + layout.outputs, bias=False)
         self.skip = nn.Linear(layout.context, layout.horizon * layout.outputs, bias=False)
         self.quantiles = OrderedQuantiles(contract)
         places = torch.arange(self.known_width).reshape(layout.horizon, -1)[:, projection:].flatten()
@@ -75,10 +87,12 @@ class Direct(FeaturedModel):
         raise NotImplementedError
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        history, future, static = inputs
+        history, future, static, *more = inputs
         centre, scale = self.norm(history)
         units = self.norm.apply_to(history, centre, scale)
         known = self.covariates(future).flatten(1)
-        features = self.represent(Window(units, history, future, (torch.log(scale), self.embedding(static)), known))
-        raw = self.output(self.dropout(features)) + known.index_select(1, self.effects) + self.skip(units)
+        fixed = (torch.log(scale), self.embedding(static))
+        features = self.represent(Window(units, history, future, fixed, known, tuple(more)))
+        effects = known.index_select(1, self.effects) if self.projected else known
+        raw = self.output(self.dropout(features)) + effects + self.skip(units)
         return self.quantiles(raw, centre, scale), features

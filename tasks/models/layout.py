@@ -11,16 +11,16 @@ NORMALISATIONS = ("scale", "standard", "last")
 
 @dataclass(frozen=True)
 class Layout:
-    """`context`, `horizon`, `season` in steps. `channels`: of the history (value, observed, known covariates).
+    """`context`, `horizon`, `season` in steps. `own`: covariates of the series at a step, `calendar`: those of time.
 
-    `known`: covariates of a future step. `outputs`: numbers a step, the quantiles and, with `mean`, the expected
+    `outputs`: numbers a step, the quantiles and, with `mean`, the expected
     value as the last one. `positive`: outputs below zero become zero. `magnitude`: mean of |y| in training.
     """
 
     context: int
-    channels: int
     horizon: int
-    known: int
+    own: int
+    calendar: int
     season: int
     quantiles: tuple[float, ...]
     mean: bool
@@ -32,16 +32,16 @@ class Layout:
     def of(cls, contract: FeatureContract) -> Self:
         """Raises ConfigError on an unknown normalisation."""
         options: dict[str, Any] = contract.settings["options"]
-        (context, channels), (horizon, known) = contract.inputs["history"][1], contract.inputs["future"][1]
+        context, (horizon, own) = contract.inputs["history"][1][0], contract.inputs["future"][1]
         normalise = str(options.get("normalise", "scale"))
         if normalise not in NORMALISATIONS:
             known_kinds = ", ".join(NORMALISATIONS)
             raise ConfigError(f"problem.normalise: unknown kind {normalise!r}; there are: {known_kinds}")
         return cls(
             context=context,
-            channels=channels,
             horizon=horizon,
-            known=known,
+            own=own,
+            calendar=contract.inputs["calendar"][1][1],
             season=int(options["season"]),
             quantiles=tuple(options["quantiles"]),
             mean=bool(options.get("mean", False)),
@@ -49,6 +49,16 @@ class Layout:
             normalise=normalise,
             magnitude=float(contract.statistics["mean_units"]),
         )
+
+    @property
+    def channels(self) -> int:
+        """Of a past step: value, observed flag, covariates and calendar."""
+        return 2 + self.known
+
+    @property
+    def known(self) -> int:
+        """Covariates and calendar of a step."""
+        return self.own + self.calendar
 
     @property
     def outputs(self) -> int:

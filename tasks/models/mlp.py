@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.config import Frozen
-from tasks.models.direct import Direct, Window
+from tasks.models.direct import Direct, Window, known_steps
+from tasks.models.inputs import ALL_INPUTS
 from tasks.problems.base import FeatureContract
 
 
@@ -42,6 +43,8 @@ class ResidualMlp(Direct):
     After TiDE (Das et al. 2023, arXiv:2304.08424), whose decoder is replaced by one linear map to all steps.
     """
 
+    uses = ALL_INPUTS
+
     def __init__(self, options: MlpOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, options.dropout)
         layout = self.layout
@@ -53,7 +56,7 @@ class ResidualMlp(Direct):
         self.add_head(contract, options.hidden)
 
     def represent(self, window: Window) -> Tensor:
-        known = self.project(torch.cat([window.history[:, :, 2:], window.future], dim=1)).flatten(1)
+        known = self.project(known_steps(window)).flatten(1)
         joined = torch.cat([window.units, window.history[:, :, 1], *window.fixed, known], dim=1)
         features: Tensor = self.blocks(functional.relu(self.enter(joined)))
         return features

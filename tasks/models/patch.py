@@ -10,6 +10,7 @@ from torch.nn import functional
 from tasks.config import Frozen
 from tasks.models.embedding import StaticEmbedding
 from tasks.models.features import FeaturedModel
+from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets
@@ -18,10 +19,14 @@ from tasks.problems.base import FeatureContract
 
 
 class PatchOptions(Frozen):
-    """`hidden`: width of a hidden layer beside the linear map, 0 for none. `smooth`: average neighbours first."""
+    """`hidden`: width of a hidden layer beside the linear map, 0 for none. `smooth`: average neighbours first.
+
+    `cycle`: a table of what a season adds to each step ahead, by the place where the forecast begins.
+    """
 
     hidden: int = Field(default=0, ge=0)
     smooth: bool = True
+    cycle: bool = False
     embedding: int = Field(default=4, gt=0)
 
 
@@ -29,10 +34,12 @@ class Patch(FeaturedModel):
     """Each phase of the season is a series of its own, forecast by the same map of steps = context // season numbers.
 
     SparseTSF (Lin et al. 2024, arXiv:2405.00946): with `smooth`, units plus a convolution over one season around each;
-    then one linear map for all phases. Added here: an optional hidden layer, a cycle table and other effects of the
-    covariates of each day, and a level from scale and static columns. The oldest steps that fill no season are left
-    out. Without a hidden layer the features are the map's inputs.
+    then one linear map for all phases. Added here: an optional hidden layer, a cycle table (CycleNet, Lin et al. 2024,
+    arXiv:2409.18479), effects of the covariates of each step, and a level from scale and static columns. The oldest
+    steps that fill no season are left out. Without a hidden layer the features are the map's inputs.
     """
+
+    uses = STUDENT_INPUTS
 
     def __init__(self, options: PatchOptions, contract: FeatureContract) -> None:
         super().__init__()
@@ -48,14 +55,17 @@ class Patch(FeaturedModel):
         self.output = nn.Linear(options.hidden, outputs, bias=False) if options.hidden else None
         self.linear = nn.Linear(steps, outputs)
         self.level = nn.Linear(1 + self.embedding.width, layout.outputs, bias=False)
-        self.cycle = nn.Linear(layout.known, layout.outputs, bias=False)
+        self.cycle = nn.Embedding(layout.season, layout.horizon * layout.outputs) if options.cycle else None
+        self.effects = nn.Linear(layout.own, layout.outputs, bias=False)
         self.quantiles = OrderedQuantiles(contract)
         self.feature_width = self.patches.width * (options.hidden or steps)
         with torch.no_grad():
             levels = level_outputs(contract).repeat(self.seasons)
             self.linear.weight.copy_(levels[:, None] / steps)
             self.linear.bias.copy_(quantile_offsets(contract)[: layout.outputs].repeat(self.seasons))
-            nn.init.zeros_(self.cycle.weight)
+            if self.cycle is not None:
+                nn.init.zeros_(self.cycle.weight)
+            nn.init.zeros_(self.effects.weight)
             nn.init.normal_(self.level.weight, std=0.01)
             for layer in (self.smooth, self.output):
                 if layer is not None:
@@ -74,7 +84,9 @@ class Patch(FeaturedModel):
             raw = raw + self.output(features)
         days = raw.reshape(-1, self.patches.width, self.seasons, self.layout.outputs).transpose(1, 2).flatten(1, 2)
         level = self.level(torch.cat([torch.log(scale), self.embedding(static)], dim=1)).unsqueeze(1)
-        raw = days[:, : self.layout.horizon] + self.cycle(future) + level
+        raw = days[:, : self.layout.horizon] + self.effects(future) + level
+        if self.cycle is not None:
+            raw = raw + self.cycle(static[:, 0]).reshape(-1, self.layout.horizon, self.layout.outputs)
         return self.quantiles(raw.flatten(1), centre, scale), features.flatten(1)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from tasks.config import Spec
 from tasks.errors import ConfigError
 from tasks.models.attention import build_attention
+from tasks.models.boosting.boosted import build_boosted
 from tasks.models.cnn import build_cnn
 from tasks.models.linear import build_linear
 from tasks.models.linear_mlp import build_linear_mlp
@@ -47,14 +48,20 @@ KINDS: dict[str, dict[str, Build]] = {
     },
     "tabular": {"mlp": _tabular_mlp},
 }
+"""Networks, trained by gradient descent."""
+
+TREES: dict[str, dict[str, Build]] = {"forecasting": {"lightgbm": build_boosted}}
+"""Models that fit themselves: teachers only."""
 
 
 def build_model(spec: Spec, contract: FeatureContract) -> nn.Module:
     """A model with fresh weights from torch's global generator; its forward takes the contract's inputs in order.
 
+    Of the inputs it takes all, or those that its attribute `uses` names.
+
     Raises ConfigError on an unknown kind or option.
     """
-    kinds = KINDS.get(contract.problem, {})
+    kinds = {**KINDS.get(contract.problem, {}), **TREES.get(contract.problem, {})}
     if spec.kind not in kinds:
         known = ", ".join(kinds)
         raise ConfigError(f"model.kind: unknown kind {spec.kind!r} for {contract.problem}; there are: {known}")

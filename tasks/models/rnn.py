@@ -7,7 +7,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tasks.config import Frozen
-from tasks.models.direct import Direct, Window
+from tasks.models.direct import Direct, Window, known_steps
+from tasks.models.inputs import ALL_INPUTS
 from tasks.models.patches import Patches
 from tasks.problems.base import FeatureContract
 
@@ -55,6 +56,8 @@ class Rnn(Direct):
 class MultiRnn(Direct):
     """Two networks: one reads the units of the past, the other the covariates of past and future."""
 
+    uses = ALL_INPUTS
+
     def __init__(self, options: MultiRnnOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, options.dropout)
         layout = self.layout
@@ -64,7 +67,7 @@ class MultiRnn(Direct):
         self.add_head(contract, options.hidden + options.covariates + self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:
-        known = torch.cat([window.history[:, :, 2:], window.future], dim=1)
+        known = known_steps(window)
         return torch.cat([self.past(window.units), self.known(known), *window.fixed], dim=1)
 
 

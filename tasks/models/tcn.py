@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from tasks.config import Frozen
 from tasks.models.decoder import Encoded
+from tasks.models.layout import Layout
 from tasks.problems.base import FeatureContract
 
 
@@ -70,5 +71,5 @@ class Tcn(Encoded):
 def build_tcn(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
     """The convolutional teacher from unvalidated options."""
     chosen = TcnOptions.model_validate(options)
-    encoder = CausalEncoder(contract.inputs["history"][1][1], chosen)
+    encoder = CausalEncoder(Layout.of(contract).channels, chosen)
     return Tcn(encoder, chosen.channels, contract, chosen.embedding, chosen.hidden, chosen.dropout)

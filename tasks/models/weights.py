@@ -7,8 +7,9 @@ from tasks.errors import IntegrityError
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trained weights."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Number of trained weights; of boosted trees, of thresholds and leaf values."""
+    fitted = sum(getattr(module, "fitted_numbers", 0) for module in model.modules())
+    return fitted + sum(parameter.numel() for parameter in model.parameters())
 
 
 def save_weights(model: nn.Module) -> bytes:

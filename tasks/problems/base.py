@@ -1,11 +1,11 @@
 """What differs by kind of learning, behind one interface: stages, trainer, compression and gates know only this."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -20,9 +20,17 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Inputs = dict[str, NDArray[Any]]
 Split = Literal["train", "valid", "test"]
-Predict = Callable[[Inputs], Floats]
 HardRows = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 SoftRows = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+
+
+class Predict(Protocol):
+    """A model to score with: (n, *output_shape) of its inputs. `names`: those that it reads."""
+
+    @property
+    def names(self) -> Collection[str]: ...
+
+    def __call__(self, inputs: Inputs) -> Floats: ...
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,8 @@ class Dataset(ABC):
     segments: Mapping[str, NDArray[np.str_]]
 
     @abstractmethod
-    def inputs(self, rows: Rows) -> Inputs:
-        """Arrays for the model, first axis len(rows), in the contract's order."""
+    def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
+        """Arrays for the model, first axis len(rows), in the contract's order; only those in `names`, all without."""
 
     @abstractmethod
     def target(self, rows: Rows) -> NDArray[Any]:
@@ -198,7 +206,11 @@ class Problem(ABC):
     """
 
     kind: ClassVar[str]
-    primary_metric: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def primary_metric(self) -> str:
+        """Name of the error that gates and early stopping go by."""
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None: ...
@@ -238,6 +250,10 @@ class Problem(ABC):
     @abstractmethod
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
         """Inputs under a declared disturbance, for the robustness gate. Raises ConfigError on an unknown kind."""
+
+    def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
+        """The rows of a raw table that predictions on `as_of` can depend on: all, unless the problem knows better."""
+        return table
 
     @abstractmethod
     def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:

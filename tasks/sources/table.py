@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from tasks.config import Frozen
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, DataError
 from tasks.problems.base import TableContract
 from tasks.sources.base import Snapshot, parse_options
 from tasks.sources.rows import conform
@@ -37,6 +37,22 @@ class Options(Frozen):
 
 class Unreadable(Exception):
     """A file that cannot be parsed; the text names it and says why."""
+
+
+def scan(path: Path, contract: TableContract) -> pl.LazyFrame:
+    """Rows of a Parquet file, read as far as they are asked for. Raises DataError naming a file that cannot be read."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    table = pl.scan_parquet(path)
+    try:
+        dtype = table.collect_schema().get(contract.date)
+        if isinstance(dtype, pl.Datetime):
+            moment = pl.col(contract.date)
+            odd = table.select((moment.cast(pl.Date).cast(dtype) != moment).any()).collect(engine="streaming").item()
+            table = table if odd else table.with_columns(moment.cast(pl.Date))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path}: cannot be parsed as parquet: {' '.join(str(error).split()):.160}") from error
+    return table
 
 
 class TableSource:

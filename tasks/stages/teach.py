@@ -33,7 +33,7 @@ def run(ctx: Context, name: str | None = None) -> None:
 
     def progress(fold: int) -> Progress:
         def report(epoch: int, loss: float, error: float) -> None:
-            part = f"{name} fold {fold + 1}/{ctx.run.folds} epoch {epoch}/{teacher.training.epochs}"
+            part = f"{name} fold {fold + 1}/{ctx.run.folds} epoch {epoch}"
             log.info("%s: loss %.4f, validation %s %.4f", part, loss, problem.primary_metric, error)
 
         return report

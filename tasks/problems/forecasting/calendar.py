@@ -1,4 +1,4 @@
-"""What is known of every day in advance: position in the week and month, and public holidays."""
+"""What is known of every step in advance: its place in the day, week, month and year, and public holidays."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -9,41 +9,94 @@ from numpy.typing import NDArray
 from tasks.errors import ConfigError
 from tasks.problems.base import Floats
 
-Days = NDArray[np.datetime64]
+Times = NDArray[np.datetime64]
+
+MINUTES = {"1w": 10080, "1d": 1440, "1h": 60, "30m": 30, "15m": 15, "10m": 10}
+"""Length of a step by the name of the frequency."""
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-CALENDAR_FEATURES = (*WEEKDAYS, "month_sine", "month_cosine")
+MONTH = ("month_sine", "month_cosine")
+YEAR = ("year_sine", "year_cosine", "half_year_sine", "half_year_cosine")
+DAY = ("day_sine", "day_cosine", "half_day_sine", "half_day_cosine")
+MONDAY = np.datetime64("1970-01-05", "m")
 
 
-def calendar_features(days: Days) -> Floats:
-    """(days, 9): one-hot weekday from Monday, and sine and cosine of the position in the month."""
-    weekday = (days.astype("datetime64[D]").astype(np.int64) + 3) % 7
-    start = days.astype("datetime64[M]")
-    length = ((start + 1).astype("datetime64[D]") - start.astype("datetime64[D]")).astype(np.int64)
-    angle = 2 * np.pi * (days - start.astype("datetime64[D]")).astype(np.int64) / length
-    return np.column_stack([np.eye(7)[weekday], np.sin(angle), np.cos(angle)]).astype(np.float32)
+def calendar_names(frequency: str) -> tuple[str, ...]:
+    """Names of `calendar_features` in order."""
+    if frequency == "1w":
+        return YEAR
+    return (*WEEKDAYS, *MONTH) if frequency == "1d" else (*DAY, *WEEKDAYS)
 
 
-def public_holidays(days: Days, country: str | None) -> NDArray[np.bool_]:
-    """(days,): whether each day is a public holiday there; all False without a country.
+def calendar_features(times: Times, frequency: str = "1d") -> Floats:
+    """(steps, F). Weeks: position in the year. Days: one-hot weekday from Monday, position in the month.
+
+    Shorter steps: position in the day, one-hot weekday. Positions are sines and cosines.
+    """
+    if frequency == "1w":
+        return _waves(_share_of(times, "Y"), 2)
+    weekday: Floats = np.eye(7, dtype=np.float32)[_weekday(times)]
+    if frequency == "1d":
+        return np.concatenate([weekday, _waves(_share_of(times, "M"), 1)], axis=1)
+    return np.concatenate([_waves(_of_day(times), 2), weekday], axis=1)
+
+
+def phases(times: Times, frequency: str, season: int) -> NDArray[np.int64]:
+    """(steps,) place of each step in the season, from 0: a week begins on Monday, a year of weeks in January.
+
+    Weeks count from the year's first day, so that a week's place is that of its date; the 53rd counts as the last.
+    """
+    if frequency == "1w" and season > 1:
+        return np.minimum((_share_of(times, "Y") * 365.25 / 7).astype(np.int64) * season // 52, season - 1)
+    steps = (times.astype("datetime64[m]") - MONDAY).astype(np.int64) // MINUTES[frequency]
+    return steps % season
+
+
+def public_holidays(times: Times, country: str | None) -> NDArray[np.bool_]:
+    """(steps,): whether each step begins on a public holiday there; all False without a country.
 
     Raises ConfigError on a country that the `holidays` library does not know.
     """
     if country is None:
-        return np.zeros(len(days), dtype=bool)
+        return np.zeros(len(times), dtype=bool)
     import holidays
 
-    years = np.unique(days.astype("datetime64[Y]").astype(np.int64) + 1970).tolist()
+    years = np.unique(times.astype("datetime64[Y]").astype(np.int64) + 1970).tolist()
     try:
         known: Iterable[date] = holidays.country_holidays(country, years=years)
     except NotImplementedError as error:
         raise ConfigError(f"problem.country: no holidays known for {country!r}; use an ISO code such as US") from error
-    return np.isin(days, np.array(sorted(known), dtype="datetime64[D]"))
+    return np.isin(times.astype("datetime64[D]"), np.array(sorted(known), dtype="datetime64[D]"))
 
 
-def days_to_next(flags: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """(…, days) -> (…, days): days until the next flagged day, 0 on one, a large number when there is none."""
+def steps_to_next(flags: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(…, steps) -> (…, steps): steps until the next flagged one, 0 on one, a large number when there is none."""
     length = flags.shape[-1]
     position = np.where(flags, np.arange(length), 10 * length)
     upcoming = np.minimum.accumulate(position[..., ::-1], axis=-1)[..., ::-1]
     return (upcoming - np.arange(length)).astype(np.int32)
+
+
+def _weekday(times: Times) -> NDArray[np.int64]:
+    return (times.astype("datetime64[D]").astype(np.int64) + 3) % 7
+
+
+def _of_day(times: Times) -> NDArray[np.float64]:
+    """Share of the day that has passed."""
+    minutes = times.astype("datetime64[m]")
+    passed: NDArray[np.float64] = (minutes - minutes.astype("datetime64[D]")).astype(np.int64) / 1440
+    return passed
+
+
+def _share_of(times: Times, unit: str) -> NDArray[np.float64]:
+    """Share of the month or year that has passed, by whole days."""
+    days, start = times.astype("datetime64[D]"), times.astype(f"datetime64[{unit}]")
+    length = ((start + 1).astype("datetime64[D]") - start.astype("datetime64[D]")).astype(np.int64)
+    passed: NDArray[np.float64] = (days - start.astype("datetime64[D]")).astype(np.int64) / length
+    return passed
+
+
+def _waves(share: NDArray[np.float64], harmonics: int) -> Floats:
+    """(steps,) shares of a cycle -> (steps, 2 harmonics): sine and cosine of each harmonic."""
+    angles = 2 * np.pi * share[:, None] * np.arange(1, harmonics + 1)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(share), -1).astype(np.float32)

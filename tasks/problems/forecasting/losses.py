@@ -16,12 +16,14 @@ class Channels:
     """What the channels of (n, horizon, C) mean: a quantile of each of `levels` and, if `mean`, the expected value.
 
     `scale`: mean |y| of a step in training, in the target's unit. `positive`: amounts that are never below zero.
+    `squared`: the workload's metric is mse, so the one channel is an expected value.
     """
 
     levels: tuple[float, ...]
     scale: float
     mean: bool = False
     positive: bool = True
+    squared: bool = False
 
     @classmethod
     def of(cls, contract: FeatureContract) -> "Channels":
@@ -32,17 +34,21 @@ class Channels:
             float(contract.statistics["mean_units"]),
             bool(options.get("mean", False)),
             bool(options.get("positive", True)),
+            options.get("metric", "wape") == "mse",
         )
 
     def errors(self, output: Tensor, label: Tensor, level: Tensor | None = None) -> Tensor:
         """(n, horizon, C) error of each channel; label (n, horizon, 1) or (n, horizon, C), both in the target's unit.
 
-        Quantile q: the pinball loss 2 max(q (y - f), (q - 1)(y - f)) / scale (Koenker & Bassett 1978), at the median
+        Under a squared metric: ((y - f) / scale)^2, the metric itself over the square of the scale. Else
+        quantile q: the pinball loss 2 max(q (y - f), (q - 1)(y - f)) / scale (Koenker & Bassett 1978), at the median
         |y - f| / scale. Mean: (y - f)^2 / (scale * level), `level` (n, 1, 1): see `row_level`, by default that of
         `output`.
         """
         count = len(self.levels)
         gap = label - output
+        if self.squared:
+            return (gap / self.scale) ** 2
         levels = output.new_tensor(self.levels)
         quantiles = gap[..., :count]
         pinball = 2 * torch.maximum(levels * quantiles, (levels - 1) * quantiles) / self.scale

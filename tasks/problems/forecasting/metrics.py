@@ -4,14 +4,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.problems.base import Floats, Score
+from tasks.problems.forecasting.options import Options
 
 
-def seasonal_naive(units: Floats, horizon: int, season: int, quantiles: tuple[float, ...]) -> Floats:
-    """(n, horizon, Q) from past units (n, context): the last season, repeated.
+def seasonal_naive(units: Floats, options: Options) -> Floats:
+    """(n, horizon, outputs) from past units (n, context): the last season, repeated.
 
-    Quantiles around it are those of the window's own seasonal differences, u[t] - u[t - season]; the median is the
-    repeated value itself, and nothing falls below zero.
+    Quantiles around it are those of the window's own seasonal differences, u[t] - u[t - season]; the median, and the
+    mean if it is asked for, is the repeated value itself. With `positive` nothing falls below zero.
     """
+    horizon, season, quantiles = options.horizon, options.season, options.quantiles
     repeats = -(-horizon // season)
     last = np.tile(units[:, -season:], (1, repeats))[:, :horizon]
     differences = units[:, season:] - units[:, :-season]
@@ -20,29 +22,51 @@ def seasonal_naive(units: Floats, horizon: int, season: int, quantiles: tuple[fl
     below, above = np.array(quantiles) < 0.5, np.array(quantiles) > 0.5
     spread[:, below] = np.minimum(spread[:, below], 0)
     spread[:, above] = np.maximum(spread[:, above], 0)
-    result: Floats = np.maximum(last[:, :, None] + spread[:, None, :], 0)
-    return result
+    if options.mean:
+        spread = np.column_stack([spread, np.zeros(len(spread), np.float32)])
+    result: Floats = last[:, :, None] + spread[:, None, :]
+    return np.maximum(result, 0) if options.positive else result
 
 
-def score_quantiles(output: Floats, target: NDArray[np.floating], quantiles: tuple[float, ...]) -> Score:
-    """WAPE of the median, sum |y - p50| / sum |y|, with loss and weight by row.
+def score(output: Floats, target: NDArray[np.floating], options: Options) -> Score:
+    """The workload's primary error with loss and weight by row. output (n, horizon, outputs), target (n, horizon)."""
+    actual, forecast = target.astype(np.float64), output.astype(np.float64)
+    return _squared(actual, forecast[:, :, 0]) if options.metric == "mse" else _wape(actual, forecast, options)
 
-    Metrics: pinball (mean over quantiles, days and rows of max(q (y - f), (q - 1)(y - f)), over mean |y|), rmse of the
-    median (units), bias (sum (p50 - y) / sum |y|), coverage (share of y between the outermost quantiles).
+
+def _squared(actual: NDArray[np.float64], forecast: NDArray[np.float64]) -> Score:
+    """Mean squared error over steps and rows; metrics: mae, rmse, bias (mean of forecast - actual), all in units."""
+    gap = forecast - actual
+    return Score(
+        loss=(gap**2).mean(axis=1),
+        weight=np.ones(len(gap)),
+        metrics={
+            "mae": float(np.abs(gap).mean()),
+            "rmse": float(np.sqrt((gap**2).mean())),
+            "bias": float(gap.mean()),
+        },
+    )
+
+
+def _wape(actual: NDArray[np.float64], forecast: NDArray[np.float64], options: Options) -> Score:
+    """WAPE of the median, sum |y - p50| / sum |y|.
+
+    Metrics: pinball (mean over quantiles, steps and rows of max(q (y - f), (q - 1)(y - f)), over mean |y|), rmse of the
+    mean forecast, or of the median without one (units), bias (sum (p50 - y) / sum |y|), coverage (share of y between
+    the outermost quantiles).
     """
-    actual = target.astype(np.float64)
-    forecast = output.astype(np.float64)
-    median = forecast[:, :, quantiles.index(0.5)]
+    quantiles, median = forecast[:, :, : len(options.quantiles)], forecast[:, :, options.median]
     size = np.abs(actual).mean()
-    gap = actual[:, :, None] - forecast
-    levels = np.array(quantiles)
-    inside = (actual >= forecast[:, :, 0]) & (actual <= forecast[:, :, -1])
+    gap = actual[:, :, None] - quantiles
+    levels = np.array(options.quantiles)
+    inside = (actual >= quantiles[:, :, 0]) & (actual <= quantiles[:, :, -1])
+    point = forecast[:, :, -1] if options.mean else median
     return Score(
         loss=np.abs(actual - median).sum(axis=1),
         weight=np.abs(actual).sum(axis=1),
         metrics={
             "pinball": float(np.maximum(levels * gap, (levels - 1) * gap).mean() / size),
-            "rmse": float(np.sqrt(((median - actual) ** 2).mean())),
+            "rmse": float(np.sqrt(((point - actual) ** 2).mean())),
             "bias": float((median - actual).mean() / size),
             "coverage": float(inside.mean()),
         },

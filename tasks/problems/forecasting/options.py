@@ -1,7 +1,7 @@
 """The `problem` section of a forecasting workload."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -10,16 +10,24 @@ from tasks.errors import ConfigError
 
 
 class Options(Frozen):
-    """`horizon`, `context`, `season` in days. `static`, `price`, `promotions` name columns of the table.
+    """`horizon`, `context`, `season` in steps of `frequency`. `static`, `price`, `promotions` name table columns.
 
-    `stride`: days between training origins of a series. The last `test_origins` and the `valid_origins` before them,
-    `origin_step` days apart, make the other splits. A training origin has at least `min_history` days behind it.
+    `quantiles` are forecast, and the expected value beside them with `mean`. `metric`: the primary error, WAPE of the
+    median or the squared error of the one output, which then is an expected value too. `positive`: no forecast is below
+    zero. `normalise`: what models divide a window by and take off it (tasks/models/normalise.py).
+    `stride`: steps between training origins of a series. The last `test_origins` and the `valid_origins` before them,
+    `origin_step` steps apart, make the other splits. A training origin has at least `min_history` steps behind it.
     `country`: ISO code for public holidays, used when the table has no `holiday` column.
     """
 
     horizon: int = Field(default=28, gt=0)
     context: int = Field(default=56, gt=0)
+    frequency: Literal["1w", "1d", "1h", "30m", "15m", "10m"] = "1d"
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    mean: bool = False
+    metric: Literal["wape", "mse"] = "wape"
+    positive: bool = True
+    normalise: Literal["scale", "standard", "last"] = "scale"
     season: int = Field(default=7, gt=0)
     country: str | None = None
     static: tuple[str, ...] = ("store_id", "department")
@@ -36,16 +44,23 @@ class Options(Frozen):
         levels = self.quantiles
         if sorted(set(levels)) != list(levels) or 0.5 not in levels or not all(0 < level < 1 for level in levels):
             raise ValueError("quantiles: expected increasing levels between 0 and 1 with 0.5 among them")
-        if self.context % self.season or self.context < 2 * self.season:
-            raise ValueError(
-                f"context: expected a multiple of the season, {self.season} days, and two of them at least"
-            )
+        if self.metric == "mse" and (len(levels) > 1 or self.mean):
+            raise ValueError("metric: mse is the error of a single output; set quantiles: [0.5] and mean: false")
+        if self.context <= self.season:
+            raise ValueError(f"context: expected more than one season of {self.season} steps")
+        if "phase" in self.static:
+            raise ValueError("static: phase is the name of a feature; rename the column")
         return self
 
     @property
     def median(self) -> int:
-        """Position of the median among the quantiles."""
+        """Position of the median among the outputs."""
         return self.quantiles.index(0.5)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of a step's outputs in order: p10, p50, p90, mean."""
+        return (*(f"p{level * 100:g}" for level in self.quantiles), *(("mean",) if self.mean else ()))
 
 
 def parse_options(options: Mapping[str, Any]) -> Options:

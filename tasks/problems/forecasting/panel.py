@@ -1,7 +1,7 @@
-"""A long table of daily rows as dense arrays, one line a series: what windows are gathered from."""
+"""A long table of rows as dense arrays, one line a series: what windows are gathered from."""
 
 from dataclasses import dataclass, fields
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -9,20 +9,30 @@ from numpy.typing import NDArray
 
 from tasks.errors import DataError
 from tasks.problems.base import Floats
-from tasks.problems.forecasting.calendar import Days, calendar_features, days_to_next, public_holidays
+from tasks.problems.forecasting.calendar import (
+    MINUTES,
+    Times,
+    calendar_features,
+    phases,
+    public_holidays,
+    steps_to_next,
+)
 from tasks.problems.forecasting.options import Options
+
+MINUTE_OF_DAY = 1439
 
 
 @dataclass(frozen=True)
 class Panel:
-    """N series over T days: `context` empty ones before the first row, and the last `horizon` ones after `as_of`.
+    """N series over T steps: `context` empty ones before the first row, and the last `horizon` ones after `as_of`.
 
     `units` (N, T): 0 where there is no value and after `as_of`. `observed` (N, T): 1 where units are known.
-    `log_price` (N, T). `promotions` (N, T, P): shares. `holiday` (N, T): 0 or 1; `holiday_in` (N, T): days until the
-    next one. `calendar` (T, 9). `days` (T,): days since 1970. `names` (N,): series; `static`: column -> (N,) values.
+    `log_price` (N or 1, T). `promotions` (N or 1, T, P): shares. `holiday` (N or 1, T): 0 or 1; `holiday_in` (N or 1,
+    T): steps until the next one. One line stands for all series that share it. `calendar` (T, F). `phase` (T,):
+    place in the season. `times` (T,): minutes since 1970. `names` (N,): series; `static`: column -> (N,) values.
     """
 
-    days: NDArray[np.int64]
+    times: NDArray[np.int64]
     names: NDArray[np.str_]
     static: dict[str, NDArray[np.str_]]
     units: Floats
@@ -32,10 +42,11 @@ class Panel:
     holiday: Floats
     holiday_in: NDArray[np.int32]
     calendar: Floats
+    phase: NDArray[np.int64]
 
-    def day(self, position: int) -> date:
-        """Date of a position on the time axis."""
-        return date(1970, 1, 1) + timedelta(days=int(self.days[position]))
+    def time(self, position: int) -> datetime:
+        """Begin of a step of the time axis."""
+        return datetime(1970, 1, 1) + timedelta(minutes=int(self.times[position]))  # noqa: DTZ001 a table's own time
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The numeric arrays by field name."""
@@ -43,70 +54,141 @@ class Panel:
         return {name: getattr(self, name) for name in names}
 
 
-def build_panel(table: pl.LazyFrame, as_of: date, options: Options) -> Panel:
-    """Dense arrays of the table's rows up to `as_of`, and of its known-ahead columns up to `horizon` days later.
+def make_panel(
+    times: Times,
+    names: NDArray[np.str_],
+    static: dict[str, NDArray[np.str_]],
+    units: Floats,
+    options: Options,
+    *,
+    price: Floats | None = None,
+    promotions: Floats | None = None,
+    holiday: Floats | None = None,
+) -> Panel:
+    """A panel of arrays on a common time axis; `units` (N, T) is NaN where there is no value.
 
-    Units after `as_of` are dropped before anything else happens. Price is carried forward over gaps (and backward to a
-    series' first row); other gaps are zero. Raises DataError when the table has no rows up to `as_of`.
+    `price` (N or 1, T) may have gaps: it is carried forward over them, and backward to a series' first value. Without
+    `holiday` (N or 1, T) it is computed for `options.country`; without the others they are left out.
     """
-    end = as_of + timedelta(days=options.horizon)
+    if holiday is None:
+        holiday = public_holidays(times, options.country)[None].astype(np.float32)
+    return Panel(
+        times=times.astype("datetime64[m]").astype(np.int64),
+        names=names,
+        static=static,
+        units=np.nan_to_num(units),
+        observed=np.isfinite(units).astype(np.float32),
+        log_price=np.zeros((1, len(times)), np.float32) if price is None else np.log(np.maximum(_carried(price), 1e-6)),
+        promotions=np.zeros((1, len(times), 0), np.float32) if promotions is None else promotions,
+        holiday=holiday,
+        holiday_in=steps_to_next(holiday > 0),
+        calendar=calendar_features(times, options.frequency),
+        phase=phases(times, options.frequency, options.season),
+    )
+
+
+def build_panel(table: pl.LazyFrame, as_of: date, options: Options) -> Panel:
+    """Dense arrays of the table's rows up to the end of `as_of`, and of its known-ahead columns `horizon` steps on.
+
+    Units after `as_of` are dropped before anything else happens. Gaps of covariates but the price are zero. Raises
+    DataError when the table has no rows up to `as_of`, or rows that lie between the steps of the frequency.
+    """
     columns = table.collect_schema().names()
     known = [name for name in (options.price, "holiday", *options.promotions) if name and name in columns]
+    date_column = pl.col("date").cast(pl.Datetime("us"))
+    end = datetime.combine(as_of, datetime.min.time()) + timedelta(minutes=MINUTE_OF_DAY)
+    reach = options.horizon * timedelta(minutes=MINUTES[options.frequency])
     frame = (
         table.select(
-            pl.col("date").cast(pl.Date),
+            date_column.alias("date"),
             pl.col("series_id").cast(pl.String),
             *[pl.col(name).cast(pl.String).fill_null("") for name in options.static],
-            pl.when(pl.col("date") <= as_of).then(pl.col("units")).cast(pl.Float32).alias("units"),
+            pl.when(date_column <= end).then(pl.col("units")).cast(pl.Float32).alias("units"),
             *[pl.col(name).cast(pl.Float32) for name in known],
         )
-        .filter(pl.col("date") <= end)
+        .filter(pl.col("date") <= end + reach)
         .collect(engine="streaming")
     )
-    history = frame.filter(pl.col("date") <= as_of)
-    if history.is_empty():
+    first = frame["date"].min()
+    if not isinstance(first, datetime) or first > end:
         raise DataError(f"table: no rows up to {as_of}")
-    newest = [pl.col(name).sort_by("date").last() for name in options.static]
-    series = history.group_by("series_id").agg(newest).sort("series_id")
-    index = series.select("series_id", pl.int_range(pl.len()).alias("line"))
-    start = history["date"].min()
-    assert isinstance(start, date)
-    first = start - timedelta(days=options.context)
-    days: Days = np.arange(np.datetime64(first), np.datetime64(end) + 1)
-    placed = frame.join(index, on="series_id", how="inner")
-    line = placed["line"].to_numpy()
-    column = (placed["date"].to_physical().to_numpy() - days[0].astype(np.int64)).astype(np.int64)
-    shape = (series.height, len(days))
+    times = _axis(np.datetime64(first, "m"), np.datetime64(end, "m"), options)
+    seconds = frame["date"].dt.epoch("s").to_numpy() - int(times[0].astype(np.int64)) * 60
+    column, between = np.divmod(seconds, MINUTES[options.frequency] * 60)
+    if between.any():
+        odd = frame["date"][int(between.argmax())]
+        raise DataError(f"table: {odd} is no step of problem.frequency {options.frequency}, counted from {first}")
+    names, line = _lines(frame["series_id"])
+    placed = column < len(times)
+    line, column = line[placed], column[placed]
+    rows = np.flatnonzero(placed)
+    shape = (len(names), len(times))
+    where = np.full(shape, -1, dtype=np.int64)
+    where[line, column] = rows
+    newest = _newest(where[:, : len(times) - options.horizon])
+    kept = newest >= 0  # a series that begins after as_of has no history to forecast from
 
     def scatter(name: str) -> Floats:
         values = np.full(shape, np.nan, dtype=np.float32)
-        values[line, column] = placed[name].to_numpy()
-        return values
+        values[line, column] = frame[name].to_numpy()[rows]
+        return values[kept]
 
-    units = scatter("units")
-    if "holiday" in known:
-        given = scatter("holiday")
-        holiday = np.where(np.isfinite(given), given, np.nan_to_num(given).max(axis=0))
-    else:
-        holiday = np.broadcast_to(public_holidays(days, options.country), shape).astype(np.float32)
     promotions = [np.nan_to_num(scatter(name)) for name in options.promotions if name in known]
-    price = _carried(scatter(options.price)) if options.price in known and options.price else np.ones(shape, np.float32)
-    return Panel(
-        days=days.astype(np.int64),
-        names=series["series_id"].to_numpy().astype(np.str_),
-        static={name: series[name].to_numpy().astype(np.str_) for name in options.static},
-        units=np.nan_to_num(units),
-        observed=np.isfinite(units).astype(np.float32),
-        log_price=np.log(np.maximum(price, 1e-6)),
-        promotions=np.stack(promotions, axis=-1) if promotions else np.zeros((*shape, 0), np.float32),
-        holiday=holiday,
-        holiday_in=days_to_next(holiday > 0),
-        calendar=calendar_features(days),
+    return make_panel(
+        times,
+        names[kept],
+        {name: frame[name].gather(newest[kept]).to_numpy().astype(np.str_) for name in options.static},
+        scatter("units"),
+        options,
+        price=scatter(options.price) if options.price in known and options.price else None,
+        promotions=np.stack(promotions, axis=-1) if promotions else None,
+        holiday=_shared(_filled(scatter("holiday"))) if "holiday" in known else None,
     )
+
+
+def recent(table: pl.LazyFrame, as_of: date, options: Options) -> pl.LazyFrame:
+    """The rows that a forecast made on `as_of` can depend on."""
+    reach = options.context * timedelta(minutes=MINUTES[options.frequency])
+    first = datetime.combine(as_of, datetime.max.time()) - reach
+    return table.filter(pl.col("date").cast(pl.Datetime("us")) > first)
+
+
+def _axis(first: np.datetime64, end: np.datetime64, options: Options) -> Times:
+    """Steps from `context` ones before the first row's to `horizon` ones after the last that begins up to `end`."""
+    step = np.timedelta64(MINUTES[options.frequency], "m")
+    steps = int((end - first) / step)
+    axis: Times = first + np.arange(-options.context, steps + options.horizon + 1) * step
+    return axis
+
+
+def _lines(series: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """Sorted names, and the place of each row's name among them."""
+    names = series.unique().sort()
+    places = series.cast(pl.Enum(names)).to_physical()
+    return names.to_numpy().astype(np.str_), places.to_numpy().astype(np.int64)
+
+
+def _newest(where: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) last entry of each line that is not -1, or -1."""
+    last = where.shape[1] - 1 - np.argmax(where[:, ::-1] >= 0, axis=1)
+    result: NDArray[np.int64] = where[np.arange(len(where)), last]
+    return result
+
+
+def _filled(holiday: Floats) -> Floats:
+    """Gaps filled with whether any series has a holiday on that step."""
+    return np.where(np.isfinite(holiday), holiday, np.nan_to_num(holiday).max(axis=0))
+
+
+def _shared(values: Floats) -> Floats:
+    """One line for all when all lines are equal."""
+    return values[:1] if (values == values[:1]).all() else values
 
 
 def _carried(values: Floats) -> Floats:
     """Gaps filled with the last value before them, leading gaps with the first value, empty lines with 1."""
+    if np.isfinite(values).all():
+        return values
     position = np.where(np.isfinite(values), np.arange(values.shape[1]), -1)
     latest = np.maximum.accumulate(position, axis=1)
     first = np.argmax(np.isfinite(values), axis=1)[:, None]

@@ -24,25 +24,28 @@ from tasks.problems.base import (
     Strategies,
     TableContract,
 )
+from tasks.problems.forecasting.calendar import MINUTES
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
 from tasks.problems.forecasting.disturbances import disturb
-from tasks.problems.forecasting.metrics import score_quantiles, seasonal_naive
+from tasks.problems.forecasting.metrics import score, seasonal_naive
 from tasks.problems.forecasting.options import parse_options
-from tasks.problems.forecasting.panel import build_panel
+from tasks.problems.forecasting.panel import build_panel, recent
 from tasks.problems.forecasting.windows import encode, gather
 
-SCORING_BATCH = 4096
-PAST_DAYS_SHOWN = 42
+PAST_STEPS_SHOWN = 42
 
 
 class Forecasting(Problem):
     """Quantiles of daily units of many series, `horizon` days ahead."""
 
     kind: ClassVar[str] = "forecasting"
-    primary_metric: ClassVar[str] = "wape"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = parse_options(options)
+
+    @property
+    def primary_metric(self) -> str:
+        return self.options.metric
 
     def table(self) -> TableContract:
         options = self.options
@@ -50,7 +53,13 @@ class Forecasting(Problem):
             Column("date", "date", key=True, known_ahead=True, about="day"),
             Column("series_id", "string", key=True, known_ahead=True, about="identifier of the series"),
             *[Column(name, "string", known_ahead=True, about="fixed by series") for name in options.static],
-            Column("units", "number", nullable=True, low=0, about="units sold that day; null only after as_of"),
+            Column(
+                "units",
+                "number",
+                nullable=True,
+                low=0 if options.positive else None,
+                about="units of that step; null only after as_of",
+            ),
         ]
         if options.price:
             columns.append(Column(options.price, "number", known_ahead=True, low=0, about="price or price index"))
@@ -60,7 +69,8 @@ class Forecasting(Problem):
         ]
         about = "public holiday; without this column it is computed for problem.country"
         columns.append(Column("holiday", "boolean", required=False, known_ahead=True, about=about))
-        return TableContract(tuple(columns), "date", "units", ("series_id",), options.horizon)
+        days = -(-options.horizon * MINUTES[options.frequency] // MINUTES["1d"])
+        return TableContract(tuple(columns), "date", "units", ("series_id",), days)
 
     def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
         return build_windows(build_panel(table, as_of, self.options), self.options)
@@ -81,12 +91,10 @@ class Forecasting(Problem):
         return Strategies(SOFT, TERMS, AUGMENT)
 
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
-        options = self.options
-        units = dataset.inputs(rows)["history"][:, :, 0]
-        return seasonal_naive(units, options.horizon, options.season, options.quantiles)
+        return seasonal_naive(dataset.inputs(rows, ["history"])["history"][:, :, 0], self.options)
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
-        return score_quantiles(output, target, self.options.quantiles)
+        return score(output, target, self.options)
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Quantiles averaged level by level (Vincentization), which keeps their order."""
@@ -102,29 +110,31 @@ class Forecasting(Problem):
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
         return disturb(kind, level, inputs, seed)
 
-    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
-        """Columns date, series_id, the static columns, and one column a quantile (p10, p50, p90).
+    def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
+        """Those from `context` steps before the end of `as_of` on."""
+        return recent(table, as_of, parse_options(contract.settings["options"]))
 
-        Every series with a row up to `as_of` gets a forecast: missing history counts as not observed, and a
-        category that training did not see gets the code for unknown.
+    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        """Columns date, series_id, the static columns, and one column an output (p10, p50, p90, mean).
+
+        Every series with a row in the last `context` steps up to `as_of` gets a forecast: missing history counts as not
+        observed, and a category that training did not see gets the code for unknown. `series_id` and the static columns
+        are categorical.
         """
         options = parse_options(contract.settings["options"])
-        panel = build_panel(table, as_of, options)
+        panel = build_panel(self.recent(table, as_of, contract), as_of, options)
+        lines = np.arange(len(panel.names), dtype=np.int64)
+        origin = len(panel.times) - 1 - options.horizon
         codes = encode(panel, contract.categories)
-        origin = len(panel.days) - 1 - options.horizon
-        count, parts = len(panel.names), []
-        for start in range(0, count, SCORING_BATCH):
-            lines = np.arange(start, min(start + SCORING_BATCH, count), dtype=np.int64)
-            parts.append(model(gather(panel, codes, lines, np.full_like(lines, origin), options)))
-        output = np.concatenate(parts)
-        days = pl.Series("date", panel.days[origin + 1 :].astype("datetime64[D]")).cast(pl.Date)
+        output = model(gather(panel, codes, lines, np.full_like(lines, origin), options, model.names))
+        times = pl.Series("date", panel.times[origin + 1 :].astype("datetime64[m]").astype("datetime64[us]"))
+        row, step = np.divmod(np.arange(output.shape[0] * options.horizon), options.horizon)
         names = {"series_id": panel.names, **panel.static}
-        columns = {f"p{level * 100:g}": output[:, :, place].ravel() for place, level in enumerate(options.quantiles)}
         return pl.DataFrame(
             {
-                "date": pl.concat([days] * count),
-                **{name: np.repeat(values, options.horizon) for name, values in names.items()},
-                **columns,
+                "date": (times.cast(pl.Date) if options.frequency in ("1d", "1w") else times).gather(step),
+                **{name: pl.Series(values).cast(pl.Categorical).gather(row) for name, values in names.items()},
+                **{name: output[:, :, place].ravel() for place, name in enumerate(options.outputs)},
             }
         )
 
@@ -135,7 +145,7 @@ class Forecasting(Problem):
         """
         assert isinstance(dataset, Windows)
         newest = np.flatnonzero(dataset.origins[rows] == dataset.origins[rows].max())
-        past = dataset.inputs(rows[newest])["history"][:, -PAST_DAYS_SHOWN:, 0]
+        past = dataset.inputs(rows[newest], ["history"])["history"][:, -PAST_STEPS_SHOWN:, 0]
         actual = dataset.target(rows[newest])
         ranked = np.argsort(-actual.sum(axis=1), kind="stable")
         chosen = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).astype(int))
@@ -148,7 +158,9 @@ class Forecasting(Problem):
         self, dataset: Windows, rows: Rows, outputs: Mapping[str, Floats], row: int, past: Floats, actual: Floats
     ) -> Example:
         origin = int(dataset.origins[rows[row]])
-        dates = tuple(dataset.panel.day(origin + step).isoformat() for step in range(1, self.options.horizon + 1))
+        times = [dataset.panel.time(origin + step) for step in range(1, self.options.horizon + 1)]
+        whole_days = self.options.frequency in ("1d", "1w")
+        dates = tuple((time.date() if whole_days else time).isoformat() for time in times)
         band = next(iter(outputs.values()))[row]
 
         def line(values: Floats) -> tuple[float, ...]:
@@ -161,5 +173,5 @@ class Forecasting(Problem):
             actual=line(actual),
             curves={name: line(output[row, :, self.options.median]) for name, output in outputs.items()},
             low=line(band[:, 0]),
-            high=line(band[:, -1]),
+            high=line(band[:, len(self.options.quantiles) - 1]),
         )

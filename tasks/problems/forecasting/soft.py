@@ -101,7 +101,8 @@ class Distribution(SoftLoss):
     of that span beyond, and the outer mass is spread evenly to its ends, so that the student has some in every bin.
     A distribution far off the teacher's is widened towards it rather than moved, so keep a hard loss beside it.
     Discretised regression targets after Imani & White 2018 (arXiv:1806.04613). The mean, if there is one, is compared
-    by the hard loss's squared error.
+    by the hard loss's squared error. A single output pulls to the teacher too, but with a strength that does not grow
+    with the gap, because the grid grows with it: other kinds suit it better.
     """
 
     bins: int = Field(default=16, ge=4, le=512)

@@ -1,5 +1,6 @@
 """Rows = (entity, origin) as one table, split by the time of their labels."""
 
+from collections.abc import Collection
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -38,8 +39,8 @@ class EntityRows(Dataset):
         self._labels: NDArray[np.int64] = table[LABEL].to_numpy().astype(np.int64)
         self._inputs = model_inputs(table, contract)
 
-    def inputs(self, rows: Rows) -> Inputs:
-        return {name: values[rows] for name, values in self._inputs.items()}
+    def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
+        return {name: values[rows] for name, values in self._inputs.items() if not names or name in names}
 
     def target(self, rows: Rows) -> NDArray[np.int64]:
         return self._labels[rows]

@@ -35,10 +35,13 @@ class Tabular(Problem):
     """Which class the sum of a column over the next days falls into, for each entity of a table of daily rows."""
 
     kind: ClassVar[str] = "tabular"
-    primary_metric: ClassVar[str] = "log_loss"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = parse_options(options)
+
+    @property
+    def primary_metric(self) -> str:
+        return "log_loss"
 
     def table(self) -> TableContract:
         options = self.options

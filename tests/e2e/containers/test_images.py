@@ -53,6 +53,11 @@ def test_it_runs_as_nobody_special_and_has_no_tools_to_build_with(name: str) -> 
     assert found == ""
 
 
+def test_libraries_find_what_they_take_from_the_system() -> None:
+    loaded = inside("task", "python", "-c", "import lightgbm, optuna, torch; print(lightgbm.__version__)")
+    assert re.fullmatch(r"4\.\d+\.\d+", loaded.strip())
+
+
 @pytest.mark.parametrize("name", ["task", "airflow"])
 def test_nothing_but_its_workspace_can_be_written(name: str) -> None:
     place = "/workspace" if name == "task" else "/airflow"

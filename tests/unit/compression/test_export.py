@@ -116,9 +116,9 @@ def test_the_graph_states_its_contract(files: dict[str, bytes]) -> None:
         return value.name, value.type.tensor_type.elem_type, [dim.dim_param or dim.dim_value for dim in shape]
 
     assert [stated(value) for value in [*model.graph.input, *model.graph.output]] == [
-        ("history", onnx.TensorProto.FLOAT, ["batch", 14, 16]),
-        ("future", onnx.TensorProto.FLOAT, ["batch", 5, 14]),
-        ("static", onnx.TensorProto.INT64, ["batch", 2]),
+        ("history", onnx.TensorProto.FLOAT, ["batch", 14, 2]),
+        ("future", onnx.TensorProto.FLOAT, ["batch", 5, 5]),
+        ("static", onnx.TensorProto.INT64, ["batch", 3]),
         ("output", onnx.TensorProto.FLOAT, ["batch", 5, 3]),
     ]
     assert [(item.domain, item.version) for item in model.opset_import] == [("", 20)]

@@ -25,7 +25,8 @@ from tasks.config import ParityGate, Spec
 from tasks.gates.parity import parity as parity_gate
 from tasks.gates.result import GateResult
 from tasks.models import build_model
-from tasks.problems.base import Inputs
+from tasks.models.inputs import STUDENT_INPUTS
+from tasks.problems.base import Inputs, Rows
 
 STEPS: dict[str, GraphStep] = {
     "int8-dynamic": Int8Dynamic(),
@@ -49,9 +50,15 @@ def plain(sales: Any, student: nn.Module) -> bytes:
     return export_onnx(student, sales.dataset.contract, sales.dataset.inputs(np.arange(2)))
 
 
+def inputs_of(sales: Any, rows: Rows) -> Inputs:
+    """Those that the student takes."""
+    inputs: Inputs = sales.dataset.inputs(rows, STUDENT_INPUTS)
+    return inputs
+
+
 def narrowed(sales: Any, plain: bytes, step: GraphStep, calibration: Callable[[int], Inputs] | None = None) -> bytes:
     model = step.apply(
-        onnx.load_model_from_string(plain), calibration or (lambda count: sales.dataset.inputs(np.arange(count)))
+        onnx.load_model_from_string(plain), calibration or (lambda count: inputs_of(sales, np.arange(count)))
     )
     return to_bytes(model)
 
@@ -109,8 +116,7 @@ def test_ranges_come_from_as_many_training_rows_as_asked_for(sales: Any, plain: 
 
     def calibration(count: int) -> Inputs:
         asked.append(count)
-        inputs: Inputs = sales.dataset.inputs(np.arange(count))
-        return inputs
+        return inputs_of(sales, np.arange(count))
 
     narrowed(sales, plain, Int8Static(samples=30), calibration)
     assert asked == [30]
@@ -121,7 +127,7 @@ def test_ranges_come_from_as_many_training_rows_as_asked_for(sales: Any, plain: 
 
 def test_rows_beyond_the_first_batch_count_for_the_ranges(sales: Any, plain: bytes) -> None:
     rows = np.arange(300) % 84
-    inputs = sales.dataset.inputs(rows)
+    inputs = inputs_of(sales, rows)
     wild = {**inputs, "future": inputs["future"].copy()}
     wild["future"][299] *= 50
     calm = narrowed(sales, plain, Int8Static(), lambda _: inputs)
@@ -161,14 +167,14 @@ def test_small_tensors_stay_as_they_are_in_half_precision(sales: Any, plain: byt
         tensors = onnx.load_model_from_string(narrowed(sales, plain, step)).graph.initializer
         return {int(np.prod(item.dims)) for item in tensors if item.data_type == TensorProto.FLOAT16}
 
-    # skip 14 x 15; hidden (14 + 1 + 8 + 25) x 48; output 48 x 15; the others have fewer than 100 numbers.
-    assert halves(Fp16(min_elements=100)) == {210, 2304, 720}
-    assert halves(Fp16(min_elements=1000)) == {2304}
+    # skip 14 x 15; hidden (14 + 1 + 12 + 25) x 48; output 48 x 15; the others have fewer than 100 numbers.
+    assert halves(Fp16(min_elements=100)) == {210, 2496, 720}
+    assert halves(Fp16(min_elements=1000)) == {2496}
 
 
 def test_half_precision_keeps_values_to_three_digits(sales: Any, student: nn.Module, plain: bytes) -> None:
     tensors = onnx.load_model_from_string(narrowed(sales, plain, Fp16())).graph.initializer
-    stored = next(numpy_helper.to_array(item) for item in tensors if sorted(item.dims) == [48, 48])
+    stored = next(numpy_helper.to_array(item) for item in tensors if sorted(item.dims) == [48, 52])
     weights = student.state_dict()["hidden.weight"].numpy()
     stored = stored if stored.shape == weights.shape else stored.T
     np.testing.assert_allclose(stored.astype(np.float32), weights, rtol=1e-3, atol=1e-6)
@@ -177,7 +183,7 @@ def test_half_precision_keeps_values_to_three_digits(sales: Any, student: nn.Mod
 
 def test_a_file_with_a_changed_weight_is_refused_by_parity(sales: Any, student: nn.Module, plain: bytes) -> None:
     model = onnx.load_model_from_string(plain)
-    tensor = next(item for item in model.graph.initializer if sorted(item.dims) == [48, 48])
+    tensor = next(item for item in model.graph.initializer if sorted(item.dims) == [48, 52])
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.05), tensor.name))
     wrong = model.SerializeToString()
     inputs = sales.dataset.inputs(sales.dataset.splits["valid"])
@@ -192,7 +198,7 @@ def test_ranges_of_rows_unlike_the_real_ones_are_refused_by_parity(
     sales: Any, student: nn.Module, plain: bytes
 ) -> None:
     def silent(count: int) -> Inputs:
-        inputs = sales.dataset.inputs(np.arange(count))
+        inputs = inputs_of(sales, np.arange(count))
         return {name: np.zeros_like(values) for name, values in inputs.items()}
 
     data = narrowed(sales, plain, Int8Static(samples=8), silent)

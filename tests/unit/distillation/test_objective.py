@@ -25,7 +25,7 @@ class Four(Dataset):
         self.contract = FeatureContract("four", {"x": ("float32", (1,))}, (1,))
         self.groups = np.arange(4)
 
-    def inputs(self, rows: Rows) -> Inputs:
+    def inputs(self, rows: Rows, names: Any = ()) -> Inputs:
         return {"x": (rows[:, None] + 1).astype(np.float32)}
 
     def target(self, rows: Rows) -> Floats:

@@ -124,10 +124,44 @@ def test_a_term_must_say_which_of_two_teachers() -> None:
         check(Workload.model_validate(section))
 
 
-def test_trees_have_no_features_to_keep() -> None:
-    section = workload(keep=("features",)).model_dump(mode="json")
-    section["teachers"]["lstm"]["model"] = {"kind": "trees"}
-    with pytest.raises(ConfigError, match=r"teachers\.lstm\.keep: a trees has neither features nor weights"):
+def with_teacher(**teacher: Any) -> Workload:
+    section = workload().model_dump(mode="json")
+    section["teachers"]["lstm"] = teacher
+    return Workload.model_validate(section)
+
+
+NETWORK, TREES = {"kind": "lstm"}, {"kind": "lightgbm"}
+TRAINING = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1}
+
+
+@pytest.mark.parametrize("teacher", [{"model": NETWORK, "training": TRAINING}, {"model": TREES}])
+def test_networks_are_trained_and_trees_fit_themselves(teacher: dict[str, Any]) -> None:
+    check(with_teacher(**teacher))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ({"model": NETWORK}, r"training: a lstm is a network; say how it is trained"),
+        ({"model": TREES, "training": TRAINING}, r"training: a lightgbm fits itself; leave it out"),
+        ({"model": TREES, "keep": ["features"]}, r"keep: a lightgbm has neither features nor weights of a network"),
+        ({"model": {"kind": "forest"}}, r"model\.kind: unknown kind 'forest'; there are: lstm, .*, lightgbm"),
+        ({"model": {"kind": "forest"}, "training": TRAINING}, r"model\.kind: unknown kind 'forest'"),
+    ],
+)
+def test_teachers_that_cannot_be_trained_are_refused_with_the_field_named(
+    teacher: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"teachers\.lstm\.{message}"):
+        check(with_teacher(**teacher))
+
+
+def test_trees_are_no_student_and_no_classifier() -> None:
+    with pytest.raises(ConfigError, match=r"students\.student\.model\.kind: unknown kind 'lightgbm'; there are: lstm"):
+        check(workload(model=TREES))
+    section = workload("customers").model_dump(mode="json")
+    section["teachers"]["mlp"] = {"model": TREES}
+    with pytest.raises(ConfigError, match=r"teachers\.mlp\.model\.kind: unknown kind 'lightgbm'; there are: mlp"):
         check(Workload.model_validate(section))
 
 

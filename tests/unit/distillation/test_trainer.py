@@ -33,7 +33,7 @@ class Slope(Dataset):
         self.groups = np.arange(50) % 5
         self.segments = {}
 
-    def inputs(self, rows: Rows) -> Inputs:
+    def inputs(self, rows: Rows, names: Any = ()) -> Inputs:
         return {"x": self.x[rows]}
 
     def target(self, rows: Rows) -> Floats:

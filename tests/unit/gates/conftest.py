@@ -44,7 +44,7 @@ class Plane(Dataset):
         self.segments = {"region": np.where(self.groups < 18, "north", "south")}
         self.x = random.random((200, 3), dtype=np.float32)
 
-    def inputs(self, rows: Rows) -> Inputs:
+    def inputs(self, rows: Rows, names: Any = ()) -> Inputs:
         return {"x": self.x[rows]}
 
     def target(self, rows: Rows) -> NDArray[Any]:

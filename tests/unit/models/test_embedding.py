@@ -10,11 +10,12 @@ from tests.unit.models.windows import CONTRACT
 
 def test_each_static_column_has_rows_of_its_own() -> None:
     part = StaticEmbedding(CONTRACT, 2)
-    assert part.table is not None and part.table.num_embeddings == 3 + 2 and part.width == 4
+    assert part.table is not None and part.table.num_embeddings == 7 + 3 + 2 and part.width == 6
     with torch.no_grad():
-        part.table.weight.copy_(torch.arange(10.0).reshape(5, 2))
-    # Codes 2 and 1 of columns with 3 and 2 values: rows 2 and 3 + 1.
-    assert part(torch.tensor([[0, 0], [2, 1]])).tolist() == [[0, 1, 6, 7], [4, 5, 8, 9]]
+        part.table.weight.copy_(torch.arange(24.0).reshape(12, 2))
+    # Codes 6, 2 and 1 of columns with 7, 3 and 2 values: rows 6, 7 + 2 and 10 + 1.
+    found = part(torch.tensor([[0, 0, 0], [6, 2, 1]]))
+    assert found.tolist() == [[0, 1, 14, 15, 20, 21], [12, 13, 18, 19, 22, 23]]
 
 
 def test_a_single_column_and_none_at_all() -> None:

@@ -11,12 +11,13 @@ from torch.nn import functional
 
 from tasks.config import Spec
 from tasks.errors import ConfigError, IntegrityError
-from tasks.models import build_model, count_parameters, load_weights, save_weights
+from tasks.models import build_model, count_parameters, inputs_of, load_weights, save_weights
 from tasks.models.features import Featured
 from tasks.models.linear_mlp import LinearMlp
+from tasks.models.patch import Patch
 from tasks.models.recurrent import RecurrentOptions, SeasonalRecurrence
 from tasks.models.tcn import CausalEncoder, TcnOptions
-from tests.unit.models.windows import CONTRACT, SMALL, contract_of, inputs_of, model_of
+from tests.unit.models.windows import CONTRACT, SMALL, contract_of, forecast, model_of, seen_by, windows_of
 
 NORMALISE = ("scale", "standard", "last")
 ENCODED = ("lstm", "gru", "bilstm", "tcn", "cnn", "transformer")
@@ -26,12 +27,12 @@ def test_a_fresh_student_forecasts_the_seasonal_average() -> None:
     model = model_of("linear-mlp")
     assert isinstance(model, LinearMlp)
     nn.init.zeros_(model.output.weight)
-    history, future, static = inputs_of(1)
-    history[0, :, 0] = torch.tensor([14.0, 0, 0, 0, 0, 0, 0, 28.0, 0, 0, 0, 0, 0, 0])
+    windows = windows_of(1)
+    windows["history"][0, :, 0] = torch.tensor([14.0, 0, 0, 0, 0, 0, 0, 28.0, 0, 0, 0, 0, 0, 0])
     # Same weekday (14 + 28) / 2 = 21, all days 42 / 14 = 3; scale (42 + 1) / (14 + 1), half of it to each side.
-    forecast = model(history, future, static)[0]
-    assert forecast[0].tolist() == pytest.approx([12 - 43 / 30, 12, 12 + 43 / 30], rel=1e-5)
-    assert forecast[1].tolist() == pytest.approx([1.5 - 43 / 30, 1.5, 1.5 + 43 / 30], rel=1e-4)
+    found = forecast(model, windows)[0]
+    assert found[0].tolist() == pytest.approx([12 - 43 / 30, 12, 12 + 43 / 30], rel=1e-5)
+    assert found[1].tolist() == pytest.approx([1.5 - 43 / 30, 1.5, 1.5 + 43 / 30], rel=1e-4)
 
 
 def shake(model: nn.Module) -> nn.Module:
@@ -49,15 +50,16 @@ def test_every_model_gives_ordered_quantiles_of_any_window(
 ) -> None:
     contract = contract_of(context=16, mean=mean, positive=positive, normalise=normalise)
     model = model_of(kind, contract)
-    history, future, static = inputs_of(9, contract)
-    history[3, :, :2] = 0
+    windows = windows_of(9, contract)
+    history = windows["history"]
+    history[3] = 0
     history[4, :, 0] *= 1000
     history[5, :, 0] = 4
     if not positive:
         history[6, :, 0] -= 100
     shake(model)
     with torch.no_grad():
-        output = model(history, future, static)
+        output = forecast(model, windows)
     assert output.shape == (9, 5, 3 + mean) and output.isfinite().all()
     assert (output[:, :, :3].diff(dim=2) >= 0).all()
     assert (output < 0).any() != positive and output.max() > 0
@@ -67,17 +69,17 @@ def test_every_model_gives_ordered_quantiles_of_any_window(
 @pytest.mark.parametrize("normalise", ["standard", "last"])
 def test_centred_models_move_with_their_window(kind: str, normalise: str) -> None:
     contract = contract_of(normalise=normalise, positive=False, mean=True)
-    model, (history, future, static) = model_of(kind, contract), inputs_of(3, contract)
-    higher = history.clone()
-    higher[:, :, 0] += 50
+    model, windows = model_of(kind, contract), windows_of(3, contract)
+    higher = {**windows, "history": windows["history"] + torch.tensor([50, 0])}
     with torch.no_grad():
-        difference = model(higher, future, static) - model(history, future, static)
+        difference = forecast(model, higher) - forecast(model, windows)
     assert torch.allclose(difference, torch.full_like(difference, 50), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_features_are_those_that_the_output_is_made_of(kind: str) -> None:
-    model, inputs = model_of(kind), inputs_of(4)
+    model = model_of(kind)
+    inputs = seen_by(model, windows_of(4))
     assert isinstance(model, Featured)
     output, features = model.with_features(*inputs)
     assert features.shape == (4, model.feature_width) and not torch.equal(features[0], features[1])
@@ -87,34 +89,76 @@ def test_features_are_those_that_the_output_is_made_of(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_every_model_uses_every_input_and_learns_with_every_weight(kind: str) -> None:
-    model = shake(model_of(kind))
-    history, future, static = inputs_of(4)
+def test_every_model_uses_every_input_that_it_takes_and_learns_with_every_weight(kind: str) -> None:
+    model, windows = shake(model_of(kind)), windows_of(4)
+    changed = {
+        "history": [windows["history"] * torch.tensor([1.2, 1])],
+        "future": [windows["future"] + 1],
+        "static": [windows["static"] * (1 - torch.eye(3, dtype=torch.int64)[column]) for column in range(3)],
+        "past": [windows["past"] + 1],
+        "calendar": [windows["calendar"] + 1],
+    }
     with torch.no_grad():
-        before = model(history, future, static)
-        assert not torch.equal(model(history * torch.tensor([1.2, 1, 1, 1, 1, 1]), future, static), before)
-        assert not torch.equal(model(history, future + 1, static), before)
-        assert not torch.equal(model(history, future, static * torch.tensor([0, 1])), before)
-        assert not torch.equal(model(history, future, static * torch.tensor([1, 0])), before)
-    model(history, future, static).sum().backward()
+        before = forecast(model, windows)
+        for name in inputs_of(model, CONTRACT.inputs):
+            for values in changed[name]:
+                assert not torch.equal(forecast(model, {**windows, name: values}), before), name
+    forecast(model, windows).sum().backward()  # type: ignore[no-untyped-call]
     for name, weight in model.named_parameters():
         assert weight.grad is not None and weight.grad.abs().sum() > 0, name
 
 
+STUDENTS = ("linear", "linear-mlp", "patch", "rnn")
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_small_students_take_three_inputs_and_the_others_more_in_the_contracts_order(kind: str) -> None:
+    own = ["history", "future", "static"]
+    expected = own if kind in STUDENTS else [*own, "past"] if kind == "attention" else list(CONTRACT.inputs)
+    assert list(inputs_of(model_of(kind), CONTRACT.inputs)) == expected
+
+
+@pytest.mark.parametrize("kind", [*STUDENTS, "mlp", "attention", "lstm"])
+def test_each_place_in_the_season_has_a_forecast_of_its_own(kind: str) -> None:
+    """The calendar of a student is the place in the season where the forecast begins: one row of a table each."""
+    model, windows = shake(model_of(kind)), {name: values[:1] for name, values in windows_of(1).items()}
+    rows = {name: values.expand(7, *values.shape[1:]).clone() for name, values in windows.items()}
+    rows["static"][:, 0] = torch.arange(7)
+    with torch.no_grad():
+        found = forecast(model, rows)
+    assert len(torch.unique(found, dim=0)) == 7
+
+
+def test_a_cycle_adds_its_row_of_the_table_to_every_step() -> None:
+    model, windows = model_of("patch", cycle=True), windows_of(3)
+    assert isinstance(model, Patch) and model.cycle is not None
+    windows["static"][:, 0] = torch.tensor([0, 4, 4])
+    with torch.no_grad():
+        before = forecast(model, windows)
+        # Five steps of three raw numbers, of which the first is the lowest quantile: all rise with it.
+        model.cycle.weight[4] = torch.tensor([1.0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        more = (forecast(model, windows) - before) / model.norm(windows["history"])[1].unsqueeze(2)
+    expected = torch.tensor([1.0, 2, 0, 0, 0]).unsqueeze(1).expand(5, 3)
+    torch.testing.assert_close(more, torch.stack([torch.zeros(5, 3), expected, expected]), atol=1e-5, rtol=0)
+    plain = model_of("patch")
+    assert count_parameters(model) - count_parameters(plain) == 7 * 5 * 3
+
+
+@pytest.mark.parametrize("name", ["future", "calendar"])
 @pytest.mark.parametrize("kind", ENCODED)
-def test_a_future_day_of_a_teacher_hangs_on_its_own_covariates_only(kind: str) -> None:
-    model = model_of(kind)
-    history, future, static = inputs_of(2)
-    other = future.clone()
+def test_a_future_day_of_a_teacher_hangs_on_its_own_covariates_only(kind: str, name: str) -> None:
+    model, windows = model_of(kind), windows_of(2)
+    other = windows[name].clone()
     other[:, 2] += 1
     with torch.no_grad():
-        same = (model(history, future, static) == model(history, other, static)).all(dim=2).all(dim=0)
+        same = (forecast(model, windows) == forecast(model, {**windows, name: other})).all(dim=2).all(dim=0)
     assert same.tolist() == [True, True, False, True, True]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SMALL if kind not in ("linear", "patch")])
 def test_dropout_acts_in_training_only(kind: str) -> None:
-    model, inputs = model_of(kind, dropout=0.5), inputs_of(2)
+    model = model_of(kind, dropout=0.5)
+    inputs = seen_by(model, windows_of(2))
     assert torch.equal(model(*inputs), model(*inputs))
     model.train()
     assert not torch.equal(model(*inputs), model(*inputs))
@@ -124,13 +168,13 @@ def test_the_lstm_reads_whole_weeks_from_the_first_to_the_last() -> None:
     encoder = SeasonalRecurrence("lstm", False, RecurrentOptions(hidden=3), contract_of(context=22)).eval()
     seen: list[Tensor] = []
     encoder.cells.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
-    window = torch.arange(132.0).reshape(1, 22, 6)
+    window = torch.arange(154.0).reshape(1, 22, 7)
     assert encoder(window).shape == (1, 3)
-    # Of 22 days the first is left out; three weeks of seven days with six channels each remain.
-    assert seen[0].shape == (1, 3, 42) and seen[0][0, 0].tolist() == list(range(6, 48))
-    changed = torch.zeros(1, 22, 6)
+    # Of 22 days the first is left out; three weeks of seven days with seven channels each remain.
+    assert seen[0].shape == (1, 3, 49) and seen[0][0, 0].tolist() == list(range(7, 56))
+    changed = torch.zeros(1, 22, 7)
     changed[0, 1] = 1
-    assert not torch.equal(encoder(changed), encoder(torch.zeros(1, 22, 6)))
+    assert not torch.equal(encoder(changed), encoder(torch.zeros(1, 22, 7)))
 
 
 def dilated(encoder: CausalEncoder, window: Tensor) -> Tensor:
@@ -177,9 +221,10 @@ def test_weights_are_stored_and_put_back() -> None:
     model = model_of("tcn")
     torch.manual_seed(5)
     other = build_model(Spec(kind="tcn", **SMALL["tcn"]), CONTRACT).eval()
-    assert not torch.equal(other(*inputs_of(2)), model(*inputs_of(2)))
+    windows = windows_of(2)
+    assert not torch.equal(forecast(other, windows), forecast(model, windows))
     load_weights(other, save_weights(model))
-    assert torch.equal(other(*inputs_of(2)), model(*inputs_of(2)))
+    assert torch.equal(forecast(other, windows), forecast(model, windows))
     with pytest.raises(IntegrityError, match="stored weights do not fit LinearMlp"):
         load_weights(model_of("linear-mlp"), save_weights(model))
     with pytest.raises(IntegrityError, match="stored weights do not fit Tcn"):
@@ -187,9 +232,9 @@ def test_weights_are_stored_and_put_back() -> None:
 
 
 def test_the_students_weights_are_counted() -> None:
-    # Embeddings 2 x (3 + 2); covariates 4 x (2 + 3); hidden (14 + 1 + 4 + 5 x 5) x 6 + 6; output 6 x 15 + 15;
+    # Embeddings 2 x (7 + 3 + 2); covariates 3 x (2 + 3); hidden (14 + 1 + 6 + 5 x 5) x 6 + 6; output 6 x 15 + 15;
     # skip 14 x 15.
-    assert count_parameters(model_of("linear-mlp")) == 10 + 20 + 270 + 105 + 210
+    assert count_parameters(model_of("linear-mlp")) == 24 + 15 + 282 + 105 + 210
 
 
 def test_only_the_hidden_layer_of_the_student_may_be_narrowed() -> None:
@@ -200,9 +245,13 @@ def test_only_the_hidden_layer_of_the_student_may_be_narrowed() -> None:
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_workload_may_have_no_static_columns(kind: str) -> None:
-    contract = replace(CONTRACT, inputs={**CONTRACT.inputs, "static": ("int64", (0,))}, categories={})
-    history, future, _ = inputs_of(3)
-    assert model_of(kind, contract)(history, future, torch.zeros(3, 0, dtype=torch.int64)).shape == (3, 5, 3)
+    """The phase alone is left."""
+    contract = replace(
+        CONTRACT,
+        inputs={**CONTRACT.inputs, "static": ("int64", (1,))},
+        categories={"phase": CONTRACT.categories["phase"]},
+    )
+    assert forecast(model_of(kind, contract), windows_of(3, contract)).shape == (3, 5, 3)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,8 @@ from tests.unit.models.windows import contract_of
 
 
 def window(values: list[float], observed: list[int]) -> Tensor:
-    """(1, 4, 6) with other channels that must not count."""
-    history = torch.full((1, 4, 6), 9.0)
-    history[0, :, 0], history[0, :, 1] = torch.tensor(values), torch.tensor(observed, dtype=torch.float32)
-    return history
+    """(1, 4, 2) values and observed flags."""
+    return torch.tensor([values, observed], dtype=torch.float32).T.unsqueeze(0)
 
 
 def norm_of(kind: str, **changes: object) -> WindowNorm:
@@ -57,7 +55,7 @@ def test_a_window_without_change_or_without_values_has_a_scale_above_zero(kind: 
 def test_a_window_times_two_has_twice_the_scale() -> None:
     history = window([200, 400, 600, 800], [1, 1, 1, 1])
     for kind in ("standard", "last"):
-        one, two = (norm_of(kind)(history * torch.tensor([factor, 1, 1, 1, 1, 1]))[1] for factor in (1.0, 2.0))
+        one, two = (norm_of(kind)(history * torch.tensor([factor, 1]))[1] for factor in (1.0, 2.0))
         assert torch.log(two / one).item() == pytest.approx(log(2), rel=1e-5)
 
 

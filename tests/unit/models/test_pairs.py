@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from tasks.compression.export import export_onnx
 from tasks.compression.runtime import run_onnx
@@ -17,11 +15,11 @@ from tasks.distillation.teacher import teach
 from tasks.distillation.trainer import predict, set_up, train
 from tasks.models import build_model, count_parameters
 from tasks.problems import get_problem
-from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Rows
+from tasks.problems.base import Floats
+from tests.unit.models.week import CONTEXT, HORIZON, WEEK
 from tests.unit.models.windows import SMALL
 
-CONTEXT, HORIZON, SERIES, DAYS = 14, 5, 6, 80
-TRAINING = Training(epochs=5, batch_size=32, learning_rate=0.03, patience=5)
+TRAINING = Training(epochs=7, batch_size=32, learning_rate=0.03, patience=5)
 SHORT = Training(epochs=2, batch_size=32, learning_rate=0.02)
 PROBLEM = get_problem(Spec(kind="forecasting", horizon=HORIZON, context=CONTEXT))
 TEACHERS: dict[str, dict[str, object]] = {
@@ -40,65 +38,6 @@ PAIRS = [
     (("lstm", "tcn"), "linear"),
     (("lstm", "tcn"), "linear-mlp"),
 ]
-
-
-class Week(Dataset):
-    """Series of different sizes with one weekly pattern, which a promotion, known ahead, doubles for a day.
-
-    Covariates of a day: promotion, one-hot weekday. Where training starts, half the pattern and no promotion is known.
-    """
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        promotion = (rng.random((SERIES, DAYS)) < 0.2).astype(np.float32)
-        weekday = np.arange(DAYS) % 7
-        level = np.arange(1, SERIES + 1)[:, None] * 5
-        mean = level * np.array([1, 1, 1, 1, 2, 6, 4])[weekday] * (1 + promotion)
-        self.units: Floats = rng.normal(mean, 0.1 * mean).clip(0).astype(np.float32)
-        week = np.broadcast_to(np.eye(7, dtype=np.float32)[weekday], (SERIES, DAYS, 7))
-        self.known: Floats = np.concatenate([promotion[:, :, None], week], axis=2)
-        origins = np.arange(CONTEXT - 1, DAYS - HORIZON)
-        self.origins = np.repeat(origins, SERIES)
-        self.groups = np.tile(np.arange(SERIES), len(origins))
-        self.segments = {}
-        rows = np.arange(len(self.origins))
-        self.splits = {
-            "train": rows[self.origins < 60],
-            "valid": rows[self.origins >= 65],
-            "test": rows[self.origins >= 65],
-        }
-        self.contract = FeatureContract(
-            problem="forecasting",
-            inputs={
-                "history": ("float32", (CONTEXT, 10)),
-                "future": ("float32", (HORIZON, 8)),
-                "static": ("int64", (1,)),
-            },
-            output_shape=(HORIZON, 3),
-            categories={"store_id": tuple(map(str, range(SERIES)))},
-            statistics={"mean_units": float(self.units.mean())},
-            settings={"options": {"horizon": HORIZON, "context": CONTEXT, "season": 7, "quantiles": (0.1, 0.5, 0.9)}},
-        )
-
-    def inputs(self, rows: Rows) -> Inputs:
-        line, past = self.groups[rows][:, None], self.origins[rows][:, None] + np.arange(1 - CONTEXT, 1)
-        units = self.units[line, past][:, :, None]
-        history = np.concatenate([units, np.ones_like(units), self.known[line, past]], axis=2)
-        return {"history": history, "future": self.known[line, self._ahead(rows)], "static": line}
-
-    def target(self, rows: Rows) -> Floats:
-        values: Floats = self.units[self.groups[rows][:, None], self._ahead(rows)]
-        return values
-
-    def _ahead(self, rows: Rows) -> NDArray[np.int64]:
-        days: NDArray[np.int64] = self.origins[rows][:, None] + np.arange(1, HORIZON + 1)
-        return days
-
-    def save(self, folder: Path) -> None:
-        raise NotImplementedError
-
-
-WEEK = Week()
 
 
 @pytest.fixture(autouse=True)

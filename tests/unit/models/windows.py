@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.config import Spec
-from tasks.models import build_model
+from tasks.models import build_model, inputs_of
 from tasks.problems.base import FeatureContract
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -28,16 +28,24 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def contract_of(**changes: Any) -> FeatureContract:
+    """Three covariates of the series and two of the calendar; static codes of seven phases, two stores, one other."""
     options = {"horizon": 5, "context": 14, "season": 7, "quantiles": QUANTILES, **changes}
+    context, horizon, season = options["context"], options["horizon"], options["season"]
     return FeatureContract(
         problem="forecasting",
         inputs={
-            "history": ("float32", (options["context"], 6)),
-            "future": ("float32", (options["horizon"], 4)),
-            "static": ("int64", (2,)),
+            "history": ("float32", (context, 2)),
+            "future": ("float32", (horizon, 3)),
+            "static": ("int64", (3,)),
+            "past": ("float32", (context, 5)),
+            "calendar": ("float32", (horizon, 2)),
         },
-        output_shape=(options["horizon"], len(options["quantiles"]) + bool(options.get("mean"))),
-        categories={"store_id": ("<unknown>", "s1", "s2"), "department": ("<unknown>", "d1")},
+        output_shape=(horizon, len(options["quantiles"]) + bool(options.get("mean"))),
+        categories={
+            "phase": tuple(map(str, range(season))),
+            "store_id": ("<unknown>", "s1", "s2"),
+            "department": ("<unknown>", "d1"),
+        },
         statistics={"mean_units": 10.0},
         settings={"options": options},
     )
@@ -51,12 +59,22 @@ def model_of(kind: str, contract: FeatureContract = CONTRACT, **options: Any) ->
     return build_model(Spec(kind=kind, **{**SMALL[kind], **options}), contract).eval()
 
 
-def inputs_of(rows: int, contract: FeatureContract = CONTRACT) -> tuple[Tensor, Tensor, Tensor]:
-    """Windows without gaps, of values up to 30."""
+def windows_of(rows: int, contract: FeatureContract = CONTRACT) -> dict[str, Tensor]:
+    """All inputs of windows without gaps, of values up to 30."""
     generator = torch.Generator().manual_seed(1)
-    history, future = (
-        torch.rand(rows, *contract.inputs[name][1], generator=generator) for name in ("history", "future")
-    )
-    history[:, :, 0] *= 30
-    history[:, :, 1] = 1
-    return history, future, torch.ones(rows, *contract.inputs["static"][1], dtype=torch.int64)
+    shapes = {name: shape for name, (_, shape) in contract.inputs.items() if name != "static"}
+    windows = {name: torch.rand(rows, *shape, generator=generator) for name, shape in shapes.items()}
+    windows["history"][:, :, 0] *= 30
+    windows["history"][:, :, 1] = 1
+    windows["static"] = torch.ones(rows, *contract.inputs["static"][1], dtype=torch.int64)
+    return windows
+
+
+def seen_by(model: nn.Module, windows: dict[str, Tensor]) -> list[Tensor]:
+    """The arguments of `model.forward`: the inputs that it takes."""
+    return [windows[name] for name in inputs_of(model, windows)]
+
+
+def forecast(model: nn.Module, windows: dict[str, Tensor]) -> Tensor:
+    result: Tensor = model(*seen_by(model, windows))
+    return result

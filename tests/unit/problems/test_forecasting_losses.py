@@ -18,7 +18,7 @@ LEVELS = (0.1, 0.5, 0.9)
 
 
 def contract(
-    levels: tuple[float, ...] = LEVELS, scale: float = 1.0, horizon: int = 1, **options: bool
+    levels: tuple[float, ...] = LEVELS, scale: float = 1.0, horizon: int = 1, **options: bool | str
 ) -> FeatureContract:
     channels = len(levels) + bool(options.get("mean"))
     settings = {"options": {"quantiles": list(levels), **options}}
@@ -26,11 +26,17 @@ def contract(
 
 
 def soft(
-    kind: str, output: Tensor, teacher: Tensor, target: Tensor | None = None, scale: float = 1.0, **options: Any
+    kind: str,
+    output: Tensor,
+    teacher: Tensor,
+    target: Tensor | None = None,
+    scale: float = 1.0,
+    metric: str = "wape",
+    **options: Any,
 ) -> Tensor:
-    """The loss by row; three channels are quantiles, a fourth is the mean, one alone is the median."""
+    """The loss by row. Three channels are quantiles, a fourth the mean; one alone: the median, under mse the mean."""
     levels = LEVELS if output.shape[2] > 2 else (0.5,)
-    under = contract(levels, scale, output.shape[1], mean=output.shape[2] in (2, 4))
+    under = contract(levels, scale, output.shape[1], mean=output.shape[2] in (2, 4), metric=metric)
     target = torch.zeros(output.shape[:2]) if target is None else target
     return {**SOFT, **TERMS}[kind](**options).bind(under)(output, teacher, target)
 
@@ -76,6 +82,61 @@ def test_the_mean_of_amounts_has_a_squared_error_under_the_rows_own_level() -> N
     assert loss.item() == pytest.approx(0.5 + 1 / 6.4)
     # The level has no gradient: d/df (y - f)^2 / 2 / 6.4 = (f - y) / 6.4.
     assert gradient(loss, output)[0, :, 1].tolist() == pytest.approx([1 / 6.4, 1 / 6.4])
+
+
+def test_under_a_squared_metric_the_one_output_has_its_squared_error_over_the_squared_scale() -> None:
+    hard = hard_loss(contract((0.5,), 2.0, 2, metric="mse"))
+    output = torch.tensor([[[4.0], [2.0]], [[3.0], [1.0]]], requires_grad=True)
+    loss = hard(output, torch.tensor([[3.0, 5.0], [3.0, 1.0]]))
+    # Squares of 3 - 4 and 5 - 2, their mean, over 2^2.
+    assert loss.tolist() == [1.25, 0.0]
+    # d/df (y - f)^2 / 2 / 4 = (f - y) / 4.
+    assert gradient(loss, output)[0, :, 0].tolist() == [0.25, -0.75]
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_under_a_squared_metric_the_best_constant_is_the_mean_and_else_the_median(positive: bool) -> None:
+    target = torch.tensor([[0.0], [0.0], [1.0], [0.0], [9.0]])
+    candidates = torch.arange(0, 10, 0.5)
+    found = {}
+    for metric in ("mse", "wape"):
+        hard = hard_loss(contract((0.5,), 3.0, metric=metric, positive=positive))
+        losses = torch.stack([hard(value.expand(5, 1, 1), target).mean() for value in candidates])
+        found[metric] = candidates[losses.argmin()].item()
+    assert found == {"mse": 2.0, "wape": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "expected"),
+    [
+        ("absolute", {}, (1 + 3) / 2 / 2),
+        ("squared", {}, (1 + 9) / 2 / 4),
+        ("pinball", {}, (1 + 9) / 2 / 4),
+        # Errors of the student (8 - 4)^2, (8 - 2)^2, of the teacher (8 - 3)^2, (8 - 5)^2: the first bounds nothing.
+        ("bounded", {}, 36 / 2 / 4),
+        # Labels 3 + 5 / 2 and 5 + 3 / 2.
+        ("residual", {"keep": 0.5}, (1.5**2 + 4.5**2) / 2 / 4),
+        # Runs of one step |1|, |3|, and of two |1 - 3| / 2.
+        ("multi-scale", {"scales": (1, 2)}, (2 + 1) / 2 / 2),
+    ],
+)
+def test_soft_losses_of_one_output_under_a_squared_metric(kind: str, options: dict[str, Any], expected: float) -> None:
+    output, teacher = torch.tensor([[[4.0], [2.0]]]), torch.tensor([[[3.0], [5.0]]])
+    loss = soft(kind, output, teacher, torch.full((1, 2), 8.0), scale=2.0, metric="mse", **options)
+    assert loss.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", [*SOFT, *TERMS])
+def test_every_loss_of_one_output_under_a_squared_metric_pulls_the_student_to_the_teacher(kind: str) -> None:
+    days = torch.arange(8.0)
+    teacher = (5 + torch.sin(days)).reshape(1, 8, 1).repeat(2, 1, 1)
+    output = teacher.clone()
+    output[0, ::2] += 2
+    output.requires_grad_()
+    loss = soft(kind, output, teacher, teacher[:, :, 0], metric="mse")
+    assert loss.shape == (2,) and loss[0] > 0.01 and abs(loss[1]) < 1e-5
+    pull = gradient(loss, output)
+    assert (pull * (output - teacher)).sum() > 0 and pull[1].abs().max() < 1e-5
 
 
 def test_absolute_compares_level_by_level() -> None:

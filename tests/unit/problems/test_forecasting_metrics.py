@@ -8,38 +8,61 @@ import torch
 
 from tasks.errors import ConfigError
 from tasks.problems.base import Inputs
-from tasks.problems.forecasting.metrics import score_quantiles, seasonal_naive
+from tasks.problems.forecasting.metrics import score, seasonal_naive
+from tasks.problems.forecasting.options import Options
 
-LEVELS = (0.1, 0.5, 0.9)
+OPTIONS = Options()
 
 
 def test_errors_of_quantiles() -> None:
     actual = np.array([[10, 20], [0, 10]], dtype=np.float32)
     output = np.array([[[8, 12, 15], [15, 18, 30]], [[0.5, 1, 2], [5, 10, 20]]], dtype=np.float32)
-    score = score_quantiles(output, actual, LEVELS)
+    found = score(output, actual, OPTIONS)
     # |y - p50| is 2, 2 and 1, 0; sum |y| is 30 and 10.
-    assert score.loss.tolist() == [4, 1]
-    assert score.weight.tolist() == [30, 10]
-    assert score.error == 0.125
+    assert found.loss.tolist() == [4, 1]
+    assert found.weight.tolist() == [30, 10]
+    assert found.error == 0.125
     # Pinball of p10: 0.2, 0.5, 0.45, 0.5; of p50: 1, 1, 0.5, 0; of p90: 0.5, 1, 0.2, 1. Over 12, over mean |y| = 10.
-    assert score.metrics["pinball"] == pytest.approx(6.85 / 12 / 10)
-    assert score.metrics["rmse"] == 1.5
-    assert score.metrics["bias"] == pytest.approx(0.025)
-    assert score.metrics["coverage"] == 0.75
+    assert found.metrics["pinball"] == pytest.approx(6.85 / 12 / 10)
+    assert found.metrics["rmse"] == 1.5
+    assert found.metrics["bias"] == pytest.approx(0.025)
+    assert found.metrics["coverage"] == 0.75
 
 
 def test_the_error_weighs_rows_by_their_volume() -> None:
     actual = np.array([[100.0], [1.0]], dtype=np.float32)
     output = np.array([[[100.0]], [[2.0]]], dtype=np.float32)
-    assert score_quantiles(output, actual, (0.5,)).error == pytest.approx(1 / 101)
+    assert score(output, actual, Options(quantiles=(0.5,))).error == pytest.approx(1 / 101)
 
 
 def test_the_naive_forecast_repeats_the_last_season_with_its_own_spread() -> None:
     units = np.array([[1, 2, 3, 5, 4, 9], [9, 4, 5, 3, 2, 1]], dtype=np.float32)
-    result = seasonal_naive(units, 3, 2, (0.25, 0.5, 0.75))
+    result = seasonal_naive(units, Options(horizon=3, season=2, context=6, quantiles=(0.25, 0.5, 0.75)))
     # Differences to two days before: 2, 3, 1, 4 with quartiles 1.75 and 3.25; -4, -1, -3, -2 with -3.25 and -1.75.
     assert result[0].tolist() == [[4, 4, 7.25], [9, 9, 12.25], [4, 4, 7.25]]
     assert result[1].tolist() == [[0, 2, 2], [0, 1, 1], [0, 2, 2]]
+
+
+def test_a_naive_forecast_may_be_negative_and_has_an_expected_value() -> None:
+    units = np.array([[9, 4, 5, 3, 2, 1]], dtype=np.float32)
+    options = Options(horizon=1, season=2, context=6, quantiles=(0.25, 0.5), positive=False, mean=True)
+    assert seasonal_naive(units, options).tolist() == [[[-1.25, 2, 2]]]
+
+
+def test_the_expected_value_is_judged_by_the_squared_error() -> None:
+    actual = np.array([[3.0, 1.0]], dtype=np.float32)
+    output = np.array([[[2.0, 5.0], [2.0, 1.0]]], dtype=np.float32)
+    found = score(output, actual, Options(horizon=2, quantiles=(0.5,), mean=True))
+    assert found.error == 0.5, "the median's"
+    assert found.metrics["rmse"] == pytest.approx(2**0.5), "of 2 and 0"
+
+
+def test_squared_errors_by_row() -> None:
+    actual = np.array([[0.0, -2.0], [1.0, 1.0]], dtype=np.float32)
+    output = np.array([[[1.0], [1.0]], [[1.0], [0.0]]], dtype=np.float32)
+    found = score(output, actual, Options(horizon=2, quantiles=(0.5,), metric="mse", positive=False))
+    assert found.loss.tolist() == [5, 0.5] and found.error == 2.75
+    assert found.metrics["mae"] == 1.25 and found.metrics["bias"] == 0.75
 
 
 def test_the_naive_forecast_of_rows_reads_their_past_units(sales: Any) -> None:

@@ -293,11 +293,14 @@ def test_an_ensemble_averages_probabilities() -> None:
 def test_scoring_uses_the_features_of_training(dataset: EntityRows) -> None:
     seen: list[Inputs] = []
 
-    def model(inputs: Inputs) -> Floats:
-        seen.append(inputs)
-        return np.tile(np.log(np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32)), (len(inputs["numeric"]), 1))
+    class Model:
+        names = tuple(dataset.contract.inputs)
 
-    result = problem().predict(shop(), TEST_ORIGIN, dataset.contract, model)
+        def __call__(self, inputs: Inputs) -> Floats:
+            seen.append(inputs)
+            return np.tile(np.log(np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32)), (len(inputs["numeric"]), 1))
+
+    result = problem().predict(shop(), TEST_ORIGIN, dataset.contract, Model())
     for name, values in dataset.inputs(dataset.splits["test"]).items():
         assert np.array_equal(values, seen[0][name])
     assert result.columns == ["customer", "p_none", "p_low", "p_medium", "p_high", "predicted"]

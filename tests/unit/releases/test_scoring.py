@@ -14,6 +14,7 @@ from tasks.config import Run, Spec, load_workload
 from tasks.errors import DataError, IntegrityError, UsageError
 from tasks.problems.base import Column, FeatureContract, Predict, TableContract
 from tasks.releases import scoring
+from tasks.releases.scoring import Scorer, to_parquet
 
 PROJECT = Path(__file__).parents[3]
 DAY = date(2026, 1, 1)
@@ -38,7 +39,10 @@ class Identity:
     """A problem whose features are its table."""
 
     def table(self) -> TableContract:
-        return TableContract(columns=(Column("x", "number"),), date="x", target="x", entity=())
+        return TableContract(columns=(Column("x", "number"),), date="x", target="x", entity=("x",))
+
+    def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
+        return table.filter(pl.col("x") >= 10)
 
     def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         frame = table.collect()
@@ -67,24 +71,50 @@ def scored(releases: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_champion_scores(scored: Any) -> None:
-    result = scoring.score(scored, "sales", TABLE, DAY)
+    result = Scorer(scored, "sales").score(TABLE, DAY)
     assert result["y"].to_list() == [3.0 * value for value in range(5000)]
 
 
 def test_another_release_scores(scored: Any) -> None:
-    assert scoring.score(scored, "sales", TABLE, DAY, release=1)["y"][1] == 2.0
+    assert Scorer(scored, "sales", 1).score(TABLE, DAY)["y"][1] == 2.0
     with pytest.raises(UsageError, match="no release 3"):
-        scoring.score(scored, "sales", TABLE, DAY, release=3)
+        Scorer(scored, "sales", 3).score(TABLE, DAY)
     scored.rollback(1, "bad")
-    assert scoring.score(scored, "sales", TABLE, DAY)["y"][1] == 2.0
+    assert Scorer(scored, "sales").score(TABLE, DAY)["y"][1] == 2.0
 
 
 def test_changed_bytes_do_not_score(scored: Any, folder: Path) -> None:
     (folder / scored.champion().files / "model.onnx").write_bytes(times(4.0))
     with pytest.raises(IntegrityError, match=r"model.onnx: .* bytes with SHA-256"):
-        scoring.score(scored, "sales", TABLE, DAY)
+        Scorer(scored, "sales").score(TABLE, DAY)
 
 
 def test_a_table_that_breaks_the_contract_does_not_score(scored: Any) -> None:
     with pytest.raises(DataError, match="x: column exists: observed missing; the table has: y"):
-        scoring.score(scored, "sales", TABLE.rename({"x": "y"}), DAY)
+        Scorer(scored, "sales").score(TABLE.rename({"x": "y"}), DAY)
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(10_000, 1), (1_500, 4)])
+def test_a_table_scored_in_parts_gives_what_it_gives_at_once(scored: Any, rows: int, parts: int) -> None:
+    scorer = Scorer(scored, "sales")
+    found = list(scorer.stream(TABLE.lazy(), DAY, rows))
+    assert len(found) == parts
+    assert max(part.height for part in found) < 1.2 * rows
+    assert pl.concat(found).sort("x").equals(scorer.score(TABLE.filter(pl.col("x") >= 10), DAY))
+
+
+def test_parts_are_written_as_one_file(scored: Any) -> None:
+    content, rows = to_parquet(Scorer(scored, "sales").stream(TABLE.lazy(), DAY, 1_500))
+    assert rows == 4990
+    assert pl.read_parquet(content)["y"].sort().to_list() == [3.0 * value for value in range(10, 5000)]
+
+
+def test_a_table_without_rows_in_reach_is_refused(scored: Any) -> None:
+    with pytest.raises(DataError, match="table: no rows that a prediction on 2026-01-01 could be made from"):
+        list(Scorer(scored, "sales").stream(TABLE.head(5).lazy(), DAY))
+
+
+def test_every_part_must_keep_the_contract(scored: Any) -> None:
+    spoilt = TABLE.with_columns(x=pl.when(pl.col("x") == 4000).then(float("nan")).otherwise("x"))
+    with pytest.raises(DataError, match="x: no NaN or infinity"):
+        list(Scorer(scored, "sales").stream(spoilt.lazy(), DAY, 1_500))

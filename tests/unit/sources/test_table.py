@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 
 from tasks.config import Spec
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, DataError
 from tasks.problems.base import Column, TableContract
 from tasks.sources import get_source
 from tasks.sources.base import Snapshot
+from tasks.sources.table import scan
 
 CONTRACT = TableContract(
     columns=(
@@ -117,3 +118,25 @@ def test_wrong_options_name_the_field(tmp_path: Path, options: dict[str, Any], l
 def test_an_unknown_kind_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"workloads\.sales\.source\.kind: unknown kind 'excel'; there are: complete"):
         get_source(Spec(kind="excel"), CONTRACT, "sales")
+
+
+def test_a_scanned_file_has_dates_where_its_timestamps_are_midnights(tmp_path: Path) -> None:
+    moments = [datetime.fromisoformat("2026-03-01"), datetime.fromisoformat("2026-03-02")]
+    pl.DataFrame({"date": moments, "store_id": ["a", "b"]}).write_parquet(tmp_path / "a.parquet")
+    table = scan(tmp_path / "a.parquet", CONTRACT)
+    assert table.collect().rows() == [(date(2026, 3, 1), "a"), (date(2026, 3, 2), "b")]
+
+
+def test_a_scanned_file_keeps_times_of_day(tmp_path: Path) -> None:
+    moments = [datetime.fromisoformat("2026-03-01T00:30")]
+    pl.DataFrame({"date": moments}).write_parquet(tmp_path / "a.parquet")
+    assert scan(tmp_path / "a.parquet", CONTRACT).collect()["date"].to_list() == moments
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "no such file"), (b"text", "cannot be parsed as parquet")])
+def test_a_file_that_cannot_be_scanned_is_refused_by_name(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "a.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=f"a.parquet: {message}"):
+        scan(path, CONTRACT)

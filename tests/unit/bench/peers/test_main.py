@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import typer
 
-from bench.peers import get_peer, record
+from bench.peers import get_peer
 from bench.peers.__main__ import main
 from tasks.errors import ConfigError, UsageError
 
@@ -41,17 +41,6 @@ def test_unknown_peers_are_named() -> None:
 def test_missing_libraries_are_named() -> None:
     with pytest.raises(ConfigError, match=r"neuralforecast is not installed here; .*bench-setup"):
         get_peer("nhits")
-
-
-def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "result.json"
-    with pytest.raises(ValueError, match="Out of range"):
-        record.write(path, {"error": float("nan")})
-    assert not path.exists()
-    record.write(path, {"error": 1.5})
-    assert json.loads(path.read_text()) == {"error": 1.5} and [file.name for file in path.parent.iterdir()] == [
-        path.name
-    ]
 
 
 def test_a_peer_is_measured_in_a_process_of_its_own(exchange: Path, tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""Measure the product: `python -m bench.ours --set m5 --seed 0 --out DIR`, in the task environment.
+
+Every option but --out may be repeated. Each combination of set and seed is a process of its own, one after the other;
+one whose files exist already is skipped.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from bench.files import write
+from bench.sets import SETS
+from tasks.errors import NightstillError, UsageError
+
+# Threads that wait must not spin: on a busy machine they would steal from those that work.
+QUIET = {"OMP_WAIT_POLICY": "passive"}
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    sets: Annotated[list[str] | None, typer.Option("--set", help=f"Of {', '.join(SETS)}. Default: all.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Default: 0.")] = None,
+    threads: Annotated[int, typer.Option(help="Of each training and of ONNX Runtime.")] = 2,
+    *,
+    here: Annotated[bool, typer.Option(hidden=True, help="Measure in this process.")] = False,
+) -> None:
+    """Run the product on sets, and write one JSON file for each model. Exits 1 if any set failed."""
+    console = Console(stderr=True)
+    if unknown := {*(sets or ())} - {*SETS}:
+        raise UsageError(f"no set: {', '.join(sorted(unknown))}; see --help")
+    wanted = list(product(sets or SETS, seeds or [0]))
+    if here:
+        _measure(*wanted[0], threads, out, console)
+        return
+    failed = 0
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=len(wanted))
+        for name, seed in wanted:
+            bar.update(task, description=f"{name} {seed}")
+            if (out / f"{name}-released-{seed}.json").is_file():
+                console.print(f"{name} {seed}: exists, skipped")
+            else:
+                options = ["--set", name, "--seed", str(seed), "--out", str(out), "--threads", str(threads), "--here"]
+                command = [sys.executable, "-m", "bench.ours", *options]
+                failed += subprocess.run(command, check=False, env={**QUIET, **os.environ}).returncode != 0
+            bar.advance(task)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _measure(name: str, seed: int, threads: int, out: Path, console: Console) -> None:
+    from bench.ours.record import records
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for record in records(name, seed, threads, lambda text: console.print(f"{name} {seed}: {text}")):
+        write(out / f"{name}-{record['peer']}-{seed}.json", record)
+        errors = ", ".join(f"{error} {value:.4g}" for error, value in record["errors"].items())
+        console.print(
+            f"{name} {record['peer']} {seed}: {errors}; {record['parameters']} weights, {record['bytes']} bytes"
+        )
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except NightstillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error

@@ -1,0 +1,104 @@
+"""One set through the product's stages, as they run at night, in a folder of their own."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.ours.adapt import promotions_of, windows_of
+from bench.sets import BenchSet
+from tasks.config import RUN_FILE, Run
+from tasks.problems.forecasting.dataset import Windows
+from tasks.problems.forecasting.options import Options
+from tasks.settings import Settings
+from tasks.stages import compress, distil, teach
+from tasks.stages.context import Context, read_json
+
+SETTINGS = Path(__file__).with_name("settings.yaml")
+UNUSED = {
+    "title": "benchmark",
+    "schedule": "0 0 * * *",
+    "source": {"kind": "table", "path": "none"},
+    "as_of": "2000-01-01",
+    "gates": {
+        "accuracy": {"limit": 1, "naive_margin": 0, "retention": 1, "champion_margin": 0},
+        "segments": {"by": [], "limit": 0},
+        "size": {"max_bytes": 1},
+        "latency": {"max_p50_ratio": 1, "max_p95_ratio": 1},
+        "parity": {"tolerance": 1},
+    },
+}
+"""What a workload must have and these stages do not read."""
+
+
+@dataclass
+class Night:
+    """What the stages left in `artifacts`, and the seconds that each took."""
+
+    windows: Windows
+    artifacts: Path
+    run: Run
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def about(self, kind: str, name: str) -> dict[str, Any]:
+        """about.json of a teacher, student or candidate."""
+        about: dict[str, Any] = read_json(self.artifacts / kind / name / "about.json")
+        return about
+
+
+def settings_of(data: BenchSet, seed: int, threads: int) -> Run:
+    """The set's section of settings.yaml as a run of the product."""
+    from bench.ours.adapt import FREQUENCIES
+
+    sections = yaml.safe_load(SETTINGS.read_text())
+    section = sections["sets"][data.name]
+    problem = {
+        "kind": "forecasting",
+        "horizon": data.horizon,
+        "frequency": FREQUENCIES[data.frequency],
+        "metric": data.metric,
+        "promotions": list(promotions_of(data, section["problem"].get("price"))),
+        "price": None,
+        **section["problem"],
+    }
+    return Run.model_validate(
+        {
+            **UNUSED,
+            **section,
+            "problem": problem,
+            "workload": data.name,
+            "champion": 0,
+            "seed": seed,
+            "threads": threads,
+        }
+    )
+
+
+def run_night(data: BenchSet, seed: int, threads: int, folder: Path, say: Callable[[str], None]) -> Night:
+    """Teach, distil and compress. `data` is sealed: no test value can be read."""
+    run = settings_of(data, seed, threads)
+    options = Options.model_validate(run.problem.options)
+    (folder / RUN_FILE).write_text(yaml.safe_dump(run.model_dump(mode="json")))
+    night = Night(windows_of(data, options), folder / "artifacts", run)
+    night.windows.save(night.artifacts / "features")
+    context = Context(run, Settings(), folder, folder / "pages")
+    for stage, names in ((teach, run.teachers), (distil, run.students), (compress, run.recipes)):
+        for name in names:
+            begun = time.perf_counter()
+            stage.run(context, name)
+            what = f"{stage.__name__.rpartition('.')[2]}@{name}"
+            night.seconds[what] = time.perf_counter() - begun
+            say(f"{what}: {night.seconds[what]:.0f} s")
+    return night
+
+
+def released(night: Night, tolerance: float = 0.005) -> str:
+    """The smallest candidate whose validation error is within `tolerance` of the best one's."""
+    found = {name: night.about("candidates", name) for name in night.run.recipes}
+    usable = {name: about for name, about in found.items() if about.get("bytes")}
+    best = min(about["valid_error"] for about in usable.values())
+    near = [name for name, about in usable.items() if about["valid_error"] <= best * (1 + tolerance)]
+    return min(near, key=lambda name: (usable[name]["bytes"], name))

@@ -1,0 +1,122 @@
+"""What teachers, twin, student and released file of one set are worth, in the records that peers have too."""
+
+import resource
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bench.metrics import score
+from bench.ours.adapt import forecasts_of
+from bench.ours.nights import Night, released, run_night
+from bench.sets import BenchSet, load
+from tasks.compression.runtime import OnnxModel
+from tasks.compression.timing import measure_all
+from tasks.problems import get_problem
+from tasks.problems.base import Floats, Inputs
+from tasks.problems.ensemble import member_weights
+
+SINGLE_CALLS, LATENCY_ROUNDS = 300, 60
+MODELS = ("teacher", "twin", "student", "released")
+
+
+def records(name: str, seed: int, threads: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """One record each of MODELS. Peak memory is the process's own."""
+    data = load(name)
+    with TemporaryDirectory(prefix="nightstill-bench-") as folder:
+        night = run_night(data.sealed(), seed, threads, Path(folder), say)
+        return [_record(data, night, model, seed, threads) for model in MODELS]
+
+
+def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int) -> dict[str, Any]:
+    members, about, seconds = _files(night, model)
+    call = Ensemble(night, members, threads)
+    begun = time.perf_counter()
+    forecasts = forecasts_of(night.windows, data, call.run, call.names)
+    predicted = time.perf_counter() - begun
+    rows = night.windows.splits["test"]
+    one = night.windows.inputs(rows[-1:])
+    latency = measure_all([*members.values()], one, batch=1, threads=1, rounds=LATENCY_ROUNDS)
+    return {
+        "set": data.name,
+        "peer": model,
+        "seed": seed,
+        "errors": score(data, forecasts),
+        "valid_error": about.get("valid_error"),
+        "parameters": about["parameters"],
+        "nonzero": about.get("nonzero"),
+        "bytes": sum(len(member) for member in members.values()),
+        "train_seconds": sum(seconds.values()),
+        "predict_seconds": predicted,
+        "rows": len(rows),
+        "rows_per_second": {"full": len(rows) / predicted, "batch_1": 1 / _single(night, call)},
+        "onnx_us": sum(found.p50_us for found in latency),
+        "onnx_ratio": sum(found.ratio_p50 for found in latency),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "settings": about.get("settings", {}),
+        "seconds": seconds,
+        "chosen_on": "validation",
+        "threads": threads,
+    }
+
+
+def _files(night: Night, model: str) -> tuple[dict[str, bytes], dict[str, Any], dict[str, float]]:
+    """The model's ONNX files, what is known of them, and the stages that led to them."""
+    run, seconds = night.run, night.seconds
+    taught = {f"teach@{name}": seconds[f"teach@{name}"] for name in run.teachers}
+    if model == "teacher":
+        files = {
+            name: (night.artifacts / "teachers" / name / "teacher.onnx").read_bytes() for name in sorted(run.teachers)
+        }
+        abouts = [night.about("teachers", name) for name in sorted(run.teachers)]
+        settings = {name: about["valid_error"] for name, about in zip(sorted(run.teachers), abouts, strict=True)}
+        return files, {"parameters": sum(about["parameters"] for about in abouts), "settings": settings}, taught
+    if model == "released":
+        name = released(night)
+        about = night.about("candidates", name)
+        settings = {"recipe": name, "student": about["student"], "steps": about.get("steps") or about.get("search")}
+        file = (night.artifacts / "candidates" / name / "model.onnx").read_bytes()
+        distilled = {f"distil@{about['student']}": seconds[f"distil@{about['student']}"]}
+        return (
+            {name: file},
+            {**about, "settings": settings},
+            {**taught, **distilled, f"compress@{name}": seconds[f"compress@{name}"]},
+        )
+    about = night.about("students", model)
+    file = (night.artifacts / "students" / model / "student.onnx").read_bytes()
+    distilled = {f"distil@{model}": seconds[f"distil@{model}"]}
+    return {model: file}, about, distilled if model == "twin" else {**taught, **distilled}
+
+
+class Ensemble:
+    """The weighed members as one model."""
+
+    def __init__(self, night: Night, members: Mapping[str, bytes], threads: int) -> None:
+        self.problem = get_problem(night.run.problem)
+        self.members = [OnnxModel(member, threads) for member in members.values()]
+        self.names = tuple(sorted({name for member in self.members for name in member.names}))
+        self.weights = None
+        if len(members) > 1:
+            soft = {name: np.load(night.artifacts / "teachers" / name / "soft.npy", mmap_mode="r") for name in members}
+            self.weights = member_weights(self.problem, night.windows, soft, night.run.ensemble)
+
+    def run(self, inputs: Inputs) -> Floats:
+        """Outputs of all rows."""
+        if len(self.members) == 1:
+            return self.members[0](inputs)
+        return self.problem.ensemble((member(inputs) for member in self.members), self.weights)
+
+
+def _single(night: Night, call: Ensemble) -> float:
+    """Median seconds of one window of one series, features included."""
+    row = night.windows.splits["test"][-1:]
+    times = []
+    for _ in range(SINGLE_CALLS):
+        begun = time.perf_counter()
+        call.run(night.windows.inputs(row, call.names))
+        times.append(time.perf_counter() - begun)
+    return median(times)

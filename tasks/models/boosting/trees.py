@@ -1,0 +1,104 @@
+"""A fitted LightGBM booster inside a torch module: predicts with LightGBM, exports as one TreeEnsembleRegressor."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import lightgbm
+
+Node = dict[str, Any]
+
+
+class Trees(nn.Module):
+    """(n, features) float32 -> (n, 1). Splits are numerical, without missing values."""
+
+    def __init__(self, booster: "lightgbm.Booster") -> None:
+        super().__init__()
+        self.booster = booster
+
+    @property
+    def fitted_numbers(self) -> int:
+        """A threshold a split, a value a leaf: what counts as parameters."""
+        leaves = [tree["num_leaves"] for tree in self.booster.dump_model()["tree_info"]]
+        return sum(2 * number - 1 for number in leaves)
+
+    def forward(self, features: Tensor) -> Tensor:
+        result: Tensor = _Predict.apply(features, self.booster)  # type: ignore[no-untyped-call]
+        return result
+
+
+class _Predict(torch.autograd.Function):
+    """LightGBM's own prediction; in ONNX, its trees."""
+
+    @staticmethod
+    def forward(_context: Any, features: Tensor, booster: "lightgbm.Booster") -> Tensor:
+        values = booster.predict(features.detach().numpy().astype(np.float64))
+        return torch.from_numpy(np.asarray(values, dtype=np.float32)[:, None])
+
+    @staticmethod
+    def symbolic(graph: Any, features: Any, booster: "lightgbm.Booster") -> Any:
+        attributes = ensemble_attributes(booster.dump_model())
+        output = graph.op("ai.onnx.ml::TreeEnsembleRegressor", features, **attributes)
+        output.setType(features.type().with_sizes([None, 1]))
+        return output
+
+
+def ensemble_attributes(dump: Node) -> dict[str, Any]:
+    """Attributes of ONNX's TreeEnsembleRegressor, with the type suffixes of torch's exporter, from `dump_model()`.
+
+    LightGBM goes left on x <= threshold with x widened from float32; the largest float32 that is not above the
+    threshold decides equally for every float32.
+    """
+    nodes: dict[str, list[Any]] = {name: [] for name in ("tree", "id", "feature", "mode", "value", "true", "false")}
+    leaves: dict[str, list[Any]] = {name: [] for name in ("tree", "id", "weight")}
+    for number, tree in enumerate(dump["tree_info"]):
+        for place, node, left, right in _numbered(tree["tree_structure"]):
+            is_leaf = left is None
+            nodes["tree"].append(number)
+            nodes["id"].append(place)
+            nodes["feature"].append(0 if is_leaf else int(node["split_feature"]))
+            nodes["mode"].append("LEAF" if is_leaf else "BRANCH_LEQ")
+            nodes["value"].append(0.0 if is_leaf else float(_not_above(node["threshold"])))
+            nodes["true"].append(left or 0)
+            nodes["false"].append(right or 0)
+            if is_leaf:
+                leaves["tree"].append(number)
+                leaves["id"].append(place)
+                leaves["weight"].append(float(node["leaf_value"]))
+    return {
+        "n_targets_i": 1,
+        "nodes_treeids_i": nodes["tree"],
+        "nodes_nodeids_i": nodes["id"],
+        "nodes_featureids_i": nodes["feature"],
+        "nodes_modes_s": nodes["mode"],
+        "nodes_values_f": nodes["value"],
+        "nodes_truenodeids_i": nodes["true"],
+        "nodes_falsenodeids_i": nodes["false"],
+        "target_treeids_i": leaves["tree"],
+        "target_nodeids_i": leaves["id"],
+        "target_ids_i": [0] * len(leaves["id"]),
+        "target_weights_f": leaves["weight"],
+    }
+
+
+def _numbered(root: Node) -> Iterator[tuple[int, Node, int | None, int | None]]:
+    """(number, node, numbers of its children) of a tree, parents first."""
+    waiting, following = [(0, root)], 1
+    while waiting:
+        place, node = waiting.pop()
+        if "leaf_value" in node:
+            yield place, node, None, None
+            continue
+        left, right = following, following + 1
+        following += 2
+        yield place, node, left, right
+        waiting += [(left, node["left_child"]), (right, node["right_child"])]
+
+
+def _not_above(threshold: float) -> np.float32:
+    rounded = np.float32(threshold)
+    return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded
