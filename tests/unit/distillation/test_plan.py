@@ -20,10 +20,10 @@ PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 def workload(name: str = "sales", keep: tuple[str, ...] = (), **student: Any) -> Workload:
-    """A workload of params.yaml whose first teacher keeps something, and whose student has more fields."""
+    """A workload of params.yaml whose first network keeps something, and whose student has more fields."""
     section = load_workload(PARAMS, name).model_dump(mode="json")
     section["students"]["student"] |= student
-    teacher = section["teachers"][next(iter(section["teachers"]))]
+    teacher = next(teacher for teacher in section["teachers"].values() if teacher["training"])
     teacher["keep"] = list(keep)
     return Workload.model_validate(section)
 

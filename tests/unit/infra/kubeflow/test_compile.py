@@ -38,7 +38,7 @@ def test_the_edges_of_sales_in_so_many_words(unchanged: Project) -> None:
     edges = unchanged.compiled("sales").edges(GROUP)
     assert edges["snapshot"] == set()
     assert edges["features"] == {"snapshot", "validate"}
-    assert edges["distil@twin"] == {"features", "teach@lstm", "teach@tcn"}
+    assert edges["distil@twin"] == {"features", "teach@lightgbm", "teach@lstm", "teach@tcn"}
 
 
 def test_a_changed_dvc_yaml_and_params_yaml_change_the_pipeline(project: Project) -> None:
@@ -131,7 +131,7 @@ def test_a_stage_gets_its_limits_and_a_confined_workspace(project: Project) -> N
 
 def test_every_task_is_tried_again_and_none_is_cached(unchanged: Project) -> None:
     tasks = unchanged.compiled("sales").tasks()
-    assert len(tasks) == 18
+    assert len(tasks) == 20
     assert {task["retryPolicy"]["maxRetryCount"] for task in tasks.values()} == {2}
     assert not any(task["cachingOptions"].get("enableCache") for task in tasks.values())
 
