@@ -5,23 +5,17 @@ one whose files exist already is skipped.
 """
 
 import logging
-import os
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bench.files import write
+from bench.processes import program, run_each
 from bench.sets import SETS
-from tasks.errors import NightstillError, UsageError
-
-# Threads that wait must not spin: on a busy machine they would steal from those that work.
-QUIET = {"OMP_WAIT_POLICY": "passive"}
+from tasks.errors import UsageError
 
 
 def main(
@@ -40,20 +34,15 @@ def main(
     if here:
         _measure(*wanted[0], threads, out, console)
         return
-    failed = 0
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=len(wanted))
-        for name, seed in wanted:
-            bar.update(task, description=f"{name} {seed}")
-            if (out / f"{name}-released-{seed}.json").is_file():
-                console.print(f"{name} {seed}: exists, skipped")
-            else:
-                options = ["--set", name, "--seed", str(seed), "--out", str(out), "--threads", str(threads), "--here"]
-                command = [sys.executable, "-m", "bench.ours", *options]
-                failed += subprocess.run(command, check=False, env={**QUIET, **os.environ}).returncode != 0
-            bar.advance(task)
-    raise typer.Exit(1 if failed else 0)
+    runs = [
+        (
+            f"{name} {seed}",
+            out / f"{name}-released-{seed}.json",
+            ["--set", name, "--seed", str(seed), "--out", str(out), "--threads", str(threads), "--here"],
+        )
+        for name, seed in wanted
+    ]
+    raise typer.Exit(1 if run_each("bench.ours", runs, console) else 0)
 
 
 def _measure(name: str, seed: int, threads: int, out: Path, console: Console) -> None:
@@ -69,8 +58,4 @@ def _measure(name: str, seed: int, threads: int, out: Path, console: Console) ->
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except NightstillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from error
+    program(main)

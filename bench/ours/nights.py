@@ -11,6 +11,7 @@ import yaml
 from bench.ours.adapt import promotions_of, windows_of
 from bench.sets import BenchSet
 from tasks.config import RUN_FILE, Run
+from tasks.gates.verdict import Candidate, in_order_of_choice
 from tasks.problems.forecasting.dataset import Windows
 from tasks.problems.forecasting.options import Options
 from tasks.settings import Settings
@@ -95,10 +96,12 @@ def run_night(data: BenchSet, seed: int, threads: int, folder: Path, say: Callab
     return night
 
 
-def released(night: Night, tolerance: float = 0.005) -> str:
-    """The smallest candidate whose validation error is within `tolerance` of the best one's."""
-    found = {name: night.about("candidates", name) for name in night.run.recipes}
-    usable = {name: about for name, about in found.items() if about.get("bytes")}
-    best = min(about["valid_error"] for about in usable.values())
-    near = [name for name, about in usable.items() if about["valid_error"] <= best * (1 + tolerance)]
-    return min(near, key=lambda name: (usable[name]["bytes"], name))
+def released(night: Night) -> str:
+    """The candidate that the pipeline would choose first, before the gates."""
+    candidates = []
+    for name in night.run.recipes:
+        model = night.artifacts / "candidates" / name / "model.onnx"
+        candidates.append(
+            Candidate(name, model.read_bytes() if model.is_file() else None, night.about("candidates", name))
+        )
+    return in_order_of_choice(candidates, night.run.gates.selection_tolerance)[0].name

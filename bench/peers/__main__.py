@@ -4,24 +4,18 @@ Every option but --out may be repeated. Each combination is a process of its own
 and peak memory are its own; one whose file exists already is skipped.
 """
 
-import os
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bench.peers import PEERS
 from bench.peers.base import Unsuitable
+from bench.processes import program, run_each
 from bench.sets import SETS
-from tasks.errors import NightstillError, UsageError
-
-# Threads that wait must not spin: on a busy machine they would steal from those that work.
-QUIET = {"OMP_WAIT_POLICY": "passive", "POLARS_VERBOSE": "0", "NIXTLA_ID_AS_COL": "1", "PYTHONWARNINGS": "ignore"}
+from tasks.errors import UsageError
 
 
 def main(
@@ -40,21 +34,15 @@ def main(
     if here:
         _measure(*wanted[0], out)
         return
-    failed = 0
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=len(wanted))
-        for name, peer, seed in wanted:
-            bar.update(task, description=f"{name} {peer} {seed}")
-            if _file(out, name, peer, seed).is_file():
-                console.print(f"{name} {peer} {seed}: exists, skipped")
-            else:
-                command = ["--set", name, "--peer", peer, "--seed", str(seed), "--out", str(out), "--here"]
-                environment = {**QUIET, **os.environ}
-                ended = subprocess.run([sys.executable, "-m", "bench.peers", *command], check=False, env=environment)
-                failed += ended.returncode != 0
-            bar.advance(task)
-    raise typer.Exit(1 if failed else 0)
+    runs = [
+        (
+            f"{name} {peer} {seed}",
+            _file(out, name, peer, seed),
+            ["--set", name, "--peer", peer, "--seed", str(seed), "--out", str(out), "--here"],
+        )
+        for name, peer, seed in wanted
+    ]
+    raise typer.Exit(1 if run_each("bench.peers", runs, console) else 0)
 
 
 def _measure(name: str, peer: str, seed: int, out: Path) -> None:
@@ -78,8 +66,4 @@ def _file(out: Path, name: str, peer: str, seed: int) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except NightstillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from error
+    program(main)

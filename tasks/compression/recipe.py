@@ -81,19 +81,12 @@ def compress(  # noqa: PLR0913 named arguments
 ) -> Compressed:
     """Apply a chain to `model`, which is changed in place.
 
-    `valid`: inputs of the validation split; `error`: the primary error of outputs on it; `calibration(n)`: inputs of
-    n training rows. Every error is measured on the exported bytes through ONNX Runtime. Parity compares the final
+    `valid`: the inputs of the validation split that the model reads; `error`: the primary error of outputs on it;
+    `calibration(n)`: those of n training rows. Every error is measured on the exported bytes. Parity compares the final
     bytes with the torch model as it was exported, so a change of number format counts as a difference. Latency is
     measured at one row, all steps' bytes in turn, in so many `rounds` (0: not at all).
     """
-    names = inputs_of(model, contract.inputs)
-    valid = {name: valid[name] for name in names}
     example = {name: values[:EXAMPLE_ROWS] for name, values in valid.items()}
-
-    def sample(count: int) -> Inputs:
-        inputs = calibration(count)
-        return {name: inputs[name] for name in names}
-
     history: list[Stock] = []
     files: list[bytes] = []
 
@@ -105,11 +98,11 @@ def compress(  # noqa: PLR0913 named arguments
 
     output = record("student", export_onnx(model, contract, example))
     for step in chain.before_export:
-        restore = step.apply(model, tune, sample)
+        restore = step.apply(model, tune, calibration)
         tune = also(tune, restore) if restore else tune
         output = record(step.kind, export_onnx(model, contract, example))
     for change in chain.after_export:
-        output = record(change.kind, to_bytes(change.apply(onnx.load_model_from_string(files[-1]), sample)))
+        output = record(change.kind, to_bytes(change.apply(onnx.load_model_from_string(files[-1]), calibration)))
     weights = list(model.parameters())
     return Compressed(
         model=files[-1],

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from tasks.distillation.objective import Objective
 from tasks.distillation.student import fine_tuning_objective, training_data
 from tasks.distillation.trainer import AfterStep, set_up, train
 from tasks.errors import IntegrityError, UsageError
-from tasks.models import build_model, load_weights
+from tasks.models import build_model, inputs_of, load_weights
 from tasks.problems import get_problem
 from tasks.problems.base import Dataset, Floats, Inputs, Problem
 from tasks.stages.context import Context, read_json, write_json
@@ -45,8 +45,9 @@ def run(ctx: Context, name: str | None = None) -> None:
     set_up(ctx.run.seed, ctx.run.threads)
     model = build_model(student.model, dataset.contract)
     load_weights(model, (ctx.artifacts / "students" / chosen / "model.safetensors").read_bytes())
-    valid, target = dataset.inputs(dataset.splits["valid"]), dataset.target(dataset.splits["valid"])
-    calibration, tune = _calibration(dataset), _fine_tuning(ctx, problem, dataset, chosen)
+    names, rows = inputs_of(model, dataset.contract.inputs), dataset.splits["valid"]
+    valid, target = dataset.inputs(rows, names), dataset.target(rows)
+    calibration, tune = _calibration(dataset, names), _fine_tuning(ctx, problem, dataset, chosen)
 
     def build(chain: Chain) -> Compressed:
         set_up(ctx.run.seed, ctx.run.threads)
@@ -119,13 +120,13 @@ def better_student(ctx: Context) -> str:
     return min(known, key=lambda name: (known[name], ctx.run.students[name].alpha, name))
 
 
-def _calibration(dataset: Dataset) -> Callable[[int], Inputs]:
-    """Inputs of n training rows, spread evenly."""
+def _calibration(dataset: Dataset, names: Collection[str]) -> Callable[[int], Inputs]:
+    """The inputs `names` of n training rows, spread evenly."""
     rows = dataset.splits["train"]
 
     def sample(count: int) -> Inputs:
         places = np.unique(np.linspace(0, len(rows) - 1, count).astype(np.int64))
-        return dataset.inputs(rows[places])
+        return dataset.inputs(rows[places], names)
 
     return sample
 

@@ -58,6 +58,11 @@ class Options(Frozen):
         return self.quantiles.index(0.5)
 
     @property
+    def whole_days(self) -> bool:
+        """Whether steps begin at midnight, so that a date says all of them."""
+        return self.frequency in ("1d", "1w")
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Names of a step's outputs in order: p10, p50, p90, mean."""
         return (*(f"p{level * 100:g}" for level in self.quantiles), *(("mean",) if self.mean else ()))

@@ -132,7 +132,7 @@ class Forecasting(Problem):
         names = {"series_id": panel.names, **panel.static}
         return pl.DataFrame(
             {
-                "date": (times.cast(pl.Date) if options.frequency in ("1d", "1w") else times).gather(step),
+                "date": (times.cast(pl.Date) if options.whole_days else times).gather(step),
                 **{name: pl.Series(values).cast(pl.Categorical).gather(row) for name, values in names.items()},
                 **{name: output[:, :, place].ravel() for place, name in enumerate(options.outputs)},
             }
@@ -159,8 +159,7 @@ class Forecasting(Problem):
     ) -> Example:
         origin = int(dataset.origins[rows[row]])
         times = [dataset.panel.time(origin + step) for step in range(1, self.options.horizon + 1)]
-        whole_days = self.options.frequency in ("1d", "1w")
-        dates = tuple((time.date() if whole_days else time).isoformat() for time in times)
+        dates = tuple((time.date() if self.options.whole_days else time).isoformat() for time in times)
         band = next(iter(outputs.values()))[row]
 
         def line(values: Floats) -> tuple[float, ...]:
