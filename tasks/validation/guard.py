@@ -1,6 +1,7 @@
 """The rules that a table must keep before it is scored; without Great Expectations, which takes seconds to start."""
 
 import polars as pl
+from polars import selectors
 
 from tasks.config import Checks
 from tasks.errors import DataError
@@ -27,7 +28,7 @@ def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> Non
         if fact.count:
             raise DataError(f"{fact.column}: {fact.rule} (expected {fact.expected}): observed {fact.value}")
     columns = usable(table, contract)
-    for fact in finite_facts(table, columns, contract):
+    for fact in () if _surely_finite(table) else finite_facts(table, columns, contract):
         if fact.count:
             raise DataError(_line(fact.column, fact.rule, fact.count, fact.sample[0]))
     rules = row_rules(columns, contract, parse_checks(checks, contract))
@@ -39,10 +40,34 @@ def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> Non
         raise DataError(_line(rule.column, rule.rule, bad.height, samples(bad, contract, rule.column)[0]))
 
 
+def _surely_finite(table: pl.DataFrame) -> bool:
+    """Whether there is no NaN and no infinity: a sum would be one too, and is several times faster to see."""
+    floats = table.select(selectors.float())
+    return not floats.width or all(floats.select(pl.all().sum().is_finite()).row(0))
+
+
 def _surely_unique(table: pl.DataFrame, contract: TableContract) -> bool:
-    """Whether no key is there twice: all hashes differ, which is several times faster to see than that the keys do."""
+    """Whether no key is there twice, by the quickest way to see it: dates that rise, or hashes that all differ."""
     keys = contract.keys
-    return bool(keys) and table.select(pl.struct(keys).hash(seed=0).n_unique()).item() == table.height
+    return bool(keys) and (
+        _rising(table, contract) or table.select(pl.struct(keys).hash(seed=0).n_unique()).item() == table.height
+    )
+
+
+def _rising(table: pl.DataFrame, contract: TableContract) -> bool:
+    """Whether the rows of each entity follow each other with later and later dates."""
+    others = [name for name in contract.keys if name != contract.date]
+    if not others or contract.date not in contract.keys:
+        return False
+    before, after = table.head(-1), table.tail(-1)
+    later = after[contract.date] > before[contract.date]
+    begins = pl.zeros(len(later), pl.Boolean, eager=True)
+    for name in others:
+        begins |= after[name].ne_missing(before[name])
+    if begins.sum() > len(begins) / 2 or not (later | begins).all(ignore_nulls=False):  # not grouped by entity
+        return False
+    entities = pl.concat([table.select(others).head(1), after.select(others).filter(begins)])
+    return not entities.is_duplicated().any()
 
 
 def _line(column: str, rule: str, count: int, sample: object) -> str:

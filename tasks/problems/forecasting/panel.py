@@ -17,9 +17,11 @@ from tasks.problems.forecasting.calendar import (
     public_holidays,
     steps_to_next,
 )
+from tasks.problems.forecasting.grid import place_rows
 from tasks.problems.forecasting.options import Options
 
 MINUTE_OF_DAY = 1439
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 a table's own time
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Panel:
 
     def time(self, position: int) -> datetime:
         """Begin of a step of the time axis."""
-        return datetime(1970, 1, 1) + timedelta(minutes=int(self.times[position]))  # noqa: DTZ001 a table's own time
+        return EPOCH + timedelta(minutes=int(self.times[position]))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The numeric arrays by field name."""
@@ -72,12 +74,13 @@ def make_panel(
     """
     if holiday is None:
         holiday = public_holidays(times, options.country)[None].astype(np.float32)
+    observed = np.isfinite(units)
     return Panel(
         times=times.astype("datetime64[m]").astype(np.int64),
         names=names,
         static=static,
-        units=np.nan_to_num(units),
-        observed=np.isfinite(units).astype(np.float32),
+        units=np.where(observed, units, np.float32(0)),
+        observed=observed.astype(np.float32),
         log_price=np.zeros((1, len(times)), np.float32) if price is None else np.log(np.maximum(_carried(price), 1e-6)),
         promotions=np.zeros((1, len(times), 0), np.float32) if promotions is None else promotions,
         holiday=holiday,
@@ -87,62 +90,47 @@ def make_panel(
     )
 
 
-def build_panel(table: pl.LazyFrame, as_of: date, options: Options) -> Panel:
+def build_panel(table: pl.LazyFrame, as_of: date, options: Options, steps: int | None = None) -> Panel:
     """Dense arrays of the table's rows up to the end of `as_of`, and of its known-ahead columns `horizon` steps on.
 
-    Units after `as_of` are dropped before anything else happens. Gaps of covariates but the price are zero. Raises
-    DataError when the table has no rows up to `as_of`, or rows that lie between the steps of the frequency.
+    Units after `as_of` are dropped before anything else happens. Gaps of covariates but the price are zero. `steps`:
+    only so many, the last ones; a scoring needs no more than `context` + `horizon`. Raises DataError when the table has
+    no rows up to `as_of`, or rows that lie between the steps of the frequency.
     """
     columns = table.collect_schema().names()
     known = [name for name in (options.price, "holiday", *options.promotions) if name and name in columns]
-    date_column = pl.col("date").cast(pl.Datetime("us"))
+    moment = pl.col("date").cast(pl.Datetime("us"))
     end = datetime.combine(as_of, datetime.min.time()) + timedelta(minutes=MINUTE_OF_DAY)
     reach = options.horizon * timedelta(minutes=MINUTES[options.frequency])
     frame = (
-        table.select(
-            date_column.alias("date"),
-            pl.col("series_id").cast(pl.String),
-            *[pl.col(name).cast(pl.String).fill_null("") for name in options.static],
-            pl.when(date_column <= end).then(pl.col("units")).cast(pl.Float32).alias("units"),
+        table.filter(moment <= end + reach)
+        .select(
+            "date",
+            "series_id",
+            *options.static,
+            pl.when(moment <= end).then(pl.col("units")).cast(pl.Float32).alias("units"),
             *[pl.col(name).cast(pl.Float32) for name in known],
         )
-        .filter(pl.col("date") <= end + reach)
         .collect(engine="streaming")
     )
-    first = frame["date"].min()
-    if not isinstance(first, datetime) or first > end:
+    first = frame.select(moment.min()).item()
+    if first is None or first > end:
         raise DataError(f"table: no rows up to {as_of}")
     times = _axis(np.datetime64(first, "m"), np.datetime64(end, "m"), options)
-    seconds = frame["date"].dt.epoch("s").to_numpy() - int(times[0].astype(np.int64)) * 60
-    column, between = np.divmod(seconds, MINUTES[options.frequency] * 60)
-    if between.any():
-        odd = frame["date"][int(between.argmax())]
-        raise DataError(f"table: {odd} is no step of problem.frequency {options.frequency}, counted from {first}")
-    names, line = _lines(frame["series_id"])
-    placed = column < len(times)
-    line, column = line[placed], column[placed]
-    rows = np.flatnonzero(placed)
-    shape = (len(names), len(times))
-    where = np.full(shape, -1, dtype=np.int64)
-    where[line, column] = rows
-    newest = _newest(where[:, : len(times) - options.horizon])
-    kept = newest >= 0  # a series that begins after as_of has no history to forecast from
-
-    def scatter(name: str) -> Floats:
-        values = np.full(shape, np.nan, dtype=np.float32)
-        values[line, column] = frame[name].to_numpy()[rows]
-        return values[kept]
-
-    promotions = [np.nan_to_num(scatter(name)) for name in options.promotions if name in known]
+    steps = len(times) if steps is None else steps
+    times, place = times[-steps:], options.context + steps - len(times)
+    passed = _steps(frame["date"], first.replace(second=0, microsecond=0), options)
+    grid, frame = place_rows(frame, place + passed, steps, options.horizon)
+    holiday = grid.scatter(frame["holiday"], np.nan) if "holiday" in known else None
     return make_panel(
         times,
-        names[kept],
-        {name: frame[name].gather(newest[kept]).to_numpy().astype(np.str_) for name in options.static},
-        scatter("units"),
+        grid.names,
+        {name: _texts(frame[name].gather(grid.newest)) for name in options.static},
+        grid.scatter(frame["units"], np.nan),
         options,
-        price=scatter(options.price) if options.price in known and options.price else None,
-        promotions=np.stack(promotions, axis=-1) if promotions else None,
-        holiday=_shared(_filled(scatter("holiday"))) if "holiday" in known else None,
+        price=grid.scatter(frame[options.price], np.nan) if options.price in known and options.price else None,
+        promotions=grid.scatter_all([frame[name] for name in options.promotions if name in known]),
+        holiday=None if holiday is None else _shared(_filled(holiday)),
     )
 
 
@@ -161,18 +149,24 @@ def _axis(first: np.datetime64, end: np.datetime64, options: Options) -> Times:
     return axis
 
 
-def _lines(series: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Sorted names, and the place of each row's name among them."""
-    names = series.unique().sort()
-    places = series.cast(pl.Enum(names)).to_physical()
-    return names.to_numpy().astype(np.str_), places.to_numpy().astype(np.int64)
+def _steps(dates: pl.Series, first: datetime, options: Options) -> NDArray[np.int64]:
+    """(rows,) steps since `first`. Raises DataError when a row lies between two steps."""
+    length = MINUTES[options.frequency]
+    if dates.dtype == pl.Date and options.whole_days:  # days are quicker to count than seconds
+        passed, length = dates.to_physical().to_numpy() - (first - EPOCH).days, length // MINUTES["1d"]
+    else:
+        passed, length = dates.dt.epoch("s").to_numpy() - (first - EPOCH) // timedelta(seconds=1), length * 60
+    step = passed // length if length > 1 else passed
+    between = step * length != passed
+    if between.any():
+        odd = dates.cast(pl.Datetime("us"))[int(between.argmax())]
+        raise DataError(f"table: {odd} is no step of problem.frequency {options.frequency}, counted from {first}")
+    return step.astype(np.int64)
 
 
-def _newest(where: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) last entry of each line that is not -1, or -1."""
-    last = where.shape[1] - 1 - np.argmax(where[:, ::-1] >= 0, axis=1)
-    result: NDArray[np.int64] = where[np.arange(len(where)), last]
-    return result
+def _texts(values: pl.Series) -> NDArray[np.str_]:
+    """Values as text, "" where there is none."""
+    return values.cast(pl.String).fill_null("").to_numpy().astype(np.str_)
 
 
 def _filled(holiday: Floats) -> Floats:

@@ -109,6 +109,27 @@ def test_parts_are_written_as_one_file(scored: Any) -> None:
     assert pl.read_parquet(content)["y"].sort().to_list() == [3.0 * value for value in range(10, 5000)]
 
 
+def test_the_file_has_the_types_and_the_very_values_of_all_parts() -> None:
+    forecasts = np.random.default_rng(5).normal(size=(6, 2)).astype(np.float32)
+    parts = [
+        pl.DataFrame(
+            {
+                "date": [DAY, DAY],
+                "series_id": pl.Series([f"{shop}-1", f"{shop}-2"], dtype=pl.Categorical),
+                "shop": pl.Series([shop, shop], dtype=pl.Categorical),
+                "p50": forecasts[place : place + 2, 0],
+                "p90": forecasts[place : place + 2, 1],
+            }
+        )
+        for place, shop in ((0, "b"), (2, "a"), (4, "b"))
+    ]
+    content, rows = to_parquet(iter(parts))
+    found = pl.read_parquet(content)
+    assert rows == 6 and found.schema == parts[0].schema
+    assert found.equals(pl.concat(parts))
+    assert found["series_id"].to_list() == ["b-1", "b-2", "a-1", "a-2", "b-1", "b-2"]
+
+
 def test_a_table_without_rows_in_reach_is_refused(scored: Any) -> None:
     with pytest.raises(DataError, match="table: no rows that a prediction on 2026-01-01 could be made from"):
         list(Scorer(scored, "sales").stream(TABLE.head(5).lazy(), DAY))

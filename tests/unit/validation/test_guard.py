@@ -45,3 +45,68 @@ def test_a_bad_table_is_refused_by_column_and_rule(spoil: Callable[[pl.DataFrame
     with pytest.raises(DataError, match=line) as refused:
         require(spoil(GOOD), CONTRACT, CHECKS)
     assert "\n" not in str(refused.value)
+
+
+def days(shop: str, *numbers: int) -> pl.DataFrame:
+    return pl.DataFrame({"date": [date(2026, 1, number) for number in numbers], "shop": shop, "units": 1.0})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pl.concat([days("a", 1, 2, 3), days("b", 1, 2, 3)]),
+        pl.concat([days("b", 2, 3), days("a", 1), days("b", 1)]),
+        pl.concat([days("a", 3, 1, 2), days("b", 3)]),
+        pl.concat([days("a", 1, 2), days("b", 1)]).with_columns(pl.col("shop").cast(pl.Categorical)),
+        pl.concat([days("a", 1, 2), days("b", 1)]).with_columns(other=float("nan")),
+        days("a", 1),
+    ],
+)
+def test_a_good_table_passes_in_any_order(table: pl.DataFrame) -> None:
+    require(table, CONTRACT, CHECKS)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pl.concat([days("a", 1, 2, 2, 3), days("b", 1, 2, 3)]),
+        pl.concat([days("a", 1, 2, 3), days("b", 1, 2, 3), days("a", 2)]),
+        pl.concat([days("a", 1, 2), days("b", 1, 2), days("a", 2, 3)]),
+        pl.concat([days("a", 3, 1, 2, 1), days("b", 1)]),
+        pl.concat([days("a", 1), days("b", 1), days("a", 2), days("b", 1)]),
+        pl.concat([days("a", 1, 2, 2), days("b", 1)]).with_columns(pl.col("shop").cast(pl.Categorical)),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_wherever_it_stands(table: pl.DataFrame) -> None:
+    with pytest.raises(DataError, match=r"date.shop: unique date, shop: broken by 2 rows, e.g. date=2026-01-0[12]"):
+        require(table, CONTRACT, CHECKS)
+
+
+def test_a_key_of_several_columns_may_repeat_in_one_of_them() -> None:
+    columns = (*CONTRACT.columns[:2], Column("item", "string", key=True), CONTRACT.columns[2])
+    contract = TableContract(columns=columns, date="date", target="units", entity=("shop", "item"))
+    table = pl.concat([days("a", 1, 2).with_columns(item=pl.lit(item)) for item in "xy"])
+    require(table, contract, CHECKS)
+    with pytest.raises(DataError, match="unique date, shop, item: broken by 4 rows"):
+        require(table.with_columns(item=pl.lit("x")), contract, CHECKS)
+
+
+def test_a_key_without_a_date_is_checked_too() -> None:
+    columns = (Column("date", "date"), Column("shop", "string", key=True), CONTRACT.columns[2])
+    contract = TableContract(columns=columns, date="date", target="units", entity=("shop",))
+    require(pl.concat([days("a", 2), days("b", 1)]), contract, CHECKS)
+    with pytest.raises(DataError, match="shop: unique shop: broken by 2 rows"):
+        require(days("a", 1, 2), contract, CHECKS)
+
+
+@pytest.mark.parametrize("bad", [[float("inf"), float("-inf")], [float("nan"), 1.0], [1.0, float("-inf")]])
+def test_numbers_that_are_none_do_not_hide_each_other(bad: list[float]) -> None:
+    count = sum(value != 1.0 for value in bad)
+    with pytest.raises(DataError, match=f"units: no NaN or infinity: broken by {count} rows"):
+        require(GOOD.with_columns(units=pl.Series(bad)), CONTRACT, CHECKS)
+
+
+def test_large_numbers_are_not_taken_for_infinite() -> None:
+    large = GOOD.with_columns(units=pl.Series([3e38, 3e38], dtype=pl.Float32))
+    with pytest.raises(DataError, match="units: <= 100: broken by 2 rows"):
+        require(large, CONTRACT, CHECKS)

@@ -1,0 +1,69 @@
+"""Where the rows of a long table stand in dense arrays, one line a series and one column a step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tasks.problems.base import Floats
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """N series over `steps` steps: `names` (N,) sorted; `cells` (rows,): line * steps + step of each row.
+
+    `newest` (N,): number of each series' last row before the horizon.
+    """
+
+    names: NDArray[np.str_]
+    steps: int
+    cells: Positions
+    newest: Positions
+
+    def scatter(self, values: pl.Series, gap: float) -> Floats:
+        """(N, steps) of a column (rows,) of 32-bit floats: `gap` where there is no row or no value."""
+        dense = np.full(len(self.names) * self.steps, gap, dtype=np.float32)
+        dense[self.cells] = values.fill_null(gap).to_numpy()
+        return dense.reshape(-1, self.steps)
+
+    def scatter_all(self, columns: Sequence[pl.Series]) -> Floats | None:
+        """(N, steps, columns): 0 where there is no row or no number; None without columns."""
+        if not columns:
+            return None
+        dense = np.zeros((len(self.names) * self.steps, len(columns)), dtype=np.float32)
+        for place, values in enumerate(columns):
+            dense[:, place][self.cells] = values.fill_nan(0).fill_null(0).to_numpy()
+        return dense.reshape(-1, self.steps, len(columns))
+
+
+def place_rows(frame: pl.DataFrame, step: Positions, steps: int, horizon: int) -> tuple[Grid, pl.DataFrame]:
+    """The grid of the rows whose `step` (rows,) is one of `steps`, and these rows.
+
+    Series without a row before the last `horizon` steps are left out: they have no history to forecast from.
+    """
+    names, line = _lines(frame["series_id"])
+    newest = np.full(len(names), -1, dtype=np.int64)
+    np.maximum.at(newest, line, np.where(step < steps - horizon, step, -1))
+    kept = newest >= 0
+    inside = kept[line] & (step >= 0) & (step < steps)
+    if not inside.all():
+        frame, line, step = frame.filter(pl.Series(inside)), (np.cumsum(kept) - 1)[line[inside]], step[inside]
+        names, newest = names[kept], newest[kept]
+    rows = np.flatnonzero(step == newest[line])
+    newest[line[rows]] = rows
+    return Grid(names, steps, line * steps + step, newest), frame
+
+
+def _lines(series: pl.Series) -> tuple[NDArray[np.str_], Positions]:
+    """Sorted names, and the place of each row's name among them."""
+    # Tables are mostly grouped by series: a look-up a run of equal names costs a fraction of one a row.
+    changes = series.slice(1).ne_missing(series.slice(0, len(series) - 1)).to_numpy()
+    begins = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    runs = series.gather(begins).cast(pl.String)
+    names = runs.unique().sort()
+    places = runs.cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
+    return names.to_numpy().astype(np.str_), np.repeat(places, np.diff(begins, append=len(series)))
