@@ -3,32 +3,52 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from bench.files import write
 from tasks.errors import NightstillError
 
 # Threads that wait must not spin: on a busy machine they would steal from those that work.
 QUIET = {"OMP_WAIT_POLICY": "passive", "POLARS_VERBOSE": "0", "NIXTLA_ID_AS_COL": "1", "PYTHONWARNINGS": "ignore"}
 
 
-def run_each(module: str, wanted: Sequence[tuple[str, Path, Sequence[str]]], console: Console) -> int:
-    """Run `python -m module OPTIONS` for each (label, file, OPTIONS) without its file. Returns how many failed."""
+@dataclass(frozen=True)
+class Job:
+    """`python -m module *options`, which writes `file`; `competitor`: set, peer and seed, for the record of a stop."""
+
+    competitor: Mapping[str, str | int]
+    file: Path
+    options: Sequence[str]
+
+
+def run_each(module: str, jobs: Sequence[Job], console: Console, limit_minutes: float) -> int:
+    """Run each job without its file. Returns how many failed.
+
+    One that takes longer than the limit is stopped, and its record says so: slowness is a result too.
+    """
     failed = 0
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=len(wanted))
-        for label, file, options in wanted:
+        task = bar.add_task("", total=len(jobs))
+        for job in jobs:
+            label = " ".join(map(str, job.competitor.values()))
             bar.update(task, description=label)
-            if file.is_file():
+            if job.file.is_file():
                 console.print(f"{label}: exists, skipped")
             else:
-                command = [sys.executable, "-m", module, *options]
-                failed += subprocess.run(command, check=False, env={**QUIET, **os.environ}).returncode != 0
+                command = [sys.executable, "-m", module, *job.options]
+                try:
+                    done = subprocess.run(command, check=False, env={**QUIET, **os.environ}, timeout=60 * limit_minutes)
+                    failed += done.returncode != 0
+                except subprocess.TimeoutExpired:
+                    console.print(f"{label}: stopped after {limit_minutes:g} min")
+                    write(job.file, {**job.competitor, "stopped_after_minutes": limit_minutes})
             bar.advance(task)
     return failed
 

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from bench.files import write
-from bench.processes import program, run_each
+from bench.processes import Job, program, run_each
 from bench.sets import SETS
 from tasks.errors import UsageError
 
@@ -23,6 +23,7 @@ def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help=f"Of {', '.join(SETS)}. Default: all.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Default: 0.")] = None,
     threads: Annotated[int, typer.Option(help="Of each training and of ONNX Runtime.")] = 2,
+    limit: Annotated[float, typer.Option(help="Minutes after which a set's run is stopped.")] = 60,
     *,
     here: Annotated[bool, typer.Option(hidden=True, help="Measure in this process.")] = False,
 ) -> None:
@@ -35,14 +36,14 @@ def main(
         _measure(*wanted[0], threads, out, console)
         return
     runs = [
-        (
-            f"{name} {seed}",
+        Job(
+            {"set": name, "peer": "released", "seed": seed},
             out / f"{name}-released-{seed}.json",
             ["--set", name, "--seed", str(seed), "--out", str(out), "--threads", str(threads), "--here"],
         )
         for name, seed in wanted
     ]
-    raise typer.Exit(1 if run_each("bench.ours", runs, console) else 0)
+    raise typer.Exit(1 if run_each("bench.ours", runs, console, limit) else 0)
 
 
 def _measure(name: str, seed: int, threads: int, out: Path, console: Console) -> None:

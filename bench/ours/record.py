@@ -15,12 +15,13 @@ from bench.ours.adapt import forecasts_of
 from bench.ours.nights import Night, released, run_night
 from bench.sets import BenchSet, load
 from tasks.compression.runtime import OnnxModel
-from tasks.compression.timing import measure_all
+from tasks.compression.timing import idle_model, measure_all
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Inputs
 from tasks.problems.ensemble import member_weights
 
 SINGLE_CALLS, LATENCY_ROUNDS = 300, 60
+MANY, MANY_CALLS = 30_490, 9
 MODELS = ("teacher", "twin", "student", "released")
 
 
@@ -39,8 +40,9 @@ def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int) -
     forecasts = forecasts_of(night.windows, data, call.run, call.names)
     predicted = time.perf_counter() - begun
     rows = night.windows.splits["test"]
-    one = night.windows.inputs(rows[-1:])
-    latency = measure_all([*members.values()], one, batch=1, threads=1, rounds=LATENCY_ROUNDS)
+    one = night.windows.inputs(rows[-1:]) | {"input": np.zeros(1, np.float32)}
+    *latency, idle = measure_all([*members.values(), idle_model()], one, batch=1, threads=1, rounds=LATENCY_ROUNDS)
+    many = night.windows.inputs(rows[:MANY], call.names)
     return {
         "set": data.name,
         "peer": model,
@@ -55,7 +57,10 @@ def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int) -
         "rows": len(rows),
         "rows_per_second": {"full": len(rows) / predicted, "batch_1": 1 / _single(night, call)},
         "onnx_us": sum(found.p50_us for found in latency),
+        "onnx_floor_us": idle.p50_us,
         "onnx_ratio": sum(found.ratio_p50 for found in latency),
+        "onnx_many_ms": 1e3 * _median_seconds(lambda: call.run(many), MANY_CALLS),
+        "onnx_many_rows": min(MANY, len(rows)),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "settings": about.get("settings", {}),
         "seconds": seconds,
@@ -114,9 +119,13 @@ class Ensemble:
 def _single(night: Night, call: Ensemble) -> float:
     """Median seconds of one window of one series, features included."""
     row = night.windows.splits["test"][-1:]
+    return _median_seconds(lambda: call.run(night.windows.inputs(row, call.names)), SINGLE_CALLS)
+
+
+def _median_seconds(call: Callable[[], object], calls: int) -> float:
     times = []
-    for _ in range(SINGLE_CALLS):
+    for _ in range(calls):
         begun = time.perf_counter()
-        call.run(night.windows.inputs(row, call.names))
+        call()
         times.append(time.perf_counter() - begun)
     return median(times)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench.peers import PEERS
 from bench.peers.base import Unsuitable
-from bench.processes import program, run_each
+from bench.processes import Job, program, run_each
 from bench.sets import SETS
 from tasks.errors import UsageError
 
@@ -23,6 +23,7 @@ def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help=f"Of {', '.join(SETS)}. Default: all.")] = None,
     peers: Annotated[list[str] | None, typer.Option("--peer", help=f"Of {', '.join(PEERS)}. Default: all.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Default: 0.")] = None,
+    limit: Annotated[float, typer.Option(help="Minutes after which one of them is stopped.")] = 20,
     *,
     here: Annotated[bool, typer.Option(hidden=True, help="Measure in this process.")] = False,
 ) -> None:
@@ -35,14 +36,14 @@ def main(
         _measure(*wanted[0], out)
         return
     runs = [
-        (
-            f"{name} {peer} {seed}",
+        Job(
+            {"set": name, "peer": peer, "seed": seed},
             _file(out, name, peer, seed),
             ["--set", name, "--peer", peer, "--seed", str(seed), "--out", str(out), "--here"],
         )
         for name, peer, seed in wanted
     ]
-    raise typer.Exit(1 if run_each("bench.peers", runs, console) else 0)
+    raise typer.Exit(1 if run_each("bench.peers", runs, console, limit) else 0)
 
 
 def _measure(name: str, peer: str, seed: int, out: Path) -> None:

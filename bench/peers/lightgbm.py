@@ -6,6 +6,7 @@ series' level is taken out, and the number of leaves, are chosen on the validati
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -30,7 +31,7 @@ BASE: dict[str, Any] = {
     "feature_fraction": 0.8,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
-    "num_threads": 2,
+    "num_threads": len(os.sched_getaffinity(0)),
     "deterministic": True,
     "force_row_wise": True,
     "verbosity": -1,
