@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -103,19 +105,39 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _prepared(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
-    """Without stated inner shapes, which the quantizer's own rewriting would contradict."""
+    """Without stated inner shapes, which the quantizer's own rewriting would contradict; sums stand alone."""
     if not any(node.op_type in OPERATORS for node in model.graph.node):
         raise ConfigError(f"step {kind}: the graph has no matrix product to quantize; drop the step")
     del model.graph.value_info[:]
+    _split_sums(model.graph)
     return model
 
 
+def _split_sums(graph: onnx.GraphProto) -> None:
+    """Gemm(a, w, c) of a computed c becomes Gemm(a, w) and an addition: the quantizer takes every c for a bias."""
+    constants = {item.name for item in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type == "Gemm" and len(node.input) == 3 and node.input[2] not in constants:
+            total, product = node.output[0], f"{node.output[0]}_product"
+            nodes.append(helper.make_node("Add", [product, node.input[2]], [total]))
+            del node.input[2]
+            node.output[0] = product
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 def _sums(model: onnx.ModelProto) -> list[str]:
-    """Names, given here, of the products with a single column of weights.
+    """Names, given here, of the products with a single column of weights, or with nothing but zeros and ones.
 
     Those add up numbers of any size, such as the units whose mean is a window's scale: eight bits would lose them.
     """
-    single = {item.name for item in model.graph.initializer if len(item.dims) == 2 and min(item.dims) == 1}
+    single = {
+        item.name
+        for item in model.graph.initializer
+        if len(item.dims) == 2 and (min(item.dims) == 1 or np.isin(numpy_helper.to_array(item), (0, 1)).all())
+    }
     sums = [node for node in model.graph.node if node.op_type in OPERATORS and node.input[1] in single]
     for number, node in enumerate(sums):
         node.name = f"sum{number}"

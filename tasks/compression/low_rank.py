@@ -5,6 +5,7 @@ al., Restructuring of Deep Neural Network Acoustic Models with Singular Value De
 Exploiting Linear Structure Within Convolutional Networks for Efficient Evaluation (2014).
 """
 
+from collections import OrderedDict
 from typing import Self
 
 import torch
@@ -63,17 +64,15 @@ class LowRank(TorchStep):
         return min(int((kept < self.energy).sum()) + 1, len(squares))
 
 
-class Factored(nn.Module):
+class Factored(nn.Sequential):
     """Two linear layers in place of one."""
 
-    def __init__(self, first: nn.Linear, second: nn.Linear) -> None:
-        super().__init__()
-        self.first, self.second = first, second
-        self.in_features, self.out_features = first.in_features, second.out_features
+    first: nn.Linear
+    second: nn.Linear
 
-    def forward(self, given: Tensor) -> Tensor:
-        result: Tensor = self.second(self.first(given))
-        return result
+    def __init__(self, first: nn.Linear, second: nn.Linear) -> None:
+        super().__init__(OrderedDict(first=first, second=second))
+        self.in_features, self.out_features = first.in_features, second.out_features
 
 
 def factored(layer: nn.Linear, rank: int) -> Factored:

@@ -37,7 +37,7 @@ class Attention(Direct):
         self.enter = nn.Linear(self.patches.width, options.hidden)
         self.score = nn.Linear(options.hidden, options.heads, bias=False)
         self.position = nn.Parameter(torch.zeros(self.patches.steps, options.heads))
-        self.add_head(contract, options.heads * options.hidden + self.fixed_width)
+        self.add_head(options.heads * options.hidden + self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:
         channels = torch.cat([window.units.unsqueeze(2), window.more[0]], dim=2)

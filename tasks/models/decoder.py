@@ -69,10 +69,10 @@ class Encoded(FeaturedModel):
         return self.decoder.from_past.in_features - self.embedding.width - 1
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        history, future, static, past, calendar = inputs
-        centre, scale = self.norm(history)
-        units = self.norm.apply_to(history, centre, scale)
-        encoded = self.encoder(torch.cat([units.unsqueeze(2), history[:, :, 1:], past], dim=2))
+        values, observed, future, static, past, calendar = inputs
+        centre, scale = self.norm(values, observed)
+        units = self.norm.apply_to(values, observed, centre, scale)
+        encoded = self.encoder(torch.cat([torch.stack([units, observed], dim=2), past], dim=2))
         summary = torch.cat([encoded, self.embedding(static), torch.log(scale)], dim=1)
         raw = self.decoder(summary, units, torch.cat([future, calendar], dim=2))
         return self.quantiles(raw, centre, scale), encoded

@@ -15,7 +15,7 @@ from tasks.problems.base import FeatureContract
 
 
 class Window(NamedTuple):
-    """What a student sees. `units` (n, context) normalised; `history`, `future` as in the contract.
+    """What a student sees. `units` (n, context) normalised; `observed`, `future` as in the contract.
 
     `fixed`: the logarithm of the scale (n, 1) and the embedded static columns (n, columns * size).
     `known` (n, horizon * per day): the numbers that each future step's covariates are reduced to.
@@ -23,7 +23,7 @@ class Window(NamedTuple):
     """
 
     units: Tensor
-    history: Tensor
+    observed: Tensor
     future: Tensor
     fixed: tuple[Tensor, Tensor]
     known: Tensor
@@ -34,6 +34,16 @@ def known_steps(window: Window) -> Tensor:
     """(n, context + horizon, known) covariates and calendar of all steps."""
     past, calendar = window.more
     return torch.cat([past, torch.cat([window.future, calendar], dim=2)], dim=1)
+
+
+def plus(layer: nn.Module, given: Tensor, term: Tensor) -> Tensor:
+    """layer(given) + term, each (n, width): in the graph one Gemm where the layer is, or ends with, a plain product."""
+    if isinstance(layer, nn.Sequential):
+        return plus(layer[-1], layer[:-1](given), term)
+    if type(layer) is nn.Linear and getattr(layer, "bias", None) is None:
+        return torch.addmm(term, given, layer.weight.t())
+    result: Tensor = layer(given) + term
+    return result
 
 
 class Direct(FeaturedModel):
@@ -60,22 +70,21 @@ class Direct(FeaturedModel):
         self.projected = projection > 0
         self.known_width = layout.horizon * (projection + layout.outputs)
         self.dropout = nn.Dropout(dropout)
-        self.covariates = nn.Linear(layout.own, projection + layout.outputs, bias=False)
+        self.covariates = nn.Linear(layout.own, projection + layout.outputs)
         self.skip = nn.Linear(layout.context, layout.horizon * layout.outputs, bias=False)
         self.quantiles = OrderedQuantiles(contract)
         places = torch.arange(self.known_width).reshape(layout.horizon, -1)[:, projection:].flatten()
         self.register_buffer("effects", places, persistent=False)
         with torch.no_grad():  # the seasonal average with a plain band around it
             self.covariates.weight[projection:] = 0
+            self.covariates.bias[projection:] = quantile_offsets(contract)[: layout.outputs]
             start = seasonal_average(contract).unsqueeze(1) * level_outputs(contract)[None, :, None]
             self.skip.weight.copy_(start.flatten(0, 1))
 
-    def add_head(self, contract: FeatureContract, width: int) -> None:
+    def add_head(self, width: int) -> None:
         """The layer behind a representation of `width` numbers."""
-        self.output = nn.Linear(width, self.skip.out_features)
-        with torch.no_grad():
-            nn.init.normal_(self.output.weight, std=0.01)
-            self.output.bias.copy_(quantile_offsets(contract))
+        self.output = nn.Linear(width, self.skip.out_features, bias=False)
+        nn.init.normal_(self.output.weight, std=0.01)
 
     @property
     def feature_width(self) -> int:
@@ -87,12 +96,12 @@ class Direct(FeaturedModel):
         raise NotImplementedError
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        history, future, static, *more = inputs
-        centre, scale = self.norm(history)
-        units = self.norm.apply_to(history, centre, scale)
-        known = self.covariates(future).flatten(1)
+        values, observed, future, static, *more = inputs
+        centre, scale = self.norm(values, observed)
+        units = self.norm.apply_to(values, observed, centre, scale)
+        known = self.covariates(future.flatten(0, 1)).reshape(-1, self.known_width)
         fixed = (torch.log(scale), self.embedding(static))
-        features = self.represent(Window(units, history, future, fixed, known, tuple(more)))
+        features = self.represent(Window(units, observed, future, fixed, known, tuple(more)))
         effects = known.index_select(1, self.effects) if self.projected else known
-        raw = self.output(self.dropout(features)) + effects + self.skip(units)
+        raw = plus(self.output, self.dropout(features), plus(self.skip, units, effects))
         return self.quantiles(raw, centre, scale), features

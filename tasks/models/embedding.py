@@ -1,6 +1,5 @@
 """Static columns as numbers."""
 
-import torch
 from torch import Tensor, nn
 
 from tasks.problems.base import FeatureContract
@@ -9,16 +8,12 @@ from tasks.problems.base import FeatureContract
 class StaticEmbedding(nn.Module):
     """`size` learned numbers a static column, side by side: (n, columns) codes -> (n, columns * size).
 
-    All columns share one table, each with its own rows: one look-up in the graph.
+    All columns share one table, in which their codes are rows: one look-up in the graph.
     """
-
-    offsets: Tensor
 
     def __init__(self, contract: FeatureContract, size: int) -> None:
         super().__init__()
         counts = [len(book) for book in contract.categories.values()]
-        offsets = torch.tensor([sum(counts[:place]) for place in range(len(counts))], dtype=torch.int64)
-        self.register_buffer("offsets", offsets, persistent=False)
         self.width = len(counts) * size
         self.table = nn.Embedding(sum(counts), size) if counts else None
         if self.table is not None:
@@ -27,6 +22,5 @@ class StaticEmbedding(nn.Module):
     def forward(self, static: Tensor) -> Tensor:
         if self.table is None:
             return static.float()  # (n, 0): there is nothing to embed
-        codes = static + self.offsets if len(self.offsets) > 1 else static
-        vectors: Tensor = self.table(codes)
+        vectors: Tensor = self.table(static)
         return vectors.flatten(1)

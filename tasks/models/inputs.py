@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-STUDENT_INPUTS = ("history", "future", "static")
+STUDENT_INPUTS = ("units", "observed", "future", "static")
 ALL_INPUTS = (*STUDENT_INPUTS, "past", "calendar")
 
 

@@ -32,7 +32,7 @@ class Layout:
     def of(cls, contract: FeatureContract) -> Self:
         """Raises ConfigError on an unknown normalisation."""
         options: dict[str, Any] = contract.settings["options"]
-        context, (horizon, own) = contract.inputs["history"][1][0], contract.inputs["future"][1]
+        (context,), (horizon, own) = contract.inputs["units"][1], contract.inputs["future"][1]
         normalise = str(options.get("normalise", "scale"))
         if normalise not in NORMALISATIONS:
             known_kinds = ", ".join(NORMALISATIONS)

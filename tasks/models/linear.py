@@ -25,7 +25,7 @@ class Linear(Direct):
 
     def __init__(self, options: LinearOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, dropout=0.0)
-        self.add_head(contract, self.fixed_width)
+        self.add_head(self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:
         return torch.cat(window.fixed, dim=1)

@@ -27,7 +27,7 @@ class LinearMlp(Direct):
     def __init__(self, options: LinearMlpOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, options.dropout, options.projection)
         self.hidden = nn.Linear(self.layout.context + self.fixed_width + self.known_width, options.hidden)
-        self.add_head(contract, options.hidden)
+        self.add_head(options.hidden)
 
     def represent(self, window: Window) -> Tensor:
         return functional.relu(self.hidden(torch.cat([window.units, *window.fixed, window.known], dim=1)))

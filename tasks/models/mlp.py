@@ -53,11 +53,11 @@ class ResidualMlp(Direct):
         width = 2 * layout.context + self.fixed_width + steps * options.projection
         self.enter = nn.Linear(width, options.hidden)
         self.blocks = nn.Sequential(*[ResidualBlock(options.hidden, options.dropout) for _ in range(options.blocks)])
-        self.add_head(contract, options.hidden)
+        self.add_head(options.hidden)
 
     def represent(self, window: Window) -> Tensor:
         known = self.project(known_steps(window)).flatten(1)
-        joined = torch.cat([window.units, window.history[:, :, 1], *window.fixed, known], dim=1)
+        joined = torch.cat([window.units, window.observed, *window.fixed, known], dim=1)
         features: Tensor = self.blocks(functional.relu(self.enter(joined)))
         return features
 

@@ -11,7 +11,7 @@ FLOOR = 0.01
 
 
 class WindowNorm(nn.Module):
-    """history (n, context, channels), value and observed flag first -> centre (n, 1), scale (n, 1) > 0, both in units.
+    """values and observed flags (n, context) -> centre (n, 1), scale (n, 1) > 0, both in units.
 
     All over observed steps only:
     `scale`: centre 0; scale the mean of |y|, with one pseudo-step of a tenth of the overall mean.
@@ -35,11 +35,10 @@ class WindowNorm(nn.Module):
         self.register_buffer("ones", torch.ones(layout.context, 1), persistent=False)
         self.register_buffer("steps", torch.arange(1.0, layout.context + 1), persistent=False)
 
-    def forward(self, history: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         if not self.centred:
-            scale = self._mean(history)
+            scale = self._mean(values, observed)
             return torch.zeros_like(scale), scale
-        values, observed = history[:, :, 0], history[:, :, 1]
         share = observed / observed.sum(dim=1, keepdim=True).clamp(min=1)
         mean = (values * share).sum(dim=1, keepdim=True)
         scale = torch.sqrt(((values - mean) ** 2 * share).sum(dim=1, keepdim=True) + self.floor)
@@ -48,14 +47,14 @@ class WindowNorm(nn.Module):
         last = (observed * self.steps).argmax(dim=1, keepdim=True)
         return (values * observed).gather(1, last), scale
 
-    def _mean(self, history: Tensor) -> Tensor:
+    def _mean(self, values: Tensor, observed: Tensor) -> Tensor:
         """Sums as products with ones: in the graph one Gemm instead of a sum and an addition that is twice as slow."""
-        size = history[:, :, 0] if self.positive else history[:, :, 0].abs()
+        size = values if self.positive else values.abs()
         total = torch.addmm(self.prior, size, self.ones)
-        return total / torch.addmm(self.one, history[:, :, 1], self.ones)
+        return total / torch.addmm(self.one, observed, self.ones)
 
-    def apply_to(self, history: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
+    def apply_to(self, values: Tensor, observed: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         """(n, context) values in multiples of the scale around the centre; unobserved steps are 0."""
         if not self.centred:
-            return history[:, :, 0] / scale  # what was not observed is 0 already
-        return (history[:, :, 0] - centre) / scale * history[:, :, 1]
+            return values / scale  # what was not observed is 0 already
+        return (values - centre) / scale * observed

@@ -72,9 +72,9 @@ class Patch(FeaturedModel):
                     nn.init.normal_(layer.weight, std=0.01)
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        history, future, static = inputs
-        centre, scale = self.norm(history)
-        units = self.norm.apply_to(history, centre, scale)
+        values, observed, future, static = inputs
+        centre, scale = self.norm(values, observed)
+        units = self.norm.apply_to(values, observed, centre, scale)
         if self.smooth is not None:
             units = units + self.smooth(units.unsqueeze(1)).squeeze(1)
         phases = self.patches(units).transpose(1, 2)

@@ -47,7 +47,7 @@ class Rnn(Direct):
     def __init__(self, options: RnnOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, options.dropout)
         self.past = Recurrence(Patches(self.layout.context, self.layout.season), options.hidden)
-        self.add_head(contract, options.hidden + self.fixed_width)
+        self.add_head(options.hidden + self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:
         return torch.cat([self.past(window.units), *window.fixed], dim=1)
@@ -64,7 +64,7 @@ class MultiRnn(Direct):
         self.past = Recurrence(Patches(layout.context, layout.season), options.hidden)
         days = Patches(layout.context + layout.horizon, layout.season, layout.known)
         self.known = Recurrence(days, options.covariates)
-        self.add_head(contract, options.hidden + options.covariates + self.fixed_width)
+        self.add_head(options.hidden + options.covariates + self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:
         known = known_steps(window)

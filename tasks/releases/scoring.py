@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from io import BytesIO
+from itertools import chain
 
 import polars as pl
 
-from tasks.compression.runtime import OnnxModel
+from tasks.compression.runtime import OnnxModel, usable_cores
 from tasks.config import parse_run
 from tasks.errors import DataError
 from tasks.problems import get_problem
@@ -29,7 +30,7 @@ class Scorer:
         origin = f"{workload} release {entry.release}: run.yaml"
         self._run = parse_run(releases.read(entry, "run.yaml").decode(), origin)
         self._contract = contract_from_json(json.loads(releases.read(entry, "contract.json")))
-        self._model = OnnxModel(releases.read(entry, MODEL), threads=self._run.threads, batch=ROWS_AT_ONCE)
+        self._model = OnnxModel(releases.read(entry, MODEL), threads=usable_cores())
         self._problem = get_problem(self._run.problem)
 
     def score(self, table: pl.DataFrame, as_of: date) -> pl.DataFrame:
@@ -62,13 +63,12 @@ def to_parquet(parts: Iterator[pl.DataFrame]) -> tuple[bytes, int]:
 
     content, rows = BytesIO(), 0
     first = next(parts)
-    with pyarrow.parquet.ParquetWriter(content, first.to_arrow().schema, compression="zstd") as writer:
-        for part in _chained(first, parts):
+    # Decimals hardly repeat, and nobody looks for rows by a forecast's value: trying both takes most of the writing.
+    repeated = [name for name, dtype in first.schema.items() if not dtype.is_float()]
+    with pyarrow.parquet.ParquetWriter(
+        content, first.clear().to_arrow().schema, compression="zstd", use_dictionary=repeated, write_statistics=False
+    ) as writer:
+        for part in chain([first], parts):
             writer.write_table(part.to_arrow().cast(writer.schema))
             rows += part.height
     return content.getvalue(), rows
-
-
-def _chained(first: pl.DataFrame, others: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    yield first
-    yield from others

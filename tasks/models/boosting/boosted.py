@@ -50,7 +50,7 @@ class Boosted(nn.Module):
         self.trees = nn.ModuleList()
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        centre, scale = self.inputs.norm(inputs[0])
+        centre, scale = self.inputs.norm(*inputs[:2])
         lines = self.inputs(*inputs).reshape(-1, self.inputs.width)
         values = [trees(lines) for trees in self.trees]
         median, count = self.layout.median, len(self.layout.quantiles)
@@ -120,7 +120,7 @@ class Boosted(nn.Module):
             inputs = tuple(torch.from_numpy(values) for values in dataset.inputs(part, self.uses).values())
             with torch.no_grad():
                 lines = self.inputs(*inputs).numpy()
-                centre, scale = (values.numpy() for values in self.inputs.norm(inputs[0]))
+                centre, scale = (values.numpy() for values in self.inputs.norm(*inputs[:2]))
             steps = np.argsort(generator.random((len(part), horizon)), axis=1)[:, :each]
             row = np.arange(len(part))[:, None]
             features.append(lines[row, steps].reshape(-1, lines.shape[2]))

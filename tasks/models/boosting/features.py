@@ -46,12 +46,12 @@ class WindowFeatures(nn.Module):
         of_window = min(LAST, layout.context) + len(self.spans) + 3
         self.width = of_window + seasons + 1 + layout.known + 2 + statics - 1
 
-    def forward(self, history: Tensor, future: Tensor, static: Tensor, calendar: Tensor) -> Tensor:
-        centre, scale = self.norm(history)
-        units = self.norm.apply_to(history, centre, scale)
+    def forward(self, values: Tensor, observed: Tensor, future: Tensor, static: Tensor, calendar: Tensor) -> Tensor:
+        centre, scale = self.norm(values, observed)
+        units = self.norm.apply_to(values, observed, centre, scale)
         means = [units[:, -span:].mean(dim=1, keepdim=True) for span in self.spans]
         spread = ((units - units.mean(dim=1, keepdim=True)) ** 2).mean(dim=1, keepdim=True).sqrt()
-        zeros = (history[:, :, 0] == 0).float().mean(dim=1, keepdim=True)
+        zeros = (values == 0).float().mean(dim=1, keepdim=True)
         codes = static[:, 1:].float()
         window = torch.cat([units[:, -LAST:], *means, spread, zeros, torch.log(scale), codes], dim=1)
         same = units[:, self.places].reshape(-1, self.horizon, self.seasons)

@@ -20,13 +20,12 @@ class Jitter(Augment):
     level: float = Field(default=0.1, gt=0)
 
     def apply(self, batch: Labelled, contract: FeatureContract, rng: np.random.Generator) -> Labelled:
-        history = batch.inputs["history"].copy()
-        values, observed = history[:, :, 0], history[:, :, 1]
+        values, observed = batch.inputs["units"], batch.inputs["observed"]
         size = np.abs(values).sum(axis=1, keepdims=True) / np.maximum(observed.sum(axis=1, keepdims=True), 1)
-        values += self.level * size * observed * rng.standard_normal(values.shape, dtype=np.float32)
+        values = values + self.level * size * observed * rng.standard_normal(values.shape, dtype=np.float32)
         if contract.settings["options"].get("positive", True):
             np.maximum(values, 0, out=values)
-        return Labelled({**batch.inputs, "history": history}, batch.target, batch.soft)
+        return Labelled({**batch.inputs, "units": values}, batch.target, batch.soft)
 
 
 class Scaling(Augment):
@@ -39,12 +38,11 @@ class Scaling(Augment):
     factor: float = Field(default=2.0, gt=1)
 
     def apply(self, batch: Labelled, contract: FeatureContract, rng: np.random.Generator) -> Labelled:
-        history = batch.inputs["history"].copy()
-        limit = np.log(self.factor)
-        factor: Floats = np.exp(rng.uniform(-limit, limit, len(history))).astype(np.float32)
-        history[:, :, 0] *= factor[:, None]
+        values, limit = batch.inputs["units"], np.log(self.factor)
+        factor: Floats = np.exp(rng.uniform(-limit, limit, len(values))).astype(np.float32)
         soft = None if batch.soft is None else batch.soft * factor[:, None, None]
-        return Labelled({**batch.inputs, "history": history}, batch.target * factor[:, None], soft)
+        inputs = {**batch.inputs, "units": values * factor[:, None]}
+        return Labelled(inputs, batch.target * factor[:, None], soft)
 
 
 class Mixup(Augment):

@@ -62,7 +62,11 @@ class Windows(Dataset):
         ):
             if (there := getattr(theirs, name)) != (here := getattr(self.options, name)):
                 raise ValueError(f"its problem.{name} is {there}, tonight's is {here}")
-        for name in ("history_features", "future_features", "calendar_features"):
+        if contract.inputs.keys() != self.contract.inputs.keys():
+            raise ValueError(
+                f"its inputs are {', '.join(contract.inputs)}, tonight's are {', '.join(self.contract.inputs)}"
+            )
+        for name in ("future_features", "calendar_features"):
             if (there := list(contract.settings.get(name, []))) != (here := list(self.contract.settings[name])):
                 raise ValueError(f"its {name} are {there}, tonight's are {here}")
         return Windows(self.panel, contract, self.lines, self.origins, dict(self.splits))

@@ -16,15 +16,15 @@ def disturb(kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
     probability `level`. shift: the last 14 days times 1 + level. Raises ConfigError on another kind.
     """
     generator = np.random.default_rng(seed)
-    history = inputs["history"].copy()
-    units = history[:, :, 0]
+    units, observed = inputs["units"].copy(), inputs["observed"]
     match kind:
         case "noise":
             units *= np.exp(generator.normal(0, level, units.shape)).astype(np.float32)
         case "missing":
-            history[generator.random(units.shape) < level, :2] = 0
+            lost = generator.random(units.shape) < level
+            units, observed = np.where(lost, 0, units), np.where(lost, 0, observed)
         case "shift":
             units[:, -SHIFTED_DAYS:] *= 1 + level
         case _:
             raise ConfigError(f"gates.robustness.kind: unknown kind {kind!r}; there are: {', '.join(KINDS)}")
-    return {**inputs, "history": history}
+    return {**inputs, "units": units, "observed": observed}

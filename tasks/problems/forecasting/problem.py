@@ -91,7 +91,7 @@ class Forecasting(Problem):
         return Strategies(SOFT, TERMS, AUGMENT)
 
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
-        return seasonal_naive(dataset.inputs(rows, ["history"])["history"][:, :, 0], self.options)
+        return seasonal_naive(dataset.inputs(rows, ["units"])["units"], self.options)
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         return score(output, target, self.options)
@@ -122,7 +122,8 @@ class Forecasting(Problem):
         are categorical.
         """
         options = parse_options(contract.settings["options"])
-        panel = build_panel(self.recent(table, as_of, contract), as_of, options)
+        steps = options.context + options.horizon
+        panel = build_panel(self.recent(table, as_of, contract), as_of, options, steps)
         lines = np.arange(len(panel.names), dtype=np.int64)
         origin = len(panel.times) - 1 - options.horizon
         codes = encode(panel, contract.categories)
@@ -145,7 +146,7 @@ class Forecasting(Problem):
         """
         assert isinstance(dataset, Windows)
         newest = np.flatnonzero(dataset.origins[rows] == dataset.origins[rows].max())
-        past = dataset.inputs(rows[newest], ["history"])["history"][:, -PAST_STEPS_SHOWN:, 0]
+        past = dataset.inputs(rows[newest], ["units"])["units"][:, -PAST_STEPS_SHOWN:]
         actual = dataset.target(rows[newest])
         ranked = np.argsort(-actual.sum(axis=1), kind="stable")
         chosen = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).astype(int))

@@ -116,7 +116,8 @@ def test_the_graph_states_its_contract(files: dict[str, bytes]) -> None:
         return value.name, value.type.tensor_type.elem_type, [dim.dim_param or dim.dim_value for dim in shape]
 
     assert [stated(value) for value in [*model.graph.input, *model.graph.output]] == [
-        ("history", onnx.TensorProto.FLOAT, ["batch", 14, 2]),
+        ("units", onnx.TensorProto.FLOAT, ["batch", 14]),
+        ("observed", onnx.TensorProto.FLOAT, ["batch", 14]),
         ("future", onnx.TensorProto.FLOAT, ["batch", 5, 5]),
         ("static", onnx.TensorProto.INT64, ["batch", 3]),
         ("output", onnx.TensorProto.FLOAT, ["batch", 5, 3]),

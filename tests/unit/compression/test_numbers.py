@@ -26,7 +26,7 @@ from tasks.gates.parity import parity as parity_gate
 from tasks.gates.result import GateResult
 from tasks.models import build_model
 from tasks.models.inputs import STUDENT_INPUTS
-from tasks.problems.base import Inputs, Rows
+from tasks.problems.base import Floats, Inputs, Rows
 
 STEPS: dict[str, GraphStep] = {
     "int8-dynamic": Int8Dynamic(),
@@ -82,7 +82,7 @@ def test_narrower_numbers_load_shrink_and_stay_close(
     data = narrowed(sales, plain, STEPS[name])
     assert len(data) < share * len(plain)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    assert [item.name for item in session.get_inputs()] == ["history", "future", "static"]
+    assert [item.name for item in session.get_inputs()] == ["units", "observed", "future", "static"]
     assert [item.type for item in session.get_outputs()] == ["tensor(float)"]
     inputs = sales.dataset.inputs(np.arange(70, 70 + rows))
     found = parity(run_onnx(data, inputs), torch_output(student, inputs))
@@ -102,6 +102,30 @@ def test_weights_are_stored_in_the_narrow_format(sales: Any, plain: bytes, name:
     assert kinds(plain) == {TensorProto.FLOAT}
     # Embeddings and biases are not part of a matrix product, but no larger than 64 numbers here.
     assert kinds(narrowed(sales, plain, STEPS[name])) == expected
+
+
+def float_products(data: bytes) -> list[Floats]:
+    """Stored matrices that a product reads as they are."""
+    graph = onnx.load_model_from_string(data).graph
+    stored = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    products = [node.input[1] for node in graph.node if node.op_type in ("MatMul", "Gemm")]
+    return [stored[name] for name in products if name in stored]
+
+
+@pytest.mark.parametrize("name", ["int8-dynamic", "int8-static"])
+def test_products_that_only_add_stay_in_float32(sales: Any, plain: bytes, name: str) -> None:
+    """The sums of gaps, and the two means of a window's scale; every other product is of integers."""
+    sums = np.triu(np.ones((3, 3), np.float32))
+    assert len(float_products(plain)) > 3
+    found = float_products(narrowed(sales, plain, STEPS[name]))
+    assert sorted(matrix.shape for matrix in found) == [(3, 3), (14, 1), (14, 1)]
+    assert any(np.array_equal(matrix, sums) for matrix in found)
+    model = onnx.load_model_from_string(plain)
+    tensor = next(item for item in model.graph.initializer if list(item.dims) == [3, 3])
+    assert np.array_equal(numpy_helper.to_array(tensor), sums)
+    tensor.CopyFrom(numpy_helper.from_array(sums * np.float32(0.5), tensor.name))
+    weighed = float_products(narrowed(sales, model.SerializeToString(), STEPS[name]))
+    assert [matrix.shape for matrix in weighed] == [(14, 1), (14, 1)], "other weights are left out as well"
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -13,8 +13,8 @@ def test_each_static_column_has_rows_of_its_own() -> None:
     assert part.table is not None and part.table.num_embeddings == 7 + 3 + 2 and part.width == 6
     with torch.no_grad():
         part.table.weight.copy_(torch.arange(24.0).reshape(12, 2))
-    # Codes 6, 2 and 1 of columns with 7, 3 and 2 values: rows 6, 7 + 2 and 10 + 1.
-    found = part(torch.tensor([[0, 0, 0], [6, 2, 1]]))
+    # The first and the last values of columns with 7, 3 and 2 values: rows 0, 7 and 7 + 3, and 6, 7 + 2 and 10 + 1.
+    found = part(torch.tensor([[0, 7, 10], [6, 9, 11]]))
     assert found.tolist() == [[0, 1, 14, 15, 20, 21], [12, 13, 18, 19, 22, 23]]
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tasks.compression.export import export_onnx
-from tasks.compression.int8 import Int8Static
+from tasks.compression.int8 import Int8Dynamic, Int8Static
 from tasks.compression.runtime import run_onnx
+from tasks.compression.step import GraphStep
 from tasks.models import inputs_of
 from tests.unit.models.windows import CONTRACT, SMALL, contract_of, forecast, model_of, windows_of
 
@@ -23,8 +24,9 @@ def test_the_exported_file_gives_what_torch_gives(kind: str, normalise: str, mea
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
     windows = windows_of(7, contract)
-    windows["history"][:3, 5:] = 0
-    windows["history"][3] = 0
+    for name in ("units", "observed"):
+        windows[name][:3, 5:] = 0
+        windows[name][3] = 0
     inputs = {name: tensor.numpy() for name, tensor in windows.items()}
     data = export_onnx(model, contract, {name: values[:2] for name, values in inputs.items()})
     with torch.no_grad():
@@ -52,13 +54,16 @@ def test_a_file_asks_for_the_inputs_that_its_model_takes_and_for_no_other(kind: 
     assert np.array_equal(run_onnx(data, windows), run_onnx(data, {name: windows[name] for name in taken}))
 
 
-def test_eight_bits_leave_the_scale_of_small_series_as_it_is() -> None:
-    windows = windows_of(64)
-    windows["history"][::2, :, 0] *= 1000
-    model = model_of("linear-mlp")
+@pytest.mark.parametrize("step", [Int8Static(samples=64), Int8Dynamic()], ids=lambda step: step.kind)
+@pytest.mark.parametrize("horizon", [5, 6])
+def test_eight_bits_leave_the_scale_of_small_series_as_it_is(step: GraphStep, horizon: int) -> None:
+    contract = contract_of(horizon=horizon)
+    windows = windows_of(64, contract)
+    windows["units"][::2] *= 1000
+    model = model_of("linear-mlp", contract)
     inputs = {name: windows[name].numpy() for name in inputs_of(model, windows)}
-    data = export_onnx(model, CONTRACT, inputs)
-    quantized = Int8Static(samples=64).apply(onnx.load_model_from_string(data), lambda _: inputs)
+    data = export_onnx(model, contract, inputs)
+    quantized = step.apply(onnx.load_model_from_string(data), lambda _: inputs)
     with torch.no_grad():
         expected = forecast(model, windows)[1::2, :, 1]
     found = torch.from_numpy(run_onnx(quantized.SerializeToString(), inputs))[1::2, :, 1]

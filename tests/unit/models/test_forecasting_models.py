@@ -28,7 +28,7 @@ def test_a_fresh_student_forecasts_the_seasonal_average() -> None:
     assert isinstance(model, LinearMlp)
     nn.init.zeros_(model.output.weight)
     windows = windows_of(1)
-    windows["history"][0, :, 0] = torch.tensor([14.0, 0, 0, 0, 0, 0, 0, 28.0, 0, 0, 0, 0, 0, 0])
+    windows["units"][0] = torch.tensor([14.0, 0, 0, 0, 0, 0, 0, 28.0, 0, 0, 0, 0, 0, 0])
     # Same weekday (14 + 28) / 2 = 21, all days 42 / 14 = 3; scale (42 + 1) / (14 + 1), half of it to each side.
     found = forecast(model, windows)[0]
     assert found[0].tolist() == pytest.approx([12 - 43 / 30, 12, 12 + 43 / 30], rel=1e-5)
@@ -51,12 +51,12 @@ def test_every_model_gives_ordered_quantiles_of_any_window(
     contract = contract_of(context=16, mean=mean, positive=positive, normalise=normalise)
     model = model_of(kind, contract)
     windows = windows_of(9, contract)
-    history = windows["history"]
-    history[3] = 0
-    history[4, :, 0] *= 1000
-    history[5, :, 0] = 4
+    units, observed = windows["units"], windows["observed"]
+    units[3] = observed[3] = 0
+    units[4] *= 1000
+    units[5] = 4
     if not positive:
-        history[6, :, 0] -= 100
+        units[6] -= 100
     shake(model)
     with torch.no_grad():
         output = forecast(model, windows)
@@ -70,7 +70,7 @@ def test_every_model_gives_ordered_quantiles_of_any_window(
 def test_centred_models_move_with_their_window(kind: str, normalise: str) -> None:
     contract = contract_of(normalise=normalise, positive=False, mean=True)
     model, windows = model_of(kind, contract), windows_of(3, contract)
-    higher = {**windows, "history": windows["history"] + torch.tensor([50, 0])}
+    higher = {**windows, "units": windows["units"] + 50}
     with torch.no_grad():
         difference = forecast(model, higher) - forecast(model, windows)
     assert torch.allclose(difference, torch.full_like(difference, 50), atol=1e-3)
@@ -92,9 +92,10 @@ def test_features_are_those_that_the_output_is_made_of(kind: str) -> None:
 def test_every_model_uses_every_input_that_it_takes_and_learns_with_every_weight(kind: str) -> None:
     model, windows = shake(model_of(kind)), windows_of(4)
     changed = {
-        "history": [windows["history"] * torch.tensor([1.2, 1])],
+        "units": [windows["units"] * 1.2],
+        "observed": [windows["observed"] * torch.cat([torch.zeros(3), torch.ones(11)])],
         "future": [windows["future"] + 1],
-        "static": [windows["static"] * (1 - torch.eye(3, dtype=torch.int64)[column]) for column in range(3)],
+        "static": [windows["static"] - torch.eye(3, dtype=torch.int64)[column] for column in range(3)],
         "past": [windows["past"] + 1],
         "calendar": [windows["calendar"] + 1],
     }
@@ -112,8 +113,8 @@ STUDENTS = ("linear", "linear-mlp", "patch", "rnn")
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_small_students_take_three_inputs_and_the_others_more_in_the_contracts_order(kind: str) -> None:
-    own = ["history", "future", "static"]
+def test_small_students_take_the_students_inputs_and_the_others_more_in_the_contracts_order(kind: str) -> None:
+    own = ["units", "observed", "future", "static"]
     expected = own if kind in STUDENTS else [*own, "past"] if kind == "attention" else list(CONTRACT.inputs)
     assert list(inputs_of(model_of(kind), CONTRACT.inputs)) == expected
 
@@ -130,14 +131,16 @@ def test_each_place_in_the_season_has_a_forecast_of_its_own(kind: str) -> None:
 
 
 def test_a_cycle_adds_its_row_of_the_table_to_every_step() -> None:
-    model, windows = model_of("patch", cycle=True), windows_of(3)
+    # Signed, or an amount's lowest quantile would be cut off at zero.
+    model, windows = model_of("patch", contract_of(positive=False), cycle=True), windows_of(3)
     assert isinstance(model, Patch) and model.cycle is not None
     windows["static"][:, 0] = torch.tensor([0, 4, 4])
     with torch.no_grad():
         before = forecast(model, windows)
         # Five steps of three raw numbers, of which the first is the lowest quantile: all rise with it.
         model.cycle.weight[4] = torch.tensor([1.0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-        more = (forecast(model, windows) - before) / model.norm(windows["history"])[1].unsqueeze(2)
+        _, scale = model.norm(windows["units"], windows["observed"])
+        more = (forecast(model, windows) - before) / scale.unsqueeze(2)
     expected = torch.tensor([1.0, 2, 0, 0, 0]).unsqueeze(1).expand(5, 3)
     torch.testing.assert_close(more, torch.stack([torch.zeros(5, 3), expected, expected]), atol=1e-5, rtol=0)
     plain = model_of("patch")
@@ -232,9 +235,9 @@ def test_weights_are_stored_and_put_back() -> None:
 
 
 def test_the_students_weights_are_counted() -> None:
-    # Embeddings 2 x (7 + 3 + 2); covariates 3 x (2 + 3); hidden (14 + 1 + 6 + 5 x 5) x 6 + 6; output 6 x 15 + 15;
+    # Embeddings 2 x (7 + 3 + 2); covariates 3 x (2 + 3) + 5; hidden (14 + 1 + 6 + 5 x 5) x 6 + 6; output 6 x 15;
     # skip 14 x 15.
-    assert count_parameters(model_of("linear-mlp")) == 24 + 15 + 282 + 105 + 210
+    assert count_parameters(model_of("linear-mlp")) == 24 + 20 + 282 + 90 + 210
 
 
 def test_only_the_hidden_layer_of_the_student_may_be_narrowed() -> None:

@@ -9,11 +9,11 @@ from tests.unit.models.windows import CONTRACT, model_of
 
 
 class Some(nn.Module):
-    uses = ("static", "history")
+    uses = ("static", "units")
 
 
 def test_a_model_says_what_it_takes_or_takes_all_in_the_contracts_order() -> None:
-    assert inputs_of(Some(), CONTRACT.inputs) == ("static", "history")
+    assert inputs_of(Some(), CONTRACT.inputs) == ("static", "units")
     assert inputs_of(nn.Identity(), CONTRACT.inputs) == ALL_INPUTS == tuple(CONTRACT.inputs)
     assert inputs_of(nn.Identity(), {"x": torch.zeros(1)}) == ("x",)
 

@@ -1,7 +1,9 @@
 """The end of a model: quantiles in order, the expected value beside them, and where training starts."""
 
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,6 +32,35 @@ def test_quantiles_rise_from_the_lowest_and_are_never_negative(
     levels: tuple[float, ...], raw: tuple[float, ...], expected: list[float]
 ) -> None:
     assert outputs_of(raw, quantiles=levels) == expected
+
+
+@pytest.mark.parametrize(
+    ("horizon", "quantiles", "mean", "positive", "normalise"),
+    [
+        *product(
+            (4, 5), ((0.1, 0.5, 0.9), (0.1, 0.3, 0.5, 0.9), (0.5,)), (False, True), (False, True), ("scale", "standard")
+        )
+    ],
+)
+def test_every_step_is_the_running_sum_of_its_own_gaps(
+    horizon: int, quantiles: tuple[float, ...], mean: bool, positive: bool, normalise: str
+) -> None:
+    """Even and odd numbers of steps alike, each step and each window for itself."""
+    rng = np.random.default_rng(0)
+    raw = rng.normal(0, 1, (6, horizon, len(quantiles) + mean)).astype(np.float32)
+    scale = rng.uniform(0.5, 20, (6, 1)).astype(np.float32)
+    centre = rng.normal(0, 5, (6, 1)).astype(np.float32) * (normalise == "standard")
+    contract = contract_of(horizon=horizon, quantiles=quantiles, mean=mean, positive=positive, normalise=normalise)
+    found = OrderedQuantiles(contract)(*(torch.from_numpy(part) for part in (raw.reshape(6, -1), centre, scale)))
+    expected = raw.copy()
+    if positive and normalise == "scale":
+        expected = expected.clip(0)  # the lowest quantile is cut off before the gaps are added
+    expected[:, :, 1 : len(quantiles)] = expected[:, :, 1 : len(quantiles)].clip(0)
+    expected[:, :, : len(quantiles)] = expected[:, :, : len(quantiles)].cumsum(axis=2)
+    expected = expected * scale[:, :, None] + centre[:, :, None]
+    expected = expected.clip(0) if positive else expected
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-5)
+    assert (found.numpy() < 0).any() != positive, "nothing lies below zero, so nothing is shown"
 
 
 def test_all_numbers_are_in_multiples_of_the_windows_scale() -> None:

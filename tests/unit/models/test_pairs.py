@@ -19,7 +19,7 @@ from tasks.problems.base import Floats
 from tests.unit.models.week import CONTEXT, HORIZON, WEEK
 from tests.unit.models.windows import SMALL
 
-TRAINING = Training(epochs=7, batch_size=32, learning_rate=0.03, patience=5)
+TRAINING = Training(epochs=10, batch_size=32, learning_rate=0.03, patience=5)
 SHORT = Training(epochs=2, batch_size=32, learning_rate=0.02)
 PROBLEM = get_problem(Spec(kind="forecasting", horizon=HORIZON, context=CONTEXT))
 TEACHERS: dict[str, dict[str, object]] = {

@@ -16,7 +16,8 @@ class Week(Dataset):
     """Series of different sizes with one weekly pattern, which a promotion, known ahead, doubles for a day.
 
     Covariates of a day: promotion, one-hot weekday. Where training starts, half the pattern and no promotion is known.
-    The place in the season where the forecast begins is the first static code, the series the second one.
+    The place in the season where the forecast begins is the first static code, the series the second one,
+    whose codes go on where the seven places end.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -42,7 +43,8 @@ class Week(Dataset):
         self.contract = FeatureContract(
             problem="forecasting",
             inputs={
-                "history": ("float32", (CONTEXT, 2)),
+                "units": ("float32", (CONTEXT,)),
+                "observed": ("float32", (CONTEXT,)),
                 "future": ("float32", (HORIZON, 1)),
                 "static": ("int64", (2,)),
                 "past": ("float32", (CONTEXT, 8)),
@@ -56,11 +58,12 @@ class Week(Dataset):
 
     def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
         line, past = self.groups[rows][:, None], self.origins[rows][:, None] + np.arange(1 - CONTEXT, 1)
-        ahead, units = self._ahead(rows), self.units[line, past][:, :, None]
+        ahead, units = self._ahead(rows), self.units[line, past]
         found: Inputs = {
-            "history": np.concatenate([units, np.ones_like(units)], axis=2),
+            "units": units,
+            "observed": np.ones_like(units),
             "future": self.promotion[line, ahead],
-            "static": np.concatenate([ahead[:, :1] % 7, line], axis=1),
+            "static": np.concatenate([ahead[:, :1] % 7, 7 + line], axis=1),
             "past": np.concatenate([self.promotion[line, past], self.week[past]], axis=2),
             "calendar": self.week[ahead],
         }

@@ -28,13 +28,14 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def contract_of(**changes: Any) -> FeatureContract:
-    """Three covariates of the series and two of the calendar; static codes of seven phases, two stores, one other."""
+    """Three covariates of the series and two of the calendar; static codes of phases, two stores, a department."""
     options = {"horizon": 5, "context": 14, "season": 7, "quantiles": QUANTILES, **changes}
     context, horizon, season = options["context"], options["horizon"], options["season"]
     return FeatureContract(
         problem="forecasting",
         inputs={
-            "history": ("float32", (context, 2)),
+            "units": ("float32", (context,)),
+            "observed": ("float32", (context,)),
             "future": ("float32", (horizon, 3)),
             "static": ("int64", (3,)),
             "past": ("float32", (context, 5)),
@@ -59,14 +60,20 @@ def model_of(kind: str, contract: FeatureContract = CONTRACT, **options: Any) ->
     return build_model(Spec(kind=kind, **{**SMALL[kind], **options}), contract).eval()
 
 
+def first_codes(contract: FeatureContract = CONTRACT) -> Tensor:
+    """(columns,) first code of each static column: where those of the column before end."""
+    counts = [len(values) for values in contract.categories.values()]
+    return torch.tensor([sum(counts[:place]) for place in range(len(counts))], dtype=torch.int64)
+
+
 def windows_of(rows: int, contract: FeatureContract = CONTRACT) -> dict[str, Tensor]:
-    """All inputs of windows without gaps, of values up to 30."""
+    """All inputs of windows without gaps, of values up to 30 and with each column's second code."""
     generator = torch.Generator().manual_seed(1)
     shapes = {name: shape for name, (_, shape) in contract.inputs.items() if name != "static"}
     windows = {name: torch.rand(rows, *shape, generator=generator) for name, shape in shapes.items()}
-    windows["history"][:, :, 0] *= 30
-    windows["history"][:, :, 1] = 1
-    windows["static"] = torch.ones(rows, *contract.inputs["static"][1], dtype=torch.int64)
+    windows["units"] *= 30
+    windows["observed"][:] = 1
+    windows["static"] = (first_codes(contract) + 1).repeat(rows, 1)
     return windows
 
 

@@ -26,8 +26,8 @@ def test_the_original_stays_and_chance_comes_from_the_generator_alone(sales: Any
     before = {name: values.copy() for name, values in batch.inputs.items()}
     first, again, other = (applied(sales, batch, kind, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(batch.inputs[name], values) for name, values in before.items())
-    assert np.array_equal(first.inputs["history"], again.inputs["history"])
-    assert not np.array_equal(first.inputs["history"], other.inputs["history"])
+    assert all(np.array_equal(first.inputs[name], again.inputs[name]) for name in before)
+    assert not np.array_equal(first.inputs["units"], other.inputs["units"])
     assert {name: (v.dtype, v.shape) for name, v in first.inputs.items()} == {
         name: (v.dtype, v.shape) for name, v in before.items()
     }
@@ -35,16 +35,17 @@ def test_the_original_stays_and_chance_comes_from_the_generator_alone(sales: Any
 
 
 def test_jitter_is_noise_on_observed_days_in_the_windows_own_size(sales: Any, batch: Labelled) -> None:
-    history = np.zeros((2000, 14, 4), dtype=np.float32)
-    history[:, :, 0], history[:, :, 1] = 50.0, 1.0
-    history[:, 3, :2] = 0
-    out = applied(sales, Labelled({"history": history}, np.zeros((2000, 5))), "jitter", level=0.2)
-    noise = np.delete(out.inputs["history"][:, :, 0], 3, axis=1) - 50
+    observed = np.ones((2000, 14), dtype=np.float32)
+    observed[:, 3] = 0
+    windows = {"units": 50 * observed, "observed": observed}
+    out = applied(sales, Labelled(windows, np.zeros((2000, 5))), "jitter", level=0.2)
+    noise = np.delete(out.inputs["units"], 3, axis=1) - 50
     assert noise.std() == pytest.approx(10, rel=0.02) and abs(noise.mean()) < 0.3
-    assert (out.inputs["history"][:, 3, 0] == 0).all(), "not observed"
+    assert (out.inputs["units"][:, 3] == 0).all(), "not observed"
+    assert np.array_equal(out.inputs["observed"], observed)
     assert batch.soft is not None
     wild = applied(sales, batch, "jitter", level=50.0)
-    assert wild.inputs["history"][:, :, 0].min() == 0, "amounts are not negative"
+    assert wild.inputs["units"].min() == 0, "amounts are not negative"
     assert np.array_equal(wild.target, batch.target) and np.array_equal(wild.soft, batch.soft)
     assert AUGMENT["jitter"].keeps_label
 
@@ -54,10 +55,9 @@ def test_scaling_takes_window_and_labels_by_one_factor(sales: Any, batch: Labell
     assert batch.soft is not None
     factor = out.target.sum(axis=1) / batch.target.sum(axis=1)
     assert (factor >= 1 / 3).all() and (factor <= 3).all() and factor.min() < 0.8 and factor.max() > 1.2
-    expected = batch.inputs["history"][:, :, 0] * factor[:, None]
-    np.testing.assert_allclose(out.inputs["history"][:, :, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(out.inputs["units"], batch.inputs["units"] * factor[:, None], rtol=1e-5)
     np.testing.assert_allclose(out.soft, batch.soft * factor[:, None, None], rtol=1e-5)
-    assert np.array_equal(out.inputs["history"][:, :, 1:], batch.inputs["history"][:, :, 1:])
+    assert np.array_equal(out.inputs["observed"], batch.inputs["observed"])
 
 
 def test_mixup_is_one_share_of_everything_of_two_windows(sales: Any, batch: Labelled) -> None:
@@ -73,8 +73,8 @@ def test_mixup_is_one_share_of_everything_of_two_windows(sales: Any, batch: Labe
     given = (out.soft - batch.soft)[:, 0, 0] / (15.0 * (other - np.arange(12)) + (other == np.arange(12)))
     moved = other != np.arange(12)
     np.testing.assert_allclose(given[moved], (1 - share)[moved], atol=1e-4)
-    for name in ("history", "future"):
-        weight = share[:, None, None]
+    for name in ("units", "observed", "future"):
+        weight = share.reshape(-1, *[1] * (batch.inputs[name].ndim - 1))
         mixed = weight * batch.inputs[name] + (1 - weight) * batch.inputs[name][other]
         np.testing.assert_allclose(out.inputs[name], mixed, rtol=1e-4, atol=1e-5)
     assert np.array_equal(out.inputs["static"], batch.inputs["static"]), "codes are those of the larger share"

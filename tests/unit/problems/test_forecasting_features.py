@@ -26,6 +26,7 @@ from tasks.problems.forecasting.calendar import (
     steps_to_next,
 )
 from tasks.problems.forecasting.dataset import Windows
+from tasks.problems.forecasting.windows import encode
 
 AS_OF = date(2024, 7, 14)
 OLDEST, NEWEST, VALID, TEST = date(2024, 5, 16), date(2024, 6, 29), date(2024, 7, 4), date(2024, 7, 9)
@@ -47,17 +48,17 @@ def inputs_at(dataset: Windows, origin: date) -> Inputs:
 
 
 def changed(dataset: Windows, one: Inputs, other: Inputs) -> set[str]:
-    """Names of the features that differ, as `input.feature`."""
+    """Names of the features that differ, as `input.feature`, or as `input` where it is one feature."""
     settings = dataset.contract.settings
     names = {
-        "history": settings["history_features"],
         "future": settings["future_features"],
         "static": list(dataset.contract.categories),
         "past": [*settings["future_features"], *settings["calendar_features"]],
         "calendar": settings["calendar_features"],
     }
-    assert list(one) == list(other) == list(names)
-    return {
+    alone = ["units", "observed"]
+    assert list(one) == list(other) == [*alone, *names]
+    return {part for part in alone if not np.array_equal(one[part], other[part])} | {
         f"{part}.{name}"
         for part, features in names.items()
         for place, name in enumerate(features)
@@ -85,9 +86,7 @@ def test_nothing_after_an_origin_changes_its_inputs(sales: Any, origin: date) ->
 
 def scaled_by_the_whole_series(dataset: Windows, origin: date) -> Inputs:
     inputs = inputs_at(dataset, origin)
-    history = inputs["history"].copy()
-    history[..., 0] /= dataset.panel.units.mean(axis=1)[:, None]
-    return {**inputs, "history": history}
+    return {**inputs, "units": inputs["units"] / dataset.panel.units.mean(axis=1)[:, None]}
 
 
 def a_day_too_late(dataset: Windows, origin: date) -> Inputs:
@@ -107,8 +106,8 @@ def holidays_beyond_the_window(dataset: Windows, origin: date) -> Inputs:
 @pytest.mark.parametrize(
     ("leaking", "noticed"),
     [
-        (scaled_by_the_whole_series, "history.units"),
-        (a_day_too_late, "history.units"),
+        (scaled_by_the_whole_series, "units"),
+        (a_day_too_late, "units"),
         (holidays_beyond_the_window, "future.holiday_ahead"),
     ],
 )
@@ -146,7 +145,7 @@ def test_series_that_began_after_training_change_no_code(sales: Any) -> None:
     other = sales.problem().features(pl.concat([sales.table(), newcomers]), AS_OF)
     assert other.contract.categories == {"store_id": ("<unknown>", "s1", "s2"), "department": DEPARTMENTS} | PHASES
     rows = rows_at(other, TEST)
-    assert other.inputs(rows)["static"].tolist()[:4] == [[2, 0, 1], [2, 0, 2], [2, 0, 3], [2, 1, 1]]
+    assert other.inputs(rows)["static"].tolist()[:4] == [[2, 7, 11], [2, 7, 12], [2, 7, 13], [2, 8, 11]]
     assert np.array_equal(other.inputs(rows)["static"][3:], inputs_at(sales.dataset, TEST)["static"])
 
 
@@ -222,9 +221,9 @@ def test_windows_have_hand_made_values(sales: Any) -> None:
     ).filter(pl.col("date") != date(2024, 7, 8))  # a gap on the day before the origin, position 68
     dataset = sales.problem().features(table, AS_OF)
     inputs = dataset.inputs(rows_at(dataset, TEST))
-    history, future, past = (inputs[name][0] for name in ("history", "future", "past"))
-    assert history[:, 0].tolist() == [*range(56, 68), 0, 69]
-    assert history[:, 1].tolist() == [1] * 12 + [0, 1]
+    units, observed, future, past = (inputs[name][0] for name in ("units", "observed", "future", "past"))
+    assert units.tolist() == [*range(56, 68), 0, 69]
+    assert observed.tolist() == [1] * 12 + [0, 1]
     # Price 2 until the gap, 4 from the origin on: log(2/4) and log(4/4).
     assert past[:, 0] == pytest.approx([-0.6931472] * 13 + [0], abs=1e-6)
     assert future[:, 0].tolist() == [0] * 5
@@ -233,7 +232,7 @@ def test_windows_have_hand_made_values(sales: Any) -> None:
     assert future[:, 4] == pytest.approx([6 / 7, 1, 0, 0, 0])
     assert past[-6:, 4] == pytest.approx([0, 1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7], abs=1e-6)
     assert past[-1, 5:12].tolist() == [0, 1, 0, 0, 0, 0, 0], "9 July 2024 is a Tuesday"
-    assert inputs["calendar"][0, 0, :7].tolist() == [0, 0, 1, 0, 0, 0, 0] and inputs["static"][0].tolist() == [2, 1, 1]
+    assert inputs["calendar"][0, 0, :7].tolist() == [0, 0, 1, 0, 0, 0, 0] and inputs["static"][0].tolist() == [2, 8, 10]
     assert dataset.target(rows_at(dataset, TEST)).tolist() == [[70, 71, 72, 73, 74]]
     assert dataset.contract.categories == {"store_id": ("<unknown>", "s"), "department": ("<unknown>", "")} | PHASES
 
@@ -304,14 +303,16 @@ def test_hours_and_values_below_zero(sales: Any) -> None:
     last = dataset.splits["test"]
     inputs = dataset.inputs(last)
     assert {name: values.shape[1:] for name, values in inputs.items()} == {
-        "history": (48, 2),
+        "units": (48,),
+        "observed": (48,),
         "future": (6, 2),
         "static": (1,),
         "past": (48, 13),
         "calendar": (6, 11),
     }
     assert dataset.panel.time(dataset.origins[last[0]]) == datetime.fromisoformat("2024-07-10T17:00")
-    assert inputs["static"].tolist() == [[18]] and inputs["history"][0, -1].tolist() == [5, 1]
+    assert inputs["static"].tolist() == [[18]]
+    assert inputs["units"][0, -1] == 5 and inputs["observed"][0, -1] == 1
     assert dataset.target(last).tolist() == [[6, 7, 8, 9, 10, 11]]
     assert dataset.contract.statistics["mean_units"] == pytest.approx(6, abs=0.05), "of |y|"
 
@@ -357,7 +358,7 @@ class Recording:
 
     def __call__(self, inputs: Inputs) -> Floats:
         self.seen.append(inputs)
-        rows = np.arange(1, len(inputs["history"]) + 1, dtype=np.float32)
+        rows = np.arange(1, len(inputs["units"]) + 1, dtype=np.float32)
         return rows[:, None, None] * np.ones((1, 5, 1), np.float32) * np.array([1, 2, 3], np.float32)
 
 
@@ -381,9 +382,9 @@ def test_scoring_sees_what_training_saw(sales: Any, origin: date) -> None:
 
 
 def test_scoring_gathers_only_what_the_model_reads(sales: Any) -> None:
-    model = Recording("history", "static")
+    model = Recording("units", "static")
     sales.problem().predict(sales.table(), AS_OF, sales.dataset.contract, model)
-    assert list(model.seen[0]) == ["history", "static"]
+    assert list(model.seen[0]) == ["units", "static"]
 
 
 def test_scoring_leaves_out_a_series_that_ended_before_the_window(sales: Any) -> None:
@@ -395,7 +396,20 @@ def test_scoring_leaves_out_a_series_that_ended_before_the_window(sales: Any) ->
 def test_scoring_gives_an_unknown_store_the_unknown_code(sales: Any) -> None:
     table = sales.table(("a-new", "s2"))
     inputs, _ = seen_by_scoring(sales, table, AS_OF, sales.dataset.contract)
-    assert inputs["static"].tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 3], [0, 2, 1], [0, 2, 2], [0, 2, 3]]
+    assert inputs["static"].tolist() == [[0, 7, 11], [0, 7, 12], [0, 7, 13], [0, 9, 11], [0, 9, 12], [0, 9, 13]]
+
+
+def test_a_columns_codes_go_on_where_those_of_the_column_before_end(sales: Any) -> None:
+    books = {**PHASES, "store_id": ("<unknown>", "s2"), "department": ("<unknown>", "d1", "d3")}
+    # Store s1 and department d2 are other values: the first codes, 7 and 9.
+    assert encode(sales.dataset.panel, books).tolist() == [[7, 10], [7, 9], [7, 11], [8, 10], [8, 9], [8, 11]]
+
+
+def test_equal_values_of_two_static_columns_have_codes_of_their_own(sales: Any) -> None:
+    dataset = sales.problem().features(sales.table().with_columns(store_id="department"), AS_OF)
+    assert dataset.contract.categories["store_id"] == dataset.contract.categories["department"] == DEPARTMENTS
+    phases, stores, departments = (set(codes.tolist()) for codes in dataset.inputs(np.arange(84))["static"].T)
+    assert phases <= set(range(7)) and (stores, departments) == ({8, 9, 10}, {12, 13, 14})
 
 
 def test_a_dataset_is_saved_and_loaded_and_equal_data_gives_equal_bytes(sales: Any, tmp_path: Path) -> None:
@@ -410,7 +424,8 @@ def test_a_dataset_is_saved_and_loaded_and_equal_data_gives_equal_bytes(sales: A
         "the order that models were built in"
     )
     assert {name: values.dtype.name for name, values in loaded.inputs(rows).items()} == {
-        "history": "float32",
+        "units": "float32",
+        "observed": "float32",
         "future": "float32",
         "static": "int64",
         "past": "float32",
@@ -426,8 +441,11 @@ def test_a_contract_without_an_order_of_categories_keeps_that_of_its_file(sales:
     del data["category_order"]
     read = contract_from_json(json.loads(json.dumps(data, sort_keys=True)))
     assert list(read.categories) == ["department", "phase", "store_id"]
-    codes = sales.dataset.under(read).inputs(np.arange(84))["static"]
-    assert np.array_equal(codes, sales.dataset.inputs(np.arange(84))["static"][:, [0, 2, 1]])
+    static, segments = sales.dataset.under(read).inputs(np.arange(84))["static"], sales.dataset.segments
+    values = np.array([value for book in read.categories.values() for value in book])
+    assert np.array_equal(static[:, 0], sales.dataset.inputs(np.arange(84))["static"][:, 0])
+    for column, name in ((1, "department"), (2, "store_id")):
+        assert np.array_equal(values[static[:, column]], segments[name])
 
 
 def test_an_older_model_gets_tonights_rows_in_its_own_encoding(sales: Any) -> None:
@@ -437,15 +455,17 @@ def test_an_older_model_gets_tonights_rows_in_its_own_encoding(sales: Any) -> No
     assert then.contract.statistics != tonight.contract.statistics
     origin = date(2024, 6, 29)
     former, rows = inputs_at(then, origin), rows_at(tonight, origin)
-    assert tonight.inputs(rows)["static"][:, 1].tolist() == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert tonight.inputs(rows)["static"][:, 1].tolist() == [8, 8, 8, 9, 9, 9, 10, 10, 10]
     under = tonight.under(then.contract)
-    assert under.inputs(rows)["static"][:, 1].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert under.inputs(rows)["static"][:, 1].tolist() == [7, 7, 7, 8, 8, 8, 9, 9, 9]
     assert under.contract == then.contract
     model = build_model(Spec(kind="linear-mlp", hidden=4), then.contract)
     exported = export_onnx(model, then.contract, former)
     expected = run_onnx(exported, former)
     assert np.array_equal(run_onnx(exported, under.inputs(rows))[3:], expected)
-    assert not np.isclose(run_onnx(exported, tonight.inputs(rows))[3:], expected).all(), "tonight's codes fit as well"
+    # Tonight's code of d3 lies beyond the older table; d1 and d2 of both stores show that the codes are others.
+    wrong = run_onnx(exported, tonight.inputs(rows[[3, 4, 6, 7]]))
+    assert not np.isclose(wrong, expected[[0, 1, 3, 4]]).all(), "tonight's codes fit as well"
     for name in ("train", "valid", "test"):
         assert np.array_equal(under.splits[name], tonight.splits[name])
     assert np.array_equal(under.target(rows), tonight.target(rows))
@@ -473,6 +493,15 @@ def test_a_contract_of_features_that_are_made_otherwise_now_is_refused(sales: An
     renamed = ["discount", *contract.settings["future_features"][1:]]
     with pytest.raises(ValueError, match=r"its future_features are .'discount', 'promo_display'"):
         sales.dataset.under(replace(contract, settings={**contract.settings, "future_features": renamed}))
+
+
+def test_a_contract_whose_inputs_are_named_otherwise_is_refused(sales: Any) -> None:
+    contract = sales.dataset.contract
+    rest = {name: contract.inputs[name] for name in ("future", "static", "past", "calendar")}
+    former = replace(contract, inputs={"history": ("float32", (14, 2)), **rest})
+    message = "its inputs are history, future, static, past, calendar, tonight's are units, observed, future, static"
+    with pytest.raises(ValueError, match=message):
+        sales.dataset.under(former)
 
 
 def test_a_contract_may_differ_in_what_only_chooses_rows(sales: Any) -> None:

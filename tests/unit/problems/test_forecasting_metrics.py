@@ -69,7 +69,7 @@ def test_the_naive_forecast_of_rows_reads_their_past_units(sales: Any) -> None:
     dataset = sales.dataset
     rows = dataset.splits["test"]
     median = sales.problem().naive(dataset, rows)[:, :, 1]
-    assert np.array_equal(median, dataset.inputs(rows)["history"][:, 7:12, 0])
+    assert np.array_equal(median, dataset.inputs(rows)["units"][:, 7:12])
     assert np.array_equal(median[0], dataset.panel.units[0, 77:82]), "the five days from a week before the first target"
 
 
@@ -93,31 +93,35 @@ def test_losses_are_in_multiples_of_average_daily_units(sales: Any) -> None:
 
 @pytest.fixture
 def clean() -> Inputs:
-    history = np.full((200, 20, 4), 8.0, dtype=np.float32)
-    history[:, :, 1] = 1
-    return {"history": history, "future": np.ones((200, 3, 2), np.float32), "static": np.ones((200, 1), np.int64)}
+    observed = np.ones((200, 20), dtype=np.float32)
+    future, static = np.ones((200, 3, 2), np.float32), np.ones((200, 1), np.int64)
+    return {"units": 8 * observed, "observed": observed, "future": future, "static": static}
 
 
 @pytest.mark.parametrize("kind", ["noise", "missing", "shift"])
 def test_disturbances_touch_past_units_only_and_not_the_original(sales: Any, clean: Inputs, kind: str) -> None:
     disturbed = sales.problem().corrupt(kind, 0.2, clean, 1)
-    assert (clean["history"][:, :, 0] == 8).all()
-    assert not np.array_equal(disturbed["history"][:, :, 0], clean["history"][:, :, 0])
-    assert (disturbed["history"][:, :, 2:] == 8).all()
+    assert (clean["units"] == 8).all() and (clean["observed"] == 1).all()
+    assert not np.array_equal(disturbed["units"], clean["units"])
+    assert np.array_equal(disturbed["observed"], clean["observed"]) == (kind != "missing")
     assert disturbed["future"] is clean["future"] and disturbed["static"] is clean["static"]
-    again, other = (sales.problem().corrupt(kind, 0.2, clean, seed)["history"] for seed in (1, 2))
-    assert np.array_equal(disturbed["history"], again)
-    assert np.array_equal(disturbed["history"], other) == (kind == "shift")
+    assert {name: (v.dtype, v.shape) for name, v in disturbed.items()} == {
+        name: (v.dtype, v.shape) for name, v in clean.items()
+    }
+    again, other = (sales.problem().corrupt(kind, 0.2, clean, seed) for seed in (1, 2))
+    for name in ("units", "observed"):
+        assert np.array_equal(disturbed[name], again[name])
+    assert np.array_equal(disturbed["units"], other["units"]) == (kind == "shift")
 
 
 def test_disturbances_are_as_strong_as_they_say(sales: Any, clean: Inputs) -> None:
-    shifted = sales.problem().corrupt("shift", 0.5, clean, 1)["history"]
-    assert shifted[0, :, 0].tolist() == [8.0] * 6 + [12.0] * 14
-    missing = sales.problem().corrupt("missing", 0.25, clean, 1)["history"]
-    lost = missing[:, :, 1] == 0
+    shifted = sales.problem().corrupt("shift", 0.5, clean, 1)["units"]
+    assert shifted[0].tolist() == [8.0] * 6 + [12.0] * 14
+    missing = sales.problem().corrupt("missing", 0.25, clean, 1)
+    lost = missing["observed"] == 0
     assert 0.22 < lost.mean() < 0.28
-    assert (missing[lost][:, 0] == 0).all() and (missing[~lost][:, 0] == 8).all()
-    noise = np.log(sales.problem().corrupt("noise", 0.3, clean, 1)["history"][:, :, 0] / 8)
+    assert (missing["units"][lost] == 0).all() and (missing["units"][~lost] == 8).all()
+    noise = np.log(sales.problem().corrupt("noise", 0.3, clean, 1)["units"] / 8)
     assert 0.28 < noise.std() < 0.32 and abs(noise.mean()) < 0.02
     with pytest.raises(ConfigError, match="unknown kind 'fog'; there are: noise, missing, shift"):
         sales.problem().corrupt("fog", 0.1, clean, 1)

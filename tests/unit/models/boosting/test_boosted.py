@@ -64,7 +64,7 @@ def test_quantiles_never_cross_and_amounts_are_not_negative(positive: bool) -> N
     dataset = Week(quantiles=levels, positive=positive, normalise="last")
     model = fitted(dataset, trees=5, leaves=4)
     windows = windows_of(200, dataset.contract)
-    windows["history"][:, :, 0] -= 0 if positive else 20
+    windows["units"] -= 0 if positive else 20
     with torch.no_grad():
         lines = model.inputs(*(windows[name] for name in model.uses)).reshape(-1, model.inputs.width)
         alone = torch.cat([trees(lines) for trees in model.trees], dim=1)
@@ -72,7 +72,7 @@ def test_quantiles_never_cross_and_amounts_are_not_negative(positive: bool) -> N
     assert (alone.diff(dim=1) < 0).any(), "none crosses by itself, so nothing is shown"
     assert (output.diff(dim=2) >= 0).all() and output.max() > 0
     assert (output < 0).any() != positive
-    centre, scale = model.inputs.norm(windows["history"])
+    centre, scale = model.inputs.norm(windows["units"], windows["observed"])
     lowest, _, median, *_ = (alone.reshape(200, HORIZON, 5) * scale.unsqueeze(2) + centre.unsqueeze(2)).unbind(dim=2)
     assert (lowest < 0).any(), "none is negative by itself, so nothing is shown"
     torch.testing.assert_close(output[:, :, 2], median.relu() if positive else median)
@@ -86,8 +86,8 @@ def test_the_file_gives_what_lightgbm_gives_of_the_inputs_that_it_takes(options:
     model = fitted(dataset)
     data, rows = to_file(model, dataset), np.arange(100, 107)
     graph = onnx.load_model_from_string(data).graph
-    assert [value.name for value in graph.input] == ["history", "future", "static", "calendar"]
-    assert list(inputs_of(model, dataset.contract.inputs)) == ["history", "future", "static", "calendar"]
+    taken = ["units", "observed", "future", "static", "calendar"]
+    assert [value.name for value in graph.input] == taken == list(inputs_of(model, dataset.contract.inputs))
     assert [node.op_type for node in graph.node].count("TreeEnsembleRegressor") == dataset.contract.output_shape[1]
     for part in (rows[:1], rows):
         np.testing.assert_allclose(run_onnx(data, dataset.inputs(part)), predict(model, dataset, part), rtol=1e-5)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tasks.models.boosting.features import WindowFeatures
-from tests.unit.models.windows import CONTRACT, contract_of, windows_of
+from tests.unit.models.windows import CONTRACT, contract_of, first_codes, windows_of
 
 STEP = 1 / 4096
-SEEN = ("history", "future", "static", "calendar")
+SEEN = ("units", "observed", "future", "static", "calendar")
 
 
 def close(expected: Any) -> Any:
@@ -19,8 +19,8 @@ def close(expected: Any) -> Any:
 
 def test_a_line_for_each_future_step() -> None:
     windows = windows_of(2)
-    windows["history"][0, :, 0] = torch.tensor([0.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15])
-    windows["static"][0] = torch.tensor([5, 2, 1])
+    windows["units"][0] = torch.tensor([0.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15])
+    windows["static"][0] = torch.tensor([5, 9, 11])
     part = WindowFeatures(CONTRACT)
     lines = part(*(windows[name] for name in SEEN))
     assert lines.shape == (2, 5, part.width)
@@ -33,7 +33,7 @@ def test_a_line_for_each_future_step() -> None:
     spread = torch.tensor([0.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15]).std(correction=0).item()
     assert found[0, 5].item() == close(spread)
     assert lines[0, 0, 6].item() == close(1 / 14) and lines[0, 0, 7].exp().item() == close(scale)
-    assert lines[0, :, 8:10].tolist() == [[2, 1]] * 5 and (lines[0, :, :10] == lines[0, :1, :10]).all()
+    assert lines[0, :, 8:10].tolist() == [[9, 11]] * 5 and (lines[0, :, :10] == lines[0, :1, :10]).all()
     # The same weekday one and two weeks ago, and their mean.
     assert found[0, 10:13].tolist() == close([8, 0, 4]) and found[4, 10:13].tolist() == close([12, 5, 8.5])
     known = torch.cat([windows["future"], windows["calendar"]], dim=2)
@@ -46,8 +46,8 @@ def test_a_line_for_each_future_step() -> None:
 def test_any_season_has_finite_features_of_the_stated_width(season: int, normalise: str) -> None:
     contract = contract_of(season=season, normalise=normalise, horizon=9)
     windows = windows_of(3, contract)
-    windows["static"][:] = 0
-    windows["history"][0] = 0
+    windows["static"][:] = first_codes(contract)
+    windows["units"][0] = windows["observed"][0] = 0
     part = WindowFeatures(contract)
     lines = part(*(windows[name] for name in SEEN))
     assert lines.shape == (3, 9, part.width) and lines.isfinite().all()
@@ -57,8 +57,9 @@ def test_what_is_nothing_but_rounding_decides_nothing() -> None:
     """The mean of a standardised window is 0 but for the last digits, which are others in ONNX Runtime."""
     contract = contract_of(normalise="standard")
     part, windows = WindowFeatures(contract), windows_of(50, contract)
-    centre, scale = part.norm(windows["history"])
-    assert (part.norm.apply_to(windows["history"], centre, scale).mean(dim=1) != 0).any(), "there are no such digits"
+    seen = windows["units"], windows["observed"]
+    standardised = part.norm.apply_to(*seen, *part.norm(*seen))
+    assert (standardised.mean(dim=1) != 0).any(), "there are no such digits"
     lines = part(*(windows[name] for name in SEEN))
     assert (lines[:, :, 4] == 0).all()
     assert (lines * 4096 == (lines * 4096).round()).all()
