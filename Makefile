@@ -82,6 +82,7 @@ stack-test: images setup-dev  ## nights and faults with stages in containers; ne
 bench: setup-dev bench-setup  ## compare with peers on the sets below NIGHTSTILL_BENCH_DATA, hours: SETS="m5 etth1" SEEDS="0 1 2"
 	$(BENCH)/python -m bench.peers --out $(RESULTS) $(CHOSEN)
 	$(TASK)/python -m bench.ours --out $(RESULTS) $(CHOSEN)
+	$(TASK)/python -m bench.ours.speed --out $(RESULTS)
 	$(TASK)/python -m bench.report --results $(RESULTS)
 
 bench-scale: setup  ## nights and scoring of 100 to 30,490 series of M5, an hour or two

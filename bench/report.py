@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from bench.ours.speed import SPEED
 from bench.sets import SETS
 from tasks.compression.timing import machine
 
@@ -17,8 +18,9 @@ ERRORS = {"wape": ("wape", "wql", "rmsse"), "mse": ("mse", "mae")}
 INTRODUCTION = """\
 Made by `make bench`. Every competitor gets the same rows, the same split and settings chosen on validation windows
 alone: test values are sealed until the scorer sees the forecasts. Medians over seeds, ± half the spread (largest minus
-smallest). `released` is the exact ONNX file that would be released. Times are of one machine: compare them within a
-table.
+smallest). `released` is the exact ONNX file that would be released. Seconds are of the processor, so that other work on
+the machine does not count; those of a teacher, a student and its file include what came before them. ONNX Runtime was
+timed afterwards, all models in turn.
 """
 PUBLISHED = Path(__file__).with_name("published.json")
 CONFIDENCE_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -32,7 +34,10 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the page and its plots.")] = Path("docs/benchmarks"),
 ) -> None:
     """Write README.md and one plot a set."""
-    records = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    records = [json.loads(path.read_text()) for path in sorted(results.glob("*-*.json"))]
+    if (speeds := results / SPEED).is_file():
+        records = [record | json.loads(speeds.read_text()).get(f"{record['set']}-{record['seed']}-{record['peer']}", {})
+                   for record in records]  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     (out / "README.md").write_text(page(records, machine()))
     measured = [record for record in records if "errors" in record]
@@ -77,7 +82,7 @@ def _metric(records: Sequence[Record]) -> str:
 
 def _table(records: Sequence[Record]) -> str:
     errors = ERRORS[_metric(records)]
-    head = [*errors, "parameters", "bytes", "training s", "rows/s, 1", "rows/s, all", "scoring s", "peak MB"]
+    head = [*errors, "parameters", "bytes", "training, CPU s", "rows/s, 1", "rows/s, all", "scoring, CPU s", "peak MB"]
     lines = ["| | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
     for peer, found in _by_peer(records).items():
         cells = [_spread([record["errors"].get(error) for record in found]) for error in errors]

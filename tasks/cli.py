@@ -80,11 +80,11 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
         get_source(section.source, problem.table(), name)
         try:
             check_students(problem, section)
+            for recipe_name, recipe in section.recipes.items():
+                parse_chain(recipe_name, recipe)
+                parse_space(recipe_name, recipe.search.space if recipe.search else ())
         except ConfigError as error:
             raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.{error}") from error
-        for recipe_name, recipe in section.recipes.items():
-            parse_chain(recipe_name, recipe)
-            parse_space(recipe_name, recipe.search.space if recipe.search else ())
         stages = pipeline(settings, planning.resolve(settings, name)).stages
         if unknown := Resources(section.resources).unknown(set(stages)):
             raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.resources: no stage {', '.join(sorted(unknown))}")

@@ -50,7 +50,7 @@ def _measure(name: str, seed: int, threads: int, out: Path, console: Console) ->
     from bench.ours.record import records
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for record in records(name, seed, threads, lambda text: console.print(f"{name} {seed}: {text}")):
+    for record in records(name, seed, threads, out / "models", lambda text: console.print(f"{name} {seed}: {text}")):
         write(out / f"{name}-{record['peer']}-{seed}.json", record)
         errors = ", ".join(f"{error} {value:.4g}" for error, value in record["errors"].items())
         console.print(

@@ -15,34 +15,37 @@ from bench.ours.adapt import forecasts_of
 from bench.ours.nights import Night, released, run_night
 from bench.sets import BenchSet, load
 from tasks.compression.runtime import OnnxModel
-from tasks.compression.timing import idle_model, measure_all
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Inputs
 from tasks.problems.ensemble import member_weights
 
-SINGLE_CALLS, LATENCY_ROUNDS = 300, 60
-MANY, MANY_CALLS = 30_490, 9
+SINGLE_CALLS = 300
 MODELS = ("teacher", "twin", "student", "released")
 
 
-def records(name: str, seed: int, threads: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """One record each of MODELS. Peak memory is the process's own."""
+def records(name: str, seed: int, threads: int, models: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """One record each of MODELS, whose files go below `models`.
+
+    Peak memory is the process's own. Seconds are of the processor, all threads together: other work on the machine does
+    not count.
+    """
     data = load(name)
     with TemporaryDirectory(prefix="nightstill-bench-") as folder:
         night = run_night(data.sealed(), seed, threads, Path(folder), say)
-        return [_record(data, night, model, seed, threads) for model in MODELS]
+        return [_record(data, night, model, seed, threads, models) for model in MODELS]
 
 
-def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int) -> dict[str, Any]:
+def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int, models: Path) -> dict[str, Any]:
     members, about, seconds = _files(night, model)
+    for name, content in members.items():
+        path = models / f"{data.name}-{seed}" / model / f"{name}.onnx"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     call = Ensemble(night, members, threads)
-    begun = time.perf_counter()
+    begun = time.process_time()
     forecasts = forecasts_of(night.windows, data, call.run, call.names)
-    predicted = time.perf_counter() - begun
+    predicted = time.process_time() - begun
     rows = night.windows.splits["test"]
-    one = night.windows.inputs(rows[-1:]) | {"input": np.zeros(1, np.float32)}
-    *latency, idle = measure_all([*members.values(), idle_model()], one, batch=1, threads=1, rounds=LATENCY_ROUNDS)
-    many = night.windows.inputs(rows[:MANY], call.names)
     return {
         "set": data.name,
         "peer": model,
@@ -56,11 +59,6 @@ def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int) -
         "predict_seconds": predicted,
         "rows": len(rows),
         "rows_per_second": {"full": len(rows) / predicted, "batch_1": 1 / _single(night, call)},
-        "onnx_us": sum(found.p50_us for found in latency),
-        "onnx_floor_us": idle.p50_us,
-        "onnx_ratio": sum(found.ratio_p50 for found in latency),
-        "onnx_many_ms": 1e3 * _median_seconds(lambda: call.run(many), MANY_CALLS),
-        "onnx_many_rows": min(MANY, len(rows)),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "settings": about.get("settings", {}),
         "seconds": seconds,
@@ -125,7 +123,7 @@ def _single(night: Night, call: Ensemble) -> float:
 def _median_seconds(call: Callable[[], object], calls: int) -> float:
     times = []
     for _ in range(calls):
-        begun = time.perf_counter()
+        begun = time.process_time()
         call()
-        times.append(time.perf_counter() - begun)
+        times.append(time.process_time() - begun)
     return median(times)

@@ -10,7 +10,7 @@ import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
     """The window scaling and the number of steps are chosen on the validation windows."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    start = perf_counter()
+    start = process_time()
     tried: dict[str, float] = {}
     lengths: dict[str, int] = {}
     for scaling in SCALINGS[data.metric]:
@@ -59,11 +59,11 @@ def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
         tried[scaling] = errors["mse" if data.metric == "mse" else "wql"]
     scaling = min(tried, key=lambda name: tried[name])
     panel = Panel(data, scaling)
-    tuned = perf_counter()
+    tuned = process_time()
     fitted = panel.fit(network, seed, lengths[scaling], tune=False)
-    done = perf_counter()
+    done = process_time()
     forecasts = _forecasts(data, panel.forecast(fitted, data.origins.test))
-    end = perf_counter()
+    end = process_time()
     model = fitted.models[0]
     return Result(
         forecasts=forecasts,

@@ -5,7 +5,7 @@ import resource
 from collections.abc import Callable
 from importlib.metadata import distributions
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from bench.metrics import score
@@ -19,6 +19,7 @@ SINGLE_CALLS, SINGLE_SECONDS = 200, 5.0
 def measure(name: str, peer: str, seed: int) -> dict[str, Any]:
     """Run a peer in this process and describe it. Peak memory is the process's own, so run one peer a process.
 
+    Seconds are of the processor, all threads together: other work on the machine does not count.
     `rows_per_second`: a row is one window of one series; `full` is all test windows at once, tables and features
     included, `batch_1` the median of single calls. Raises what the set or the peer raises.
     """
@@ -63,7 +64,7 @@ def _seconds(call: Callable[[], object]) -> float:
     call()
     times: list[float] = []
     while len(times) < SINGLE_CALLS and sum(times) < SINGLE_SECONDS:
-        start = perf_counter()
+        start = process_time()
         call()
-        times.append(perf_counter() - start)
+        times.append(process_time() - start)
     return median(times)

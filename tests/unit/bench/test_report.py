@@ -1,0 +1,62 @@
+"""The benchmark's page, from records made by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.report import main, page
+
+
+def record(peer: str, seed: int, wape: float, weights: int = 10, **more: Any) -> dict[str, Any]:
+    return {
+        "set": "m5",
+        "peer": peer,
+        "seed": seed,
+        "errors": {"wape": wape, "wql": wape / 2, "rmsse": 0.7},
+        "parameters": weights,
+        "bytes": 4 * weights,
+        "train_seconds": 12.0,
+        "predict_seconds": 0.5,
+        "rows_per_second": {"full": 1000.0, "batch_1": 10.0},
+        "peak_memory_mb": 100.0,
+        **more,
+    }
+
+
+SPEED = {"onnx_us": 20.0, "onnx_floor_us": 4.0, "onnx_many_ms": 9.0}
+RECORDS = [
+    *(record("teacher", seed, 0.5, 100_000, **{**SPEED, "onnx_us": 1000.0}) for seed in range(3)),
+    *(record("twin", seed, 0.52, 200, **SPEED) for seed in range(3)),
+    *(record("student", seed, 0.52 * (0.96 + 0.01 * seed), 200, **SPEED) for seed in range(3)),
+    *(record("released", seed, 0.495, 200, **SPEED) for seed in range(3)),
+    record("lightgbm", 0, 0.55),
+    {"set": "m5", "peer": "statistical", "seed": 0, "stopped_after_minutes": 20},
+]
+
+
+def test_the_page_compares_student_with_teacher_and_twin_over_seeds() -> None:
+    line = next(line for line in page(RECORDS, {"cores": 2}).splitlines() if line.startswith("| m5 |"))
+    cells = [cell.strip() for cell in line.split("|")[2:-1]]
+    # 0.52 * 0.97 / 0.5; 0.495 / 0.5; mean 0.97, spread 0.01, t = 4.303 over three seeds: half 0.02484.
+    assert cells[:3] == ["1.0088 ± 0.0104", "0.9900 ± 0.0000", "0.9700 (0.9452 … 0.9948)"]
+    assert cells[3:6] == ["1/500", "1/500", "1/50"]
+    assert cells[6:] == ["16.0 ± 0.0", "9.0 ± 0.0"]
+
+
+def test_what_was_stopped_is_said_and_enters_no_table() -> None:
+    text = page(RECORDS, {})
+    assert "Stopped, unfinished: statistical after 20 minutes." in text
+    assert "| statistical |" not in text and "| lightgbm | 0.5500 | 0.2750 | 0.7000 | 10 | 40 | 12 |" in text
+
+
+def test_a_page_and_a_picture_are_written_with_the_speeds_that_were_measured_apart(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    for row in RECORDS:
+        plain = {key: value for key, value in row.items() if not key.startswith("onnx")}
+        (tmp_path / f"m5-{row['peer']}-{row['seed']}.json").write_text(json.dumps(plain))
+    names = ("teacher", "twin", "student", "released")
+    speeds = {f"m5-{seed}-{name}": SPEED for seed in range(3) for name in names}
+    (tmp_path / "speed.json").write_text(json.dumps(speeds))
+    main(tmp_path, tmp_path / "page")
+    assert "| 16.0 ± 0.0 |" in (tmp_path / "page" / "README.md").read_text()
+    assert (tmp_path / "page" / "m5.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,32 @@
+"""Timing the models that the benchmark left behind."""
+
+import json
+from pathlib import Path
+
+from bench.ours.speed import inputs_of, main
+from tasks.compression.export import export_onnx
+from tests.unit.models.windows import CONTRACT, model_of, windows_of
+
+
+def test_every_model_is_timed_and_members_of_an_ensemble_add_up(tmp_path: Path) -> None:
+    windows = {name: tensor.numpy() for name, tensor in windows_of(2).items()}
+    small = export_onnx(model_of("linear"), CONTRACT, windows)
+    for place in ("teacher/one", "teacher/two", "student/student"):
+        path = tmp_path / "models" / "m5-0" / f"{place}.onnx"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(small)
+    main(tmp_path)
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert set(found) == {"m5-0-teacher", "m5-0-student"}
+    for speed in found.values():
+        assert 0 < speed["onnx_floor_us"] < speed["onnx_us"] and speed["onnx_many_ms"] > 0
+    assert found["m5-0-teacher"]["onnx_us"] > found["m5-0-student"]["onnx_us"]
+
+
+def test_inputs_are_those_that_the_files_ask_for() -> None:
+    windows = {name: tensor.numpy() for name, tensor in windows_of(2).items()}
+    made = inputs_of([export_onnx(model_of("linear"), CONTRACT, windows)], 5)
+    assert {name: values.shape for name, values in made.items()} == {
+        "units": (5, 14), "observed": (5, 14), "future": (5, 5, 3), "static": (5, 3)
+    }  # fmt: skip
+    assert made["static"].dtype == "int64" and (made["units"] > 0).any()
