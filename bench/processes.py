@@ -1,6 +1,9 @@
 """Measurements as processes of their own, one after the other, so that seconds and peak memory are theirs alone."""
 
+import math
 import os
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +33,7 @@ class Job:
 def run_each(module: str, jobs: Sequence[Job], console: Console, limit_minutes: float) -> int:
     """Run each job without its file. Returns how many failed.
 
-    One that takes longer than the limit is stopped, and its record says so: slowness is a result too.
+    One that takes more of the processor than the limit is stopped, and its record says so: slowness is a result too.
     """
     failed = 0
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
@@ -43,12 +46,15 @@ def run_each(module: str, jobs: Sequence[Job], console: Console, limit_minutes: 
                 console.print(f"{label}: exists, skipped")
             else:
                 command = [sys.executable, "-m", module, *job.options]
-                try:
-                    done = subprocess.run(command, check=False, env={**QUIET, **os.environ}, timeout=60 * limit_minutes)
-                    failed += done.returncode != 0
-                except subprocess.TimeoutExpired:
+                process = subprocess.Popen(command, env={**QUIET, **os.environ})
+                seconds = math.ceil(60 * limit_minutes)
+                resource.prlimit(process.pid, resource.RLIMIT_CPU, (seconds, seconds + 60))
+                code = process.wait()
+                if code == -signal.SIGXCPU:
                     console.print(f"{label}: stopped after {limit_minutes:g} min")
                     write(job.file, {**job.competitor, "stopped_after_minutes": limit_minutes})
+                elif code:
+                    failed += 1
             bar.advance(task)
     return failed
 

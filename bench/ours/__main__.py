@@ -23,7 +23,7 @@ def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help=f"Of {', '.join(SETS)}. Default: all.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Default: 0.")] = None,
     threads: Annotated[int, typer.Option(help="Of each training and of ONNX Runtime.")] = 2,
-    limit: Annotated[float, typer.Option(help="Minutes after which a set's run is stopped.")] = 60,
+    limit: Annotated[float, typer.Option(help="Minutes of the processor after which a set's run is stopped.")] = 60,
     *,
     here: Annotated[bool, typer.Option(hidden=True, help="Measure in this process.")] = False,
 ) -> None:

@@ -23,7 +23,7 @@ def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help=f"Of {', '.join(SETS)}. Default: all.")] = None,
     peers: Annotated[list[str] | None, typer.Option("--peer", help=f"Of {', '.join(PEERS)}. Default: all.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Default: 0.")] = None,
-    limit: Annotated[float, typer.Option(help="Minutes after which one of them is stopped.")] = 20,
+    limit: Annotated[float, typer.Option(help="Minutes of the processor after which one of them is stopped.")] = 20,
     *,
     here: Annotated[bool, typer.Option(hidden=True, help="Measure in this process.")] = False,
 ) -> None:
