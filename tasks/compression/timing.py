@@ -1,9 +1,12 @@
 """Time of one call of ONNX bytes in ONNX Runtime, beside a reference model that is measured in between."""
 
+import math
+import os
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +15,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from scipy import stats
 
 from tasks.compression.runtime import usable_cores
 from tasks.problems.base import Inputs
@@ -22,11 +27,19 @@ WARM_UP = 3
 CALLS = (3, 50)
 """Fewest and most calls a round; in between, as many as fit into ROUND_SECONDS."""
 ROUND_SECONDS = 0.01
+CONFIDENCE = 0.99
+MOST_ROUNDS = 10
+
+Interval = tuple[float, float]
+UNKNOWN: Interval = (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Medians over rounds, microseconds a call. The ratios are to the reference model, round by round."""
+    """Medians over rounds, microseconds a call. The ratios are to the reference model, round by round.
+
+    `interval_p50`, `interval_p95`: of the median ratio, NaN of too few rounds.
+    """
 
     batch: int
     p50_us: float
@@ -34,10 +47,14 @@ class Latency:
     ratio_p50: float
     ratio_p95: float
     reference_p50_us: float
+    interval_p50: Interval = UNKNOWN
+    interval_p95: Interval = UNKNOWN
+    rounds: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Figures for people; they differ from run to run and must not enter a lock."""
-        return {name: round(value, 2) for name, value in vars(self).items()}
+        figures = ("batch", "p50_us", "p95_us", "ratio_p50", "ratio_p95", "reference_p50_us", "rounds")
+        return {name: round(getattr(self, name), 2) for name in figures}
 
 
 class Timed:
@@ -78,41 +95,125 @@ class Timed:
         return result
 
 
+class Beside:
+    """Some models and the reference model, measured in turns on the first `batch` rows of some inputs.
+
+    Every round measures all models one after the other, in alternating order: a machine that is busy slows all, so the
+    ratio of one round says little about the neighbours. Medians over rounds drop those in which the load changed in
+    between. Rows are repeated if there are too few. Raises what ONNX Runtime raises when a model cannot be run.
+    """
+
+    def __init__(self, models: Sequence[bytes], inputs: Inputs, batch: int, threads: int) -> None:
+        rows = {name: _first(values, batch) for name, values in inputs.items()}
+        self._batch, self._threads = batch, threads
+        self._timed = [Timed(model, rows, threads) for model in models]
+        reference = {"input": np.ones((batch, REFERENCE_WIDTHS[0]), np.float32)}
+        self._timed.append(Timed(reference_model(), reference, threads))
+        # One of (models and the reference, 2) a round: p50 and p95 in microseconds.
+        self._rounds: list[NDArray[np.float64]] = []
+
+    def measure(self, rounds: int) -> tuple[Latency, ...]:
+        """Latency of each model over these rounds and all before them."""
+        with on_one_core(self._timed[-1]) if self._threads == 1 else nullcontext():
+            for _ in range(rounds):
+                self._rounds.append(self._round(backwards=len(self._rounds) % 2 == 0))
+        found = np.stack(self._rounds)
+        ratios = found / found[:, -1:]
+        medians, middle = np.median(found, axis=0), np.median(ratios, axis=0)
+        return tuple(
+            Latency(
+                batch=self._batch,
+                p50_us=float(medians[place, 0]),
+                p95_us=float(medians[place, 1]),
+                ratio_p50=float(middle[place, 0]),
+                ratio_p95=float(middle[place, 1]),
+                reference_p50_us=float(medians[-1, 0]),
+                interval_p50=median_interval(ratios[:, place, 0]),
+                interval_p95=median_interval(ratios[:, place, 1]),
+                rounds=len(found),
+            )
+            for place in range(len(self._timed) - 1)
+        )
+
+    def _round(self, *, backwards: bool) -> NDArray[np.float64]:
+        found = np.empty((len(self._timed), 2))
+        places = range(len(self._timed))
+        for place in reversed(places) if backwards else places:
+            found[place] = np.quantile(self._timed[place].times(self._timed[place].calls), [0.5, 0.95])
+        return found
+
+
 def measure(model: bytes, inputs: Inputs, *, batch: int, threads: int, rounds: int) -> Latency:
-    """Latency of one model: see `measure_all`."""
+    """Latency of one model: see `Beside`."""
     return measure_all([model], inputs, batch=batch, threads=threads, rounds=rounds)[0]
 
 
 def measure_all(
     models: Sequence[bytes], inputs: Inputs, *, batch: int, threads: int, rounds: int
 ) -> tuple[Latency, ...]:
-    """Latency of each model on the first `batch` rows of `inputs` (repeated if there are fewer).
+    """Latency of each model, all measured in turns: see `Beside`."""
+    return Beside(models, inputs, batch, threads).measure(rounds)
 
-    Every round measures all models and the reference one after the other, in alternating order: a machine that is
-    busy slows all, so the ratio of one round says little about the neighbours. Medians over rounds drop those in which
-    the load changed in between. Raises what ONNX Runtime raises when a model cannot be run.
+
+def measure_against(
+    model: bytes, inputs: Inputs, limits: tuple[float, float], *, batch: int, threads: int, rounds: int
+) -> Latency:
+    """Latency of a model whose p50 and p95 ratios are to be held against `limits`.
+
+    Measures on as long as a limit lies within the interval of its ratio, at most `MOST_ROUNDS` times `rounds`. The
+    first look that is clear ends it, so the intervals' confidence is higher than what one look would need.
     """
-    rows = {name: _first(values, batch) for name, values in inputs.items()}
-    timed = [Timed(model, rows, threads) for model in models]
-    timed.append(Timed(reference_model(), {"input": np.ones((batch, REFERENCE_WIDTHS[0]), np.float32)}, threads))
-    found = np.empty((rounds, len(timed), 2))
-    for number in range(rounds):
-        places = range(len(timed))
-        for place in places if number % 2 else reversed(places):
-            found[number, place] = np.quantile(timed[place].times(timed[place].calls), [0.5, 0.95])
-    medians = np.median(found, axis=0)
-    ratios = np.median(found / found[:, -1:], axis=0)
-    return tuple(
-        Latency(
-            batch=batch,
-            p50_us=float(medians[place, 0]),
-            p95_us=float(medians[place, 1]),
-            ratio_p50=float(ratios[place, 0]),
-            ratio_p95=float(ratios[place, 1]),
-            reference_p50_us=float(medians[-1, 0]),
-        )
-        for place in range(len(models))
-    )
+    bench = Beside([model], inputs, batch, threads)
+    for _ in range(MOST_ROUNDS):
+        (found,) = bench.measure(rounds)
+        intervals = (found.interval_p50, found.interval_p95)
+        if not any(straddles(interval, limit) for interval, limit in zip(intervals, limits, strict=True)):
+            break
+    return found
+
+
+def straddles(interval: Interval, limit: float) -> bool:
+    """Whether an interval leaves it open if the limit is kept. So does one that is not known."""
+    low, high = interval
+    return not (high <= limit or low > limit)
+
+
+def median_interval(values: NDArray[np.float64]) -> Interval:
+    """Interval of the median by order statistics, whatever the distribution: ranks of the binomial with p = 1/2.
+
+    Source: Conover, Practical Nonparametric Statistics (1999), section 3.2. NaN of too few values.
+    """
+    rank = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(values), 0.5))
+    if rank < 1:
+        return UNKNOWN
+    ordered = np.sort(values)
+    return float(ordered[rank - 1]), float(ordered[-rank])
+
+
+@contextmanager
+def on_one_core(reference: Timed) -> Iterator[None]:
+    """Keep this thread on the core that runs the reference model quickest just now; as it was afterwards.
+
+    A thread that moves to another core loses its caches in the middle of a round. Where the platform has no such call
+    or forbids it, nothing happens.
+    """
+    try:
+        before = os.sched_getaffinity(0)
+        took = {}
+        try:
+            for core in sorted(before):
+                os.sched_setaffinity(0, {core})
+                took[core] = statistics.median(reference.times(reference.calls))
+            os.sched_setaffinity(0, {min(took, key=lambda core: took[core])})
+        except OSError:
+            os.sched_setaffinity(0, before)
+    except (AttributeError, OSError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def idle_model() -> bytes:

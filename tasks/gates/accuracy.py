@@ -1,13 +1,12 @@
 """Accuracy gate: absolute, against the naive baseline, against the teacher, and paired against the champion."""
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import replace
 
 from tasks.config import AccuracyGate
 from tasks.gates.champion import Champion
 from tasks.gates.comparison import compare
 from tasks.gates.result import GateResult, at_most, refused
-from tasks.problems.base import Score
+from tasks.problems.base import Clusters, Score
 
 
 def absolute(candidate: str, score: Score, gate: AccuracyGate) -> GateResult:
@@ -30,7 +29,7 @@ def against_teacher(candidate: str, score: Score, teacher: Score | None, gate: A
 
 
 def against_champion(
-    candidate: str, score: Score, champion: Champion, groups: NDArray[np.int64], gate: AccuracyGate, seed: int
+    candidate: str, score: Score, champion: Champion, clusters: Clusters, gate: AccuracyGate, seed: int
 ) -> GateResult:
     """The upper bound of the relative difference to the champion, on the same rows, is within the margin.
 
@@ -46,11 +45,31 @@ def against_champion(
         return refused(name, candidate, rule, champion.note, gate.champion_margin)
     try:
         comparison = compare(
-            score, champion.score, groups, confidence=gate.confidence, resamples=gate.resamples, seed=seed
+            score, champion.score, clusters, confidence=gate.confidence, resamples=gate.resamples, seed=seed
         )
     except ValueError as error:
         return refused(name, candidate, rule, str(error), gate.champion_margin)
     return at_most(name, candidate, comparison.high, gate.champion_margin, rule, str(comparison))
+
+
+def not_too_good(
+    candidate: str, score: Score, naive: Score | None, champion: Champion, gate: AccuracyGate
+) -> GateResult:
+    """What the candidate saves of the error of the better of naive baseline and champion is believable.
+
+    The naive baseline sees no features and the champion was made under its own contract, so neither shares a leak of
+    tonight's features. The teachers do, and do not count.
+    """
+    name = "accuracy/max-gain"
+    rule = f"error at most {gate.max_gain:.4g} below the better of naive baseline and champion's, relatively"
+    errors = {"naive": _error(naive)} | ({"champion": _error(champion.score)} if champion.score else {})
+    opponent, error = min(errors.items(), key=lambda item: item[1])
+    gain = 1 - score.error / error if error > 0 else float("nan")
+    result = at_most(name, candidate, gain, gate.max_gain, rule, f"{opponent} {error:.6g}")
+    if result.passed or not gain > gate.max_gain:
+        return result
+    why = "too good to be true: look for a feature that tells the target, or raise gates.accuracy.max_gain"
+    return replace(result, note=f"{result.note}; {why}")
 
 
 def _error(score: Score | None) -> float:

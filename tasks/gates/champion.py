@@ -1,25 +1,30 @@
 """The current champion as an opponent: its released bytes on the same rows as the candidates."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.robustness import one_line
-from tasks.problems.base import Floats, Score
+from tasks.problems.base import Floats, Inputs, Score
 from tasks.problems.contracts import contract_from_json
 
 WAY_OUT = "to start a new line of releases, give the workload a new name in params.yaml"
+SAMPLE = 1024
 
 
 @dataclass(frozen=True)
 class Champion:
-    """`sequence`: the ledger entry that made it champion, 0 for none. `note`: why there is no `score`."""
+    """`sequence`: the ledger entry that made it champion, 0 for none. `note`: why there is no `score`.
+
+    `sample`: a few rows of its own inputs, to measure its latency with.
+    """
 
     sequence: int
     model: bytes | None = None
     output: Floats | None = None
     score: Score | None = None
     note: str = ""
+    sample: Inputs = field(default_factory=dict)
 
     @property
     def absent(self) -> bool:
@@ -46,7 +51,9 @@ def measure_champion(sequence: int, model: bytes | None, contract: bytes | None,
             raise ValueError(
                 f"it answers {released.problem} {released.output_shape}, not {today.problem} {today.output_shape}"
             )
-        output = replace(evaluation, dataset=evaluation.dataset.under(released)).run(model)
+        under = evaluation.under(released)
+        output = under.run(model)
     except Exception as error:  # noqa: BLE001 a faulty champion must not stop the verdict, only refuse every candidate
         return Champion(sequence, model, note=f"{name} cannot be compared: {one_line(error)}; {WAY_OUT}")
-    return Champion(sequence, model, output, evaluation.score(output))
+    sample = {name: values[:SAMPLE].copy() for name, values in under.inputs.items()}
+    return Champion(sequence, model, output, evaluation.score(output), sample=sample)

@@ -1,7 +1,7 @@
 """The frozen rows on which every model of a run is measured, through ONNX Runtime."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,17 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.compression.runtime import run_onnx
-from tasks.problems.base import Dataset, Floats, Inputs, Problem, Rows, Score, Split
+from tasks.problems.base import Clusters, Dataset, FeatureContract, Floats, Inputs, Problem, Raw, Rows, Score, Split
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """One split of a dataset with everything that the gates ask of it. `threads`: of ONNX Runtime."""
+    """One split of a dataset with everything that the gates ask of it. `threads`: of ONNX Runtime.
+
+    `raw`: the table that the dataset was made of, for a champion whose inputs are made in another way.
+    """
 
     problem: Problem
     dataset: Dataset
     split: Split = "test"
     threads: int = 1
+    raw: Raw | None = None
 
     @property
     def rows(self) -> Rows:
@@ -36,15 +40,19 @@ class EvaluationSet:
         """Targets of all rows."""
         return self.dataset.target(self.rows)
 
-    @property
-    def groups(self) -> NDArray[np.int64]:
-        """Entity of each row."""
-        return self.dataset.groups[self.rows]
+    @cached_property
+    def clusters(self) -> Clusters:
+        """Entity and blocks of time of each row."""
+        return self.dataset.clusters(self.rows)
 
     @property
     def segments(self) -> Mapping[str, NDArray[np.str_]]:
         """Segment columns of the rows."""
         return {name: values[self.rows] for name, values in self.dataset.segments.items()}
+
+    def under(self, contract: FeatureContract) -> "EvaluationSet":
+        """The same rows with inputs under another contract. Raises ValueError when they cannot be made."""
+        return replace(self, dataset=self.dataset.under(contract, self.raw))
 
     def run(self, model: bytes, inputs: Inputs | None = None) -> Floats:
         """Outputs of a model. Raises ValueError unless they are finite and have the contract's shape."""

@@ -1,11 +1,10 @@
 """What evaluation leaves behind for the stages and people after it, as plain values."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
 
 from tasks.config import Gates
 from tasks.gates.comparison import compare
@@ -74,17 +73,20 @@ def comparison_json(
         ("teacher", opponents.teacher),
         ("champion", opponents.champion.score),
     ):
-        if other is None or len(np.unique(evaluation.groups)) < 2:
-            found[name] = None
+        found[name] = None
+        if other is None:
             continue
-        result = compare(
-            leader.score,
-            other,
-            evaluation.groups,
-            confidence=rule.confidence,
-            resamples=rule.resamples,
-            seed=seed,
-        )
+        try:
+            result = compare(
+                leader.score,
+                other,
+                evaluation.clusters,
+                confidence=rule.confidence,
+                resamples=rule.resamples,
+                seed=seed,
+            )
+        except ValueError:  # nothing to resample
+            continue
         found[name] = {key: rounded(value) for key, value in asdict(result).items()} | {"error": rounded(other.error)}
     return {"candidate": leader.candidate.name, "error": rounded(leader.score.error), **found}
 
@@ -122,6 +124,6 @@ def _finite(value: Any) -> Any:
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.compression.timing import Latency, measure
+from tasks.compression.timing import Latency, measure_against
 from tasks.config import Gates
-from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher
+from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher, not_too_good
 from tasks.gates.champion import Champion
+from tasks.gates.drift import DriftFound, drift_gate
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.latency import latency_gates
 from tasks.gates.parity import parity
@@ -36,11 +37,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Opponents:
-    """What a candidate is compared with, on the same rows. `naive`/`teacher` None: it could not be measured."""
+    """What a candidate is compared with, on the same rows. `naive`/`teacher` None: it could not be measured.
+
+    `drift`: of tonight's data since the champion's release.
+    """
 
     naive: Score | None
     teacher: Score | None
     champion: Champion
+    drift: DriftFound = field(default_factory=DriftFound)
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,8 @@ def judge(
         absolute(name, score, gates.accuracy),
         against_naive(name, score, opponents.naive, gates.accuracy),
         against_teacher(name, score, opponents.teacher, gates.accuracy),
-        against_champion(name, score, opponents.champion, evaluation.groups, gates.accuracy, seed),
+        not_too_good(name, score, opponents.naive, opponents.champion, gates.accuracy),
+        against_champion(name, score, opponents.champion, evaluation.clusters, gates.accuracy, seed),
         *segment_gates(name, score, opponents.champion, evaluation.segments, gates.segments),
         size(name, model, gates.size),
         *latency_gates(name, latency, gates.latency, why),
@@ -145,6 +151,7 @@ def judge(
             robustness(name, score, item, inputs, lambda values: evaluation.score(evaluation.run(model, values)))
             for item, inputs in zip(gates.robustness, disturbed, strict=True)
         ),
+        *drift_gate(name, opponents.drift, gates.drift),
     )
     return Judgement(candidate, results, output, score, latency)
 
@@ -152,9 +159,13 @@ def judge(
 def _latency(model: bytes, evaluation: EvaluationSet, gates: Gates) -> tuple[Latency | None, str]:
     rule = gates.latency
     try:
-        return measure(model, evaluation.inputs, batch=rule.batch, threads=rule.threads, rounds=rule.rounds), ""
+        limits = rule.max_p50_ratio, rule.max_p95_ratio
+        found = measure_against(
+            model, evaluation.inputs, limits, batch=rule.batch, threads=rule.threads, rounds=rule.rounds
+        )
     except Exception as error:  # noqa: BLE001 see judge
         return None, one_line(error)
+    return found, ""
 
 
 def _reason(ranked: Sequence[Judgement], winner: Judgement | None) -> str:

@@ -69,6 +69,18 @@ class TableContract:
 
 
 @dataclass(frozen=True)
+class Clusters:
+    """What rows have in common, so that their errors are dependent: `entities` (rows,) and `times` (rows, steps).
+
+    `times`: number of the block of time in which each step of a row lies, the same for all entities; one column where
+    a row is about one moment.
+    """
+
+    entities: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class FeatureContract:
     """What a model eats and gives, stored with each release.
 
@@ -85,11 +97,19 @@ class FeatureContract:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Raw:
+    """The table that a dataset was made of, and its day: for inputs that the dataset's own rows do not hold."""
+
+    table: pl.LazyFrame
+    as_of: date
+
+
 class Dataset(ABC):
     """Model-ready rows, gathered on demand. Row numbers index all splits together.
 
     `splits`: row numbers by split, in time order: every target of `valid` lies after those of `train`, and every
-    target of `test` after those of `valid`. `groups` (rows,): entity of each row, for folds and block bootstrap.
+    target of `test` after those of `valid`. `groups` (rows,): entity of each row, for folds.
     `segments`: column name -> (rows,) values for the segment gate and the report.
     """
 
@@ -106,10 +126,10 @@ class Dataset(ABC):
     def target(self, rows: Rows) -> NDArray[Any]:
         """What the model should say: forecasting (n, horizon) float32 units, tabular (n,) int64 classes."""
 
-    def under(self, contract: FeatureContract) -> "Dataset":
+    def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Dataset":
         """The same rows with inputs made under another contract of this workload, such as the champion's.
 
-        Raises ValueError saying what differs when those inputs cannot be made from this data.
+        Raises ValueError saying what differs when those inputs cannot be made, from `raw` or from this data alone.
         """
         if (contract.inputs, contract.categories, contract.statistics) != (
             self.contract.inputs,
@@ -118,6 +138,10 @@ class Dataset(ABC):
         ):
             raise ValueError("its inputs, categories or statistics differ from tonight's")
         return self
+
+    def clusters(self, rows: Rows) -> Clusters:
+        """Entity and blocks of time of some rows. Without times of its own a dataset has one block for all."""
+        return Clusters(self.groups[rows], np.zeros((len(rows), 1), dtype=np.int64))
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -128,12 +152,14 @@ class Dataset(ABC):
 class Score:
     """Errors of one set of predictions: `error = loss.sum() / weight.sum()`; both (rows,), so they can be resampled.
 
-    `metrics`: further named numbers (pinball, rmse, accuracy…), for people.
+    `metrics`: further named numbers (pinball, rmse, accuracy…), for people. `steps` (2, rows, steps): loss and weight
+    of every step of a row, where a row is about several steps in time.
     """
 
     loss: NDArray[np.float64]
     weight: NDArray[np.float64]
     metrics: Mapping[str, float]
+    steps: Floats | None = None
 
     @property
     def error(self) -> float:
@@ -214,6 +240,11 @@ class Problem(ABC):
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None: ...
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of a model's outputs, its output's last axis; empty: they have none."""
+        return ()
 
     @abstractmethod
     def table(self) -> TableContract:

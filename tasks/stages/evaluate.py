@@ -6,17 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from tasks.compression.timing import machine, measure
 from tasks.gates.champion import Champion, measure_champion
+from tasks.gates.drift import (
+    Profile,
+    drift_json,
+    drift_line,
+    drift_since,
+    profile_inputs,
+    profile_json,
+    profile_outputs,
+)
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.findings import Model, examples_json, foremost, segments_json, verdict_json
 from tasks.gates.robustness import one_line
 from tasks.gates.verdict import Candidate, Opponents, Verdict, decide
 from tasks.problems import get_problem
-from tasks.problems.base import Floats, Score
+from tasks.problems.base import Floats, Raw, Score
 from tasks.problems.ensemble import member_weights
-from tasks.releases.store import ReleaseStore
+from tasks.releases.store import PROFILE, ReleaseStore
 from tasks.stages.context import Context, read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -26,17 +36,20 @@ LATENCY_ROUNDS = 3
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """Write verdict.json, segments.json and examples.json; measured times go to the pages."""
+    """Write verdict.json, segments.json, examples.json, profile.json and drift.json; measured times go to the pages."""
     problem, gates, seed = get_problem(ctx.run.problem), ctx.run.gates, ctx.run.seed
     dataset = problem.load(ctx.artifacts / "features")
-    evaluation = EvaluationSet(problem, dataset, threads=gates.latency.threads)
+    raw = Raw(pl.scan_parquet(ctx.artifacts / "snapshot" / "table.parquet"), ctx.run.as_of)
+    evaluation = EvaluationSet(problem, dataset, threads=gates.latency.threads, raw=raw)
     naive = problem.naive(dataset, evaluation.rows)
     teacher = _teachers(ctx, evaluation)
     champion = _champion(ctx, evaluation)
+    inputs = profile_inputs(raw, problem.table())
     opponents = Opponents(
         naive=evaluation.score(naive),
         teacher=None if teacher is None else evaluation.score(teacher),
         champion=champion,
+        drift=drift_since(ctx.run.champion, _released(ctx, PROFILE), inputs, _predictions(evaluation, champion.output)),
     )
     candidates = [_candidate(ctx.artifacts / "candidates" / recipe, recipe) for recipe in ctx.run.recipes]
     verdict = decide(candidates, evaluation, opponents, gates, seed)
@@ -46,6 +59,10 @@ def run(ctx: Context, name: str | None = None) -> None:
     findings = verdict_json(verdict, opponents, models, evaluation, gates, seed)
     write_json(folder / "verdict.json", findings)
     write_json(folder / "segments.json", segments_json(verdict, opponents, evaluation, gates))
+    leader = foremost(verdict)
+    predictions = _predictions(evaluation, leader.output if leader else None)
+    write_json(folder / PROFILE, profile_json(inputs, predictions or {}))
+    write_json(folder / "drift.json", drift_json(opponents.drift))
     curves = {"teacher": teacher, "naive": naive, "champion": champion.output}
     write_json(folder / "examples.json", examples_json(verdict, curves, evaluation))
     write_json(ctx.pages / "latency.json", _latency(ctx, verdict, champion, evaluation))
@@ -85,11 +102,18 @@ def _soft_targets(ctx: Context) -> Mapping[str, Floats]:
     return {name: np.load(folder / name / "soft.npy", mmap_mode="r") for name in ctx.run.teachers}
 
 
+def _predictions(evaluation: EvaluationSet, output: Floats | None) -> Profile | None:
+    return None if output is None else profile_outputs(output, evaluation.problem.output_names)
+
+
+def _released(ctx: Context, name: str) -> bytes | None:
+    """A file of the champion's release."""
+    return ReleaseStore(ctx.settings.releases(), ctx.run.workload).champion_file(ctx.run.champion, name)
+
+
 def _champion(ctx: Context, evaluation: EvaluationSet) -> Champion:
-    sequence = ctx.run.champion
-    store = ReleaseStore(ctx.settings.releases(), ctx.run.workload)
-    model, contract = (store.champion_file(sequence, file) for file in ("model.onnx", "contract.json"))
-    champion = measure_champion(sequence, model, contract, evaluation)
+    model, contract = (_released(ctx, file) for file in ("model.onnx", "contract.json"))
+    champion = measure_champion(ctx.run.champion, model, contract, evaluation)
     if champion.note:
         log.warning("%s", champion.note)
     return champion
@@ -153,9 +177,8 @@ def _latency(ctx: Context, verdict: Verdict, champion: Champion, evaluation: Eva
     for name, model in models.items():
         for batch in LATENCY_BATCHES:
             try:
-                found = measure(
-                    model or b"", evaluation.inputs, batch=batch, threads=rule.threads, rounds=LATENCY_ROUNDS
-                )
+                inputs = champion.sample if name == "champion" else evaluation.inputs
+                found = measure(model or b"", inputs, batch=batch, threads=rule.threads, rounds=LATENCY_ROUNDS)
             except Exception as error:  # noqa: BLE001 it gates nothing
                 log.warning("latency of %s at batch %d: %s", name, batch, one_line(error))
             else:
@@ -177,6 +200,7 @@ def _summarise(ctx: Context, findings: Mapping[str, Any], verdict: Verdict, oppo
             "error": _number(leader.score.error) if leader and leader.score else None,
             **{name: _number(score.error) if score else None for name, score in errors.items()},
             "bytes": len(leader.candidate.model or b"") if leader else None,
+            "drift": drift_line(opponents.drift),
         },
     )
 

@@ -8,15 +8,20 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from tasks.errors import DataError
-from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Rows, Split
+from tasks.problems.base import Clusters, Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
 from tasks.problems.contracts import contract_from_json, contract_to_json
-from tasks.problems.forecasting.options import Options
-from tasks.problems.forecasting.panel import Panel
-from tasks.problems.forecasting.windows import code_books, encode, gather, make_contract, targets
+from tasks.problems.forecasting.options import Options, parse_options
+from tasks.problems.forecasting.panel import Panel, build_panel
+from tasks.problems.forecasting.windows import PHASE, code_books, encode, gather, make_contract, targets
 from tasks.stages.context import read_json, write_json
 
+SAME = ("horizon", "frequency", "outputs")
+"""Options that say what is forecast."""
+REBUILT = ("context", "season", "static", "price", "promotions", "country")
+"""Options that say what inputs are made of."""
 FEW_SERIES = 20
 STRETCH = 4
+FEW_BLOCKS, MANY_BLOCKS = 5, 20
 
 
 class Windows(Dataset):
@@ -38,38 +43,55 @@ class Windows(Dataset):
         self.splits = splits
         self.groups = groups_of(lines, origins, len(panel.names), self.options)
         self.segments = {name: values[lines] for name, values in panel.static.items()}
+        if missing := [name for name in contract.categories if name not in (PHASE, *panel.static)]:
+            raise ValueError(f"its categories {', '.join(missing)} are none of its options' static columns")
         self._codes = encode(panel, {name: tuple(values) for name, values in contract.categories.items()})
+        self._chosen = chosen_features(contract, self.options)
 
     def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
-        return gather(self.panel, self._codes, self.lines[rows], self.origins[rows], self.options, names)
+        made = gather(self.panel, self._codes, self.lines[rows], self.origins[rows], self.options, names)
+        return {
+            name: values[:, :, self._chosen[name]] if name in self._chosen else values for name, values in made.items()
+        }
 
     def target(self, rows: Rows) -> Floats:
         return targets(self.panel, self.lines[rows], self.origins[rows], self.options)
 
-    def under(self, contract: FeatureContract) -> "Windows":
-        """Other code books apply at once, the scale is the model's own; what the inputs are made of must be equal."""
-        theirs = Options.model_validate(contract.settings["options"])
-        for name in (
-            "horizon",
-            "context",
-            "season",
-            "frequency",
-            "outputs",
-            "static",
-            "price",
-            "promotions",
-            "country",
-        ):
-            if (there := getattr(theirs, name)) != (here := getattr(self.options, name)):
-                raise ValueError(f"its problem.{name} is {there}, tonight's is {here}")
-        if contract.inputs.keys() != self.contract.inputs.keys():
-            raise ValueError(
-                f"its inputs are {', '.join(contract.inputs)}, tonight's are {', '.join(self.contract.inputs)}"
-            )
-        for name in ("future_features", "calendar_features"):
-            if (there := list(contract.settings.get(name, []))) != (here := list(self.contract.settings[name])):
-                raise ValueError(f"its {name} are {there}, tonight's are {here}")
+    def clusters(self, rows: Rows) -> Clusters:
+        """Series and blocks of target steps: what happens on one day happens to all series, whatever their origin."""
+        steps = self.origins[rows][:, None] + np.arange(1, self.options.horizon + 1)
+        length = block_length(int(np.ptp(steps)) + 1, self.options)
+        return Clusters(self.lines[rows], (steps - steps.min()) // length)
+
+    def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Windows":
+        """Other code books apply at once, the scale is the model's own, features are taken by name.
+
+        What else the inputs are made of (context, season, columns, country) may differ if there is the `raw` table: a
+        panel of it is built under the other options. What is forecast must be equal.
+        """
+        theirs = parse_options(contract.settings["options"])
+        differing = [name for name in SAME + REBUILT if getattr(theirs, name) != getattr(self.options, name)]
+        for name in differing:
+            if name in SAME or raw is None:
+                raise ValueError(
+                    f"its problem.{name} is {getattr(theirs, name)}, tonight's is {getattr(self.options, name)}"
+                )
+        if differing and raw is not None:
+            return self._rebuilt(contract, theirs, raw)
         return Windows(self.panel, contract, self.lines, self.origins, dict(self.splits))
+
+    def _rebuilt(self, contract: FeatureContract, theirs: Options, raw: Raw) -> "Windows":
+        columns = (*theirs.static, *([theirs.price] if theirs.price else []), *theirs.promotions)
+        if missing := [name for name in columns if name not in raw.table.collect_schema()]:
+            raise ValueError(f"its inputs need {', '.join(missing)}, which tonight's table does not have")
+        panel = build_panel(raw.table, raw.as_of, theirs)
+        places = {name: place for place, name in enumerate(panel.names.tolist())}
+        if panel.times[-1] != self.panel.times[-1] or not places.keys() >= set(self.panel.names.tolist()):
+            raise ValueError("the raw table does not hold the rows of tonight's features")
+        lines = np.array([places[name] for name in self.panel.names.tolist()], dtype=np.int64)[self.lines]
+        # Both time axes end on the same step; they begin `context` steps before the first row.
+        origins = self.origins + len(panel.times) - len(self.panel.times)
+        return Windows(panel, contract, lines, origins, dict(self.splits))
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,13 +106,46 @@ class Windows(Dataset):
 def groups_of(lines: NDArray[np.int64], origins: NDArray[np.int64], series: int, options: Options) -> NDArray[np.int64]:
     """(rows,) entity of each row: its series; of few series, their stretches of time.
 
-    Folds and bootstrap samples need some groups at least. A stretch is four horizons long, so that few of its windows
+    Folds need some groups at least. A stretch is four horizons long, so that few of its windows
     share targets with those of its neighbours.
     """
     if series >= FEW_SERIES:
         return lines
     stretch = origins // (STRETCH * options.horizon)
     return lines * (int(stretch.max()) + 1) + stretch
+
+
+def chosen_features(contract: FeatureContract, options: Options) -> dict[str, NDArray[np.int64]]:
+    """Which of the features that `gather` makes each input of a contract takes; of inputs that take not all in order.
+
+    An older release may have had fewer of them, or another order. Raises ValueError when it had one, or an input, that
+    is no longer made.
+    """
+    made = make_contract(options, contract.categories, 1.0)
+    if missing := [name for name in contract.inputs if name not in made.inputs]:
+        raise ValueError(f"its inputs {', '.join(missing)} are no longer made; those made are {', '.join(made.inputs)}")
+    places = {}
+    for name in ("future_features", "calendar_features"):
+        known, wanted = list(made.settings[name]), list(contract.settings.get(name, ()))
+        if not wanted or not set(wanted) <= set(known):
+            raise ValueError(f"its {name} are {wanted}, those that can be made are {known}")
+        places[name] = np.array([known.index(feature) for feature in wanted])
+    future, calendar = places.values()
+    past = np.concatenate([future, calendar + len(made.settings["future_features"])])
+    found = {"future": future, "past": past, "calendar": calendar}
+    return {
+        name: taken for name, taken in found.items() if not np.array_equal(taken, np.arange(made.inputs[name][1][1]))
+    }
+
+
+def block_length(steps: int, options: Options) -> int:
+    """Steps a block of time when `steps` target steps are resampled.
+
+    Blocks must be longer than errors depend on each other and so many that their scatter can be seen. A season keeps
+    the weekly rhythm within a block; a horizon, where there is time for twenty of them, also the errors of one origin.
+    Of a short time there are five blocks.
+    """
+    return max(1, min(options.season, steps // FEW_BLOCKS), min(options.horizon, steps // MANY_BLOCKS))
 
 
 def load_windows(folder: Path) -> Windows:

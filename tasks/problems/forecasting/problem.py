@@ -47,6 +47,10 @@ class Forecasting(Problem):
     def primary_metric(self) -> str:
         return self.options.metric
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return self.options.outputs
+
     def table(self) -> TableContract:
         options = self.options
         columns = [

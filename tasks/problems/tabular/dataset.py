@@ -9,14 +9,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tasks.errors import DataError
-from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Rows, Split
+from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
 from tasks.problems.contracts import contract_from_json, contract_to_json
 from tasks.problems.tabular.history import ORIGIN, PREVIOUS, UNKNOWN, Origins, amounts_after, feature_names, features
-from tasks.problems.tabular.options import Options
+from tasks.problems.tabular.options import Options, parse_options
 from tasks.stages.context import read_json, write_json
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SPLIT, LABEL = "split", "label"
+SAME = ("entity", "date", "target", "horizon_days", "classes")
+"""Options that say what is predicted."""
+REBUILT = ("windows", "amounts", "parts", "categories")
+"""Options that say what features are made of."""
 
 
 class EntityRows(Dataset):
@@ -45,16 +49,42 @@ class EntityRows(Dataset):
     def target(self, rows: Rows) -> NDArray[np.int64]:
         return self._labels[rows]
 
-    def under(self, contract: FeatureContract) -> "EntityRows":
-        """Other code books apply at once, standardisation is the model's own; classes and features must be equal."""
-        theirs = contract.statistics["edges"]
-        if list(theirs) != list(self.contract.statistics["edges"]):
-            raise ValueError(f"its classes have the edges {theirs}, tonight's {self.contract.statistics['edges']}")
-        if contract.settings["features"] != self.contract.settings["features"]:
-            raise ValueError(
-                f"its features are {contract.settings['features']}, tonight's {self.contract.settings['features']}"
-            )
-        return EntityRows(self.table, contract)
+    def under(self, contract: FeatureContract, raw: Raw | None = None) -> "EntityRows":
+        """Other code books apply at once, standardisation is the model's own, features are taken by name.
+
+        Other windows, amounts, parts and categories may be had if there is the `raw` table. Classes must be equal.
+        """
+        edges = contract.statistics["edges"]
+        if list(edges) != list(self.contract.statistics["edges"]):
+            raise ValueError(f"its classes have the edges {edges}, tonight's {self.contract.statistics['edges']}")
+        theirs = parse_options(contract.settings["options"])
+        differing = [name for name in SAME + REBUILT if getattr(theirs, name) != getattr(self.options, name)]
+        for name in differing:
+            if name in SAME or raw is None:
+                raise ValueError(
+                    f"its problem.{name} is {getattr(theirs, name)}, tonight's is {getattr(self.options, name)}"
+                )
+        made = {*feature_names(theirs), *theirs.categories}
+        if missing := [name for name in (*contract.settings["features"], *contract.categories) if name not in made]:
+            raise ValueError(f"its features {', '.join(missing)} are no longer made")
+        table = self.table if not differing or raw is None else self._rebuilt(theirs, raw)
+        return EntityRows(table, contract)
+
+    def _rebuilt(self, theirs: Options, raw: Raw) -> pl.DataFrame:
+        """This table with features made under other options."""
+        columns = (*theirs.sums, *theirs.parts, *theirs.categories)
+        if missing := [name for name in columns if name not in raw.table.collect_schema()]:
+            raise ValueError(f"its features need {', '.join(missing)}, which tonight's table does not have")
+        days = self.table[ORIGIN].unique().sort()
+        step = self.options.step_days
+        origins = Origins(days[-1], step, (days[-1] - days[0]).days // step + 1)
+        known = raw.table.filter(pl.col(theirs.date) <= raw.as_of)
+        made = features(known, origins, theirs).drop(PREVIOUS).collect(engine="streaming")
+        keys = [theirs.entity, ORIGIN]
+        rows = self.table.select(*keys, SPLIT, LABEL, PREVIOUS)
+        if rows.join(made, on=keys, how="anti").height:
+            raise ValueError("the raw table does not hold the rows of tonight's features")
+        return rows.join(made, on=keys, how="left", maintain_order="left")
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

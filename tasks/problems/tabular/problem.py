@@ -43,6 +43,10 @@ class Tabular(Problem):
     def primary_metric(self) -> str:
         return "log_loss"
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return self.options.classes
+
     def table(self) -> TableContract:
         options = self.options
         parts = [Column(name, "number", low=0, about=f"part of {options.target}") for name in options.parts]

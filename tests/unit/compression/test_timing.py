@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tasks.compression.timing import machine, measure, measure_all
+from tasks.compression.timing import machine, measure, measure_all, median_interval, straddles
 
 INPUTS = {"x": np.ones((3, 64), np.float32)}
 
@@ -39,10 +39,32 @@ def test_models_are_measured_together_each_in_its_place() -> None:
 
 def test_one_model_alone_and_figures_for_people() -> None:
     found = measure(chain(1), INPUTS, batch=1, threads=1, rounds=5)
-    assert set(found.to_json()) == {"batch", "p50_us", "p95_us", "ratio_p50", "ratio_p95", "reference_p50_us"}
+    assert set(found.to_json()) == {"batch", "p50_us", "p95_us", "ratio_p50", "ratio_p95", "reference_p50_us", "rounds"}
     assert {"processor", "cores", "onnxruntime"} <= set(machine())
 
 
 def test_bytes_that_are_no_model_are_refused() -> None:
     with pytest.raises(Exception, match=r"INVALID_PROTOBUF|ModelProto|No graph"):
         measure_all([chain(1), b"nothing"], INPUTS, batch=1, threads=1, rounds=5)
+
+
+def test_the_interval_of_a_median_is_that_of_the_binomial_tables() -> None:
+    # Of 30 values the 8th and the 23rd, of 10 the first and the last; 7 are too few for 99 %.
+    shuffled = np.random.default_rng(0).permutation(np.arange(1.0, 31))
+    assert median_interval(shuffled) == (8, 23)
+    assert median_interval(np.arange(1.0, 11)) == (1, 10)
+    assert np.isnan(median_interval(np.arange(7.0))).all()
+
+
+def test_the_interval_holds_the_median_as_often_as_it_says() -> None:
+    random = np.random.default_rng(1)
+    found = [median_interval(random.lognormal(0, 1, 30)) for _ in range(2000)]
+    assert np.mean([low <= 1 <= high for low, high in found]) > 0.985
+
+
+@pytest.mark.parametrize(
+    ("interval", "open_"),
+    [((1.0, 1.9), False), ((1.0, 2.0), False), ((1.9, 2.1), True), ((2.1, 2.2), False), ((np.nan, np.nan), True)],
+)
+def test_an_interval_leaves_a_limit_of_two_open_or_not(interval: tuple[float, float], open_: bool) -> None:
+    assert straddles(interval, 2.0) is open_

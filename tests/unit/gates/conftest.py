@@ -164,11 +164,12 @@ def gates() -> Gates:
                 "naive_margin": 0.1,
                 "retention": 1.05,
                 "champion_margin": 0.02,
+                "max_gain": 1,
                 "resamples": 200,
             },
             "segments": {"by": ["region"], "limit": 0.1, "min_rows": 20},
             "size": {"max_bytes": 10_000},
-            "latency": {"batch": 1, "threads": 1, "rounds": 5, "max_p50_ratio": 50, "max_p95_ratio": 100},
+            "latency": {"batch": 1, "threads": 1, "rounds": 10, "max_p50_ratio": 50, "max_p95_ratio": 100},
             "parity": {"tolerance": 0.01},
             "robustness": [{"kind": "noise", "level": 0.001, "limit": 2.0}],
         }

@@ -39,7 +39,7 @@ def test_a_good_candidate_wins(
     verdict = verdict_on(make_candidate(), evaluation, opponents, gates)
     assert refusals(verdict) == set()
     assert verdict.winner is not None
-    assert verdict.reason == "good passes all 11 gates"
+    assert verdict.reason == "good passes all 12 gates"
 
 
 def test_a_search_that_found_nothing_is_refused_with_its_reason_and_the_others_go_on(
@@ -48,7 +48,7 @@ def test_a_search_that_found_nothing_is_refused_with_its_reason_and_the_others_g
     about = {"feasible": False, "reason": "the search's 9 trials are all over its limits: bytes"}
     nothing = Candidate("smallest", None, about)
     verdict = decide([nothing, make_candidate()], evaluation, opponents, gates, seed=5)
-    assert verdict.reason == "good passes all 11 gates"
+    assert verdict.reason == "good passes all 12 gates"
     alone = verdict_on(nothing, evaluation, opponents, gates)
     assert alone.reason == f"smallest does not pass runs: there is no model.onnx: {about['reason']}"
 
@@ -120,7 +120,7 @@ def test_without_teacher_naive_or_champion_score_nothing_is_released(
 ) -> None:
     assert refusals(
         verdict_on(make_candidate(), evaluation, Opponents(None, opponents.teacher, Champion(0)), gates)
-    ) == {"accuracy/naive"}
+    ) == {"accuracy/naive", "accuracy/max-gain"}
     assert refusals(verdict_on(make_candidate(), evaluation, Opponents(opponents.naive, None, Champion(0)), gates)) == {
         "accuracy/teacher"
     }
@@ -163,7 +163,7 @@ def test_the_first_in_order_that_passes_wins_and_the_reason_names_those_passed_o
         seed=5,
     )
     assert verdict.winner is not None and verdict.winner.candidate.name == "second"
-    assert verdict.reason == "second passes all 11 gates after first failed"
+    assert verdict.reason == "second passes all 12 gates after first failed"
 
 
 def test_findings_are_plain_finite_and_free_of_clock_numbers(

@@ -499,7 +499,7 @@ def test_a_contract_whose_inputs_are_named_otherwise_is_refused(sales: Any) -> N
     contract = sales.dataset.contract
     rest = {name: contract.inputs[name] for name in ("future", "static", "past", "calendar")}
     former = replace(contract, inputs={"history": ("float32", (14, 2)), **rest})
-    message = "its inputs are history, future, static, past, calendar, tonight's are units, observed, future, static"
+    message = "its inputs history are no longer made; those made are units, observed, future, static, past, calendar"
     with pytest.raises(ValueError, match=message):
         sales.dataset.under(former)
 

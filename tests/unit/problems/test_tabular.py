@@ -1,6 +1,7 @@
 """Tabular problem: features and labels without leakage, classes, splits, errors, losses, scoring."""
 
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from tasks.config import Spec
 from tasks.errors import ConfigError, DataError
 from tasks.problems import get_problem
-from tasks.problems.base import Dataset, Floats, Inputs
+from tasks.problems.base import Dataset, Floats, Inputs, Raw
 from tasks.problems.contracts import contract_from_json
 from tasks.problems.tabular.dataset import EntityRows, build_rows
 from tasks.problems.tabular.history import Origins, amounts_after, features
@@ -232,8 +233,49 @@ def test_another_contracts_code_book_applies_but_not_its_classes(dataset: Entity
     with pytest.raises(ValueError, match=r"edges \[10, 41\], tonight's \[10.0, 40.0\]"):
         dataset.under(other)
     fewer = problem(parts=[]).features(shop(), AS_OF).contract
-    with pytest.raises(ValueError, match="its features are"):
+    with pytest.raises(ValueError, match=r"its problem\.parts is \(\), tonight's is"):
         dataset.under(fewer)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"windows": [14, 28, 56]}, {"parts": []}, {"amounts": []}, {"categories": []}, {"windows": [28, 84], "parts": []}],
+    ids=str,
+)
+def test_a_contract_of_other_features_is_rebuilt_from_the_raw_table(
+    dataset: EntityRows, changes: dict[str, Any]
+) -> None:
+    theirs = problem(**changes).features(shop(), AS_OF)
+    under = dataset.under(theirs.contract, Raw(shop(), AS_OF))
+    for split in ("train", "valid", "test"):
+        rows = theirs.splits[split]
+        assert np.array_equal(under.splits[split], rows)
+        assert np.array_equal(under.target(rows), dataset.target(rows))
+        expected = theirs.inputs(rows)
+        assert under.inputs(rows).keys() == expected.keys()
+        assert all(np.array_equal(values, expected[name]) for name, values in under.inputs(rows).items())
+
+
+def test_a_contract_of_features_that_the_raw_table_cannot_give_is_refused(dataset: EntityRows) -> None:
+    raw = Raw(shop(), AS_OF)
+    own = problem(windows=[14, 28]).features(shop(), AS_OF).contract
+    options = own.settings["options"]
+
+    def told(contract: Any, table: Raw = raw) -> str:
+        with pytest.raises(ValueError) as failure:  # noqa: PT011 the message is what is tested
+            dataset.under(contract, table)
+        return str(failure.value)
+
+    assert "need paid_cash, which" in told(
+        replace(
+            own, settings={**own.settings, "options": {**options, "parts": ["paid_cash"]}, "features": ["recency_days"]}
+        )
+    )
+    assert "features moon are no longer made" in told(replace(own, settings={**own.settings, "features": ["moon"]}))
+    assert "its problem.horizon_days is 14, tonight's is 28" in told(
+        problem(horizon_days=14, edges=[10, 40]).features(shop(), AS_OF).contract
+    )
+    assert "does not hold the rows" in told(own, Raw(shop(customers=10), AS_OF))
 
 
 def test_log_loss_and_metrics_have_hand_computed_values() -> None:
