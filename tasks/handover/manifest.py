@@ -17,6 +17,7 @@ class Manifest(BaseModel):
 
     `inputs_key`: SHA-256 over command, params and the digests of all inputs. `reused_from`: run_id whose outputs were
     taken. `seconds`: wall time. `peak_memory_mb`: of the stage's own process. `partial`: ran without all its inputs.
+    `surroundings`: processor, libraries and the like of the machine that made the outputs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +37,7 @@ class Manifest(BaseModel):
     host: str = ""
     pages_uri: str = ""
     summary: dict[str, Any] = {}
+    surroundings: dict[str, Any] = {}
     error: str = ""
     exit_code: int = 0
 

@@ -12,6 +12,7 @@ from tasks.handover.checkout import checkout_commit
 from tasks.handover.run_store import RunStore
 from tasks.releases.ledger import Ledger
 from tasks.settings import Settings
+from tasks.storage import require_fence
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -44,13 +45,16 @@ def open_run(
 ) -> tuple[Run, bool]:
     """Open a run in the run store. Returns it, and False if it was open already (then nothing changes).
 
-    Raises UsageError on a run_id that cannot be a key, ConfigError on a bad params.yaml.
+    Raises UsageError on a run_id that cannot be a key, ConfigError on a bad params.yaml, or when the run could promote
+    but the release store cannot fence: better now than after hours of training.
     """
     if not _RUN_ID.fullmatch(run_id):
         raise UsageError(f"run_id {run_id!r}: use letters, digits, '.', '_' and '-', at most 200")
     store = RunStore(settings.runs())
     if store.is_open(name, run_id):
         return parse_run(store.run_yaml(name, run_id)), False
+    if not dry_run:
+        require_fence(settings.releases())
     run = resolve(settings, name, as_of, dry_run=dry_run)
     info = {
         "workload": name,

@@ -28,7 +28,19 @@ def run_all(
 
     `observe(stage, event, manifest)` hears `started`, `finished` and `failed`. Returns exit codes by stage.
     """
-    graph = pipeline(settings, run)
+    return run_graph(settings, pipeline(settings, run), run.workload, run_id, jobs=jobs, observe=observe)
+
+
+def run_graph(
+    settings: Settings,
+    graph: Graph,
+    workload: str,
+    run_id: str,
+    *,
+    jobs: int = 2,
+    observe: Observer = lambda *_: None,
+) -> dict[str, int]:
+    """The stages of `graph`, which may be a part of the pipeline whose other upstream stages have finished."""
     store = RunStore(settings.runs())
     codes: dict[str, int] = {}
     running: dict[Future[int], str] = {}
@@ -38,19 +50,19 @@ def run_all(
             for name, stage in list(waiting.items()):
                 if any(parent in waiting or parent in running.values() for parent in stage.upstream):
                     continue
-                bad = [parent for parent in stage.upstream if codes.get(parent) != 0]
+                bad = [parent for parent in stage.upstream if parent in graph.stages and codes.get(parent) != 0]
                 if bad and not stage.runs_always:
                     codes[name] = -1
                     del waiting[name]
                 elif len(running) < jobs:
                     del waiting[name]
                     observe(name, "started", None)
-                    running[pool.submit(_start, settings, run.workload, run_id, name)] = name
+                    running[pool.submit(_start, settings, workload, run_id, name)] = name
             finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), set())
             for future in finished:
                 name = running.pop(future)
                 codes[name] = future.result()
-                manifest = store.manifests(run.workload, run_id).get(name)
+                manifest = store.manifests(workload, run_id).get(name)
                 observe(name, "failed" if codes[name] else "finished", manifest)
     return codes
 

@@ -24,6 +24,7 @@ from tasks.config import RUN_FILE, read_yaml
 from tasks.errors import DataError, IntegrityError, NightstillError, StageFailed, UnavailableError, UsageError
 from tasks.graph import Graph, Stage, load_graph
 from tasks.handover.locks import Lock, StageInputs, check_lock, differences, foretell, from_lock, outputs
+from tasks.handover.machine import describe_machine
 from tasks.handover.manifest import Manifest, Status
 from tasks.handover.run_store import DataRemote, RunStore
 from tasks.handover.workspace import LOCK_FILE, PIPELINE_FILE, read_lock, workspace, write_lock_file
@@ -33,6 +34,7 @@ from tasks.storage import open_store
 log = logging.getLogger(__name__)
 
 ERROR_FILE = "error.json"
+SURROUNDINGS = "surroundings.json"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class _Attempt:
     @cached_property
     def locks(self) -> dict[str, Lock]:
         """Locks of all ancestors that finished in this run."""
+        return {name: self.store.lock(manifest) for name, manifest in self.ancestors.items()}
+
+    @cached_property
+    def ancestors(self) -> dict[str, Manifest]:
+        """Manifests of all ancestors that finished in this run."""
         found = {}
         for name in self.graph.ancestors(self.name):
             manifest = self.store.manifest(self.workload, self.run_id, name)
@@ -110,7 +117,7 @@ class _Attempt:
                     raise IntegrityError(
                         f"{name}: its manifest belongs to run {manifest.run_id} of {manifest.workload}"
                     )
-                found[name] = self.store.lock(manifest)
+                found[name] = manifest
         return found
 
     def run(self) -> Outcome:
@@ -183,7 +190,11 @@ class _Attempt:
 
     def reuse(self, former: Manifest, reason: str) -> Manifest:
         manifest = self.manifest("reused", reason, summary=former.summary).model_copy(
-            update={"reused_from": former.reused_from or former.run_id, "pages_uri": former.pages_uri}
+            update={
+                "reused_from": former.reused_from or former.run_id,
+                "pages_uri": former.pages_uri,
+                "surroundings": former.surroundings,
+            }
         )
         return self.store.finish(manifest, self.store.lock(former))
 
@@ -217,6 +228,7 @@ class _Attempt:
         with workspace(self.settings.project, self.graph, self.run_yaml, self.settings.dvc_remote) as root:
             pages = root / "pages"
             pages.mkdir()
+            self.write_surroundings(root)
             with self.surroundings(root, pages):
                 self.fetch(root)
                 yield root, pages
@@ -242,6 +254,12 @@ class _Attempt:
             os.chdir(here)
             os.environ.clear()
             os.environ.update(saved)
+
+    def write_surroundings(self, root: Path) -> None:
+        """What made the upstream outputs, for the release; the same whenever this stage is tried again."""
+        facts = {name: manifest.surroundings for name, manifest in self.ancestors.items()}
+        document = {"git_commit": self.info["git_commit"], "stages": facts}
+        (root / SURROUNDINGS).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
     def fetch(self, root: Path) -> None:
         """Bring the outputs of the upstream stages, as far as they finished, and all locks into the workspace.
@@ -324,6 +342,7 @@ class _Attempt:
             host=socket.gethostname(),
             pages_uri=self.pages_uri,
             summary=dict(summary or {}),
+            surroundings=describe_machine(),
         )
 
     def record_failure(self, error: str, exit_code: int) -> None:

@@ -178,6 +178,26 @@ class DataRemote:
         elif digest.endswith(".dir"):
             yield from (entry["md5"] for entry in self.tree(digest) if not self.store.exists(self._key(entry["md5"])))
 
+    def copy(self, lock: Lock, target: "DataRemote") -> None:
+        """Put all that a lock's outputs consist of into another remote.
+
+        Raises KeyError with the digest that is gone, IntegrityError when data are not what their digest says.
+        """
+        for digest in outputs(lock).values():
+            data = self._checked(digest)
+            for entry in json.loads(data) if digest.endswith(".dir") else ():
+                target.store.write(self._key(entry["md5"]), self._checked(entry["md5"]))
+            target.store.write(self._key(digest), data)
+
+    def _checked(self, digest: str) -> bytes:
+        try:
+            data = self.store.read(self._key(digest))
+        except KeyError:
+            raise KeyError(digest) from None
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() != digest.removesuffix(".dir"):
+            raise IntegrityError(f"{self.store.url(self._key(digest))}: not the data that its digest names")
+        return data
+
     def read(self, lock: Lock, path: str) -> bytes:
         """One file of a stage's outputs. Raises KeyError when the lock or the remote does not have it."""
         for out, digest in outputs(lock).items():

@@ -1,22 +1,23 @@
-"""The ledger: what became champion when, why and by which run. Append-only, hash-chained, and the promotion fence."""
+"""The ledger: what became champion when, why and by which run. Append-only, hash-chained, and the promotion fence.
 
+What entries say together (who is pinned, pruned or next in line) is told in `standing`.
+"""
+
+import contextlib
 import hashlib
 import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.errors import IntegrityError, NightstillError, UnavailableError
-from tasks.storage import ObjectExists, ObjectStore, require_conditional_writes
+from tasks.storage import ObjectExists, ObjectStore, require_fence
 
-Kind = Literal["promote", "rollback"]
-
-_fenced: set[str] = set()
+Kind = Literal["promote", "rollback", "pin", "unpin", "prune"]
 
 
 class Superseded(NightstillError):
@@ -26,11 +27,12 @@ class Superseded(NightstillError):
 
 
 class Entry(BaseModel):
-    """One change of champion.
+    """One change of champion, or a decision about releases that leaves the champion: it repeats the champion's facts.
 
     `release`: the number of the release, which is the `seq` of the promotion that made it. `files`: key of the folder
     with its files. `previous`: SHA-256 of the former entry's bytes, empty for the first. `digest`: SHA-256 of this
-    entry's other fields, so that a change of the last entry shows too. `created`: UTC.
+    entry's other fields, so that a change of the last entry shows too. `created`: UTC. `pruned`: the releases whose
+    files a `prune` removes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,11 +48,12 @@ class Entry(BaseModel):
     reason: str
     created: str
     previous: str
+    pruned: tuple[int, ...] = ()
     digest: str = ""
 
     def sealed(self) -> "Entry":
         """This entry with its `digest`."""
-        content = _canonical(self.model_dump(mode="json", exclude={"digest"}))
+        content = _canonical(self._stored({"digest"}))
         return self.model_copy(update={"digest": hashlib.sha256(content).hexdigest()})
 
     @property
@@ -60,7 +63,11 @@ class Entry(BaseModel):
 
     def to_bytes(self) -> bytes:
         """The entry as it is stored; equal entries give equal bytes."""
-        return _canonical(self.model_dump(mode="json"))
+        return _canonical(self._stored(set()))
+
+    def _stored(self, without: set[str]) -> dict[str, Any]:
+        """What is written: `pruned` only where there is any, so that entries from before there was one still hold."""
+        return self.model_dump(mode="json", exclude=without if self.pruned else without | {"pruned"})
 
 
 def _canonical(data: dict[str, Any]) -> bytes:
@@ -68,7 +75,11 @@ def _canonical(data: dict[str, Any]) -> bytes:
 
 
 class Ledger:
-    """`<workload>/ledger/<seq>.json` in an object store. The last entry is the champion, nothing else."""
+    """`<workload>/ledger/<seq>.json` in an object store. The last entry is the champion, nothing else.
+
+    `<workload>/head` holds the number of an entry that was written, as a rule the last one: no chain shows that its
+    end is missing. It decides nothing, so it may lag behind.
+    """
 
     def __init__(self, store: ObjectStore, workload: str) -> None:
         self.store = store
@@ -117,6 +128,7 @@ class Ledger:
         as_of: date,
         reason: str,
         release: int | None = None,
+        pruned: Sequence[int] = (),
     ) -> Entry:
         """Write entry `expected` + 1. `release`: None for a new one, which gets that number.
 
@@ -137,6 +149,7 @@ class Ledger:
             reason=reason,
             created=datetime.now(UTC).isoformat(),
             previous=self._existing(expected).sha256 if expected else "",
+            pruned=tuple(pruned),
         ).sealed()
         try:
             self.store.create(self._key(seq), entry.to_bytes())
@@ -149,7 +162,29 @@ class Ledger:
                     f"{self.workload}: ledger entry {seq} was written meanwhile (by {taken.run_id or taken.kind}); "
                     "compare with it and try again"
                 ) from None
+        with contextlib.suppress(NightstillError):  # the entry stands
+            self.store.write(self._head, str(seq).encode())
         return entry
+
+    def repeat(
+        self, of: Entry, *, expected: int, kind: Kind, reason: str, run_id: str = "", pruned: Sequence[int] = ()
+    ) -> Entry:
+        """Write entry `expected` + 1 with the facts of an earlier release, which it makes or leaves champion.
+
+        Raises what `append` raises.
+        """
+        return self.append(
+            expected=expected,
+            kind=kind,
+            release=of.release,
+            files=of.files,
+            model_sha256=of.model_sha256,
+            manifest_sha256=of.manifest_sha256,
+            run_id=run_id,
+            as_of=of.as_of,
+            reason=reason,
+            pruned=pruned,
+        )
 
     def _existing(self, seq: int) -> Entry:
         entry = self.get(seq)
@@ -159,33 +194,36 @@ class Ledger:
 
     def _numbers(self) -> range:
         """1 to the last entry's number. Raises IntegrityError when one between is missing."""
+        written = self._written()
         names = (key.rsplit("/", 1)[1] for key in self.store.keys(f"{self.workload}/ledger/"))
         listed = {int(name[:8]) for name in names if re.fullmatch(r"\d{8}\.json", name)}
-        numbers = range(1, max(listed, default=0) + 1)
+        numbers = range(1, max(written, *listed, 0) + 1)
         for seq in sorted(set(numbers) - listed):
             self._existing(seq)  # there after all, if it was written while the folder was being listed
         return numbers
 
+    def _written(self) -> int:
+        """A number up to which there must be entries."""
+        try:
+            return int(self.store.read(self._head))
+        except KeyError:
+            return 0
+        except ValueError:
+            raise IntegrityError(
+                f"{self.store.url(self._head)}: not a ledger entry's number; delete it once the ledger is whole"
+            ) from None
+
+    @property
+    def _head(self) -> str:
+        return f"{self.workload}/head"
+
     def _require_fence(self) -> None:
-        """A server that ignores create-only writes is found out before the first entry, once a process."""
-        uri = self.store.uri
-        if uri.startswith("s3://") and uri not in _fenced:
-            require_conditional_writes(self.store)
-            _fenced.add(uri)
+        """A server that ignores create-only writes is found out before the first entry; a folder says so by itself."""
+        if self.store.uri.startswith("s3://"):
+            require_fence(self.store)
 
     def _key(self, seq: int) -> str:
         return f"{self.workload}/ledger/{seq:08d}.json"
 
     def _url(self, seq: int) -> str:
         return self.store.url(self._key(seq))
-
-
-def withdrawn_by(entries: Sequence[Entry], model_sha256: str) -> Entry | None:
-    """The rollback that took a model out of service; None if it never was, or has been champion again since."""
-    rollback = None
-    for before, entry in pairwise(entries):
-        if entry.model_sha256 == model_sha256:
-            rollback = None
-        elif entry.kind == "rollback" and before.model_sha256 == model_sha256:
-            rollback = entry
-    return rollback

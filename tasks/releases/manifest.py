@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tasks.errors import IntegrityError
 
 NAME = "manifest.json"
+MODEL = "model.onnx"
 
 
 class Listed(NamedTuple):

@@ -20,9 +20,10 @@ ROWS_AT_ONCE = 8_000_000
 
 
 class Scorer:
-    """One release, loaded and verified. `release`: None for the champion.
+    """One release, loaded and verified: digests, and its signature if `releases` has trusted keys.
 
-    Raises UsageError when there is no such release, IntegrityError when its files do not hold.
+    `release`: None for the champion. Raises UsageError when there is no such release, IntegrityError when its files do
+    not hold.
     """
 
     def __init__(self, releases: ReleaseStore, workload: str, release: int | None = None) -> None:

@@ -1,38 +1,52 @@
 """Releases: immutable sets of files, content-addressed, each made current by an entry of the ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from tasks.errors import IntegrityError, UsageError
-from tasks.releases import manifest
+from tasks.releases import manifest, signing
 from tasks.releases.ledger import Entry, Ledger, Superseded
+from tasks.releases.standing import (
+    REPLACING,
+    before_champion,
+    named,
+    refuse_if_pinned,
+    refuse_if_pruned,
+    releases,
+)
+from tasks.releases.verification import Verified, check_release, verify
 from tasks.storage import ObjectStore
 
-MODEL = "model.onnx"
+MODEL = manifest.MODEL
+PROFILE = "profile.json"
 
 
 class ReleaseStore:
     """Releases of one workload: `<workload>/files/<digest>/…`, written before the ledger entry and never changed.
 
-    Whatever is read is held against the digests that the ledger vouches for.
+    Whatever is read is held against the digests that the ledger vouches for, and with trusted `keys` its signature.
     """
 
-    def __init__(self, store: ObjectStore, workload: str) -> None:
+    def __init__(self, store: ObjectStore, workload: str, keys: signing.Keys = signing.UNSIGNED) -> None:
         self.store = store
         self.workload = workload
+        self.keys = keys
         self.ledger = Ledger(store, workload)
 
     def publish(self, files: Mapping[str, bytes], *, expected: int, run_id: str, as_of: date, reason: str) -> Entry:
         """Release `files` (`model.onnx` among them) as ledger entry `expected` + 1.
 
         `expected`: the entry that the run compared with, 0 for none. Doing it again after a kill, with the same files
-        and run_id, finishes the work or returns the entry that is there. Raises Superseded when another run was faster.
+        and run_id, finishes the work or returns the entry that is there. Raises Superseded when another run was faster,
+        Held when entry `expected` has its champion pinned.
         """
+        refuse_if_pinned(self._since_change(expected), self.workload)
         listing = manifest.build(files)
         digest = manifest.sha256(listing)
         folder = f"{self.workload}/files/{digest[:16]}"
         if self.ledger.get(expected + 1) is None:
-            for name, data in {**files, manifest.NAME: listing}.items():
+            signature = self.keys.sign(self.workload, listing)
+            for name, data in {**files, **signature, manifest.NAME: listing}.items():
                 self.store.write(f"{folder}/{name}", data)
         try:
             return self.ledger.append(
@@ -51,40 +65,64 @@ class ReleaseStore:
                 return taken
             raise
 
-    def rollback(self, to: int, reason: str, run_id: str = "") -> Entry:
+    def rollback(self, to: int | None, reason: str, run_id: str = "") -> Entry:
         """Make release `to` champion again by a new entry, after checking its digests.
 
-        Raises UsageError when there is no such release or it is champion already, IntegrityError when its files do not
-        hold, Superseded when another entry was written meanwhile.
+        `to`: None for the release that was champion before the present one. Doing it again with the same run_id (unless
+        that is empty) returns the entry that is there. Raises UsageError when there is no such release or it is
+        champion already, Held when the champion is pinned, Pruned or IntegrityError when the release's files are gone
+        or do not hold, Superseded when another entry was written meanwhile.
         """
-        target, last = self.release(to), self.champion()
-        assert last is not None
-        if last.release == to:
+        entries = self.ledger.entries()
+        for entry in entries:
+            if run_id and (entry.kind, entry.run_id) == ("rollback", run_id):
+                return entry
+        refuse_if_pinned(entries, self.workload)
+        if to is None:
+            before = before_champion(entries)
+            if before is None:
+                said = "no release was champion before the present one and was not rolled back; name one"
+                raise UsageError(f"{self.workload}: {said}: `nightstill release list {self.workload}` shows them")
+            to = before.release
+        target = self._made(entries, to)
+        if entries[-1].release == to:
             raise UsageError(f"{self.workload}: release {to} is champion already")
         self.verify(target)
-        return self.ledger.append(
-            expected=last.seq,
-            kind="rollback",
-            release=to,
-            files=target.files,
-            model_sha256=target.model_sha256,
-            manifest_sha256=target.manifest_sha256,
-            run_id=run_id,
-            as_of=target.as_of,
-            reason=reason,
-        )
+        return self.ledger.repeat(target, expected=len(entries), kind="rollback", reason=reason, run_id=run_id)
 
     def champion(self) -> Entry | None:
         """The ledger's last entry, None before the first release."""
         return self.ledger.last()
 
     def release(self, number: int | None = None) -> Entry:
-        """The entry that made a release; None: the champion's. Raises UsageError if there is none."""
-        entry = self.champion() if number is None else self.ledger.get(number)
-        if entry is None or (number is not None and entry.kind != "promote"):
-            which = "release yet" if number is None else f"release {number}"
-            raise UsageError(f"{self.workload}: no {which}; `nightstill release list {self.workload}` shows them")
+        """The entry that made a release; None: the champion's. Raises UsageError if there is none, Pruned if gone."""
+        if number is not None:
+            return self._made(self.ledger.entries(), number)
+        entry = self.champion()
+        if entry is None:
+            raise UsageError(
+                f"{self.workload}: no release yet; the first night that passes its gates makes one "
+                f"(`nightstill run {self.workload}`)"
+            )
         return entry
+
+    def _made(self, entries: Sequence[Entry], number: int) -> Entry:
+        """The entry that made a release whose files are kept."""
+        made = releases(entries)
+        if number not in made:
+            raise UsageError(f"{self.workload}: no release {number}; there are: {named(made)}")
+        refuse_if_pruned(entries, number, self.workload)
+        return made[number]
+
+    def _since_change(self, seq: int) -> list[Entry]:
+        """The entries up to `seq` since its release became champion: what can pin it."""
+        found: list[Entry] = []
+        while seq and (entry := self.ledger.get(seq)):
+            found.insert(0, entry)
+            if entry.kind in REPLACING:
+                break
+            seq -= 1
+        return found
 
     def champion_file(self, seq: int, name: str) -> bytes | None:
         """A file of the release that ledger entry `seq` made champion; None for `seq` 0 or a file it does not have.
@@ -99,7 +137,7 @@ class ReleaseStore:
                 f"{self.workload}: no ledger entry {seq} in {self.store.uri}; was it opened elsewhere?"
             )
         listed = self.files(entry).get(name)
-        return None if listed is None else self._checked(entry, name, listed)
+        return None if listed is None else self.checked(entry, name, listed)
 
     def files(self, entry: Entry) -> dict[str, manifest.Listed]:
         """What an entry's release is made of, by file name."""
@@ -112,21 +150,16 @@ class ReleaseStore:
         files = self.files(entry)
         if name not in files:
             raise UsageError(f"release {entry.release} has no file {name!r}; it has: {', '.join(sorted(files))}")
-        return self._checked(entry, name, files[name])
+        return self.checked(entry, name, files[name])
 
     def verify(self, entry: Entry) -> None:
         """Read every file of an entry's release. Raises IntegrityError naming the first that does not hold."""
-        files = self.files(entry)
-        for name, listed in files.items():
-            self._checked(entry, name, listed)
-        if MODEL not in files or files[MODEL].sha256 != entry.model_sha256:
-            raise IntegrityError(f"{self._url(entry, MODEL)}: not the model that ledger entry {entry.seq} names")
+        present = [key.removeprefix(f"{entry.files}/") for key in self.store.keys(f"{entry.files}/")]
+        check_release(self, entry, present)
 
-    def verify_all(self) -> None:
-        """Check the ledger's chain and every file of every release. Raises IntegrityError."""
-        for entry in self.ledger.entries():
-            if entry.kind == "promote":
-                self.verify(entry)
+    def verify_all(self) -> Verified:
+        """Check the ledger's chain and every file of every release that is kept. Raises IntegrityError."""
+        return verify(self)
 
     def url(self, entry: Entry) -> str:
         """Where an entry's files lie."""
@@ -135,21 +168,33 @@ class ReleaseStore:
     def _manifest(self, entry: Entry) -> bytes:
         data = self._bytes(entry, manifest.NAME)
         if manifest.sha256(data) != entry.manifest_sha256:
-            url = self._url(entry, manifest.NAME)
+            url = self.file_url(entry, manifest.NAME)
             raise IntegrityError(f"{url}: not the manifest that ledger entry {entry.seq} names; restore it from a copy")
+        if self.keys.trusted:
+            self._check_signature(entry, data)
         return data
 
-    def _checked(self, entry: Entry, name: str, listed: manifest.Listed) -> bytes:
-        return manifest.check(self._bytes(entry, name), listed, self._url(entry, name))
+    def _check_signature(self, entry: Entry, listing: bytes) -> None:
+        try:
+            signature = self.store.read(f"{entry.files}/{signing.NAME}")
+        except KeyError:
+            signature = None
+        self.keys.check(self.workload, entry.release, listing, signature, self.file_url(entry, signing.NAME))
+
+    def checked(self, entry: Entry, name: str, listed: manifest.Listed) -> bytes:
+        """A file of an entry's release. Raises IntegrityError when it is not what the manifest lists."""
+        return manifest.check(self._bytes(entry, name), listed, self.file_url(entry, name))
 
     def _bytes(self, entry: Entry, name: str) -> bytes:
         try:
             return self.store.read(f"{entry.files}/{name}")
         except KeyError:
-            url = self._url(entry, name)
+            refuse_if_pruned(self.ledger.entries(), entry.release, self.workload)
+            url = self.file_url(entry, name)
             raise IntegrityError(
                 f"{url}: missing from release {entry.release}; restore it from a copy, or roll back to another release"
             ) from None
 
-    def _url(self, entry: Entry, name: str) -> str:
+    def file_url(self, entry: Entry, name: str) -> str:
+        """Where a file of an entry's release lies."""
         return self.store.url(f"{entry.files}/{name}")

@@ -39,7 +39,8 @@ def log_run(
         run = find_run(client, experiment, run_id)
         if run is None:
             experiment_id = _experiment(client, tracking_uri, experiment)
-            run = client.create_run(experiment_id, tags={RUN_TAG: run_id}, run_name=run_id or None)
+            client.create_run(experiment_id, tags={RUN_TAG: run_id}, run_name=run_id or None)
+            run = _first_run(client, experiment, run_id)
         mlflow_id: str = run.info.run_id
         _log_numbers(client, run, params, metrics, curves, tags)
         with tempfile.TemporaryDirectory() as folder:
@@ -58,13 +59,26 @@ def experiment_name(workload: str) -> str:
 
 
 def find_run(client: "MlflowClient", experiment: str, run_id: str) -> "Run | None":
-    """The MLflow run that carries our run_id."""
+    """The MLflow run that carries our run_id; the first, if there are several."""
+    runs = _runs(client, experiment, run_id)
+    return runs[0] if runs else None
+
+
+def _runs(client: "MlflowClient", experiment: str, run_id: str) -> "list[Run]":
     found = client.get_experiment_by_name(experiment)
     if found is None:
-        return None
-    query = f"tags.`{RUN_TAG}` = '{run_id}'"
-    runs = client.search_runs([found.experiment_id], query, max_results=1, order_by=["attributes.start_time ASC"])
-    return runs[0] if runs else None
+        return []
+    runs = client.search_runs([found.experiment_id], f"tags.`{RUN_TAG}` = '{run_id}'")
+    return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def _first_run(client: "MlflowClient", experiment: str, run_id: str) -> "Run":
+    """The run that was just made, or the one that another process, or a repeated request of ours, made before it."""
+    first, *others = _runs(client, experiment, run_id)
+    for other in others:
+        with allowed("INVALID_PARAMETER_VALUE"):  # deleted by another process
+            client.delete_run(other.info.run_id)
+    return first
 
 
 @contextmanager
@@ -92,21 +106,28 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
         raise UnavailableError(f"MLflow at {tracking_uri}: {_one_line(error)}") from error
 
 
-def _experiment(client: "MlflowClient", tracking_uri: str, name: str) -> str:
-    """The experiment's id. With a SQLite file, artifacts lie in a folder beside it; a server decides for itself."""
+@contextmanager
+def allowed(code: str) -> Iterator[None]:
+    """A refusal with this error code says that another process has done the same already."""
     from mlflow.exceptions import MlflowException
 
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != code:
+            raise
+
+
+def _experiment(client: "MlflowClient", tracking_uri: str, name: str) -> str:
+    """The experiment's id. With a SQLite file, artifacts lie in a folder beside it; a server decides for itself."""
     found = client.get_experiment_by_name(name)
     if found is None:
         beside = Path(tracking_uri.removeprefix(_SQLITE)).parent / "artifacts"
         location = beside.as_uri() if tracking_uri.startswith(_SQLITE) else None
-        try:
-            return str(client.create_experiment(name, artifact_location=location))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            found = client.get_experiment_by_name(name)  # another process was faster
-            assert found is not None
+        with allowed("RESOURCE_ALREADY_EXISTS"):
+            client.create_experiment(name, artifact_location=location)
+        found = client.get_experiment_by_name(name)
+        assert found is not None
     return str(found.experiment_id)
 
 

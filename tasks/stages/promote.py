@@ -1,15 +1,18 @@
 """Stage promote: release the winner if the verdict says so, fenced against a newer champion."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.config import RUN_FILE
 from tasks.errors import IntegrityError
 from tasks.releases import manifest
 from tasks.releases.card import model_card
-from tasks.releases.ledger import Superseded, withdrawn_by
-from tasks.releases.store import MODEL, ReleaseStore
+from tasks.releases.ledger import Entry, Superseded
+from tasks.releases.origin import CODE, LOCK, SURROUNDINGS, code_digests
+from tasks.releases.signing import load_keys
+from tasks.releases.standing import pinned_by, withdrawn
+from tasks.releases.store import MODEL, PROFILE, ReleaseStore
 from tasks.stages.context import Context, read_json, write_json
 
 # Lets `mlflow.onnx.load_model("models:/nightstill-<workload>@champion")` open a release's folder.
@@ -20,7 +23,7 @@ MLMODEL = b"""flavors:
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """Write artifacts/promotion/outcome.json. A rejected, unchanged or superseded candidate is no error."""
+    """Write artifacts/promotion/outcome.json. A rejected, unchanged, held or superseded candidate is no error."""
     verdict = read_json(ctx.artifacts / "evaluation" / "verdict.json")
     outcome = {"entry": None, "release": None, "candidate": verdict["winner"], "model_sha256": verdict["winner_sha256"]}
     outcome |= _promote(ctx, verdict)
@@ -34,13 +37,11 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
         return {"outcome": "rejected", "reason": verdict["reason"]}
     model = _judged_model(ctx, verdict)
     expected = ctx.run.champion
-    releases = ReleaseStore(ctx.settings.releases(), ctx.run.workload)
+    keys = load_keys(ctx.settings.signing_key, ctx.settings.trusted_keys)
+    releases = ReleaseStore(ctx.settings.releases(), ctx.run.workload, keys)
     known = [entry for entry in releases.ledger.entries() if entry.seq <= expected]
-    if known and known[-1].model_sha256 == manifest.sha256(model):
-        return {"outcome": "unchanged", "reason": f"the winner's bytes are those of the champion, entry {expected}"}
-    if rollback := withdrawn_by(known, manifest.sha256(model)):
-        reason = f"these bytes were rolled back by ledger entry {rollback.seq} ({rollback.reason})"
-        return {"outcome": "rejected", "reason": reason}
+    if stays := _champion_stays(known, model, verdict):
+        return stays
     if ctx.run.dry_run:
         return {"outcome": "dry-run", "reason": f"would be released: {verdict['reason']}"}
     try:
@@ -52,9 +53,32 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
             reason=verdict["reason"],
         )
     except Superseded:
-        reason = f"another run wrote ledger entry {expected + 1} meanwhile; a new run can compare with that champion"
-        return {"outcome": "superseded", "reason": reason}
+        return {"outcome": "superseded", "reason": _overtaken(releases, expected + 1)}
     return {"outcome": "promoted", "reason": entry.reason, "entry": entry.seq, "release": entry.release}
+
+
+def _champion_stays(known: Sequence[Entry], model: bytes, verdict: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Why a candidate that passed is not to be released, judged by the entries up to the one compared with."""
+    if known and known[-1].model_sha256 == manifest.sha256(model):
+        return {
+            "outcome": "unchanged",
+            "reason": f"the winner's bytes are those of the champion, entry {known[-1].seq}",
+        }
+    if rollback := withdrawn(known).get(manifest.sha256(model)):
+        reason = f"these bytes were rolled back by ledger entry {rollback.seq} ({rollback.reason})"
+        return {"outcome": "rejected", "reason": reason}
+    if pin := pinned_by(known):  # a later one is met at the fence
+        reason = f"release {pin.release} is pinned by ledger entry {pin.seq} ({pin.reason}); {verdict['reason']}"
+        return {"outcome": "held", "reason": reason}
+    return None
+
+
+def _overtaken(releases: ReleaseStore, seq: int) -> str:
+    """Who wrote the entry that this run wanted."""
+    taken = releases.ledger.get(seq)
+    if taken is None or taken.kind == "promote":
+        return f"another run wrote ledger entry {seq} meanwhile; a new run can compare with that champion"
+    return f"ledger entry {seq}, a {taken.kind} ({taken.reason}), was written meanwhile; a new run can compare with it"
 
 
 def _judged_model(ctx: Context, verdict: Mapping[str, Any]) -> bytes:
@@ -96,5 +120,7 @@ def _files(ctx: Context, verdict: Mapping[str, Any], model: bytes) -> dict[str, 
         "snapshot.json": snapshot.read_bytes(),
         "verdict.json": (ctx.artifacts / "evaluation" / "verdict.json").read_bytes(),
     }
-    lock = ctx.root / "dvc.lock"
-    return files | ({"dvc.lock": lock.read_bytes()} if lock.is_file() else {})
+    found = {name: ctx.root / name for name in (LOCK, SURROUNDINGS)}
+    found[PROFILE] = ctx.artifacts / "evaluation" / PROFILE
+    files |= {name: path.read_bytes() for name, path in found.items() if path.is_file()}
+    return files | ({CODE: code_digests(ctx.root, files[LOCK])} if LOCK in files else {})

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tasks.errors import ConfigError, IntegrityError, UnavailableError
-from tasks.releases.ledger import Entry, Ledger, Superseded, withdrawn_by
+from tasks.releases.ledger import Entry, Ledger, Superseded
+from tasks.releases.standing import withdrawn
 from tasks.storage import FolderStore, ObjectExists
 
 
@@ -152,11 +153,9 @@ def test_withdrawn_until_it_is_champion_again(ledger: Ledger) -> None:
         facts: Any = to.model_dump(include={"release", "files", "model_sha256", "manifest_sha256", "as_of"})
         ledger.append(expected=expected, kind="rollback", run_id="", reason="bad", **facts)
 
-    assert withdrawn_by(ledger.entries(), "model-2") is None
+    assert withdrawn(ledger.entries()) == {}
     back(one, 2)
-    withdrawn = withdrawn_by(ledger.entries(), "model-2")
-    assert withdrawn is not None and withdrawn.seq == 3
-    assert withdrawn_by(ledger.entries(), "model-1") is None
+    assert {model: entry.seq for model, entry in withdrawn(ledger.entries()).items()} == {"model-2": 3}
     back(two, 3)
-    assert withdrawn_by(ledger.entries(), "model-2") is None
-    assert withdrawn_by([], "model-2") is None
+    assert {model: entry.seq for model, entry in withdrawn(ledger.entries()).items()} == {"model-1": 4}
+    assert withdrawn([]) == {}

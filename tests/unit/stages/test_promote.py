@@ -12,6 +12,9 @@ import pytest
 
 from tasks.config import Run, load_workload
 from tasks.errors import IntegrityError
+from tasks.releases.pins import pin, unpin
+from tasks.releases.pruning import prune
+from tasks.releases.signing import generate, load_keys
 from tasks.releases.store import ReleaseStore
 from tasks.settings import Settings
 from tasks.stages import promote
@@ -113,6 +116,22 @@ def test_the_lock_of_the_workspace_goes_with_the_release(night: Night) -> None:
     assert night.releases.champion_file(1, "dvc.lock") == b"schema: '2.0'\n"
 
 
+def test_what_the_release_was_made_from_and_on_goes_with_it(night: Night) -> None:
+    context = night.prepare("one", champion=0, run_id="r1")
+    code = context.root / "tasks" / "models" / "lstm.py"
+    code.parent.mkdir(parents=True)
+    code.write_text("x = 1\n")
+    stage = "{deps: [{path: tasks/models, md5: a}], outs: [{path: artifacts/teachers, md5: b}]}"
+    (context.root / "dvc.lock").write_text(f"stages: {{teach: {stage}}}\n")
+    (context.root / "surroundings.json").write_text('{"git_commit": "abc"}')
+    promote.run(context)
+    assert night.releases.champion_file(1, "surroundings.json") == b'{"git_commit": "abc"}'
+    listed = json.loads(night.releases.champion_file(1, "code.json") or b"")
+    assert listed == {"tasks/models/lstm.py": sha256(b"x = 1\n").hexdigest()}
+    promote.run(context)
+    assert len(night.releases.ledger.entries()) == 1, "a retry makes the same files"
+
+
 def test_a_rejection_is_no_error_and_changes_nothing(night: Night) -> None:
     outcome = night.promote(verdict="reject", winner=None, winner_sha256=None, reason="fp16 does not pass size")
     assert (outcome["outcome"], outcome["reason"]) == ("rejected", "fp16 does not pass size")
@@ -156,6 +175,38 @@ def test_what_was_rolled_back_does_not_come_back_by_night(night: Night) -> None:
     assert night.promote("three", champion=3, run_id="r4")["release"] == 4
 
 
+def test_a_pinned_champion_is_not_replaced(night: Night) -> None:
+    night.promote("one")
+    pin(night.releases, "the sale")
+    outcome = night.promote("two", champion=2, run_id="r2")
+    assert outcome["outcome"] == "held"
+    assert outcome["reason"] == "release 1 is pinned by ledger entry 2 (the sale); fp16 passes all 1 gates"
+    assert outcome["entry"] is outcome["release"] is None
+    assert night.promote("two", champion=2, run_id="r3", dry_run=True)["outcome"] == "held"
+    assert night.promote("one", champion=2, run_id="r4")["outcome"] == "unchanged"
+    unpin(night.releases, "it is over")
+    assert night.promote("two", champion=2, run_id="r2") == outcome, "a retry says the same"
+    assert night.promote("two", champion=3, run_id="r5")["release"] == 4
+
+
+@pytest.mark.parametrize(
+    ("decide", "kind"),
+    [
+        (lambda releases: pin(releases, "the sale"), "a pin (the sale)"),
+        (lambda releases: releases.rollback(1, "shelves ran empty"), "a rollback (shelves ran empty)"),
+        (lambda releases: prune(releases, 1), "a prune (keep 1)"),
+    ],
+)
+def test_what_people_decide_while_a_night_runs_supersedes_it(night: Night, decide: Any, kind: str) -> None:
+    for number, model in enumerate(("zero", "one", "two")):
+        night.promote(model, champion=number, run_id=model)
+    decide(night.releases)
+    outcome = night.promote("four", champion=3, run_id="late")
+    assert outcome["outcome"] == "superseded"
+    assert outcome["reason"].startswith(f"ledger entry 4, {kind}, was written meanwhile")
+    assert len(night.releases.ledger.entries()) == 4
+
+
 def test_bytes_that_nobody_judged_are_refused(night: Night) -> None:
     context = night.prepare("one", champion=0, run_id="r1")
     (context.artifacts / "candidates" / "fp16" / "model.onnx").write_text("onf")
@@ -170,6 +221,19 @@ def test_a_verdict_against_another_champion_is_refused(night: Night) -> None:
     context = replace(context, run=context.run.model_copy(update={"champion": 1}))
     with pytest.raises(IntegrityError, match=r"compared with ledger entry 0, but run.yaml says 1"):
         promote.run(context)
+
+
+def test_with_a_key_a_night_signs_what_it_releases(night: Night, tmp_path: Path) -> None:
+    private, public, _ = generate(tmp_path / "keys")
+    night.promote("one")
+    night.settings = Settings(
+        home=tmp_path / "home", project=PROJECT, signing_key=str(private), trusted_keys=str(public)
+    )
+    assert night.promote("two", champion=1, run_id="r2")["outcome"] == "promoted"
+    believing = ReleaseStore(night.settings.releases(), "sales", load_keys(trusted_keys=str(public)))
+    assert believing.read(believing.release(), "model.onnx") == b"two"
+    with pytest.raises(IntegrityError, match="sales release 1: not signed"):
+        believing.verify(believing.release(1))
 
 
 def test_outcomes_do_not_depend_on_the_run(night: Night, tmp_path: Path) -> None:

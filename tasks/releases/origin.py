@@ -1,0 +1,56 @@
+"""What a release was made from, as files of the release: for `diff`, and for `reproduce`, which starts from them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.config import read_yaml
+from tasks.releases.manifest import sha256
+
+LOCK = "dvc.lock"
+SURROUNDINGS = "surroundings.json"
+CODE = "code.json"
+
+
+def lock_stages(lock: bytes) -> dict[str, Mapping[str, Any]]:
+    """The stages' entries of a dvc.lock, by name."""
+    return dict((read_yaml(lock) or {}).get("stages") or {})
+
+
+def code_dependencies(lock: bytes) -> dict[str, str]:
+    """Path -> DVC's digest of what the stages of a dvc.lock read and none of them wrote: code and requirements."""
+    stages = lock_stages(lock).values()
+    written = {out["path"] for stage in stages for out in stage.get("outs", ())}
+    folders = {str(Path(path).parts[0]) for path in written}
+    return {
+        dep["path"]: dep["md5"]
+        for stage in stages
+        for dep in stage.get("deps", ())
+        if Path(dep["path"]).parts[0] not in folders
+    }
+
+
+def code_digests(root: Path, lock: bytes) -> bytes:
+    """code.json: SHA-256 of every file below `root` that stages of a dvc.lock depend on. Equal files, equal bytes."""
+    found = {
+        file.relative_to(root).as_posix(): sha256(file.read_bytes())
+        for path in code_dependencies(lock)
+        for file in ([root / path] if (root / path).is_file() else (root / path).rglob("*"))
+        if file.is_file() and not _ignored(file.relative_to(root))
+    }
+    return (json.dumps(found, indent=1, sort_keys=True) + "\n").encode()
+
+
+def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Which files differ between two code.json, and how."""
+    return [
+        f"{path} {'was added' if path not in before else 'is gone' if path not in now else 'changed'}"
+        for path in sorted(set(before) | set(now))
+        if before.get(path) != now.get(path)
+    ]
+
+
+def _ignored(path: Path) -> bool:
+    """What no stage runs: caches and hidden files."""
+    return any(part == "__pycache__" or part.startswith(".") for part in path.parts)

@@ -1,0 +1,28 @@
+"""Pins: a champion that nights may not replace. Both are ledger entries, so the fence decides their races."""
+
+from tasks.errors import UsageError
+from tasks.releases.ledger import Entry
+from tasks.releases.standing import pinned_by, refuse_if_pinned
+from tasks.releases.store import ReleaseStore
+
+
+def pin(releases: ReleaseStore, reason: str) -> Entry:
+    """Keep the champion where it is. A night that compared with an earlier entry is superseded by this one.
+
+    Raises UsageError when there is no champion, Held when it is pinned already, Superseded when another entry was
+    written meanwhile.
+    """
+    champion, entries = releases.release(), releases.ledger.entries()
+    refuse_if_pinned(entries, releases.workload)
+    return releases.ledger.repeat(champion, expected=champion.seq, kind="pin", reason=reason)
+
+
+def unpin(releases: ReleaseStore, reason: str) -> Entry:
+    """Let nights replace the champion again.
+
+    Raises UsageError when it is not pinned, Superseded when another entry was written meanwhile.
+    """
+    champion, entries = releases.release(), releases.ledger.entries()
+    if pinned_by(entries) is None:
+        raise UsageError(f"{releases.workload}: release {champion.release} is not pinned")
+    return releases.ledger.repeat(champion, expected=champion.seq, kind="unpin", reason=reason)
