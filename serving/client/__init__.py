@@ -1,0 +1,19 @@
+"""The champion of a workload in a consumer's own process: fetched, verified, cached, followed."""
+
+from serving.client.champion import Champion, Model
+from serving.client.contract import Contract, InputError
+from serving.client.errors import IntegrityError, NoRelease, ServingError, SettingError, UnavailableError
+from serving.client.release import Release
+
+__all__ = [
+    "Champion",
+    "Contract",
+    "InputError",
+    "IntegrityError",
+    "Model",
+    "NoRelease",
+    "Release",
+    "ServingError",
+    "SettingError",
+    "UnavailableError",
+]

@@ -1,0 +1,223 @@
+"""The champion of a workload, loaded: verified before it is used, followed when the ledger grows."""
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from serving.client.cache import Cache, default_folder
+from serving.client.contract import Contract, InputError
+from serving.client.errors import IntegrityError, NoRelease, ServingError, UnavailableError
+from serving.client.origin import open_origin
+from serving.client.release import CONTRACT, MANIFEST, MODEL, SIGNATURE, Ledger, Release, digests, sha256
+from serving.client.signature import TrustedKeys
+
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(bool)": "bool",
+}
+
+log = logging.getLogger(__name__)
+
+
+class Model:
+    """One release, loaded: its ledger entry, its contract and its ONNX file. Never changes; safe in many threads."""
+
+    def __init__(self, release: Release, contract: Contract, data: bytes, threads: int) -> None:
+        self.release, self.contract = release, contract
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        (self._output,) = (item.name for item in self._session.get_outputs())
+        self.names = tuple(item.name for item in self._session.get_inputs())
+        for item in self._session.get_inputs():
+            expected = contract.inputs.get(item.name)
+            if expected is None or (DTYPES.get(item.type), tuple(item.shape[1:])) != (expected.dtype, expected.shape):
+                raise ValueError(f"it asks for {item.name}: {item.type}, {item.shape}; the contract says {expected}")
+
+    def predict(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """(rows, *output_shape) of inputs (rows, *shape) under the contract. Raises InputError naming the input."""
+        rows = self.contract.check(inputs, self.names)
+        if not rows:
+            return np.empty((0, *self.contract.output_shape), np.float32)
+        try:
+            found = self._session.run([self._output], {name: inputs[name] for name in self.names})
+        except Exception as error:
+            # ONNX Runtime has no common base of its errors. The model is sound, so it is these values that it refuses.
+            raise InputError("", f"the model refuses these values: {' '.join(str(error).split())[:200]}") from error
+        output: NDArray[np.float32] = found[0]
+        return output
+
+
+class Champion:
+    """The champion of a workload, which `refresh` keeps up with. Threads may predict while another one refreshes.
+
+    `model`: what is loaded now, for those who need its release and its outputs to belong together.
+    `problem`: why the ledger's newest state is not loaded, in one line; empty when it is.
+    """
+
+    def __init__(self, uri: str, workload: str, cache: Path, trusted_keys: TrustedKeys | None, threads: int) -> None:
+        self.workload = workload
+        self.problem = ""
+        self._origin = open_origin(uri)
+        self._ledger = Ledger(self._origin, workload)
+        self._cache = Cache(cache, self._origin.uri, workload)
+        self._keys, self._threads = trusted_keys, threads
+        self._lock = threading.Lock()
+        self._known: Release | None = None
+        self.model = self._first()
+
+    @classmethod
+    def open(
+        cls,
+        uri: str,
+        workload: str,
+        *,
+        cache: str | Path | None = None,
+        trusted_keys: str | Path | None = None,
+        threads: int = 1,
+    ) -> "Champion":
+        """Fetch, verify and load the champion.
+
+        `uri`: the store of releases, a folder or `s3://bucket/prefix`. `cache`: a folder that processes may share;
+        default: `nightstill` in the user's cache folder. `trusted_keys`: PEM file (or text) of Ed25519 public keys, one
+        of which must have signed the release. `threads`: of ONNX Runtime for one call.
+
+        When the store does not answer, the champion that the cache holds is loaded, with a warning. Raises NoRelease,
+        UnavailableError (nothing in the cache either), IntegrityError (a digest or signature does not hold),
+        SettingError.
+        """
+        keys = None if not trusted_keys else TrustedKeys.load(trusted_keys)
+        return cls(uri, workload, default_folder() if cache is None else Path(cache), keys, threads)
+
+    @property
+    def release(self) -> Release:
+        """The release that is loaded."""
+        return self.model.release
+
+    @property
+    def contract(self) -> Contract:
+        """Its feature contract."""
+        return self.model.contract
+
+    def predict(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """(rows, *output_shape) of inputs (rows, *shape) under the contract. Raises InputError naming the input."""
+        return self.model.predict(inputs)
+
+    def refresh(self) -> bool:
+        """Load the ledger's newest champion if it is another one. Returns whether it did.
+
+        Costs two small reads when nothing was appended. Whatever is wrong with the store or the new release, the loaded
+        one goes on; `problem` and a warning say why.
+        """
+        with self._lock:
+            try:
+                newest = self._ledger.last(self._known)
+                if newest is None:
+                    raise IntegrityError(f"{self._origin.uri}: the ledger of {self.workload} is gone; restore it")
+                swapped = newest.manifest_sha256 != self.release.manifest_sha256
+                if newest != self.release:
+                    self._swap(newest)
+            except ServingError as error:
+                if str(error) != self.problem:
+                    log.warning("%s: release %s goes on: %s", self.workload, self.release.number, error)
+                self.problem = str(error)
+                return False
+            self.problem = ""
+            return swapped
+
+    def _swap(self, newest: Release) -> None:
+        self.model, signature = self._load(newest)
+        self._known = newest
+        self._cache.remember(newest, signature)
+        log.info("%s: release %s by ledger entry %s (%s)", self.workload, newest.number, newest.entry, newest.kind)
+
+    def _first(self) -> Model:
+        cached = self._cache.champion()
+        try:
+            newest = self._ledger.last(cached[0] if cached else None)
+            if newest is None:
+                raise NoRelease(
+                    f"{self._origin.uri}: no release of {self.workload!r} yet; is the workload's name right?"
+                )
+            model, signature = self._load(newest)
+        except UnavailableError as error:
+            if cached is None:
+                raise
+            return self._offline(*cached, error)
+        self._known = newest
+        self._cache.remember(newest, signature)
+        return model
+
+    def _offline(self, release: Release, signature: bytes | None, error: UnavailableError) -> Model:
+        """The champion of the cache. Raises `error` if the cache does not hold all of it."""
+        self.problem = str(error)
+        manifest = self._cache.get(release.manifest_sha256)
+        found = digests(manifest) if manifest is not None else {}
+        data, contract = (self._cache.get(found.get(name, "-")) for name in (MODEL, CONTRACT))
+        if manifest is None or data is None or contract is None:
+            raise error
+        if self._keys is not None:
+            self._keys.check(self.workload, manifest, signature, self._name(release))
+        log.warning("%s: release %s from the cache: %s", self.workload, release.number, error)
+        self._known = release
+        return self._model(release, contract, data)
+
+    def _load(self, release: Release) -> tuple[Model, bytes | None]:
+        """Fetch what is not in the cache, and check all of it."""
+        manifest = self._fetch(release, MANIFEST, release.manifest_sha256)
+        signature = None
+        if self._keys is not None:
+            try:
+                signature = self._origin.read(f"{release.files}/{SIGNATURE}")
+            except KeyError:
+                signature = None
+            self._keys.check(self.workload, manifest, signature, self._name(release))
+        try:
+            found = digests(manifest)
+            wanted = {name: found[name] for name in (MODEL, CONTRACT)}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise IntegrityError(f"{self._name(release)}: its manifest does not list a model and a contract") from None
+        if wanted[MODEL] != release.model_sha256:
+            raise IntegrityError(f"{self._name(release)}: its manifest lists another model than the ledger names")
+        data, contract = (self._fetch(release, name, digest) for name, digest in wanted.items())
+        return self._model(release, contract, data), signature
+
+    def _model(self, release: Release, contract: bytes, data: bytes) -> Model:
+        try:
+            return Model(release, Contract.parse(contract), data, self._threads)
+        except Exception as error:
+            # Whatever ONNX Runtime or a contract of another version says, the old release must go on.
+            said = " ".join(str(error).split())[:300]
+            raise IntegrityError(f"{self._name(release)}: cannot be loaded: {said}; roll back") from error
+
+    def _fetch(self, release: Release, name: str, digest: str) -> bytes:
+        data = self._cache.get(digest)
+        if data is None:
+            try:
+                data = self._origin.read(f"{release.files}/{name}")
+            except KeyError:
+                raise IntegrityError(
+                    f"{self._name(release)}: {name} is missing; restore it from a copy, or roll back"
+                ) from None
+            if sha256(data) != digest:
+                raise IntegrityError(
+                    f"{self._name(release)}: {name} is not what was released (SHA-256 {sha256(data)[:16]}…, not "
+                    f"{digest[:16]}…); restore it from a copy, or roll back"
+                )
+            self._cache.put(data)
+        return data
+
+    def _name(self, release: Release) -> str:
+        return f"{self.workload} release {release.number} ({self._origin.uri}/{release.files})"

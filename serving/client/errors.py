@@ -1,0 +1,33 @@
+"""What can go wrong between a store of releases and a forecast, each with one clear line."""
+
+from typing import ClassVar
+
+
+class ServingError(Exception):
+    """Base of all errors here. `exit_code`: the status of a program that ends by it (BSD sysexits where one fits)."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class SettingError(ServingError):
+    """A setting is wrong: a bucket that does not exist, credentials that are refused, keys that cannot be read."""
+
+    exit_code = 78
+
+
+class IntegrityError(ServingError):
+    """A digest, a signature, a ledger entry or a release does not say what it must."""
+
+    exit_code = 76
+
+
+class UnavailableError(ServingError):
+    """The store does not answer: trying again later can help."""
+
+    exit_code = 75
+
+
+class NoRelease(ServingError):
+    """The store answers, and this workload has no release in it."""
+
+    exit_code = 69

@@ -1,0 +1,129 @@
+"""Where releases come from: a folder, or S3. Read only."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlparse
+
+from serving.client.errors import IntegrityError, SettingError, UnavailableError
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 20
+ATTEMPTS = 3
+
+
+class Origin(Protocol):
+    """A store of releases. Keys are `/`-separated."""
+
+    uri: str
+
+    def read(self, key: str) -> bytes:
+        """Bytes at `key`. Raises KeyError when there are none, UnavailableError when the store does not answer."""
+        ...
+
+    def names(self, folder: str) -> Iterator[str]:
+        """Names of the objects in a folder, in no order. Raises UnavailableError."""
+        ...
+
+
+class Folder:
+    """Objects as files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.uri = str(self.root)
+
+    def read(self, key: str) -> bytes:
+        path = (self.root / key).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise IntegrityError(f"{self.uri}: {key!r} would lie outside of it; the ledger was changed")
+        self._require_root()
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise KeyError(key) from None
+        except OSError as error:
+            raise UnavailableError(f"{path}: {error.strerror}") from error
+
+    def names(self, folder: str) -> Iterator[str]:
+        self._require_root()
+        try:
+            yield from [path.name for path in (self.root / folder).iterdir()]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UnavailableError(f"{self.root / folder}: {error.strerror}") from error
+
+    def _require_root(self) -> None:
+        """A share that is not mounted is no store without releases."""
+        if not self.root.is_dir():
+            raise UnavailableError(f"{self.uri}: no such folder; is it mounted?")
+
+
+class S3:
+    """Objects below `s3://bucket/prefix`, with the usual AWS settings and credentials of the environment."""
+
+    def __init__(self, uri: str) -> None:
+        import boto3
+        from botocore.config import Config
+
+        parts = urlparse(uri)
+        self.uri = uri.rstrip("/")
+        self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
+        config = Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        )
+        self._client: Any = boto3.client("s3", config=config)
+
+    def read(self, key: str) -> bytes:
+        from botocore.exceptions import BotoCoreError
+
+        answer = self._call(key, "get_object", Key=self._key(key))
+        try:
+            data: bytes = answer["Body"].read()
+        except BotoCoreError as error:
+            raise UnavailableError(f"{self.uri}/{key}: {error}") from error
+        return data
+
+    def names(self, folder: str) -> Iterator[str]:
+        prefix, token = f"{self._key(folder)}/", dict[str, str]()
+        while True:
+            page = self._call(folder, "list_objects_v2", Prefix=prefix, **token)
+            yield from (item["Key"].removeprefix(prefix) for item in page.get("Contents", ()))
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _call(self, key: str, operation: str, **arguments: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+        try:
+            return getattr(self._client, operation)(Bucket=self.bucket, **arguments)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            code = error.response["Error"]["Code"]
+            if code == "NoSuchBucket":
+                raise SettingError(f"{self.uri}: the bucket does not exist; create it or change the address") from error
+            if status == 404:
+                raise KeyError(key) from None
+            if status in (400, 401, 403):
+                raise SettingError(f"{self.uri}/{key}: refused ({code}); check credentials and clock") from error
+            raise UnavailableError(f"{self.uri}/{key}: {code}") from error
+        except NoCredentialsError as error:
+            raise SettingError(f"{self.uri}: no AWS credentials in this environment") from error
+        except BotoCoreError as error:
+            raise UnavailableError(f"{self.uri}/{key}: {error}") from error
+
+
+def open_origin(uri: str) -> Origin:
+    """The store at `s3://bucket/prefix`, or at a folder's path. Raises SettingError on any other scheme."""
+    if uri.startswith("s3://"):
+        return S3(uri)
+    if not uri or "://" in uri:
+        raise SettingError(f"{uri!r}: a store of releases is a folder or s3://bucket/prefix")
+    return Folder(Path(uri))

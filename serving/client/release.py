@@ -1,0 +1,153 @@
+"""Ledger entries and manifests as they are stored, checked before anything in them is believed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from serving.client.errors import IntegrityError
+from serving.client.origin import Origin
+
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+MODEL = "model.onnx"
+CONTRACT = "contract.json"
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release as the ledger entry that made it champion tells it.
+
+    `number`: the release's own; `entry`: that of the ledger entry, of kind `kind`. `files`: key of its folder.
+    `as_of`: last day of the data that it learned from. `created`: when it became champion, UTC, ISO 8601.
+    `stored`: the entry's bytes.
+    """
+
+    number: int
+    entry: int
+    kind: str
+    files: str
+    model_sha256: str
+    manifest_sha256: str
+    as_of: str
+    reason: str
+    run_id: str
+    created: str
+    previous: str
+    stored: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the entry's bytes: what the next entry's `previous` says."""
+        return sha256(self.stored)
+
+    @classmethod
+    def parse(cls, stored: bytes, seq: int, url: str) -> "Release":
+        """Raises IntegrityError if these are not the bytes that were written as entry `seq`.
+
+        An entry's `digest` is the SHA-256 of its other fields, as canonical JSON; fields of later versions are let be.
+        """
+        try:
+            found = json.loads(stored)
+            content = {name: value for name, value in found.items() if name != "digest"}
+            release = cls(
+                number=found["release"],
+                entry=found["seq"],
+                **{name: str(found[name]) for name in _TEXTS},
+                stored=stored,
+            )
+            sound = _canonical(found) == stored and sha256(_canonical(content)) == found["digest"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            sound = False
+        if not sound or release.entry != seq:
+            raise IntegrityError(f"{url}: not the ledger entry that was written; restore it from a copy")
+        return release
+
+
+_TEXTS = ("kind", "files", "model_sha256", "manifest_sha256", "as_of", "reason", "run_id", "created", "previous")
+
+
+def _canonical(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+class Ledger:
+    """`<workload>/ledger/<seq>.json`: hash-chained; the release of the last entry is the champion.
+
+    `<workload>/head` holds a number up to which there must be entries.
+    """
+
+    def __init__(self, origin: Origin, workload: str) -> None:
+        self.origin, self.workload = origin, workload
+
+    def last(self, known: Release | None) -> Release | None:
+        """The champion; None without any entry.
+
+        After the entry `known` this costs one read where nothing was appended, and each new entry must follow from its
+        predecessor. Raises IntegrityError when an entry was changed or `known` is not in the ledger any more.
+        """
+        if known is None:
+            return self._listed()
+        if self._get(known.entry) != known:
+            raise IntegrityError(
+                f"{self._url(known.entry)}: not the entry that was there before; was the ledger replaced? Restore it, "
+                "or remove the cache of this consumer if that was meant"
+            )
+        for release in self._after(known):
+            known = release
+        return known
+
+    def _after(self, release: Release) -> Iterator[Release]:
+        while (following := self._get(release.entry + 1)) is not None:
+            if following.previous != release.sha256:
+                raise IntegrityError(f"{self._url(following.entry)}: does not follow from entry {release.entry}")
+            yield following
+            release = following
+
+    def _listed(self) -> Release | None:
+        folder = f"{self.workload}/ledger"
+        names = [name for name in self.origin.names(folder) if re.fullmatch(r"\d{8}\.json", name)]
+        seq = max([self._head(), *(int(name[:8]) for name in names)])
+        if not seq:
+            return None
+        before = self._get(seq - 1) if seq > 1 else None
+        release = self._get(seq)
+        if release is None or (seq > 1 and before is None) or release.previous != (before.sha256 if before else ""):
+            raise IntegrityError(
+                f"{self._url(seq)}: this ledger entry, or the one before it, is missing or was replaced; "
+                "restore the ledger from a copy"
+            )
+        return release
+
+    def _head(self) -> int:
+        key = f"{self.workload}/head"
+        try:
+            return int(self.origin.read(key))
+        except KeyError:
+            return 0
+        except ValueError:
+            raise IntegrityError(f"{self.origin.uri}/{key}: not the number of a ledger entry") from None
+
+    def _get(self, seq: int) -> Release | None:
+        try:
+            return Release.parse(self.origin.read(self._key(seq)), seq, self._url(seq))
+        except KeyError:
+            return None
+
+    def _key(self, seq: int) -> str:
+        return f"{self.workload}/ledger/{seq:08d}.json"
+
+    def _url(self, seq: int) -> str:
+        return f"{self.origin.uri}/{self._key(seq)}"
+
+
+def digests(manifest: bytes) -> dict[str, str]:
+    """SHA-256 of every file of a release, by name."""
+    return {name: facts["sha256"] for name, facts in json.loads(manifest)["files"].items()}

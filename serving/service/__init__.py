@@ -1,0 +1,1 @@
+"""The HTTP scoring service: one workload's champion behind a checked request."""

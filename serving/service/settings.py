@@ -1,0 +1,32 @@
+"""Where the service finds releases and what it allows: environment variables, read once at the start."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Environment `NIGHTSTILL_SERVING_…`, and those that the pipeline has too: RELEASE_STORE and TRUSTED_KEYS."""
+
+    model_config = SettingsConfigDict(env_prefix="NIGHTSTILL_SERVING_", frozen=True, extra="ignore")
+
+    workload: str = Field(min_length=1, description="whose champion answers")
+    release_store: str = Field(
+        default=".nightstill/releases",
+        validation_alias=AliasChoices("NIGHTSTILL_RELEASE_STORE", "release_store"),
+        description="folder or s3://bucket/prefix",
+    )
+    trusted_keys: str = Field(
+        default="",
+        validation_alias=AliasChoices("NIGHTSTILL_TRUSTED_KEYS", "trusted_keys"),
+        description="PEM file, or text, of the keys of which one must have signed; empty: any release is served",
+    )
+    cache: Path | None = Field(default=None, description="folder; default: nightstill in the user's cache folder")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8081, ge=0, le=65535)
+    poll_seconds: float = Field(default=10.0, gt=0, description="how often the ledger is asked for a new entry")
+    max_rows: int = Field(default=4096, ge=1, description="rows of one request")
+    max_bytes: int = Field(default=16 * 2**20, ge=1, description="bytes of one request's body")
+    threads: int = Field(default=1, ge=1, description="of ONNX Runtime, for one request")
+    drain_seconds: int = Field(default=20, ge=1, description="for requests under way when the service is told to stop")

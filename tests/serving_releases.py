@@ -1,0 +1,92 @@
+"""Small real releases for the tests of consumers: output = x * factor + the sum of a table's rows by code."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from tasks.releases.ledger import Entry
+from tasks.releases.signing import load_keys
+from tasks.releases.store import ReleaseStore
+from tasks.storage import open_store
+
+TABLE = np.array([0.0, 10.0, 20.0], np.float32)
+# `spare` is in the contract, and the model does not read it. `table` has a row for each code of the longer book.
+CONTRACT: dict[str, Any] = {
+    "problem": "forecasting",
+    "inputs": {"x": ["float32", [2, 3]], "codes": ["int64", [2]], "spare": ["float32", [1]]},
+    "order": ["x", "codes", "spare"],
+    "output_shape": [2, 3],
+    "categories": {"store": ["<unknown>", "s1", "s2"], "day": ["0", "1"]},
+    "category_order": ["store", "day"],
+    "statistics": {},
+    "settings": {"options": {}},
+}
+
+
+def model(factor: float) -> bytes:
+    """ONNX bytes."""
+    nodes = [
+        helper.make_node("Mul", ["x", "factor"], ["scaled"]),
+        helper.make_node("Gather", ["table", "codes"], ["rows"]),
+        helper.make_node("ReduceSum", ["rows", "axes"], ["sums"], keepdims=1),
+        helper.make_node("Unsqueeze", ["sums", "axes"], ["added"]),
+        helper.make_node("Add", ["scaled", "added"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2, 3]),
+            helper.make_tensor_value_info("codes", TensorProto.INT64, ["batch", 2]),
+        ],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 2, 3])],
+        [
+            helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor]),
+            helper.make_tensor("table", TensorProto.FLOAT, [len(TABLE)], TABLE),
+            helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    data: bytes = made.SerializeToString()
+    return data
+
+
+def inputs(rows: int = 2) -> dict[str, NDArray[Any]]:
+    """Good ones."""
+    x = np.arange(rows * 6, dtype=np.float32).reshape(rows, 2, 3)
+    return {"x": x, "codes": np.tile(np.array([[1, 1]], np.int64), (rows, 1))}
+
+
+def expected(factor: float, rows: int = 2) -> NDArray[Any]:
+    """What a release with this factor says to them: twice the table's row 1 is added."""
+    return np.asarray(inputs(rows)["x"] * np.float32(factor) + 20)
+
+
+def open_releases(uri: str | Path, private: str = "") -> ReleaseStore:
+    """The releases of workload `sales`."""
+    return ReleaseStore(open_store(str(uri)), "sales", load_keys(private))
+
+
+def promote(releases: ReleaseStore, factor: float, **files: bytes) -> Entry:
+    """Release a model with this factor."""
+    last = releases.champion()
+    content = {"model.onnx": model(factor), "contract.json": json.dumps(CONTRACT).encode(), "card.md": b"# card"}
+    return releases.publish(
+        {**content, **files},
+        expected=last.seq if last else 0,
+        run_id=f"run-{factor}",
+        as_of=date(2026, 1, 1),
+        reason="better",
+    )
+
+
+def flip(path: Path, place: int = -1) -> None:
+    """Change one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(bytes(data))
