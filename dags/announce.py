@@ -1,5 +1,6 @@
-"""The last task of a night: consumers and operations hear of its outcome."""
+"""The last task of a night, or of a rollback: consumers and operations hear of its outcome."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, Context
@@ -23,7 +24,7 @@ class AnnounceOperator(BaseOperator):
         if not result or "outcome" not in result:
             raise AirflowFailException(f"{self.promote_task_id} handed over no outcome")
         outcome = result["outcome"]
-        if outcome in ("rejected", "superseded"):
+        if outcome in ("rejected", "superseded", "held"):
             OpsNotifier(event=outcome, workload=self.workload, reason=f"the champion stays; see {result['uri']}")(
                 context
             )
@@ -33,3 +34,22 @@ class AnnounceOperator(BaseOperator):
             if isinstance(asset, Asset):
                 context["outlet_events"][asset].extra = {"manifest": result["uri"], "sha256": result["sha256"]}
         return dict(result)
+
+
+class AnnounceRollbackOperator(BaseOperator):
+    """Updates the workload's release asset after a rollback, so that consumers score again."""
+
+    template_fields: Sequence[str] = ("reason",)
+    ui_color = "#dff0d8"
+
+    def __init__(self, *, reason: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reason = reason
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Say by which run and why, with the asset."""
+        told = {"outcome": "rolled-back", "run_id": context["dag_run"].run_id, "reason": self.reason}
+        for asset in self.outlets:
+            if isinstance(asset, Asset):
+                context["outlet_events"][asset].extra = dict(told)
+        return told

@@ -13,13 +13,40 @@ this task.
 
 ANNOUNCE = """
 Updates the release asset, for which consumer DAGs wait, if the run promoted. **Skipped** otherwise: nothing is wrong,
-there is no new release. A rejected or superseded candidate is told to operations here.
+there is no new release. A rejected, superseded or held candidate is told to operations here.
 """
 
 SCORE = """
 Scores the source's newest table with the champion into a Parquet file. Safe to clear: the file is replaced at once.
 
 **If it fails**: 64 means that there is no release yet; 65 names what is wrong with the table.
+"""
+
+ROLLBACK = """
+Appends a ledger entry that makes an earlier release champion again, once that release's digests hold. Never retried by
+itself: look at `nightstill release list`, then clear it. What was done already is not done again.
+
+**If it fails**: 64 says what is wrong with the release's number, or that the champion is pinned; 75: a store did not
+answer, or another entry was written meanwhile, look whether you still want this; 76: that release's files do not have
+their digests, go back to another one.
+"""
+
+ANNOUNCE_ROLLBACK = """
+Updates the release asset, for which consumer DAGs wait: they score again with the release that is champion now.
+"""
+
+VERIFY = """
+Checks the ledger's chain and the SHA-256 of every file of every release that is kept.
+
+**If it fails**: 76 names the file or the entry. If it is the champion's: restore it from a copy, or roll back. 75: the
+release store did not answer; it is retried.
+"""
+
+SYNC = """
+Brings versions, tags and the alias `champion` of MLflow's registry in line with the ledger; the log says what was
+mended. Safe to clear.
+
+**If it fails**: MLflow did not answer (75, retried) or refuses (78). No release depends on it.
 """
 
 _ADVICE = {
@@ -32,8 +59,9 @@ _ADVICE = {
     "evaluate": "76: a champion's file does not have its digest; run `nightstill release verify`.",
     "promote": "The release store did not answer: clear it. A promotion that was already written is recognised. A "
     "*rejected* candidate is no failure: this task succeeds and `announce` is skipped.",
-    "report": "The release stands, whatever this task says. Clear it once the cause is gone. It runs also after a "
-    "failure upstream: its page says where the run stopped.",
+    "report": "The release stands, whatever this task says. 75: MLflow did not answer (retried); the page is written. "
+    "Clear it once the cause is gone; `verify` mends MLflow's registry in any case. It runs also after a failure "
+    "upstream: its page says where the run stopped.",
 }
 
 
@@ -59,7 +87,8 @@ rejected candidates are not retried.
 | run another day | *Trigger*, with the last day of data; or a backfill |
 | retrain though nothing changed | *Trigger* with *Force* |
 | look without releasing | *Trigger* with *Dry run* |
-| go back to a former release | `nightstill release rollback {workload} --to N --reason "…"` |
+| go back to a former release | *Trigger* `rollback_{workload}` with a reason |
+| keep the champion for a while | `nightstill release pin {workload} --reason "…"`: nights end as *held* |
 
 A promotion updates the asset `{release_uri(workload)}`.
 """
@@ -68,6 +97,28 @@ A promotion updates the asset `{release_uri(workload)}`.
 def scoring(workload: str) -> str:
     """The page of a scoring DAG."""
     return f"Runs after every promotion of `{workload}` (asset `{release_uri(workload)}`), or by hand for another day."
+
+
+def rollback(workload: str) -> str:
+    """The page of a rollback DAG."""
+    return f"""
+Makes an earlier release of `{workload}` champion again, by a new ledger entry. Trigger it by hand with a reason, which
+the ledger keeps; without a number it goes back to the champion before the present one.
+
+Then the asset `{release_uri(workload)}` is updated, so consumers score again, and MLflow's registry follows. A night
+under way ends as *superseded*; the bytes that were rolled back do not come back by themselves.
+
+`nightstill release list {workload}` shows the releases.
+"""
+
+
+def verify(workload: str) -> str:
+    """The page of a verifying DAG."""
+    return f"""
+Every morning: checks the digests of all releases of `{workload}`, and brings MLflow's registry in line with the ledger.
+Changes no release. Red means that somebody or something changed a released file, or that a store did not answer: each
+task's page says what to do.
+"""
 
 
 def stage(stage: Stage) -> str:

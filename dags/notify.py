@@ -24,7 +24,7 @@ Message = dict[str, str]
 
 
 class OpsNotifier(BaseNotifier):
-    """One message about one event of a run: `failed`, `rejected`, `superseded`."""
+    """One message about one event of a run: `failed`, `rejected`, `superseded`, `held`."""
 
     def __init__(self, *, event: str, workload: str, reason: str = "") -> None:
         super().__init__()

@@ -1,5 +1,7 @@
 """Small objects by key, in a folder or in S3: atomic writes and create-only writes, nothing else."""
 
+import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -9,6 +11,18 @@ from typing import Any, Protocol
 from urllib.parse import urlparse
 
 from tasks.errors import ConfigError, UnavailableError, UsageError
+
+# By which key a store is asked whether it fences, and which stores this process has asked.
+PROBE = "probe/create-only"
+_fenced: set[str] = set()
+
+# What another attempt would meet again: no permission, a file in the way, a read-only disk or one without hard links.
+_REFUSALS = {
+    *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR),
+    *(errno.EROFS, errno.ENOTSUP, errno.ENOSYS),
+}
+# How servers say that they do not know a conditional write; with an empty body botocore gives the status as the code.
+_UNKNOWN_CONDITION = {"NotImplemented", "NotSupported", "InvalidArgument", "InvalidRequest", "400", "405", "501"}
 
 
 class ObjectExists(Exception):
@@ -40,6 +54,10 @@ class ObjectStore(Protocol):
         """Keys that start with `prefix`, sorted."""
         ...
 
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        """When each of the keys that start with `prefix` was written last."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove `key`; nothing happens when there is none."""
         ...
@@ -63,12 +81,15 @@ class FolderStore:
         return path
 
     def _stage(self, path: Path, data: bytes) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _refused(error, f"{path}: cannot be written") from error
         return temporary
 
     def read(self, key: str) -> bytes:
@@ -90,6 +111,8 @@ class FolderStore:
             os.link(temporary, path)
         except FileExistsError:
             raise ObjectExists(key) from None
+        except OSError as error:
+            raise _refused(error, f"{path}: create-only writes need hard links, which fail here") from error
         finally:
             temporary.unlink()
 
@@ -102,6 +125,13 @@ class FolderStore:
         start = base if not prefix or prefix.endswith("/") else base.parent
         found = (path.relative_to(self.root).as_posix() for path in start.rglob("*") if path.is_file())
         yield from sorted(key for key in found if key.startswith(prefix) and not key.endswith(".tmp"))
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        found = {}
+        for key in self.keys(prefix):
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                found[key] = datetime.fromtimestamp(self._path(key).stat().st_mtime, UTC)
+        return found
 
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
@@ -143,6 +173,11 @@ class S3Store:
                 raise UnavailableError(
                     f"{self.url(key)}: the server refuses this host's clock, which says {_now()}; set the clock"
                 ) from error
+            if "IfNoneMatch" in arguments and code in _UNKNOWN_CONDITION:
+                raise ConfigError(
+                    f"{self.uri}: the server refuses If-None-Match ({code}), so promotions cannot be fenced there; "
+                    "use another"
+                ) from error
             if status in (401, 403):
                 raise ConfigError(f"{self.url(key)}: access denied ({code}); check the credentials") from error
             raise UnavailableError(f"{self.url(key)}: {code}") from error
@@ -173,10 +208,17 @@ class S3Store:
 
     def keys(self, prefix: str) -> Iterator[str]:
         strip = len(self.prefix) + 1 if self.prefix else 0
+        yield from (item["Key"][strip:] for item in self._listed(prefix))
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        strip = len(self.prefix) + 1 if self.prefix else 0
+        return {item["Key"][strip:]: item["LastModified"] for item in self._listed(prefix)}
+
+    def _listed(self, prefix: str) -> Iterator[dict[str, Any]]:
         token: dict[str, str] = {}
         while True:
             page = self._call(prefix, "list_objects_v2", Prefix=self._key(prefix), **token)
-            yield from (item["Key"][strip:] for item in page.get("Contents", ()))
+            yield from page.get("Contents", ())
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -201,16 +243,30 @@ def open_store(uri: str) -> ObjectStore:
     return FolderStore(Path(uri))
 
 
+def _refused(error: OSError, said: str) -> ConfigError | UnavailableError:
+    """A folder's refusal in our terms: a setting to change, or something that may pass, such as a full disk."""
+    kind = ConfigError if error.errno in _REFUSALS else UnavailableError
+    return kind(f"{said} ({error.strerror})")
+
+
+def require_fence(store: ObjectStore) -> None:
+    """`require_conditional_writes`, once a process."""
+    if store.uri not in _fenced:
+        require_conditional_writes(store)
+        _fenced.add(store.uri)
+
+
 def require_conditional_writes(store: ObjectStore) -> None:
-    """Refuse a store that lets a create-only write replace an object: the fence would not hold there."""
-    key = f"probe/{uuid.uuid4().hex}"
-    store.create(key, b"1")
+    """Refuse a store that lets a create-only write replace an object: the fence would not hold there.
+
+    It takes two requests on a new store and one on a store that was asked before: the object stays. Raises ConfigError
+    when the store ignores or refuses such writes, UnavailableError when it does not answer.
+    """
     try:
-        store.create(key, b"2")
+        store.create(PROBE, b"kept, to see whether this store refuses to write it again\n")
+        store.create(PROBE, b"this store replaces what it should have kept\n")
     except ObjectExists:
         return
-    finally:
-        store.delete(key)
     raise ConfigError(
         f"{store.uri}: the server ignores If-None-Match, so promotions cannot be fenced there; use another"
     )

@@ -162,11 +162,13 @@ class PodOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> Any:
         """Start the pod, or find the one that a killed worker left; then wait, or let the triggerer wait."""
-        self.arguments = [argument for argument in self.arguments if argument]
+        arguments = [argument for argument in self.arguments if argument]
+        # The kubelet would put a variable, such as a secret, into the place of its name in $(…).
+        self.arguments = [argument.replace("$", "$$") for argument in arguments]
         self.env_vars = plain_environment()
         self.labels["nightstill.io/run"] = make_safe_label_value(str(context["run_id"]))
         self._locate()
-        self.log.info("%s in %s, %s", " ".join(self.arguments), self.image, self.limits)
+        self.log.info("%s in %s, %s", " ".join(arguments), self.image, self.limits)
         with self._in_one_line():
             super().execute(context)
         return self._conclude(context)

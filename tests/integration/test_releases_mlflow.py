@@ -11,13 +11,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tasks.cli import main
 from tasks.errors import ConfigError, UnavailableError
 from tasks.releases.ledger import Entry
+from tasks.releases.pins import pin, unpin
+from tasks.releases.pruning import prune
 from tasks.releases.registry import sync
 from tasks.releases.store import ReleaseStore
 from tasks.releases.tracking import connected, experiment_name, log_run
+from tasks.settings import Settings
 from tasks.stages.promote import MLMODEL
 from tasks.storage import FolderStore
+from tests.conftest import Project
 
 MODEL = "nightstill-sales"
 
@@ -154,7 +159,10 @@ def test_the_alias_follows_promotions_and_rollbacks(uri: str, releases: ReleaseS
     promote(releases, 3)
     assert sync(uri, releases, "sales") == ["version 2 for release 2", "alias champion on version 2, release 2"]
     releases.rollback(1, "bad")
-    assert sync(uri, releases, "sales") == ["alias champion on version 1, release 1"]
+    assert sync(uri, releases, "sales") == [
+        "tag rolled_back of version 2, release 2: by ledger entry 3: bad",
+        "alias champion on version 1, release 1",
+    ]
     with connected(uri) as client:
         version = client.get_model_version_by_alias(MODEL, "champion")
         assert str(version.version) == "1" and version.run_id == mlflow_id
@@ -188,6 +196,142 @@ def test_the_registry_is_repaired_from_the_ledger(uri: str, releases: ReleaseSto
     with connected(uri) as client:
         client.delete_registered_model(MODEL)
     assert len(sync(uri, releases, "sales")) == 4
+
+
+def test_a_dry_run_says_what_sync_would_do_and_does_nothing(uri: str, releases: ReleaseStore) -> None:
+    promote(releases, 2)
+    promote(releases, 3)
+    for _ in range(2):
+        assert sync(uri, releases, "sales", dry_run=True) == [
+            f"registered model {MODEL}",
+            "version for release 1",
+            "version for release 2",
+            "alias champion on the version for release 2",
+        ]
+    sync(uri, releases, "sales")
+    releases.rollback(1, "bad")
+    wanted = [
+        "tag rolled_back of version 2, release 2: by ledger entry 3: bad",
+        "alias champion on version 1, release 1",
+    ]
+    for dry_run in (True, True, False):
+        assert sync(uri, releases, "sales", dry_run=dry_run) == wanted
+    assert sync(uri, releases, "sales") == []
+
+
+def test_tags_say_how_a_release_stands(uri: str, releases: ReleaseStore) -> None:
+    for factor in (2, 3, 4):
+        promote(releases, factor)
+    sync(uri, releases, "sales")
+    pin(releases, "the fair")
+    assert sync(uri, releases, "sales") == ["tag pinned of version 3, release 3: by ledger entry 4: the fair"]
+    unpin(releases, "over")
+    assert sync(uri, releases, "sales") == ["tag pinned of version 3, release 3 removed"]
+    releases.rollback(2, "bad")
+    assert len(sync(uri, releases, "sales")) == 2
+    releases.rollback(3, "good after all")
+    assert sync(uri, releases, "sales") == [
+        "tag rolled_back of version 2, release 2: by ledger entry 7: good after all",
+        "tag rolled_back of version 3, release 3 removed",
+        "alias champion on version 3, release 3",
+    ]
+    prune(releases, keep=2)
+    assert sync(uri, releases, "sales") == ["tag pruned of version 1, release 1: by ledger entry 8: keep 2"]
+    with connected(uri) as client:
+        assert client.get_model_version(MODEL, "1").tags["pruned"] == "by ledger entry 8: keep 2"
+        # A version of files that are gone is of no use to anybody.
+        client.delete_registered_model(MODEL)
+    assert [line for line in sync(uri, releases, "sales") if line.startswith("version")] == [
+        "version 1 for release 2",
+        "version 2 for release 3",
+    ]
+
+
+def test_tags_that_people_changed_are_mended_and_their_own_are_left_alone(uri: str, releases: ReleaseStore) -> None:
+    promote(releases, 2)
+    sync(uri, releases, "sales")
+    with connected(uri) as client:
+        client.set_model_version_tag(MODEL, "1", "run_id", "another")
+        client.set_model_version_tag(MODEL, "1", "pinned", "by hand")
+        client.set_model_version_tag(MODEL, "1", "reviewed", "yes")
+        client.delete_model_version_tag(MODEL, "1", "as_of")
+    assert sync(uri, releases, "sales") == [
+        "tag run_id of version 1, release 1: run-2",
+        "tag as_of of version 1, release 1: 2026-01-01",
+        "tag pinned of version 1, release 1 removed",
+    ]
+    with connected(uri) as client:
+        # Without these a version is known by its files alone.
+        client.delete_model_version_tag(MODEL, "1", "release")
+        client.delete_model_version_tag(MODEL, "1", "manifest_sha256")
+    assert len(sync(uri, releases, "sales")) == 2
+    assert sync(uri, releases, "sales") == []
+    with connected(uri) as client:
+        (version,) = client.search_model_versions(f"name = '{MODEL}'")
+        assert version.tags["reviewed"] == "yes"
+
+
+def test_of_two_versions_of_a_release_the_first_stays(uri: str, releases: ReleaseStore) -> None:
+    entry = promote(releases, 2)
+    sync(uri, releases, "sales")
+    with connected(uri) as client:
+        tags = client.get_model_version(MODEL, "1").tags
+        client.create_model_version(MODEL, source=releases.url(entry), tags=tags)
+        client.set_registered_model_alias(MODEL, "champion", "2")
+        client.create_model_version(MODEL, source="s3://elsewhere/model")  # somebody's own: none of ours
+    assert sync(uri, releases, "sales") == [
+        "version 2 deleted, release 1 has version 1",
+        "alias champion on version 1, release 1",
+    ]
+    assert sync(uri, releases, "sales") == []
+    with connected(uri) as client:
+        assert {str(version.version) for version in client.search_model_versions(f"name = '{MODEL}'")} == {"1", "3"}
+
+
+def test_a_slower_sync_does_not_leave_the_alias_behind(
+    uri: str, releases: ReleaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    promote(releases, 2)
+    point = MlflowClient.set_registered_model_alias
+
+    def overtaken(client: MlflowClient, *arguments: Any) -> None:
+        monkeypatch.undo()
+        promote(releases, 3)
+        sync(uri, releases, "sales")
+        point(client, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", overtaken)
+    assert sync(uri, releases, "sales")[-1] == "alias champion on version 2, release 2"
+    assert sync(uri, releases, "sales") == []
+
+
+def test_the_command_prints_what_was_done_and_nothing_when_all_fits(
+    uri: str,
+    releases: ReleaseStore,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = Settings(project=project.root, release_store=releases.store.uri, tracking_uri=uri)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def registry_sync(*arguments: str) -> tuple[Any, list[str]]:
+        with pytest.raises(SystemExit) as ended:
+            main(["registry", "sync", *arguments])
+        told = capsys.readouterr()
+        return ended.value.code, (told.out + told.err).splitlines()
+
+    assert registry_sync("sales") == (0, [])
+    promote(releases, 2)
+    said = [f"registered model {MODEL}", "version 1 for release 1", "alias champion on version 1, release 1"]
+    code, lines = registry_sync("sales", "--dry-run")
+    assert code == 0 and lines[0] == f"sales: would be done: {said[0]}" and len(lines) == 3
+    assert registry_sync("sales") == (0, [f"sales: {line}" for line in said])
+    assert registry_sync("sales") == (0, [])
+    assert registry_sync("tales") == (64, ["error: no workload 'tales'; there are: sales"])
 
 
 def test_a_release_of_a_ledger_begun_anew_gets_a_version_of_its_own(uri: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Scoring starts fast: neither torch nor MLflow is loaded for it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,3 +18,12 @@ import tasks.releases.scoring, tasks.releases.store, tasks.problems.{problem}.pr
 assert not {{"torch", "mlflow"}} & set(sys.modules), "a heavy library is imported"
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
+
+
+def test_onnx_runtime_reports_nothing_to_its_makers(tmp_path: Path) -> None:
+    """It keeps an identifier of the machine and what it is about to send below the home folder."""
+    unsaid = {"ORT_DISABLE_TELEMETRY", "CI", "XDG_CACHE_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in unsaid}
+    command = [sys.executable, "-c", "import tasks.compression.runtime"]
+    subprocess.run(command, check=True, cwd=PROJECT, env={**environment, "HOME": str(tmp_path)})
+    assert not list(tmp_path.iterdir())

@@ -1,13 +1,14 @@
 """The folder store's guarantees, and the check that refuses a server without create-only writes."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tasks.errors import ConfigError, UsageError
-from tasks.storage import FolderStore, ObjectExists, open_store, require_conditional_writes
+from tasks.errors import ConfigError, NightstillError, UnavailableError, UsageError
+from tasks.storage import PROBE, FolderStore, ObjectExists, open_store, require_conditional_writes
 
 
 @pytest.fixture
@@ -75,8 +76,9 @@ def test_keys_are_sorted_and_match_the_prefix(store: FolderStore) -> None:
 
 
 def test_a_folder_fences(store: FolderStore) -> None:
-    require_conditional_writes(store)
-    assert list(store.keys("")) == []
+    for _ in range(2):
+        require_conditional_writes(store)
+        assert list(store.keys("")) == [PROBE]
 
 
 def test_a_store_that_ignores_conditional_writes_is_refused(tmp_path: Path) -> None:
@@ -86,6 +88,35 @@ def test_a_store_that_ignores_conditional_writes_is_refused(tmp_path: Path) -> N
 
     with pytest.raises(ConfigError, match="ignores If-None-Match"):
         require_conditional_writes(Careless(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EPERM, ConfigError),
+        (errno.ENOTSUP, ConfigError),
+        (errno.EROFS, ConfigError),
+        (errno.ENOSPC, UnavailableError),
+        (errno.EIO, UnavailableError),
+    ],
+)
+@pytest.mark.parametrize("call", ["link", "fsync"])
+def test_a_disk_that_refuses_is_told_in_one_line(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[NightstillError], call: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, refused)
+    with pytest.raises(kind, match=rf"{store.root}.*\({os.strerror(number)}\)"):
+        store.create("a/x", b"")
+    assert not store.exists("a/x")
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_wrong_setting(store: FolderStore) -> None:
+    store.write("a", b"")
+    with pytest.raises(ConfigError, match="a/x: cannot be written"):
+        store.write("a/x", b"")
 
 
 def test_only_folders_and_s3_are_stores(tmp_path: Path) -> None:

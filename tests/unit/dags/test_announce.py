@@ -52,7 +52,7 @@ def test_a_promotion_updates_the_asset(told: Callable[[], list[dict[str, str]]])
     assert told() == []
 
 
-@pytest.mark.parametrize("outcome", ["rejected", "superseded"])
+@pytest.mark.parametrize("outcome", ["rejected", "superseded", "held"])
 def test_a_refused_candidate_is_told_and_leaves_the_asset_alone(
     outcome: str, told: Callable[[], list[dict[str, str]]]
 ) -> None:

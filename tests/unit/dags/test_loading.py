@@ -48,7 +48,7 @@ def test_a_stage_added_to_dvc_yaml_is_a_task_with_no_other_change(copy: Any) -> 
 
 def test_airflow_reads_no_file_that_makes_no_dag() -> None:
     read = {path.rpartition("/")[2] for path in list_py_file_paths(str(ROOT / "dags"))}
-    assert read == {"nightly.py", "scoring.py"}
+    assert read == {"nightly.py", "releases.py", "scoring.py"}
 
 
 def test_workloads_and_members_of_params_yaml_are_dags_and_tasks(copy: Any) -> None:
@@ -62,7 +62,9 @@ def test_workloads_and_members_of_params_yaml_are_dags_and_tasks(copy: Any) -> N
     loaded = copy.load()
     assert loaded.errors == {}
     assert set(loaded.dags) == {
-        f"{kind}_{workload}" for kind in ("nightly", "score") for workload in ("sales", "customers", "returns")
+        f"{kind}_{workload}"
+        for kind in ("nightly", "score", "rollback", "verify")
+        for workload in ("sales", "customers", "returns")
     }
     assert loaded.dags["nightly_returns"] == loaded.dags["nightly_sales"] == upstream("sales")
     customers = loaded.dags["nightly_customers"]

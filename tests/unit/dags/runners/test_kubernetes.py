@@ -219,6 +219,12 @@ def test_limits_of_params_yaml_reach_the_pod() -> None:
     assert other == {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "2Gi"}
 
 
+def test_what_somebody_typed_is_not_expanded_by_the_kubelet(cluster: Cluster) -> None:
+    Attempt(arguments=("release", "--reason=$(AWS_SECRET_ACCESS_KEY) costs $5")).defer()
+    # Kubernetes makes $ of $$, and leaves alone what then looks like a reference.
+    assert container(cluster.pod)["args"] == ["release", "--reason=$$(AWS_SECRET_ACCESS_KEY) costs $$5"]
+
+
 @pytest.mark.parametrize("quantity", ["4GiB", "1x", "-1Gi", "", "1.5"])
 def test_a_quantity_that_is_none_is_told_when_the_dag_is_loaded(quantity: str) -> None:
     section = {**workloads()["sales"], "resources": {"teach": {"memory": quantity}}}

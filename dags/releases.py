@@ -1,0 +1,145 @@
+"""For operations, two DAGs per workload: `rollback_<workload>` goes back, `verify_<workload>` looks every morning."""
+
+import unicodedata
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param
+
+from dags import docs
+from dags.announce import AnnounceRollbackOperator
+from dags.notify import OpsNotifier
+from dags.project import Section, release_uri, safe_run_id, workloads
+from dags.runners import run_command
+from dags.runners.command import Command
+from tasks.resources import Resources
+
+# After every night, before people come to work.
+VERIFY_AT = "30 6 * * *"
+FORM = {
+    "to": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Release",
+        description="Its number. Empty: the champion before the present one.",
+    ),
+    "reason": Param(
+        type="string",
+        minLength=8,
+        maxLength=500,
+        pattern=r"\w{2}",
+        title="Reason",
+        description="Why, for the ledger and for whoever reads it later.",
+    ),
+}
+
+
+def one_line(text: str) -> str:
+    """What somebody typed, as one line of what can be seen: a line of its own could pass for a command's result."""
+    return " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in text).split())
+
+
+def make_rollback(workload: str, section: Section) -> DAG:
+    """The DAG by which an operator goes back to an earlier release."""
+    with _dag(
+        f"rollback_{workload}",
+        workload,
+        section,
+        dag_display_name=f"Rollback: {section['title']}",
+        description="Make an earlier release champion again, by hand",
+        doc_md=docs.rollback(workload),
+        schedule=None,
+        params=FORM,
+        user_defined_macros={"safe_run_id": safe_run_id, "one_line": one_line},
+    ) as dag:
+        back = _task(
+            workload,
+            section,
+            "rollback",
+            "release",
+            "rollback",
+            workload,
+            # One argument each, so that what somebody typed is never taken for another option.
+            "{{ '--to=%d' % params.to if params.to else '' }}",
+            "--reason={{ one_line(params.reason) }}",
+            "--run-id={{ safe_run_id(run_id) }}",
+            doc_md=docs.ROLLBACK,
+            execution_timeout=timedelta(minutes=10),
+            # "The one before" may be another one by the time of the next attempt: whoever asked looks again.
+            retries=0,
+        )
+        announce = AnnounceRollbackOperator(
+            task_id="announce",
+            doc_md=docs.ANNOUNCE_ROLLBACK,
+            reason="{{ one_line(params.reason) }}",
+            outlets=[Asset(release_uri(workload))],
+        )
+        back >> [announce, _sync(workload, section)]
+    return dag
+
+
+def make_verify(workload: str, section: Section) -> DAG:
+    """The DAG that holds all releases against their digests, and MLflow's registry against the ledger."""
+    with _dag(
+        f"verify_{workload}",
+        workload,
+        section,
+        dag_display_name=f"Verify: {section['title']}",
+        description="Check every release's digests; bring MLflow's registry in line with the ledger",
+        doc_md=docs.verify(workload),
+        schedule=CronTriggerTimetable(VERIFY_AT, timezone=section.get("timezone", "UTC")),
+    ) as dag:
+        _task(
+            workload,
+            section,
+            "verify",
+            "release",
+            "verify",
+            workload,
+            doc_md=docs.VERIFY,
+            execution_timeout=timedelta(hours=1),
+        )
+        _sync(workload, section)
+    return dag
+
+
+def _dag(dag_id: str, workload: str, section: Section, **kwargs: Any) -> DAG:
+    return DAG(
+        dag_id,
+        catchup=False,
+        max_active_runs=1,
+        tags=["nightstill", workload, "releases"],
+        default_args={
+            "owner": section.get("owner", "ml-platform"),
+            "on_failure_callback": OpsNotifier(event="failed", workload=workload),
+            "retries": 3,
+            "retry_delay": timedelta(minutes=1),
+            "retry_exponential_backoff": 2.0,
+        },
+        **kwargs,
+    )
+
+
+def _sync(workload: str, section: Section) -> BaseOperator:
+    return _task(
+        workload,
+        section,
+        "sync",
+        "registry",
+        "sync",
+        workload,
+        doc_md=docs.SYNC,
+        execution_timeout=timedelta(minutes=15),
+    )
+
+
+def _task(workload: str, section: Section, name: str, *arguments: str, **kwargs: Any) -> BaseOperator:
+    limits = Resources(section.get("resources")).of("report")
+    command = Command(name=f"{workload}/{name}", arguments=arguments, limits=limits)
+    return run_command(section, command, task_id=name, **kwargs)
+
+
+for _workload, _section in workloads().items():
+    globals()[f"rollback_{_workload}"] = make_rollback(_workload, _section)
+    globals()[f"verify_{_workload}"] = make_verify(_workload, _section)
