@@ -6,21 +6,25 @@ TASK     := $(HOME_DIR)/envs/task/bin
 AIRFLOW  := $(HOME_DIR)/envs/airflow/bin
 KUBEFLOW := $(HOME_DIR)/envs/kubeflow/bin
 BENCH    := $(HOME_DIR)/envs/bench/bin
+SERVING  := $(HOME_DIR)/envs/serving/bin
 RESULTS  := $(HOME_DIR)/bench
 SETS     ?=
 SEEDS    ?= 0 1 2
+NIGHTS   ?= 6
 CHOSEN    = $(addprefix --set ,$(SETS)) $(addprefix --seed ,$(SEEDS))
 # The DAGs' tests run where Airflow is, those of Kubeflow's pipelines where Kubeflow is, the others where the stages run.
 DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 CONTAINER_TESTS := tests/e2e/containers
+SERVING_TESTS := tests/unit/serving tests/integration/test_serving_client.py tests/integration/test_serving_http.py
+SERVING_CODE := serving infra/testing/load.py tests/serving_releases.py $(SERVING_TESTS)
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
 
 # A stage is a process of its own and imports torch or DVC: without kept bytecode each compiles them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow stack-test bench bench-scale bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow stack-test serving-setup serving-test serving-image serve load-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -58,25 +62,28 @@ kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=s
 	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
 
 test: setup-dev  ## all tests but those in containers (stack-test)
-	@$(MAKE) --no-print-directory test-unit test-kubeflow
+	@$(MAKE) --no-print-directory test-unit test-kubeflow serving-test
 	@$(MAKE) --no-print-directory -j2 --output-sync test-integration test-e2e
 
 test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags
 
 test-unit-tasks:
-	$(TASK)/python -m pytest tests/unit --ignore $(DAG_TESTS) --ignore $(KUBEFLOW_TESTS)
+	$(TASK)/python -m pytest tests/unit --ignore $(DAG_TESTS) --ignore $(KUBEFLOW_TESTS) --ignore tests/unit/serving
 
 test-unit-dags:
 	$(PYTEST_AIRFLOW) $(DAG_TESTS)
 
 test-integration: setup-dev  ## with real DVC, MLflow, Great Expectations, ONNX Runtime, and S3 where there is one
-	$(TASK)/python -m pytest tests/integration
+	$(TASK)/python -m pytest tests/integration --ignore-glob 'tests/integration/test_serving_*'
 
 test-e2e: setup-dev  ## whole runs under real Airflow
 	$(TASK)/python -m pytest tests/e2e --ignore $(CONTAINER_TESTS)
 
-stack-test: images setup-dev  ## nights and faults with stages in containers; needs Docker, PostgreSQL's programs and S3
+soak: setup-dev  ## nights in a row under Airflow with planned trouble, in real S3: NIGHTS=6, or 30 (an hour)
+	NIGHTSTILL_SOAK_NIGHTS=$(NIGHTS) $(TASK)/python -m pytest tests/soak -s
+
+stack-test: images serving-image setup-dev  ## nights and faults with stages in containers; needs Docker, PostgreSQL's programs and S3
 	$(TASK)/python -m pytest $(CONTAINER_TESTS)
 
 bench: setup-dev bench-setup  ## compare with peers on the sets below NIGHTSTILL_BENCH_DATA, hours: SETS="m5 etth1" SEEDS="0 1 2"
@@ -99,6 +106,25 @@ test-kubeflow:  ## of the compiled Kubeflow pipelines, with their types, in an e
 	$(KUBEFLOW)/python -m pytest $(KUBEFLOW_TESTS)
 	$(KUBEFLOW)/python -m mypy infra/kubeflow $(KUBEFLOW_TESTS)
 
+serving-setup:  ## make the environments of the scoring service and of consumers
+	@$(PYTHON) -m infra.local.environments serving client
+
+serving-test:  ## of the consumers' client and the scoring service, with their types, in environments of their own
+	@$(PYTHON) -m infra.local.environments --dev serving client
+	$(SERVING)/python -m pytest $(SERVING_TESTS)
+	$(SERVING)/python -m mypy $(SERVING_CODE)
+
+serving-image:  ## build the image of the scoring service
+	@$(PYTHON) -m infra.local.images serving
+
+serve: serving-setup  ## answer over HTTP with a workload's champion: WORKLOAD=sales; settings are NIGHTSTILL_SERVING_…
+	@NIGHTSTILL_RELEASE_STORE=$${NIGHTSTILL_RELEASE_STORE:-$(HOME_DIR)/releases} NIGHTSTILL_SERVING_WORKLOAD=$(WORKLOAD) \
+		$(SERVING)/python -m serving
+
+load-test:  ## p50, p99 and throughput of the scoring service here: ARGS="--connections 1 64 --seconds 10 --out load.json"
+	@$(PYTHON) -m infra.local.environments --dev serving
+	@$(SERVING)/python -m infra.testing.load $(ARGS)
+
 k8s-test: setup  ## one night in pods of KUBECONFIG's cluster, one of them lost: see infra/testing/kubernetes.py
 	@NIGHTSTILL_HOME=$(abspath $(HOME_DIR))/kubernetes $(TASK)/python -m infra.testing.kubernetes
 
@@ -111,7 +137,7 @@ format: setup-dev  ## let ruff mend what it can
 	$(TASK)/ruff format .
 
 type: setup-dev  ## mypy, in the environment that each part runs in
-	$(TASK)/python -m mypy tasks infra bench tests/unit tests/integration tests/e2e --exclude '$(DAG_TESTS)|infra/kubeflow'
+	$(TASK)/python -m mypy tasks infra bench tests/unit tests/integration tests/e2e tests/soak --exclude '$(DAG_TESTS)|infra/kubeflow|infra/testing/load|tests/unit/serving|test_serving_'
 	PYTHONPATH=. $(AIRFLOW)/python -m mypy dags $(DAG_TESTS)
 
 check: lint type test  ## everything that must hold before a merge

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
 from tasks import display
 from tasks.config import PARAMS_FILE, RUN_FILE, Spec, load_workload, load_workloads
+from tasks.display import console, errors
 from tasks.errors import ConfigError, DataError, NightstillError, UsageError
 from tasks.graph import GraphError
 from tasks.handover import plan as planning
@@ -30,20 +30,19 @@ from tasks.handover.run_all import pipeline, run_all
 from tasks.handover.run_stage import ERROR_FILE
 from tasks.handover.run_stage import run_stage as bring_to_end
 from tasks.handover.run_store import RunStore
+from tasks.registry_cli import registry_app
+from tasks.release_cli import release_app
 from tasks.resources import Resources
 from tasks.settings import Settings
 from tasks.storage import open_store
 
 REJECTED = 3
-WIDTH = 120  # of tables in files and logs
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__, pretty_exceptions_enable=False
 )
-release_app = typer.Typer(no_args_is_help=True, help="List, show, verify and roll back releases.")
 app.add_typer(release_app, name="release")
-console = Console(width=None if sys.stdout.isatty() else WIDTH)
-errors = Console(stderr=True, soft_wrap=True)
+app.add_typer(registry_app, name="registry")
 
 WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml.")]
 AsOf = Annotated[
@@ -227,6 +226,7 @@ def score(
     """Score a table with the champion into Parquet."""
     from tasks.problems import get_problem
     from tasks.releases.scoring import Scorer, to_parquet
+    from tasks.releases.signing import load_keys
     from tasks.releases.store import ReleaseStore
     from tasks.sources import get_source
     from tasks.sources.table import scan
@@ -234,7 +234,8 @@ def score(
     settings = Settings()
     section = load_workload(settings.project / PARAMS_FILE, workload)
     day = _day(as_of) or planning.yesterday(section)
-    scorer = Scorer(ReleaseStore(settings.releases(), workload), workload, release)
+    keys = load_keys(trusted_keys=settings.trusted_keys)
+    scorer = Scorer(ReleaseStore(settings.releases(), workload, keys), workload, release)
     if table is not None and table.suffix == ".parquet":
         parts = scorer.stream(scan(table, get_problem(section.problem).table()), day)
     else:
@@ -247,45 +248,6 @@ def score(
     place, _, name = out.rpartition("/")
     open_store(place or ".").write(name, content)
     console.print(f"{out}: {rows:,} rows, as of {day}")
-
-
-@release_app.command("list")
-def release_list(workload: WorkloadArgument) -> None:
-    """The ledger: what became champion when, why, and by which run."""
-    from tasks.releases.ledger import Ledger
-
-    display.list_releases(console, Ledger(Settings().releases(), workload).entries())
-
-
-@release_app.command("show")
-def release_show(workload: WorkloadArgument, number: int) -> None:
-    """One ledger entry, and the files of its release."""
-    display.show_release(console, _releases(workload), number)
-
-
-@release_app.command("verify")
-def release_verify(workload: WorkloadArgument) -> None:
-    """Check every digest of every release and the ledger's chain."""
-    releases = _releases(workload)
-    releases.verify_all()
-    console.print(f"{workload}: {len(releases.ledger.entries())} ledger entries, every digest holds")
-
-
-@release_app.command("rollback")
-def release_rollback(
-    workload: WorkloadArgument,
-    to: Annotated[int, typer.Option(help="The release's number.")],
-    reason: Annotated[str, typer.Option(help="Why, for the ledger.")],
-) -> None:
-    """Make an earlier release champion again, by a new ledger entry, after checking its digests."""
-    entry = _releases(workload).rollback(to, reason)
-    console.print(f"{workload}: entry {entry.seq}, champion is release {entry.release} again")
-
-
-def _releases(workload: str) -> Any:
-    from tasks.releases.store import ReleaseStore
-
-    return ReleaseStore(Settings().releases(), workload)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -200,12 +200,17 @@ class Recipe(Frozen):
 
 
 class AccuracyGate(Frozen):
-    """`limit`: absolute error; `naive_margin` and `retention` are ratios; `champion_margin` is relative."""
+    """`limit`: absolute error; `naive_margin` and `retention` are ratios; `champion_margin` is relative.
+
+    `max_gain`: the share of the error of the better of naive baseline and champion that a candidate can honestly save;
+    one that saves more has probably seen the future. 1 allows all.
+    """
 
     limit: float = Field(gt=0)
     naive_margin: float = Field(ge=0, lt=1, description="error must be <= (1 - naive_margin) * naive error")
     retention: float = Field(gt=0, description="error must be <= teacher error * retention")
     champion_margin: float = Field(ge=0, description="upper bound of the relative difference to the champion")
+    max_gain: float = Field(default=0.8, gt=0, le=1, description="error must be >= (1 - max_gain) * the better error")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     resamples: int = Field(default=1000, ge=100)
 
@@ -225,11 +230,14 @@ class SizeGate(Frozen):
 
 
 class LatencyGate(Frozen):
-    """Ratios of the candidate's latency to the reference model's, measured interleaved at `batch` rows."""
+    """Ratios of the candidate's latency to the reference model's, measured interleaved at `batch` rows.
+
+    `rounds` are measured at least, up to ten times as many while noise leaves it open whether a limit is kept.
+    """
 
     batch: int = Field(default=1, gt=0)
     threads: int = Field(default=1, gt=0)
-    rounds: int = Field(default=30, ge=5)
+    rounds: int = Field(default=30, ge=10)
     max_p50_ratio: float = Field(gt=0)
     max_p95_ratio: float = Field(gt=0)
 
@@ -248,6 +256,12 @@ class Corruption(Frozen):
     limit: float = Field(gt=0)
 
 
+class DriftGate(Frozen):
+    """`max_psi`: largest population stability index of an input against the champion's snapshot; None gates nothing."""
+
+    max_psi: float | None = Field(default=None, gt=0)
+
+
 class Gates(Frozen):
     """All rules that a candidate must pass."""
 
@@ -257,6 +271,7 @@ class Gates(Frozen):
     latency: LatencyGate
     parity: ParityGate
     robustness: tuple[Corruption, ...] = ()
+    drift: DriftGate = DriftGate()
     selection_tolerance: float = Field(
         default=0.005, ge=0, description="a smaller file may have this much more validation error than the best"
     )

@@ -1,6 +1,7 @@
-"""What the command line shows: rich tables of runs, gates, stages and releases."""
+"""What the command line shows of runs: rich tables of gates, models and stages."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,16 +11,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tasks.config import read_yaml
-from tasks.errors import UsageError
 from tasks.handover.manifest import Manifest
 from tasks.handover.queries import read_outcome, read_verdict
 from tasks.handover.run_all import Observer
 from tasks.handover.run_store import RunStore
-from tasks.releases.ledger import Entry
-from tasks.releases.store import ReleaseStore
 from tasks.reporting.collect import models
 from tasks.reporting.facts import Model
 from tasks.settings import Settings
+
+WIDTH = 120  # of tables in files and logs
+OUTCOMES = {"promoted": "green", "unchanged": "green", "dry-run": "yellow", "held": "yellow"}
+console = Console(width=None if sys.stdout.isatty() else WIDTH)
+errors = Console(stderr=True, soft_wrap=True)
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def show_run(console: Console, settings: Settings, workload: str, run_id: str) -
         console.print(f"[bold red]STOPPED[/] at {manifest.stage}: ", end="")
         console.print(manifest.error, markup=False, highlight=False)
     if outcome:
-        style = {"promoted": "green", "unchanged": "green", "dry-run": "yellow"}.get(outcome["outcome"], "red")
+        style = OUTCOMES.get(outcome["outcome"], "red")
         console.print(f"[bold {style}]{outcome['outcome'].upper()}[/] {outcome['reason']}", highlight=False)
     if verdict:
         console.print(_gates_table(verdict))
@@ -141,32 +144,3 @@ def list_runs(console: Console, settings: Settings, workload: str) -> None:
         outcome = read_outcome(settings, workload, info["run_id"])
         table.add_row(info["run_id"], info["as_of"], info["created"], outcome["outcome"] if outcome else "–")
     console.print(table)
-
-
-def list_releases(console: Console, entries: Sequence[Entry]) -> None:
-    """The ledger, the champion last."""
-    table = Table()
-    for column in ("entry", "kind", "release", "as of", "created", "run", "model", "reason"):
-        table.add_column(column)
-    for entry in entries:
-        table.add_row(
-            str(entry.seq),
-            entry.kind,
-            str(entry.release),
-            str(entry.as_of),
-            str(entry.created),
-            entry.run_id,
-            entry.model_sha256[:12],
-            entry.reason,
-        )
-    console.print(table if entries else "no release yet")
-
-
-def show_release(console: Console, releases: ReleaseStore, number: int) -> None:
-    """One entry and its release's files. Raises UsageError on an unknown number."""
-    entry = next((entry for entry in releases.ledger.entries() if entry.seq == number), None)
-    if entry is None:
-        raise UsageError(f"no ledger entry {number}; `nightstill release list` shows them")
-    console.print_json(entry.model_dump_json())
-    manifest = json.loads(releases.read(entry, "manifest.json"))
-    console.print_json(data=manifest)

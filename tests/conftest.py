@@ -61,7 +61,7 @@ def small_sales(section: dict[str, Any]) -> dict[str, Any]:
     }
     section["source"] = {"kind": "table", "path": "sales.parquet"}
     section["gates"]["accuracy"].update(
-        limit=0.6, naive_margin=0.02, retention=1.3, champion_margin=0.05, resamples=200
+        limit=0.6, naive_margin=0.02, retention=1.3, champion_margin=0.05, max_gain=0.9, resamples=200
     )
     section["gates"]["segments"].update(limit=0.5, min_rows=2)
     section["gates"]["latency"].update(rounds=10, max_p50_ratio=1000, max_p95_ratio=1000)

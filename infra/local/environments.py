@@ -1,9 +1,10 @@
 """Make environments below .nightstill/envs from their locks, with Python's standard library alone.
 
-    python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow] [bench]
+    python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow] [bench] [serving] [client]
 
-Of those, `kubeflow` and `bench` (what the benchmark compares with) are made only when asked for. An environment whose
-locks did not change is left alone. `--dev` adds what the tests and linters need.
+Of those, only `task` and `airflow` are made without being asked for: `bench` is what the benchmark compares with,
+`serving` runs the scoring service, `client` is all that a consumer needs. An environment whose locks did not change is
+left alone. `--dev` adds what the tests and linters need.
 """
 
 import fcntl
@@ -21,6 +22,7 @@ HOME = Path(os.environ.get("NIGHTSTILL_HOME") or PROJECT / ".nightstill").absolu
 ENVIRONMENTS = HOME / "envs"
 MARKER = ".made-from"
 WITH_TORCH = ("task", "bench")
+WITHOUT_TOOLS = ("bench", "client")
 # What pip was told about where packages come from, uv must hear too.
 FROM_PIP = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -56,7 +58,7 @@ def make(name: str, *, dev: bool) -> None:
     folder = ENVIRONMENTS / name
     marker = folder / MARKER
     said = marker.read_text().split() if marker.is_file() else []
-    dev = (dev or "dev" in said) and name != "bench"
+    dev = (dev or "dev" in said) and name not in WITHOUT_TOOLS
     locks = [BENCH_LOCK if name == "bench" else LOCKS / f"{name}.lock"]
     if dev:
         locks.append(LOCKS / ("dev.lock" if name == "task" else f"dev-{name}.lock"))

@@ -1,6 +1,8 @@
 """Build the images of stages and Airflow with BuildKit (`make images`), and say how large they are.
 
-    python3.11 -m infra.local.images
+    python3.11 -m infra.local.images [task] [airflow] [serving]
+
+Without names the first two; `serving` is the optional scoring service.
 
 torch: the wheel in ./wheelhouse if there is one or pip finds one, else an index: NIGHTSTILL_TORCH_INDEX (an address),
 or the one that NIGHTSTILL_TORCH_BACKEND names (uv's names; default cpu). NIGHTSTILL_IMAGE_TAG (default latest) tags
@@ -13,12 +15,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from infra.local.environments import LOCKS, PROJECT, translate
 from tasks.handover.checkout import checkout_commit
 
 BASE = "python:3.11-slim-bookworm"
-IMAGES = {"task": "nightstill-task", "airflow": "nightstill-airflow"}
+IMAGES = {"task": "nightstill-task", "airflow": "nightstill-airflow", "serving": "nightstill-serving"}
+PIPELINE = ("task", "airflow")
 WHEELHOUSE = PROJECT / "wheelhouse"
 
 
@@ -34,18 +38,19 @@ class WrongBase(BuildError):
     exit_code = 78
 
 
-def main() -> int:
-    """Build both. Returns the exit code: 75 without an engine or after a failed build, 78 on a wrong base."""
+def main(names: Sequence[str] = PIPELINE) -> int:
+    """Build these. Returns the exit code: 75 without an engine or after a failed build, 78 on a wrong base."""
     try:
         check_base(os.environ.get("NIGHTSTILL_BASE_DIGEST", ""))
-        fill_wheelhouse()
-        for name in IMAGES:
+        if "task" in names:
+            fill_wheelhouse()
+        for name in names:
             print(f"building {reference(name)} …", flush=True)
             build(name)
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    for name in IMAGES:
+    for name in names:
         size = int(docker("image", "inspect", "--format", "{{.Size}}", reference(name)))
         print(f"{reference(name):28} {size / 1e6:7,.0f} MB")
     return 0
@@ -140,4 +145,4 @@ def client() -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:] or PIPELINE))

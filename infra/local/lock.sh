@@ -15,6 +15,9 @@ compile task.in -o task.lock
 compile dev.in -o dev.lock
 compile kubeflow.in -o kubeflow.lock
 compile dev-kubeflow.in -o dev-kubeflow.lock
+compile client.in -o client.lock
+compile serving.in -o serving.lock
+compile dev-serving.in -o dev-serving.lock
 # shellcheck disable=SC2046
 compile torch-cuda.in -o torch-cuda.lock $(grep -oE '^[a-z0-9._-]+' task.lock | sed 's/^/--no-emit-package /')
 # shellcheck disable=SC2046

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.config import Run
 from tasks.handover.manifest import Manifest
+from tasks.reporting.drift import drift_table
 from tasks.reporting.facts import (
     Check,
     Comparison,
@@ -89,6 +90,7 @@ def collect(material: Material) -> ReportFacts:
         data_notes=tuple(about.get("notes", ())),
         checks=_checks(material),
         segments=_segments(material.json("evaluation/segments.json")),
+        drift=drift_table(material.json("evaluation/drift.json")),
         latency=_latency(latency),
         latency_note=_latency_note(latency),
         lineage=material.lineage,

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
+from tasks.reporting.drift import DriftTable
+
 Number = float | None
-Outcome = Literal["promoted", "rejected", "unchanged", "superseded", "dry-run", "stopped"]
+Outcome = Literal["promoted", "rejected", "unchanged", "superseded", "held", "dry-run", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,7 @@ class ReportFacts:
     data_notes: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     segments: tuple[Segment, ...] = ()
+    drift: DriftTable | None = None
     latency: tuple[LatencyRow, ...] = ()
     latency_note: str = ""
     lineage: Mapping[str, str] = field(default_factory=dict)

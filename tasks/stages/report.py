@@ -40,19 +40,21 @@ LIBRARIES = ("torch", "onnx", "onnxruntime", "polars", "great-expectations", "dv
 def run(ctx: Context, name: str | None = None) -> None:
     """Write pages/report.html and, when there is a verdict, pages/model-card.md; then tell MLflow.
 
-    A page or MLflow that cannot be had leaves a note on the page: the ledger and the run store are the truth.
+    An MLflow that fails leaves a note on the page and fails this stage, which is then tried again. Nothing but this
+    stage depends on it: the ledger and the run store are the truth.
     """
     material = _material(ctx)
     facts = collect(material)
     files = {PAGE: render(facts).encode()} | _card(ctx, material)
     _write(ctx.pages, files)
+    ctx.summary("report", {"outcome": facts.headline.outcome, "stage": facts.headline.stage or None})
     try:
         _tell_mlflow(ctx, material, facts, files)
     except NightstillError as error:
         log.warning("%s; the run store and the ledger are complete, start this stage again to make up for it", error)
         note = f"{error}. The run store and the ledger are complete; start the report stage again to make up for it."
         _write(ctx.pages, {PAGE: render(replace(facts, notes=(*facts.notes, note))).encode()})
-    ctx.summary("report", {"outcome": facts.headline.outcome, "stage": facts.headline.stage or None})
+        raise
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

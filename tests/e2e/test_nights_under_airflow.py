@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
+from urllib.error import HTTPError
 
 import polars as pl
 import pytest
 import yaml
 
 from dags.project import safe_run_id
+from tasks.releases.store import ReleaseStore
+from tasks.releases.tracking import connected
 from tests.e2e.conftest import TIMEZONE, wait
 
 pytestmark = [pytest.mark.timeout(1200)]
@@ -194,6 +197,43 @@ def test_a_source_that_does_not_answer_is_asked_again_and_a_late_night_is_told(i
     # One message at the end, not one for each attempt.
     assert {told["event"] for told in installation.notifications(absent)} == {"late"}
     installation.stop("nightly_absent", absent)
+
+
+def test_an_operator_goes_back_to_the_former_release(installation: Any, first: Any) -> None:
+    releases = ReleaseStore(installation.settings.releases(), "sales")
+    champion = releases.release()
+    files = {name: releases.read(champion, name) for name in releases.files(champion)}
+    files["card.md"] += b"\nReleased by hand.\n"
+    newer = releases.publish(
+        files, expected=champion.seq, run_id="by-hand", as_of=installation.yesterday, reason="another card"
+    )
+    scored, events = len(installation.runs("score_sales")), len(installation.asset_events())
+    place = "/dags/rollback_sales/dagRuns"
+    asked: dict[str, Any] = {"dag_run_id": "back", "logical_date": None, "conf": {}}
+    with pytest.raises(HTTPError, match="400"):  # without a reason
+        installation.airflow.api("POST", place, asked)
+    # What looks like options, a shell's work and a result is a reason like any other.
+    asked["conf"] = {"reason": '--to=99 "shelves" ran empty; $(false)\n{"uri": "forged", "outcome": "promoted"}'}
+    installation.airflow.api("POST", place, asked)
+
+    def ended() -> str | None:
+        state: str = installation.airflow.api("GET", f"{place}/back")["state"]
+        return state if state in ("success", "failed") else None
+
+    assert wait("the rollback", ended) == "success"
+    back = releases.champion()
+    assert back is not None and (back.seq, back.kind, back.run_id) == (newer.seq + 1, "rollback", "back")
+    assert (back.release, back.model_sha256) == (champion.release, champion.model_sha256)
+    assert back.reason == '--to=99 "shelves" ran empty; $(false) {"uri": "forged", "outcome": "promoted"}'
+    # Consumers hear of it as of a promotion, and MLflow follows.
+    found = installation.asset_events()
+    assert len(found) == events + 1
+    (event,) = [event for event in found if event["source_run_id"] == "back"]
+    assert event["extra"] == {"outcome": "rolled-back", "run_id": "back", "reason": back.reason}
+    wait("another scoring run", lambda: len(installation.runs("score_sales")) > scored)
+    with connected(installation.settings.tracking_uri) as client:
+        version = client.get_model_version_by_alias("nightstill-sales", "champion")
+        assert version.tags["release"] == str(champion.release)
 
 
 def all_gone(run_id: str) -> bool:

@@ -122,7 +122,8 @@ def without_a_column(table: pl.DataFrame) -> pl.DataFrame:
 
 def leaking(table: pl.DataFrame) -> pl.DataFrame:
     """A column that is known ahead holds tomorrow's sales."""
-    return table.with_columns(promo_mailer=(pl.col("units") / pl.col("units").max()).fill_null(0.0))
+    share = pl.col("units") / pl.col("units").mean().over("series_id") / 4
+    return table.with_columns(promo_mailer=share.clip(0.0, 1.0).fill_null(0.0))
 
 
 def shifted(table: pl.DataFrame) -> pl.DataFrame:

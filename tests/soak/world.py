@@ -36,7 +36,7 @@ class World(Installation):
         credentials = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
         self.environment |= credentials | {"AWS_ENDPOINT_URL": self.s3.url, MLFLOW_PORT: str(port)}
         gates = self.project.sales["gates"]
-        gates["accuracy"].update(naive_margin=0.05, champion_margin=0.15, max_gain=0.5)
+        gates["accuracy"].update(naive_margin=0.05, champion_margin=0.15, max_gain=0.6)
         gates["drift"] = {"max_psi": 0.5}
         self.project.save()
 

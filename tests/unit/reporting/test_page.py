@@ -140,6 +140,7 @@ def test_numbers_that_are_none_or_nan_are_dashes(night: Any) -> None:
         ("rejected", "Rejected"),
         ("unchanged", "Unchanged"),
         ("superseded", "Superseded"),
+        ("held", "Held"),
         ("dry-run", "Dry run"),
     ],
 )

@@ -74,7 +74,14 @@ def test_no_client_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "no docker client found; install Docker" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["task", "airflow"])
+def test_the_scoring_service_s_image_is_built_when_it_is_asked_for(builds: Path) -> None:
+    assert images.main(["serving"]) == 0
+    (command,) = builds.read_text().splitlines()
+    assert "--file docker/serving.Dockerfile --tag nightstill-serving:" in command and "TORCH" not in command
+    assert f"--build-arg LOCK={images.lock_digest('serving')}" in command
+
+
+@pytest.mark.parametrize("name", ["task", "airflow", "serving"])
 def test_the_dockerfiles_start_from_the_base_as_it_is(name: str) -> None:
     text = (PROJECT / "docker" / f"{name}.Dockerfile").read_text()
     bases = [line.split()[1] for line in text.splitlines() if line.startswith("FROM ")]
