@@ -39,7 +39,10 @@ def known_steps(window: Window) -> Tensor:
 def plus(layer: nn.Module, given: Tensor, term: Tensor) -> Tensor:
     """layer(given) + term, each (n, width): in the graph one Gemm where the layer is, or ends with, a plain product."""
     if isinstance(layer, nn.Sequential):
-        return plus(layer[-1], layer[:-1](given), term)
+        *before, last = layer
+        for part in before:
+            given = part(given)
+        return plus(last, given, term)
     if type(layer) is nn.Linear and getattr(layer, "bias", None) is None:
         return torch.addmm(term, given, layer.weight.t())
     result: Tensor = layer(given) + term

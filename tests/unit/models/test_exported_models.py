@@ -7,6 +7,7 @@ import torch
 
 from tasks.compression.export import export_onnx
 from tasks.compression.int8 import Int8Dynamic, Int8Static
+from tasks.compression.low_rank import factored
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import GraphStep
 from tasks.models import inputs_of
@@ -68,3 +69,21 @@ def test_eight_bits_leave_the_scale_of_small_series_as_it_is(step: GraphStep, ho
         expected = forecast(model, windows)[1::2, :, 1]
     found = torch.from_numpy(run_onnx(quantized.SerializeToString(), inputs))[1::2, :, 1]
     assert (found - expected).abs().mean() < 0.03 * expected.mean()
+
+
+def test_a_student_with_factored_layers_gives_what_the_product_of_the_factors_gives() -> None:
+    """Every layer that the head adds up, in two parts of full rank: the same forecasts, in torch and as a file."""
+    windows = windows_of(4)
+    model = model_of("linear-mlp")
+    with torch.no_grad():
+        expected = forecast(model, windows)
+        for name in ("skip", "output", "hidden"):
+            layer = model.get_submodule(name)
+            assert isinstance(layer, torch.nn.Linear)
+            model.set_submodule(name, factored(layer, min(layer.weight.shape)))
+        torch.testing.assert_close(forecast(model, windows), expected, rtol=1e-4, atol=1e-4)
+    inputs = {name: tensor.numpy() for name, tensor in windows.items()}
+    data = export_onnx(model, CONTRACT, inputs)
+    torch.testing.assert_close(torch.from_numpy(run_onnx(data, inputs)), expected, rtol=1e-4, atol=1e-4)
+    operators = [node.op_type for node in onnx.load_model_from_string(data).graph.node]
+    assert operators.count("Add") == 0, "the sums ride on the products"
