@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bench.ours.adapt import promotions_of, windows_of
+from bench.ours.adapt import FREQUENCIES, promotions_of, windows_of
 from bench.sets import BenchSet
 from tasks.config import RUN_FILE, Run
 from tasks.gates.verdict import Candidate, in_order_of_choice
@@ -52,8 +52,6 @@ class Night:
 
 def settings_of(data: BenchSet, seed: int, threads: int) -> Run:
     """The set's section of settings.yaml as a run of the product."""
-    from bench.ours.adapt import FREQUENCIES
-
     sections = yaml.safe_load(SETTINGS.read_text())
     section = sections["sets"][data.name]
     problem = {

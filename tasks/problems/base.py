@@ -104,6 +104,12 @@ class Raw:
     table: pl.LazyFrame
     as_of: date
 
+    def require(self, columns: Collection[str], what: str) -> None:
+        """Raises ValueError when the table lacks some of the `columns` that a model's inputs (`what`) are made of."""
+        known = self.table.collect_schema()
+        if missing := [name for name in columns if name not in known]:
+            raise ValueError(f"its {what} need {', '.join(missing)}, which tonight's table does not have")
+
 
 class Dataset(ABC):
     """Model-ready rows, gathered on demand. Row numbers index all splits together.

@@ -1,6 +1,6 @@
-"""The feature contract as JSON, as it lies in `contract.json` beside features and in every release."""
+"""The feature contract: as JSON in `contract.json` beside features and in every release, and held against tonight's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,3 +22,12 @@ def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
         statistics=data["statistics"],
         settings=data["settings"],
     )
+
+
+def differing_options(theirs: Any, ours: Any, equal: Sequence[str], free: Sequence[str]) -> list[str]:
+    """Names of the options that differ, out of both lists. Raises ValueError naming the first `equal` one that does."""
+    differing = [name for name in dict.fromkeys((*equal, *free)) if getattr(theirs, name) != getattr(ours, name)]
+    for name in differing:
+        if name in equal:
+            raise ValueError(f"its problem.{name} is {getattr(theirs, name)}, tonight's is {getattr(ours, name)}")
+    return differing

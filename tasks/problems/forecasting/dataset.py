@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from tasks.errors import DataError
 from tasks.problems.base import Clusters, Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
-from tasks.problems.contracts import contract_from_json, contract_to_json
+from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.forecasting.options import Options, parse_options
 from tasks.problems.forecasting.panel import Panel, build_panel
 from tasks.problems.forecasting.windows import PHASE, code_books, encode, gather, make_contract, targets
@@ -70,20 +70,14 @@ class Windows(Dataset):
         panel of it is built under the other options. What is forecast must be equal.
         """
         theirs = parse_options(contract.settings["options"])
-        differing = [name for name in SAME + REBUILT if getattr(theirs, name) != getattr(self.options, name)]
-        for name in differing:
-            if name in SAME or raw is None:
-                raise ValueError(
-                    f"its problem.{name} is {getattr(theirs, name)}, tonight's is {getattr(self.options, name)}"
-                )
+        differing = differing_options(theirs, self.options, SAME + REBUILT if raw is None else SAME, REBUILT)
         if differing and raw is not None:
             return self._rebuilt(contract, theirs, raw)
         return Windows(self.panel, contract, self.lines, self.origins, dict(self.splits))
 
     def _rebuilt(self, contract: FeatureContract, theirs: Options, raw: Raw) -> "Windows":
         columns = (*theirs.static, *([theirs.price] if theirs.price else []), *theirs.promotions)
-        if missing := [name for name in columns if name not in raw.table.collect_schema()]:
-            raise ValueError(f"its inputs need {', '.join(missing)}, which tonight's table does not have")
+        raw.require(columns, "inputs")
         panel = build_panel(raw.table, raw.as_of, theirs)
         places = {name: place for place, name in enumerate(panel.names.tolist())}
         if panel.times[-1] != self.panel.times[-1] or not places.keys() >= set(self.panel.names.tolist()):

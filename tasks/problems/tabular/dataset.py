@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import DataError
 from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
-from tasks.problems.contracts import contract_from_json, contract_to_json
+from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.tabular.history import ORIGIN, PREVIOUS, UNKNOWN, Origins, amounts_after, feature_names, features
 from tasks.problems.tabular.options import Options, parse_options
 from tasks.stages.context import read_json, write_json
@@ -58,12 +58,7 @@ class EntityRows(Dataset):
         if list(edges) != list(self.contract.statistics["edges"]):
             raise ValueError(f"its classes have the edges {edges}, tonight's {self.contract.statistics['edges']}")
         theirs = parse_options(contract.settings["options"])
-        differing = [name for name in SAME + REBUILT if getattr(theirs, name) != getattr(self.options, name)]
-        for name in differing:
-            if name in SAME or raw is None:
-                raise ValueError(
-                    f"its problem.{name} is {getattr(theirs, name)}, tonight's is {getattr(self.options, name)}"
-                )
+        differing = differing_options(theirs, self.options, SAME + REBUILT if raw is None else SAME, REBUILT)
         made = {*feature_names(theirs), *theirs.categories}
         if missing := [name for name in (*contract.settings["features"], *contract.categories) if name not in made]:
             raise ValueError(f"its features {', '.join(missing)} are no longer made")
@@ -73,8 +68,7 @@ class EntityRows(Dataset):
     def _rebuilt(self, theirs: Options, raw: Raw) -> pl.DataFrame:
         """This table with features made under other options."""
         columns = (*theirs.sums, *theirs.parts, *theirs.categories)
-        if missing := [name for name in columns if name not in raw.table.collect_schema()]:
-            raise ValueError(f"its features need {', '.join(missing)}, which tonight's table does not have")
+        raw.require(columns, "features")
         days = self.table[ORIGIN].unique().sort()
         step = self.options.step_days
         origins = Origins(days[-1], step, (days[-1] - days[0]).days // step + 1)
