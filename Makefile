@@ -99,7 +99,7 @@ bench-setup:  ## make the environment of the benchmark's peers (1.7 GB)
 	@$(PYTHON) -m infra.local.environments bench
 
 bench-test: bench-setup  ## the benchmark's tests where its peers' libraries are
-	$(HOME_DIR)/envs/bench/bin/python -m pytest tests/unit/bench
+	$(HOME_DIR)/envs/bench/bin/python -m pytest tests/unit/bench/peers
 
 test-kubeflow:  ## of the compiled Kubeflow pipelines, with their types, in an environment of their own
 	@$(PYTHON) -m infra.local.environments --dev kubeflow

@@ -1,12 +1,14 @@
 """Measure peers: `python -m bench.peers --set m5 --peer lightgbm --seed 0 --out DIR`, in the environment `bench`.
 
 Every option but --out may be repeated. Each combination is a process of its own, one after the other, so that seconds
-and peak memory are its own; one whose file exists already is skipped.
+and peak memory are its own; one whose file exists already is skipped. Settings are chosen at seed 0, if that was
+measured, for the other seeds too: those show what the training's chance is worth, not the tuning's.
 """
 
+import json
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -51,8 +53,9 @@ def _measure(name: str, peer: str, seed: int, out: Path) -> None:
     from bench.peers.record import measure
 
     console = Console(stderr=True)
+    tuned = _tuned(_file(out, name, peer, 0)) if seed else None
     try:
-        record = measure(name, peer, seed)
+        record = measure(name, peer, seed, tuned)
     except Unsuitable as error:
         console.print(f"{name} {peer}: left out: {error}", soft_wrap=True)
         return
@@ -60,6 +63,12 @@ def _measure(name: str, peer: str, seed: int, out: Path) -> None:
     errors = ", ".join(f"{error} {value:.4g}" for error, value in record["errors"].items())
     seconds = f"trained in {record['train_seconds']:.0f} s, forecast in {record['predict_seconds']:.1f} s"
     console.print(f"{name} {peer} {seed}: {errors}; {seconds}, {record['peak_memory_mb']:.0f} MB", soft_wrap=True)
+
+
+def _tuned(file: Path) -> dict[str, Any] | None:
+    """The record in `file`, if it is one of a measurement."""
+    record: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return record if "settings" in record else None
 
 
 def _file(out: Path, name: str, peer: str, seed: int) -> Path:

@@ -39,7 +39,8 @@ class Unsuitable(ConfigError):
 class Peer(Protocol):
     """Tunes on the validation windows, fits up to `data.fit_end`, forecasts the test windows.
 
-    `data` is sealed: it holds nothing after the last test origin. Raises Unsuitable.
+    `data` is sealed: it holds nothing after the last test origin. `chosen`: the settings of an earlier result, then
+    nothing is tuned. Raises Unsuitable.
     """
 
-    def __call__(self, data: BenchSet, seed: int) -> Result: ...
+    def __call__(self, data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = None) -> Result: ...

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from time import process_time
-from typing import Any
+from typing import Any, cast
 
 import lightgbm as lgb
 import numpy as np
@@ -40,30 +40,34 @@ BASE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting and what it reached on validation."""
+    """One setting and the trees that validation asked for."""
 
     level: Level
     leaves: int
     objective: str
-    error: float
     trees: int
-    booster: lgb.Booster
 
     def __str__(self) -> str:
         return f"{self.objective} {self.level} {self.leaves}"
 
+    @classmethod
+    def named(cls, setting: str, trees: int) -> "Choice":
+        """The choice that prints as `setting`."""
+        objective, level, leaves = setting.split()
+        return cls(cast(Level, level), int(leaves), objective, trees)
 
-def fit_predict(data: BenchSet, seed: int) -> Result:
+
+def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = None) -> Result:
     """Three quantiles and the mean for WAPE, the mean alone for MSE."""
     start = process_time()
-    chosen, tried = _tune(data, seed)
+    choices, tried = ({name: Choice.named(**one) for name, one in chosen.items()}, {}) if chosen else _tune(data, seed)
     tuned = process_time()
-    models = _final(data, chosen["mean"], {"mean": {}}, seed)
+    models = _final(data, choices["mean"], {"mean": {}}, seed)
     if data.metric == "wape":
-        models |= _final(data, chosen["0.5"], {str(q): {"objective": "quantile", "alpha": q} for q in QUANTILES}, seed)
+        models |= _final(data, choices["0.5"], {str(q): {"objective": "quantile", "alpha": q} for q in QUANTILES}, seed)
     fitted = process_time()
-    tables = {choice.level: Table(data, choice.level) for choice in chosen.values()}
-    outputs = _forecast(tables, chosen, models, data.origins.test)
+    tables = {choice.level: Table(data, choice.level) for choice in choices.values()}
+    outputs = _forecast(tables, choices, models, data.origins.test)
     done = process_time()
     quantiles = None
     if data.metric == "wape":
@@ -76,9 +80,9 @@ def fit_predict(data: BenchSet, seed: int) -> Result:
         predict_seconds=done - fitted,
         parameters=sum(parameters(model) for model in models.values()),
         size=sum(len(model.model_to_string()) for model in models.values()),
-        settings={name: {"setting": str(choice), "trees": choice.trees} for name, choice in chosen.items()},
+        settings={name: {"setting": str(choice), "trees": choice.trees} for name, choice in choices.items()},
         tried=tried,
-        single=lambda: _forecast(tables, chosen, models, data.origins.test[-1:], first=True),
+        single=lambda: _forecast(tables, choices, models, data.origins.test[-1:], first=True),
     )
 
 
@@ -99,15 +103,16 @@ def _tune(data: BenchSet, seed: int) -> tuple[dict[str, Choice], dict[str, float
     tried: dict[str, float] = {}
     few, many = LEAVES
     for name, objectives in asked.items():
-        first = [_attempt(data, one, level, few, seed) for one, level in product(objectives, levels)]
-        best = min(first, key=lambda choice: choice.error)
-        attempts = [*first, _attempt(data, best.objective, best.level, many, seed)]
-        chosen[name] = min(attempts, key=lambda choice: choice.error)
-        tried |= {str(choice): choice.error for choice in attempts}
+        errors = dict(_attempt(data, one, level, few, seed) for one, level in product(objectives, levels))
+        best = min(errors, key=lambda choice: errors[choice])
+        errors |= dict([_attempt(data, best.objective, best.level, many, seed)])
+        chosen[name] = min(errors, key=lambda choice: errors[choice])
+        tried |= {str(choice): error for choice, error in errors.items()}
     return chosen, tried
 
 
-def _attempt(data: BenchSet, objective: str, level: Level, leaves: int, seed: int) -> Choice:
+def _attempt(data: BenchSet, objective: str, level: Level, leaves: int, seed: int) -> tuple[Choice, float]:
+    """A setting with its number of trees, and its error on validation."""
     table = Table(data, level)
     train = _dataset(
         table, table.sample(data.origins.train_end, 0, TUNING_ROWS, np.random.default_rng(seed)), objective
@@ -145,7 +150,7 @@ def _attempt(data: BenchSet, objective: str, level: Level, leaves: int, seed: in
         count, scale = seen.reshape(-1, data.horizon).sum(axis=1), naive_scale(data, data.origins.train_end)[series]
         usable = (count > 0) & (scale > 0)
         error = np.sqrt(squares[usable] / count[usable] / scale[usable]).mean()
-    return Choice(level, leaves, objective, float(error), trees, booster)
+    return Choice(level, leaves, objective, trees), float(error)
 
 
 def _final(data: BenchSet, choice: Choice, objectives: dict[str, dict[str, Any]], seed: int) -> dict[str, lgb.Booster]:

@@ -44,23 +44,15 @@ class Network:
     max_steps: int
 
 
-def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
-    """The window scaling and the number of steps are chosen on the validation windows."""
+def fit_predict(data: BenchSet, seed: int, network: Network, chosen: Mapping[str, Any] | None = None) -> Result:
+    """The window scaling and the number of steps are chosen on the validation windows, unless they are given."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     start = process_time()
-    tried: dict[str, float] = {}
-    lengths: dict[str, int] = {}
-    for scaling in SCALINGS[data.metric]:
-        panel = Panel(data, scaling)
-        fitted = panel.fit(network, seed, network.max_steps, tune=True)
-        lengths[scaling] = min((float(loss), step) for step, loss in fitted.models[0].valid_trajectories)[1] + 1
-        errors = score(data, _forecasts(data, panel.forecast(fitted, data.origins.valid)), "valid")
-        tried[scaling] = errors["mse" if data.metric == "mse" else "wql"]
-    scaling = min(tried, key=lambda name: tried[name])
-    panel = Panel(data, scaling)
+    scaling, steps, tried = (chosen["scaling"], chosen["steps"], {}) if chosen else _tune(data, seed, network)
     tuned = process_time()
-    fitted = panel.fit(network, seed, lengths[scaling], tune=False)
+    panel = Panel(data, scaling)
+    fitted = panel.fit(network, seed, steps, tune=False)
     done = process_time()
     forecasts = _forecasts(data, panel.forecast(fitted, data.origins.test))
     end = process_time()
@@ -74,7 +66,7 @@ def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
         size=len(pickle.dumps({name: tensor.numpy() for name, tensor in model.state_dict().items()})),
         settings={
             "scaling": scaling,
-            "steps": lengths[scaling],
+            "steps": steps,
             "input_size": data.context,
             "windows": WINDOWS,
             **network.options,
@@ -82,6 +74,20 @@ def fit_predict(data: BenchSet, seed: int, network: Network) -> Result:
         tried=tried,
         single=panel.single(fitted),
     )
+
+
+def _tune(data: BenchSet, seed: int, network: Network) -> tuple[str, int, dict[str, float]]:
+    """The best scaling, its number of steps, and every scaling's error on validation."""
+    tried: dict[str, float] = {}
+    lengths: dict[str, int] = {}
+    for scaling in SCALINGS[data.metric]:
+        panel = Panel(data, scaling)
+        fitted = panel.fit(network, seed, network.max_steps, tune=True)
+        lengths[scaling] = min((float(loss), step) for step, loss in fitted.models[0].valid_trajectories)[1] + 1
+        errors = score(data, _forecasts(data, panel.forecast(fitted, data.origins.valid)), "valid")
+        tried[scaling] = errors["mse" if data.metric == "mse" else "wql"]
+    scaling = min(tried, key=lambda name: tried[name])
+    return scaling, lengths[scaling], tried
 
 
 def _forecasts(data: BenchSet, outputs: Floats) -> Forecasts:

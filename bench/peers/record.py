@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import distributions
 from statistics import median
 from time import process_time
@@ -16,17 +16,19 @@ LIBRARIES = ("lightgbm", "neuralforecast", "numpy", "statsforecast", "torch")
 SINGLE_CALLS, SINGLE_SECONDS = 200, 5.0
 
 
-def measure(name: str, peer: str, seed: int) -> dict[str, Any]:
+def measure(name: str, peer: str, seed: int, tuned: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Run a peer in this process and describe it. Peak memory is the process's own, so run one peer a process.
 
     Seconds are of the processor, all threads together: other work on the machine does not count.
+    `tuned`: the record of another seed; its settings are taken over and its seconds of tuning are counted again.
     `rows_per_second`: a row is one window of one series; `full` is all test windows at once, tables and features
     included, `batch_1` the median of single calls. Raises what the set or the peer raises.
     """
     data = load(name)
     fit_predict = get_peer(peer)
     before = _peak()
-    result = fit_predict(data.sealed(), seed)
+    result = fit_predict(data.sealed(), seed, tuned["settings"] if tuned else None)
+    tuning = tuned["train_seconds"] - tuned["fit_seconds"] if tuned else 0.0
     peak = _peak()
     rows = len(data.origins.test) * len(data.series)
     return {
@@ -36,7 +38,7 @@ def measure(name: str, peer: str, seed: int) -> dict[str, Any]:
         "errors": score(data, result.forecasts),
         "parameters": result.parameters,
         "bytes": result.size,
-        "train_seconds": result.train_seconds,
+        "train_seconds": tuning + result.train_seconds,
         "fit_seconds": result.fit_seconds,
         "predict_seconds": result.predict_seconds,
         "rows": rows,
@@ -47,7 +49,7 @@ def measure(name: str, peer: str, seed: int) -> dict[str, Any]:
         "peak_memory_mb": peak,
         "memory_before_mb": before,
         "settings": dict(result.settings),
-        "tried": dict(result.tried),
+        "tried": tuned["tried"] if tuned else dict(result.tried),
         "chosen_on": "validation",
         "threads": len(os.sched_getaffinity(0)),
         "versions": {package.name: package.version for package in distributions() if package.name in LIBRARIES},

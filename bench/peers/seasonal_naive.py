@@ -4,7 +4,9 @@ Quantiles are the median plus quantiles of the series' own one-season difference
 never below zero for series that never were.
 """
 
+from collections.abc import Mapping
 from time import process_time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +16,12 @@ from bench.peers.base import Result, Split
 from bench.sets import BenchSet, Floats
 
 
-def fit_predict(data: BenchSet, seed: int) -> Result:
+def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = None) -> Result:
     """The season is chosen on validation, among the set's seasons and 1."""
     start = process_time()
     tried = {
         season: score(data, forecast(data, season, "valid"), "valid")[data.metric]
-        for season in sorted({1, *data.seasons})
+        for season in ([chosen["season"]] if chosen else sorted({1, *data.seasons}))
     }
     season = min(tried, key=lambda season: tried[season])
     tuned = process_time()

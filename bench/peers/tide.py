@@ -1,5 +1,8 @@
 """TiDE (Das et al. 2023, arXiv:2304.08424) by neuralforecast."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from neuralforecast.models import TiDE
 
 from bench.peers import neural
@@ -13,6 +16,6 @@ NETWORK = neural.Network(
 )
 
 
-def fit_predict(data: BenchSet, seed: int) -> Result:
+def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = None) -> Result:
     """See `neural.fit_predict`."""
-    return neural.fit_predict(data, seed, NETWORK)
+    return neural.fit_predict(data, seed, NETWORK, chosen)

@@ -47,6 +47,18 @@ def test_equal_seeds_give_equal_forecasts(channels: BenchSet) -> None:
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
+def test_another_seed_takes_over_what_was_tuned(channels: BenchSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "load", lambda _: channels)
+    first = record.measure("channels", "lightgbm", 0)
+    monkeypatch.setattr(lightgbm, "_tune", lambda *_: pytest.fail("tuned again"))
+    second = record.measure("channels", "lightgbm", 1, first)
+    assert second["settings"] == first["settings"] and second["tried"] == first["tried"]
+    assert second["errors"] != first["errors"]
+    assert second["train_seconds"] - second["fit_seconds"] == pytest.approx(
+        first["train_seconds"] - first["fit_seconds"], abs=0.01
+    )
+
+
 def test_parameters_are_leaves_and_thresholds(channels: BenchSet) -> None:
     table = Table(channels, "none")
     data = lightgbm._dataset(table, table.sample(199, 0, 2000, np.random.default_rng(0)), "regression")

@@ -26,6 +26,8 @@ def test_a_wave_is_learned_and_every_window_forecast_in_place(channels: BenchSet
     assert result.parameters > 1000 and result.size > 4 * result.parameters and result.settings["steps"] <= 51
     assert result.single is not None
     result.single()
+    again = neural.fit_predict(channels.sealed(), 1, SMALL, result.settings)
+    assert again.settings == result.settings and not again.tried
 
 
 def test_quantiles_with_covariates_and_static_columns(weekly: BenchSet) -> None:
