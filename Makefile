@@ -8,6 +8,7 @@ KUBEFLOW := $(HOME_DIR)/envs/kubeflow/bin
 BENCH    := $(HOME_DIR)/envs/bench/bin
 SERVING  := $(HOME_DIR)/envs/serving/bin
 RESULTS  := $(HOME_DIR)/bench
+SIZES    := $(HOME_DIR)/bench-scale
 SETS     ?=
 SEEDS    ?= 0 1 2
 NIGHTS   ?= 6
@@ -90,10 +91,10 @@ bench: setup-dev bench-setup  ## compare with peers on the sets below NIGHTSTILL
 	$(BENCH)/python -m bench.peers --out $(RESULTS) $(CHOSEN)
 	$(TASK)/python -m bench.ours --out $(RESULTS) $(CHOSEN)
 	$(TASK)/python -m bench.ours.speed --out $(RESULTS)
-	$(TASK)/python -m bench.report --results $(RESULTS)
+	$(TASK)/python -m bench.report --results $(RESULTS) --scale $(SIZES)
 
 bench-scale: setup  ## nights and scoring of 100 to 30,490 series of M5, an hour or two
-	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.scale --out $(HOME_DIR)/bench-scale
+	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.scale --out $(SIZES)
 
 bench-setup:  ## make the environment of the benchmark's peers (1.7 GB)
 	@$(PYTHON) -m infra.local.environments bench

@@ -57,25 +57,28 @@ def night(data: BenchSet, count: int) -> dict[str, Any]:
         for part in ("tasks", "requirements"):
             shutil.copytree(PROJECT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(PROJECT / "dvc.yaml", folder)
-        table(data, chosen).write_parquet(folder / "table.parquet")
+        rows = table(data, chosen)
+        rows.write_parquet(folder / "table.parquet")
         section = yaml.safe_load(SETTINGS.read_text())
         section["source"] = {"kind": "table", "path": str(folder / "table.parquet")}
         (folder / "params.yaml").write_text(yaml.safe_dump({"workloads": {WORKLOAD: section}}, sort_keys=False))
         places = {"NIGHTSTILL_PROJECT": str(folder), "NIGHTSTILL_HOME": str(folder / "home"), "PYTHONPATH": str(folder)}
         last = _last(data)
-        seconds = _timed(["run", WORKLOAD, "--as-of", str(last), "--run-id", "night"], places)
+        seconds, _ = _timed(["run", WORKLOAD, "--as-of", str(last), "--run-id", "night"], places)
         manifests = RunStore(Settings(home=folder / "home", project=folder).runs()).manifests(WORKLOAD, "night")
         window = table(data, chosen, from_step=data.values.shape[1] - 56)
         window.write_parquet(folder / "window.parquet")
         scoring = ["score", WORKLOAD, "--as-of", str(last), "--table", str(folder / "window.parquet")]
+        score_seconds, score_mb = _timed([*scoring, "--out", str(folder / "forecasts.parquet")], places)
         return {
             "series": len(chosen),
-            "rows": len(chosen) * data.values.shape[1],
+            "rows": rows.height,
             "night_seconds": seconds,
             "stages": {
                 name: {"seconds": done.seconds, "peak_mb": done.peak_memory_mb} for name, done in manifests.items()
             },
-            "score_process_seconds": _timed([*scoring, "--out", str(folder / "forecasts.parquet")], places),
+            "score_process_seconds": score_seconds,
+            "score_process_mb": score_mb,
             "score_seconds": _score(folder, last),
         }
 
@@ -108,13 +111,15 @@ def _last(data: BenchSet) -> date:
     return day
 
 
-def _timed(arguments: list[str], places: dict[str, str]) -> float:
-    """Seconds of the program with these arguments. Raises CalledProcessError unless it released or rejected."""
+def _timed(arguments: list[str], places: dict[str, str]) -> tuple[float, float]:
+    """Seconds and peak megabytes of the program. Raises CalledProcessError unless it released or rejected."""
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "tasks", *arguments], env={**os.environ, **places}, check=False)
-    if done.returncode not in (0, 3):
-        done.check_returncode()
-    return time.perf_counter() - begun
+    process = subprocess.Popen([sys.executable, "-m", "tasks", *arguments], env={**os.environ, **places})
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 3):
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return time.perf_counter() - begun, used.ru_maxrss * 1024 / 1e6
 
 
 def _score(folder: Path, day: date) -> float:

@@ -30,12 +30,21 @@ RECORDS = [
     *(record("student", seed, 0.52 * (0.96 + 0.01 * seed), 200, **SPEED) for seed in range(3)),
     *(record("released", seed, 0.495, 200, **SPEED) for seed in range(3)),
     record("lightgbm", 0, 0.55),
-    {"set": "m5", "peer": "statistical", "seed": 0, "stopped_after_minutes": 20},
 ]
+STOPPED = [{"set": "m5", "peer": "statistical", "seed": 0, "stopped_after_minutes": 20}]
+SIZE = {
+    "series": 100,
+    "rows": 1000,
+    "night_seconds": 60.0,
+    "stages": {"teach@mlp": {"seconds": 9.0, "peak_mb": 700.0}, "snapshot": {"seconds": 3.0, "peak_mb": 900.0}},
+    "score_seconds": 0.1,
+    "score_process_seconds": 1.0,
+    "score_process_mb": 300.0,
+}
 
 
 def test_the_page_compares_student_with_teacher_and_twin_over_seeds() -> None:
-    line = next(line for line in page(RECORDS, {"cores": 2}).splitlines() if line.startswith("| m5 |"))
+    line = next(line for line in page(RECORDS, [], [], {"cores": 2}).splitlines() if line.startswith("| m5 |"))
     cells = [cell.strip() for cell in line.split("|")[2:-1]]
     # 0.52 * 0.97 / 0.5; 0.495 / 0.5; mean 0.97, spread 0.01, t = 4.303 over three seeds: half 0.02484.
     assert cells[:3] == ["1.0088 ± 0.0104", "0.9900 ± 0.0000", "0.9700 (0.9452 … 0.9948)"]
@@ -44,19 +53,27 @@ def test_the_page_compares_student_with_teacher_and_twin_over_seeds() -> None:
 
 
 def test_what_was_stopped_is_said_and_enters_no_table() -> None:
-    text = page(RECORDS, {})
+    text = page(RECORDS, STOPPED, [], {})
     assert "Stopped, unfinished: statistical after 20 minutes." in text
     assert "| statistical |" not in text and "| lightgbm | 0.5500 | 0.2750 | 0.7000 | 10 | 40 | 12 |" in text
 
 
 def test_a_page_and_a_picture_are_written_with_the_speeds_that_were_measured_apart(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
-    for row in RECORDS:
+    for row in [*RECORDS, *STOPPED]:
         plain = {key: value for key, value in row.items() if not key.startswith("onnx")}
         (tmp_path / f"m5-{row['peer']}-{row['seed']}.json").write_text(json.dumps(plain))
     names = ("teacher", "twin", "student", "released")
     speeds = {f"m5-{seed}-{name}": SPEED for seed in range(3) for name in names}
     (tmp_path / "speed.json").write_text(json.dumps(speeds))
-    main(tmp_path, tmp_path / "page")
-    assert "| 16.0 ± 0.0 |" in (tmp_path / "page" / "README.md").read_text()
-    assert (tmp_path / "page" / "m5.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "scale").mkdir()
+    for factor in (1, 10):
+        size = {**SIZE, "series": 100 * factor, "rows": 1000 * factor, "night_seconds": 60.0 * factor}
+        (tmp_path / "scale" / f"scale-{factor}.json").write_text(json.dumps(size))
+    main(tmp_path, tmp_path / "scale", tmp_path / "page")
+    text = (tmp_path / "page" / "README.md").read_text()
+    assert "| 16.0 ± 0.0 |" in text and "statistical after 20 minutes" in text
+    assert "| 1,000 | 10,000 | 600 | 900 (snapshot) | 0.10 | 1.00 | 300 |" in text
+    assert "a night: all sizes 1.00, two largest 1.00; Parquet to Parquet: all sizes 0.00" in text
+    for picture in ("m5", "scale"):
+        assert (tmp_path / "page" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
