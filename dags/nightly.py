@@ -19,7 +19,8 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # its stub lacks the na
 
 from dags import docs
 from dags.announce import AnnounceOperator
-from dags.notify import OpsNotifier, deadline_missed
+from dags.defaults import task_defaults
+from dags.notify import deadline_missed
 from dags.project import Section, default_as_of, pipeline, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
@@ -29,12 +30,6 @@ from tasks.resources import Resources
 
 PROMOTE = "promote"
 RUN_ID = "{{ safe_run_id(run_id) }}"
-RETRIES = {
-    "retries": 3,
-    "retry_delay": timedelta(minutes=1),
-    "retry_exponential_backoff": 2.0,
-    "max_retry_delay": timedelta(minutes=20),
-}
 FORM = {
     "as_of": Param(
         None,
@@ -75,11 +70,7 @@ def make(workload: str, section: Section) -> DAG:
             interval=timedelta(minutes=minutes),
             callback=SyncCallback(deadline_missed, kwargs={"workload": workload, "minutes": minutes}),
         ),
-        default_args={
-            "owner": section.get("owner", "ml-platform"),
-            "on_failure_callback": OpsNotifier(event="failed", workload=workload),
-            **RETRIES,
-        },
+        default_args=task_defaults(workload, section),
     )
     with dag:
         plan = run_command(

@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param
 
 from dags import docs
 from dags.announce import AnnounceRollbackOperator
-from dags.notify import OpsNotifier
+from dags.defaults import task_defaults
 from dags.project import Section, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
@@ -110,13 +110,7 @@ def _dag(dag_id: str, workload: str, section: Section, **kwargs: Any) -> DAG:
         catchup=False,
         max_active_runs=1,
         tags=["nightstill", workload, "releases"],
-        default_args={
-            "owner": section.get("owner", "ml-platform"),
-            "on_failure_callback": OpsNotifier(event="failed", workload=workload),
-            "retries": 3,
-            "retry_delay": timedelta(minutes=1),
-            "retry_exponential_backoff": 2.0,
-        },
+        default_args=task_defaults(workload, section),
         **kwargs,
     )
 

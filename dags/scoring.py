@@ -6,7 +6,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Asset, Param
 
 from dags import docs
-from dags.notify import OpsNotifier
+from dags.defaults import task_defaults
 from dags.project import HOME, Section, default_as_of, release_uri, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
@@ -29,13 +29,7 @@ def make(workload: str, section: Section) -> DAG:
         user_defined_macros={
             "as_of": lambda params, dag_run: params["as_of"] or default_as_of(dag_run.run_after, timezone).isoformat()
         },
-        default_args={
-            "owner": section.get("owner", "ml-platform"),
-            "on_failure_callback": OpsNotifier(event="failed", workload=workload),
-            "retries": 2,
-            "retry_delay": timedelta(minutes=1),
-            "retry_exponential_backoff": 2.0,
-        },
+        default_args=task_defaults(workload, section, retries=2),
     ) as dag:
         forecasts = os.environ.get("NIGHTSTILL_FORECASTS") or str(HOME / "forecasts")
         arguments = (
