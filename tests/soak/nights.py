@@ -23,17 +23,27 @@ def _nothing(world: World, as_of: date) -> Any:
 
 @dataclass(frozen=True)
 class Planned:
-    """`expected`: the outcome. `trouble`: what surrounds the night. `again`: the former night's data once more."""
+    """`expected`: the outcome. `trouble`: what surrounds the night.
+
+    `again`: with the former night's data. `beside`: a second run goes on beside it, and both outcomes count; `or_else`:
+    what chance may make of those.
+    """
 
     name: str
     expected: str
     trouble: Trouble = _nothing
     again: bool = False
+    beside: bool = False
+    or_else: str | None = None
 
     @property
     def good(self) -> bool:
         """Whether it must release something."""
         return "promoted" in self.expected
+
+    def right(self, actual: str) -> bool:
+        """Whether it ended as planned."""
+        return actual in (self.expected, self.or_else)
 
 
 def data(spoil: Spoil) -> Trouble:
@@ -172,7 +182,13 @@ PLAIN = Planned("an ordinary night", GOOD)
 BAD_DATA = Planned("bad data: negative units", "stopped at validate", data(negative))
 LEAK = Planned("a column leaks tomorrow's sales", "rejected", data(leaking))
 KILLED = Planned("a stage is killed in training", GOOD, beside("teach@lstm", lambda world: world.kill("teach@lstm")))
-OVERLAP = Planned("two runs at once", "promoted + superseded", overlapping)
+OVERLAP = Planned(
+    "two runs at once",
+    "promoted + superseded",
+    overlapping,
+    beside=True,
+    or_else="promoted + reused",  # the slower one comes to promote when the other's is there to be reused
+)
 BACK = Planned("a rollback, then a night", GOOD, first(ROLLBACK))
 OUTAGE = Planned("object store away for 20 s", GOOD, beside("distil@student", cut_s3))
 

@@ -110,9 +110,12 @@ class World(Installation):
         )
 
     def outcome_of(self, run_id: str) -> str:
-        """How promote ended, or where the run stopped."""
+        """How a run's promote ended: `reused` if another run's had the same inputs and was there before."""
+        manifest = self.store.manifests("sales", run_id).get("promote")
         found = read_outcome(self.settings, "sales", run_id)
-        return "none" if found is None else str(found["outcome"])
+        if manifest is None or found is None:
+            return "none"
+        return "reused" if manifest.status == "reused" else str(found["outcome"])
 
     def actual(self, night: Night) -> str:
         """How a night ended: the outcome of promote, or the stage that it stopped at."""

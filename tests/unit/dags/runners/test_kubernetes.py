@@ -635,7 +635,7 @@ def test_a_deferred_task_that_takes_too_long_is_told_so(cluster: Cluster) -> Non
 def test_a_waiting_task_that_takes_too_long_is_told_so(cluster: Cluster, configure: Callable[..., None]) -> None:
     configure(deferrable="false")
     limit: Any = timeout
-    with pytest.raises(AirflowException, match=r"^pod sales-teach-lstm-\w+: Timeout"), limit(1.5):
+    with pytest.raises(AirflowException, match=r"^pod sales-teach-lstm-\w+: Timeout"), limit(4):
         Attempt().execute()
     assert len(cluster.calls("DELETE")) == 1
 

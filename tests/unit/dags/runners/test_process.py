@@ -189,7 +189,7 @@ def test_killing_the_task_ends_the_command_and_its_children(program: Program, st
     task = started()
     assert all(map(alive, task.pids))
     task.operator.on_kill()
-    task.thread.join(5)
+    task.thread.join(60)
     assert gone(task.pids)
     # A worker that shuts down is no reason to give the night up.
     assert task.error is not None and not isinstance(task.error, AirflowFailException)
@@ -205,7 +205,7 @@ def test_a_command_that_will_not_end_is_gone_before_airflow_kills_the_task(
     task.operator.on_kill()
     # Five seconds are what Airflow gives a task between asking it to end and killing it.
     assert time.monotonic() - begin < 4.5
-    task.thread.join(5)
+    task.thread.join(60)
     assert gone(task.pids)
 
 
@@ -216,7 +216,7 @@ def test_a_child_that_outlives_the_command_is_ended_too(
     program(f"{STUBBORN}; wait")
     task = started()
     task.operator.on_kill()
-    task.thread.join(5)
+    task.thread.join(60)
     assert gone(task.pids)
 
 
