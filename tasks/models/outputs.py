@@ -1,5 +1,7 @@
 """The end of every forecasting model: raw numbers become ordered quantiles in units, and where training starts."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -8,6 +10,23 @@ from tasks.models.layout import Layout
 from tasks.problems.base import FeatureContract
 
 GAP = 0.5
+
+
+class _Lifted(torch.autograd.Function):
+    """max(raw, floor) whose gradient reaches what is cut off as well, if a step along it would lift it.
+
+    With the plain gradient, numbers that are cut off in every row never come back, and the quantiles stay one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, floor: Tensor) -> Tensor:
+        ctx.save_for_backward(raw < floor)
+        return torch.maximum(raw, floor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,), (below,) = gradients, ctx.saved_tensors
+        return gradient.masked_fill(below & (gradient > 0), 0), None
 
 
 class OrderedQuantiles(nn.Module):
@@ -37,10 +56,15 @@ class OrderedQuantiles(nn.Module):
     def forward(self, raw: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
         layout = self.layout
         at_zero = layout.positive and not layout.centred
-        values = (functional.relu(raw) if at_zero else raw) * scale
-        if len(layout.quantiles) > 1:
+        several = len(layout.quantiles) > 1
+        uncut = at_zero or several
+        if self.training and uncut:
+            floor = torch.zeros_like(self.floor) if at_zero else self.floor
+            raw, uncut = _Lifted.apply(raw.reshape(-1, len(floor)), floor).reshape(raw.shape), False
+        values = (functional.relu(raw) if at_zero and uncut else raw) * scale
+        if several:
             steps = values.reshape(-1, len(self.sums))
-            values = (steps if at_zero else torch.maximum(steps, self.floor)) @ self.sums
+            values = (torch.maximum(steps, self.floor) if uncut and not at_zero else steps) @ self.sums
         if layout.centred:
             values = values.reshape(-1, layout.horizon * layout.outputs) + centre
             values = functional.relu(values) if layout.positive else values

@@ -88,6 +88,30 @@ def test_the_centre_is_added_before_anything_is_cut_off(positive: bool, expected
     assert outputs_of(raw, centre=5, scale=2, mean=True, positive=positive, normalise="last") == expected
 
 
+@pytest.mark.parametrize("positive", [False, True])
+def test_training_and_use_give_the_same_quantiles(positive: bool) -> None:
+    head = OrderedQuantiles(contract_of(horizon=1, positive=positive))
+    raw, centre, scale = torch.randn(20, head.layout.outputs), torch.zeros(20, 1), torch.full((20, 1), 3.0)
+    assert torch.allclose(head.train()(raw, centre, scale), head.eval()(raw, centre, scale), atol=1e-6)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_quantiles_that_fell_together_in_every_row_part_again(positive: bool) -> None:
+    """A head of constants alone, far below zero: its gaps are cut off everywhere, and only training can bring them back."""
+    head = OrderedQuantiles(contract_of(horizon=1, positive=positive))
+    levels, centre, scale = torch.tensor(head.layout.quantiles), torch.zeros(99, 1), torch.ones(99, 1)
+    truth = torch.arange(0.01, 0.995, 0.01).reshape(99, 1, 1)
+    raw = torch.nn.Parameter(torch.full((1, head.layout.outputs), -1.0))
+    optimizer = torch.optim.SGD([raw], lr=0.1)
+    for _ in range(500):
+        optimizer.zero_grad()
+        gap = truth - head(raw.expand(99, -1), centre, scale)[..., : len(levels)]
+        torch.maximum(levels * gap, (levels - 1) * gap).mean().backward()
+        optimizer.step()
+    found = head.eval()(raw.detach(), centre[:1], scale[:1])[0, 0, : len(levels)]
+    assert torch.allclose(found, levels, atol=0.1)
+
+
 def test_the_median_starts_at_zero_in_a_band_of_one_scale() -> None:
     assert level_outputs(contract_of(mean=True)).tolist() == [1, 0, 0, 1]
     assert quantile_offsets(contract_of(horizon=2)).tolist() == [-0.5, 0.5, 0.5] * 2
