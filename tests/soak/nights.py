@@ -137,9 +137,9 @@ def leaking(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def shifted(table: pl.DataFrame) -> pl.DataFrame:
-    """Half of all series sell four times as much from one day to the next, and for good."""
+    """Two departments sell twice as much and more; less in all than what validation takes for another unit."""
     large = pl.col("department").is_in(["d0", "d1"])
-    return table.with_columns(units=pl.when(large).then(4 * pl.col("units") + 90).otherwise(pl.col("units")))
+    return table.with_columns(units=pl.when(large).then(2 * pl.col("units") + 40).otherwise(pl.col("units")))
 
 
 def stale(days: int) -> Spoil:
