@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from bench import curve
 from bench.records import OURS, Record, by_peer, error, interval, middle, paired, sets_of
@@ -54,10 +55,10 @@ def targets(records: Sequence[Record], scale: Sequence[Record]) -> Iterator[Targ
     whole = of.get("m5", {})
 
     def ratios(value: str, sets: Mapping[str, dict[str, list[Record]]]) -> dict[str, float]:
-        found = {
-            name: paired(lambda one: one[value], peers["teacher"], peers["released"]) for name, peers in sets.items()
+        return {
+            name: median(paired(lambda one: one[value], peers["teacher"], peers["released"]))
+            for name, peers in sets.items()
         }
-        return {name: float(sorted(values)[len(values) // 2]) for name, values in found.items()}
 
     def of_set(name: str, model: str, value: str) -> dict[str, float]:
         found = [one for one in of.get(name, {}).get(model, []) if value in one]
@@ -69,9 +70,8 @@ def targets(records: Sequence[Record], scale: Sequence[Record]) -> Iterator[Targ
     yield Target(
         "student's error ≤ 1.00× the teacher's",
         1.0,
-        {name: sorted(found)[len(found) // 2] for name, peers in ours.items()
-         for found in [paired(error, peers["student"], peers["teacher"])]},
-    )  # fmt: skip
+        {name: median(paired(error, peers["student"], peers["teacher"])) for name, peers in ours.items()},
+    )
     yield Target("released file: ≥ 200× fewer weights than the teacher", 200, ratios("parameters", ours), most=False)
     yield Target("released file: ≥ 600× fewer bytes", 600, ratios("bytes", ours), most=False)
     yield Target("released file: ≥ 50× faster at batch 1", 50, ratios("onnx_us", timed), most=False)
