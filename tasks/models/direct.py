@@ -6,12 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from tasks.models.embedding import StaticEmbedding
+from tasks.models.factored import Factored, factored
 from tasks.models.features import FeaturedModel
 from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets, seasonal_average
 from tasks.problems.base import FeatureContract
+
+START_NOISE = 0.01
 
 
 class Window(NamedTuple):
@@ -49,6 +52,21 @@ def plus(layer: nn.Module, given: Tensor, term: Tensor) -> Tensor:
     return result
 
 
+def _skip(contract: FeatureContract, rank: int) -> nn.Linear | Factored:
+    """(n, context) -> (n, horizon * outputs) raw numbers, starting as the seasonal average; `rank` 0: whole."""
+    layout = Layout.of(contract)
+    layer = nn.Linear(layout.context, layout.horizon * layout.outputs, bias=False)
+    start = seasonal_average(contract).unsqueeze(1) * level_outputs(contract)[None, :, None]
+    with torch.no_grad():
+        layer.weight.copy_(start.flatten(0, 1))
+    if not rank:
+        return layer
+    pair = factored(layer, rank)
+    with torch.no_grad():  # what the start does not need must have something to learn from
+        pair.first.weight.add_(START_NOISE * torch.randn_like(pair.first.weight))
+    return pair
+
+
 class Direct(FeaturedModel):
     """raw = output(representation) + skip(units) + effects of each step's covariates, for all steps at once.
 
@@ -62,9 +80,12 @@ class Direct(FeaturedModel):
 
     uses: tuple[str, ...] = STUDENT_INPUTS
     output: nn.Linear
+    skip: nn.Linear | Factored
     effects: Tensor
 
-    def __init__(self, contract: FeatureContract, embedding: int, dropout: float, projection: int = 0) -> None:
+    def __init__(
+        self, contract: FeatureContract, embedding: int, dropout: float, projection: int = 0, rank: int = 0
+    ) -> None:
         super().__init__()
         self.layout = layout = Layout.of(contract)
         self.norm = WindowNorm(contract)
@@ -74,15 +95,13 @@ class Direct(FeaturedModel):
         self.known_width = layout.horizon * (projection + layout.outputs)
         self.dropout = nn.Dropout(dropout)
         self.covariates = nn.Linear(layout.own, projection + layout.outputs)
-        self.skip = nn.Linear(layout.context, layout.horizon * layout.outputs, bias=False)
+        self.skip = _skip(contract, rank)
         self.quantiles = OrderedQuantiles(contract)
         places = torch.arange(self.known_width).reshape(layout.horizon, -1)[:, projection:].flatten()
         self.register_buffer("effects", places, persistent=False)
-        with torch.no_grad():  # the seasonal average with a plain band around it
+        with torch.no_grad():  # a plain band around the seasonal average
             self.covariates.weight[projection:] = 0
             self.covariates.bias[projection:] = quantile_offsets(contract)[: layout.outputs]
-            start = seasonal_average(contract).unsqueeze(1) * level_outputs(contract)[None, :, None]
-            self.skip.weight.copy_(start.flatten(0, 1))
 
     def add_head(self, width: int) -> None:
         """The layer behind a representation of `width` numbers."""

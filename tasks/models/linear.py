@@ -12,9 +12,10 @@ from tasks.problems.base import FeatureContract
 
 
 class LinearOptions(Frozen):
-    """`embedding`: numbers a static column."""
+    """`embedding`: numbers a static column. `rank`: of the map; 0: whole."""
 
     embedding: int = Field(default=4, gt=0)
+    rank: int = Field(default=0, ge=0)
 
 
 class Linear(Direct):
@@ -24,7 +25,7 @@ class Linear(Direct):
     """
 
     def __init__(self, options: LinearOptions, contract: FeatureContract) -> None:
-        super().__init__(contract, options.embedding, dropout=0.0)
+        super().__init__(contract, options.embedding, dropout=0.0, rank=options.rank)
         self.add_head(self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:

@@ -13,19 +13,23 @@ from tasks.problems.base import FeatureContract
 
 
 class LinearMlpOptions(Frozen):
-    """`projection`: numbers that each future step's covariates are reduced to, beside their direct effects."""
+    """`projection`: numbers that each future step's covariates are reduced to, beside their direct effects.
+
+    `rank`: of the linear skip, for long windows, where it would be most of the weights; 0: whole.
+    """
 
     hidden: int = Field(default=48, gt=0)
     embedding: int = Field(default=4, gt=0)
     projection: int = Field(default=2, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    rank: int = Field(default=0, ge=0)
 
 
 class LinearMlp(Direct):
     """The representation is one hidden layer. `hidden` and `output` are the layers that pruning may narrow."""
 
     def __init__(self, options: LinearMlpOptions, contract: FeatureContract) -> None:
-        super().__init__(contract, options.embedding, options.dropout, options.projection)
+        super().__init__(contract, options.embedding, options.dropout, options.projection, options.rank)
         self.hidden = nn.Linear(self.layout.context + self.fixed_width + self.known_width, options.hidden)
         self.add_head(options.hidden)
 

@@ -60,7 +60,8 @@ class OrderedQuantiles(nn.Module):
         uncut = at_zero or several
         if self.training and uncut:
             floor = torch.zeros_like(self.floor) if at_zero else self.floor
-            raw, uncut = _Lifted.apply(raw.reshape(-1, len(floor)), floor).reshape(raw.shape), False
+            cut: Tensor = _Lifted.apply(raw.reshape(-1, len(floor)), floor)  # type: ignore[no-untyped-call]
+            raw, uncut = cut.reshape(raw.shape), False
         values = (functional.relu(raw) if at_zero and uncut else raw) * scale
         if several:
             steps = values.reshape(-1, len(self.sums))

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.compression.low_rank import Factored, LowRank, factored
+from tasks.compression.low_rank import LowRank
 from tasks.errors import ConfigError
+from tasks.models.factored import Factored, factored
 
 
 def with_values(*values: float) -> torch.Tensor:
