@@ -34,6 +34,8 @@ class Target:
         short = self.shortfalls()
         if not short:
             return "met"
+        if len(self.values) == 1:
+            return f"missed by {100 * next(iter(short.values())):.3g} %"
         where = ", ".join(f"{name} by {100 * gap:.3g} %" for name, gap in short.items())
         return f"missed on {len(short)} of {len(self.values)}: {where}"
 
@@ -42,9 +44,13 @@ def section(records: Sequence[Record], scale: Sequence[Record]) -> str:
     """One line a target. Those of which nothing was measured say so."""
     lines = ["| target | reached | |", "|---|---|---|"]
     for target in targets(records, scale):
-        reached = ", ".join(f"{name} {value:.4g}" for name, value in target.values.items())
+        reached = ", ".join(f"{name} {_number(value)}" for name, value in target.values.items())
         lines.append(f"| {target.text} | {reached or '–'} | {target.verdict() if target.values else 'not measured'} |")
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def targets(records: Sequence[Record], scale: Sequence[Record]) -> Iterator[Target]:
