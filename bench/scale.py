@@ -57,8 +57,7 @@ def night(data: BenchSet, count: int) -> dict[str, Any]:
         for part in ("tasks", "requirements"):
             shutil.copytree(PROJECT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(PROJECT / "dvc.yaml", folder)
-        rows = table(data, chosen)
-        rows.write_parquet(folder / "table.parquet")
+        table(data, chosen).write_parquet(folder / "table.parquet")
         section = yaml.safe_load(SETTINGS.read_text())
         section["source"] = {"kind": "table", "path": str(folder / "table.parquet")}
         (folder / "params.yaml").write_text(yaml.safe_dump({"workloads": {WORKLOAD: section}}, sort_keys=False))
@@ -72,7 +71,7 @@ def night(data: BenchSet, count: int) -> dict[str, Any]:
         score_seconds, score_mb = _timed([*scoring, "--out", str(folder / "forecasts.parquet")], places)
         return {
             "series": len(chosen),
-            "rows": rows.height,
+            "rows": pl.scan_parquet(folder / "table.parquet").select(pl.len()).collect().item(),
             "night_seconds": seconds,
             "stages": {
                 name: {"seconds": done.seconds, "peak_mb": done.peak_memory_mb} for name, done in manifests.items()
