@@ -53,7 +53,8 @@ class Server:
         program = Path(sys.executable).parent / "mlflow"
         command = [str(program), "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(self.port)]
         settings = {
-            "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self.root / 'mlflow.db'}",
+            # Writers wait for one another: SQLite's own 5 s are too few for eight of them on a starved machine.
+            "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self.root / 'mlflow.db'}?timeout=25",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
