@@ -1,8 +1,9 @@
 """Low rank: a linear layer becomes two thinner ones, where that stores fewer weights.
 
-The truncated singular value decomposition is the closest matrix of its rank (Eckart and Young 1936). Sources: Xue et
-al., Restructuring of Deep Neural Network Acoustic Models with Singular Value Decomposition (2013); Denton et al.,
-Exploiting Linear Structure Within Convolutional Networks for Efficient Evaluation (2014).
+What is kept is what the layer puts out on training rows, not its weights: inputs that always move together, such as
+the steps of a series, make many weights matter little (Izenman, Reduced-rank regression, 1975; for networks: Chen et
+al., DRONE: Data-aware Low-rank Compression for Large NLP Models, 2021). Factoring by the weights alone: Xue et al.,
+Restructuring of Deep Neural Network Acoustic Models with Singular Value Decomposition (2013).
 """
 
 from typing import Self
@@ -11,22 +12,25 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from tasks.compression.layer_inputs import layer_inputs, linear_layers
 from tasks.compression.step import FineTune, Rows, TorchStep
 from tasks.errors import ConfigError
-from tasks.models.factored import factored
+from tasks.models.factored import factored, principal_directions
 
 
 class LowRank(TorchStep):
     """The rank of each linear layer, by one of two rules.
 
-    `energy`: the smallest rank that keeps this share of the layer's squared singular values; `budget`: the largest
-    that stores at most this share of the layer's weights. A layer that would not shrink stays whole.
+    `energy`: the smallest rank that keeps this share of the mean square of the layer's outputs on `samples` training
+    rows; `budget`: the largest that stores at most this share of the layer's weights. A layer that would not shrink
+    stays whole.
     """
 
     kind = "low-rank"
     phase = "rank"
     energy: float | None = Field(default=None, gt=0, lt=1)
     budget: float | None = Field(default=None, gt=0, lt=1)
+    samples: int = Field(default=2048, gt=0)
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -39,26 +43,26 @@ class LowRank(TorchStep):
 
         Layers are replaced by pairs, so a model must call them and not read their weights.
         """
-        # A subclass may be read by its owner (attention's output projection is).
-        layers = {name: layer for name, layer in model.named_modules() if name and type(layer) is nn.Linear}
+        layers = linear_layers(model)
         if not layers:
             raise ConfigError(
                 f"step low-rank: model {type(model).__name__} has no linear layer to factor; drop the step"
             )
+        given = layer_inputs(layers, model, calibration(self.samples))
         shrunk = False
         for name, layer in layers.items():
-            rank = self.rank(layer.weight.detach())
+            directions, squares = principal_directions(layer.weight.detach().double(), given[name])
+            rank = self.rank(layer, squares)
             if rank * (layer.in_features + layer.out_features) < layer.weight.numel():
-                model.set_submodule(name, factored(layer, rank))
+                model.set_submodule(name, factored(layer, rank, directions))
                 shrunk = True
         if shrunk and self.epochs:
             tune(model, self.epochs, self.learning_rate_factor)
 
-    def rank(self, weight: Tensor) -> int:
-        """The rank that the rule gives a (out, in) matrix, at least 1."""
+    def rank(self, layer: nn.Linear, squares: Tensor) -> int:
+        """The rank that the rule gives a layer whose outputs have these mean squares by direction, at least 1."""
         if self.budget is not None:
-            return max(1, int(self.budget * weight.numel() / sum(weight.shape)))
+            return max(1, int(self.budget * layer.weight.numel() / (layer.in_features + layer.out_features)))
         assert self.energy is not None
-        squares = torch.linalg.svdvals(weight.double()).square()
         kept = squares.cumsum(0) / squares.sum().clamp(min=torch.finfo(torch.float64).tiny)
         return min(int((kept < self.energy).sum()) + 1, len(squares))

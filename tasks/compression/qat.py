@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tasks.compression.layer_inputs import layer_inputs, linear_layers
 from tasks.compression.step import FineTune, Rows, TorchStep
 from tasks.errors import ConfigError
 
@@ -38,35 +39,19 @@ class Int8Qat(TorchStep):
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> None:
         """Train with fake quantization, then fix weights and ranges. Raises ConfigError without linear layers."""
-        # A subclass may be read by its owner (attention's output projection is).
-        layers = {name: layer for name, layer in model.named_modules() if name and type(layer) is nn.Linear}
+        layers = linear_layers(model)
         if not layers:
             raise ConfigError(
                 f"step {self.kind}: model {type(model).__name__} has no linear layer to quantize; drop the step"
             )
-        seen = _inputs_of(layers, model, [torch.from_numpy(rows) for rows in calibration(self.samples).values()])
+        seen = layer_inputs(layers, model, calibration(self.samples))
         for name, layer in layers.items():
-            model.set_submodule(name, TrainedLinear(layer, *best_range(seen[name])))
+            model.set_submodule(name, TrainedLinear(layer, *best_range(seen[name].flatten())))
         tune(model, self.epochs, self.learning_rate_factor)
         for name in layers:
             trained = model.get_submodule(name)
             assert isinstance(trained, TrainedLinear)
             model.set_submodule(name, Int8Linear(trained))
-
-
-def _inputs_of(layers: dict[str, nn.Linear], model: nn.Module, rows: list[Tensor]) -> dict[str, Tensor]:
-    """What each layer is given when the model computes `rows`, flat. A layer that is never called sees one zero."""
-    seen = {name: [torch.zeros(1)] for name in layers}
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, given, name=name: seen[name].append(given[0].flatten()))
-        for name, layer in layers.items()
-    ]
-    model.eval()
-    with torch.no_grad():
-        model(*rows)
-    for hook in hooks:
-        hook.remove()
-    return {name: torch.cat(parts) for name, parts in seen.items()}
 
 
 def best_range(values: Tensor) -> tuple[Tensor, Tensor]:

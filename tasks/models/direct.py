@@ -12,13 +12,14 @@ from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
 from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets, seasonal_average
+from tasks.models.resolutions import LookBack, Resolutions
 from tasks.problems.base import FeatureContract
 
 START_NOISE = 0.01
 
 
 class Window(NamedTuple):
-    """What a student sees. `units` (n, context) normalised; `observed`, `future` as in the contract.
+    """What a student sees. `units` (n, look back) normalised; `observed`, `future` as in the contract.
 
     `fixed`: the logarithm of the scale (n, 1) and the embedded static columns (n, columns * size).
     `known` (n, horizon * per day): the numbers that each future step's covariates are reduced to.
@@ -52,11 +53,11 @@ def plus(layer: nn.Module, given: Tensor, term: Tensor) -> Tensor:
     return result
 
 
-def _skip(contract: FeatureContract, rank: int) -> nn.Linear | Factored:
-    """(n, context) -> (n, horizon * outputs) raw numbers, starting as the seasonal average; `rank` 0: whole."""
+def _skip(contract: FeatureContract, look_back: LookBack, rank: int) -> nn.Linear | Factored:
+    """(n, look back) -> (n, horizon * outputs) raw numbers, starting as the seasonal average; `rank` 0: whole."""
     layout = Layout.of(contract)
-    layer = nn.Linear(layout.context, layout.horizon * layout.outputs, bias=False)
-    start = seasonal_average(contract).unsqueeze(1) * level_outputs(contract)[None, :, None]
+    layer = nn.Linear(look_back.width, layout.horizon * layout.outputs, bias=False)
+    start = look_back.gathered(seasonal_average(contract)).unsqueeze(1) * level_outputs(contract)[None, :, None]
     with torch.no_grad():
         layer.weight.copy_(start.flatten(0, 1))
     if not rank:
@@ -84,18 +85,26 @@ class Direct(FeaturedModel):
     effects: Tensor
 
     def __init__(
-        self, contract: FeatureContract, embedding: int, dropout: float, projection: int = 0, rank: int = 0
+        self,
+        contract: FeatureContract,
+        embedding: int,
+        dropout: float,
+        *,
+        projection: int = 0,
+        rank: int = 0,
+        resolutions: Resolutions = (),
     ) -> None:
         super().__init__()
         self.layout = layout = Layout.of(contract)
         self.norm = WindowNorm(contract)
+        self.look_back = LookBack(layout.context, resolutions)
         self.embedding = StaticEmbedding(contract, embedding)
         self.fixed_width = 1 + self.embedding.width
         self.projected = projection > 0
         self.known_width = layout.horizon * (projection + layout.outputs)
         self.dropout = nn.Dropout(dropout)
         self.covariates = nn.Linear(layout.own, projection + layout.outputs)
-        self.skip = _skip(contract, rank)
+        self.skip = _skip(contract, self.look_back, rank)
         self.quantiles = OrderedQuantiles(contract)
         places = torch.arange(self.known_width).reshape(layout.horizon, -1)[:, projection:].flatten()
         self.register_buffer("effects", places, persistent=False)
@@ -120,7 +129,7 @@ class Direct(FeaturedModel):
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         values, observed, future, static, *more = inputs
         centre, scale = self.norm(values, observed)
-        units = self.norm.apply_to(values, observed, centre, scale)
+        units = self.look_back(self.norm.apply_to(values, observed, centre, scale))
         known = self.covariates(future.flatten(0, 1)).reshape(-1, self.known_width)
         fixed = (torch.log(scale), self.embedding(static))
         features = self.represent(Window(units, observed, future, fixed, known, tuple(more)))

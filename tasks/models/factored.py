@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Factored(nn.Sequential):
@@ -17,15 +17,36 @@ class Factored(nn.Sequential):
         self.in_features, self.out_features = first.in_features, second.out_features
 
 
-def factored(layer: nn.Linear, rank: int) -> Factored:
-    """The closest pair of layers of this rank; the singular values are shared out evenly, which trains best."""
-    left, values, right = torch.linalg.svd(layer.weight.detach().double(), full_matrices=False)
-    roots = values[:rank].sqrt()
+def factored(layer: nn.Linear, rank: int, directions: Tensor | None = None) -> Factored:
+    """The closest pair of layers of this rank: what they give is the layer's own output on the first `directions`.
+
+    `directions`: see `principal_directions`, by default those of inputs that are all alike. Each direction's strength
+    is shared out evenly between the layers, which trains best.
+    """
+    weight = layer.weight.detach().double()
+    kept = (principal_directions(weight)[0] if directions is None else directions)[:, :rank]
+    along = kept.T @ weight
+    roots = along.norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny).sqrt()
     first = nn.Linear(layer.in_features, rank, bias=False)
     second = nn.Linear(rank, layer.out_features, bias=layer.bias is not None)
     with torch.no_grad():
-        first.weight.copy_(roots[:, None] * right[:rank])
-        second.weight.copy_(left[:, :rank] * roots)
+        first.weight.copy_(along / roots[:, None])
+        second.weight.copy_(kept * roots)
         if layer.bias is not None:
             second.bias.copy_(layer.bias)
     return Factored(first, second)
+
+
+def principal_directions(weight: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(out, k) orthonormal directions of the outputs inputs @ weight.T, strongest first, and (k,) their mean squares.
+
+    `weight` (out, in) float64, `inputs` (n, in). No rank keeps more of the outputs' mean square than its first
+    directions (Izenman 1975, reduced-rank regression). Without inputs each counts by itself and alike, which leaves
+    the singular vectors of the weights (Eckart and Young 1936).
+    """
+    if inputs is not None:
+        rows = inputs.double()
+        values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
+        weight = weight @ (vectors * values.clamp(min=0).sqrt())
+    left, strengths, _ = torch.linalg.svd(weight, full_matrices=False)
+    return left, strengths.square()

@@ -9,13 +9,15 @@ from torch.nn import functional
 
 from tasks.config import Frozen
 from tasks.models.direct import Direct, Window
+from tasks.models.resolutions import Resolutions
 from tasks.problems.base import FeatureContract
 
 
 class LinearMlpOptions(Frozen):
     """`projection`: numbers that each future step's covariates are reduced to, beside their direct effects.
 
-    `rank`: of the linear skip, for long windows, where it would be most of the weights; 0: whole.
+    For long windows, where the linear skip would be most of the weights: `rank` of the skip (0: whole), and
+    `resolutions` of the look back (see `LookBack`), which the hidden layer sees as well.
     """
 
     hidden: int = Field(default=48, gt=0)
@@ -23,14 +25,22 @@ class LinearMlpOptions(Frozen):
     projection: int = Field(default=2, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     rank: int = Field(default=0, ge=0)
+    resolutions: Resolutions = ()
 
 
 class LinearMlp(Direct):
     """The representation is one hidden layer. `hidden` and `output` are the layers that pruning may narrow."""
 
     def __init__(self, options: LinearMlpOptions, contract: FeatureContract) -> None:
-        super().__init__(contract, options.embedding, options.dropout, options.projection, options.rank)
-        self.hidden = nn.Linear(self.layout.context + self.fixed_width + self.known_width, options.hidden)
+        super().__init__(
+            contract,
+            options.embedding,
+            options.dropout,
+            projection=options.projection,
+            rank=options.rank,
+            resolutions=options.resolutions,
+        )
+        self.hidden = nn.Linear(self.look_back.width + self.fixed_width + self.known_width, options.hidden)
         self.add_head(options.hidden)
 
     def represent(self, window: Window) -> Tensor:

@@ -8,7 +8,7 @@ from torch import nn
 
 from tasks.compression.low_rank import LowRank
 from tasks.errors import ConfigError
-from tasks.models.factored import Factored, factored
+from tasks.models.factored import Factored, factored, principal_directions
 
 
 def with_values(*values: float) -> torch.Tensor:
@@ -39,16 +39,37 @@ def test_a_layer_of_rank_two_is_recovered_without_loss(network: Any, tuner: Any,
 
 
 def test_the_rank_is_the_smallest_that_keeps_the_energy() -> None:
-    weight = with_values(4, 3, 2, 1)  # squares 16, 9, 4, 1 of 30
+    layer, squares = nn.Linear(8, 6), torch.tensor([16.0, 9, 4, 1, 0, 0])
     for energy, rank in ((0.5, 1), (0.54, 2), (0.83, 2), (0.84, 3), (0.96, 3), (0.97, 4)):
-        assert LowRank(energy=energy).rank(weight) == rank
-    assert LowRank(energy=0.5).rank(torch.zeros(6, 8)) <= 6
+        assert LowRank(energy=energy).rank(layer, squares) == rank
+    assert LowRank(energy=0.5).rank(layer, torch.zeros(6)) <= 6
 
 
 def test_the_rank_is_the_largest_within_the_budget() -> None:
-    weight = torch.randn(32, 40)  # 1280 weights, 72 a rank
+    layer = nn.Linear(40, 32)  # 1280 weights, 72 a rank
     for budget, rank in ((0.5, 8), (0.113, 2), (0.112, 1), (0.01, 1)):
-        assert LowRank(budget=budget).rank(weight) == rank
+        assert LowRank(budget=budget).rank(layer, torch.ones(32)) == rank
+
+
+def test_what_the_rows_never_show_costs_nothing(network: Any, tuner: Any) -> None:
+    """Weights of full rank, but inputs that move along three directions: a rank of three gives the same outputs."""
+    torch.manual_seed(1)
+    x = torch.randn(200, 3) @ torch.randn(3, 40)
+    before = network(x)
+    LowRank(energy=1 - 1e-9, epochs=0).apply(network, tuner, lambda count: {"x": x.numpy()})
+    assert isinstance(network.hidden, Factored) and network.hidden.first.out_features == 3
+    assert isinstance(network.skip, Factored) and network.skip.first.out_features == 3
+    assert torch.allclose(network(x), before, atol=1e-4)
+
+
+def test_directions_are_those_of_the_outputs_not_of_the_weights() -> None:
+    """The weights say that the first output is the stronger one; its input hardly ever moves."""
+    weight = torch.tensor([[3.0, 0], [0, 1]]).double()
+    by_weights, strengths = principal_directions(weight)
+    assert by_weights[:, 0].abs().tolist() == pytest.approx([1, 0]) and strengths.tolist() == pytest.approx([9, 1])
+    inputs = torch.tensor([[0.1, 2], [0.1, -2]])
+    by_outputs, squares = principal_directions(weight, inputs)
+    assert by_outputs[:, 0].abs().tolist() == pytest.approx([0, 1]) and squares.tolist() == pytest.approx([4, 0.09])
 
 
 def test_what_is_cut_is_the_smallest_singular_value() -> None:
