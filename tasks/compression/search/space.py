@@ -18,6 +18,8 @@ LEVELS = 20
 """A range is cut into so many equal parts: values stay readable, and equal points are recognised."""
 NUMBERS = "numbers"
 NONE = "none"
+ENERGIES = [0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 1.0]
+"""Even steps of what is lost, not of what is kept: most of what a layer puts out lies in a few directions."""
 UNCHANGED = {"keep": 1.0, "energy": 1.0, "budget": 1.0, "sparsity": 0.0}
 """The value of an option at which its step changes nothing: there the step is left out."""
 
@@ -89,7 +91,7 @@ def default_space(model: nn.Module) -> tuple[Spec, ...]:
     offers = (
         (isinstance(model, ChannelPrunable), Spec(kind="channels", keep=[0.1, 1.0])),
         (isinstance(model, Prunable) and bool(model.prunable()), Spec(kind="neurons", keep=[0.1, 1.0])),
-        (linear, Spec(kind="low-rank", energy=[0.6, 1.0])),
+        (linear, Spec(kind="low-rank", energy=ENERGIES)),
     )
     formats = [NONE, "fp16", "int8-weights", *(["int8-dynamic", "int8-static"] if linear else [])]
     return (*(spec for fits, spec in offers if fits), Spec(kind=NUMBERS, choices=formats))
@@ -135,12 +137,12 @@ def _dimensions(where: str, spec: Spec) -> list[Dimension]:
 
 
 def _dimension(where: str, name: str, value: Sequence[Any], *, whole: bool) -> Dimension:
-    """Two numbers are a range, any other list is a choice."""
+    """Two numbers are a range, any other list is a choice: of steps of a scale, if they are numbers that rise."""
     numbers = [item for item in value if isinstance(item, int | float) and not isinstance(item, bool)]
     if len(value) != 2 or len(numbers) != 2:
         if not value:
             raise ConfigError(f"{where}: expected [low, high] or a list of values, got []")
-        return Dimension(name, tuple(value))
+        return Dimension(name, tuple(value), ordered=numbers == list(value) == sorted(set(numbers)))
     low, high = numbers
     if not low < high:
         raise ConfigError(f"{where}: expected [low, high] with low < high, got {list(value)}")

@@ -43,12 +43,14 @@ def test_a_point_is_a_chain_and_a_step_that_changes_nothing_is_left_out() -> Non
     assert steps(space, neurons__keep=1.0, magnitude__sparsity=0.0, numbers="none") == []
 
 
-def test_other_lists_are_choices() -> None:
+def test_other_lists_are_choices_and_rising_numbers_are_in_order() -> None:
     space = parse({"kind": "int8-static", "samples": [64, 128, 256], "per_channel": [True, False]})
     assert space.dimensions == (
-        Dimension("int8-static.samples", (64, 128, 256)),
+        Dimension("int8-static.samples", (64, 128, 256), ordered=True),
         Dimension("int8-static.per_channel", (True, False)),
     )
+    (samples,) = parse({"kind": "int8-static", "samples": [256, 64, 128]}).dimensions
+    assert not samples.ordered
 
 
 def test_openers_are_the_formats_alone() -> None:

@@ -174,7 +174,7 @@ def test_a_file_that_is_too_large_is_not_trained(tuned: Bench) -> None:
 
 def test_a_file_that_cannot_win_even_within_the_limits_is_not_trained(tuned: Bench) -> None:
     space: list[dict[str, Any]] = [{"kind": "neurons", "keep": [0.3, 0.6, 0.9], "epochs": 3}]
-    found = search(tuned.task({"limits": {"error": 0.2}, "trials": 3, "seed": 3}, space))
+    found = search(tuned.task({"limits": {"error": 0.2}, "trials": 3, "seed": 1}, space))
     told = [(trial.steps[0].options["keep"], trial.spent, trial.state) for trial in found.trials]
     # Each needs an epoch to get within the limit; after the smallest of them the others are not worth it.
     assert told[0] == (0.3, 1, "complete")
