@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.models.embedding import StaticEmbedding
-from tasks.models.factored import Factored, factored
+from tasks.models.factored import Factored
 from tasks.models.features import FeaturedModel
 from tasks.models.inputs import STUDENT_INPUTS
 from tasks.models.layout import Layout
@@ -14,8 +14,6 @@ from tasks.models.normalise import WindowNorm
 from tasks.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets, seasonal_average
 from tasks.models.resolutions import LookBack, Resolutions
 from tasks.problems.base import FeatureContract
-
-START_NOISE = 0.01
 
 
 class Window(NamedTuple):
@@ -53,19 +51,14 @@ def plus(layer: nn.Module, given: Tensor, term: Tensor) -> Tensor:
     return result
 
 
-def _skip(contract: FeatureContract, look_back: LookBack, rank: int) -> nn.Linear | Factored:
-    """(n, look back) -> (n, horizon * outputs) raw numbers, starting as the seasonal average; `rank` 0: whole."""
+def _skip(contract: FeatureContract, look_back: LookBack) -> nn.Linear:
+    """(n, look back) -> (n, horizon * outputs) raw numbers, starting as the seasonal average."""
     layout = Layout.of(contract)
     layer = nn.Linear(look_back.width, layout.horizon * layout.outputs, bias=False)
     start = look_back.gathered(seasonal_average(contract)).unsqueeze(1) * level_outputs(contract)[None, :, None]
     with torch.no_grad():
         layer.weight.copy_(start.flatten(0, 1))
-    if not rank:
-        return layer
-    pair = factored(layer, rank)
-    with torch.no_grad():  # what the start does not need must have something to learn from
-        pair.first.weight.add_(START_NOISE * torch.randn_like(pair.first.weight))
-    return pair
+    return layer
 
 
 class Direct(FeaturedModel):
@@ -91,7 +84,6 @@ class Direct(FeaturedModel):
         dropout: float,
         *,
         projection: int = 0,
-        rank: int = 0,
         resolutions: Resolutions = (),
     ) -> None:
         super().__init__()
@@ -104,7 +96,7 @@ class Direct(FeaturedModel):
         self.known_width = layout.horizon * (projection + layout.outputs)
         self.dropout = nn.Dropout(dropout)
         self.covariates = nn.Linear(layout.own, projection + layout.outputs)
-        self.skip = _skip(contract, self.look_back, rank)
+        self.skip = _skip(contract, self.look_back)
         self.quantiles = OrderedQuantiles(contract)
         places = torch.arange(self.known_width).reshape(layout.horizon, -1)[:, projection:].flatten()
         self.register_buffer("effects", places, persistent=False)

@@ -13,10 +13,9 @@ from tasks.problems.base import FeatureContract
 
 
 class LinearOptions(Frozen):
-    """`embedding`: numbers a static column. `rank`: of the map; 0: whole. `resolutions`: see `LookBack`."""
+    """`embedding`: numbers a static column. `resolutions`: see `LookBack`."""
 
     embedding: int = Field(default=4, gt=0)
-    rank: int = Field(default=0, ge=0)
     resolutions: Resolutions = ()
 
 
@@ -27,7 +26,7 @@ class Linear(Direct):
     """
 
     def __init__(self, options: LinearOptions, contract: FeatureContract) -> None:
-        super().__init__(contract, options.embedding, dropout=0.0, rank=options.rank, resolutions=options.resolutions)
+        super().__init__(contract, options.embedding, dropout=0.0, resolutions=options.resolutions)
         self.add_head(self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:

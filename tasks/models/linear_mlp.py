@@ -16,15 +16,13 @@ from tasks.problems.base import FeatureContract
 class LinearMlpOptions(Frozen):
     """`projection`: numbers that each future step's covariates are reduced to, beside their direct effects.
 
-    For long windows, where the linear skip would be most of the weights: `rank` of the skip (0: whole), and
-    `resolutions` of the look back (see `LookBack`), which the hidden layer sees as well.
+    `resolutions` of the look back (see `LookBack`): for long windows, which would have most of the weights.
     """
 
     hidden: int = Field(default=48, gt=0)
     embedding: int = Field(default=4, gt=0)
     projection: int = Field(default=2, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    rank: int = Field(default=0, ge=0)
     resolutions: Resolutions = ()
 
 
@@ -37,7 +35,6 @@ class LinearMlp(Direct):
             options.embedding,
             options.dropout,
             projection=options.projection,
-            rank=options.rank,
             resolutions=options.resolutions,
         )
         self.hidden = nn.Linear(self.look_back.width + self.fixed_width + self.known_width, options.hidden)

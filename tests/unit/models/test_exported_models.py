@@ -9,8 +9,7 @@ from tasks.compression.export import export_onnx
 from tasks.compression.int8 import Int8Dynamic, Int8Static
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import GraphStep
-from tasks.models import count_parameters, inputs_of
-from tasks.models.direct import Direct
+from tasks.models import inputs_of
 from tasks.models.factored import factored
 from tests.unit.models.windows import CONTRACT, SMALL, contract_of, forecast, model_of, windows_of
 
@@ -70,21 +69,6 @@ def test_eight_bits_leave_the_scale_of_small_series_as_it_is(step: GraphStep, ho
         expected = forecast(model, windows)[1::2, :, 1]
     found = torch.from_numpy(run_onnx(quantized.SerializeToString(), inputs))[1::2, :, 1]
     assert (found - expected).abs().mean() < 0.03 * expected.mean()
-
-
-@pytest.mark.parametrize("kind", ["linear", "linear-mlp"])
-def test_a_skip_of_low_rank_starts_close_to_the_whole_one_and_has_fewer_weights(kind: str) -> None:
-    windows, whole, thin = windows_of(64), model_of(kind), model_of(kind, rank=7)
-    assert isinstance(whole, Direct) and isinstance(thin, Direct)
-    with torch.no_grad():  # a season of seven days: the average has no more than seven directions
-        torch.testing.assert_close(thin.skip(windows["units"]), whole.skip(windows["units"]), rtol=0.2, atol=0.2)
-    context, width = whole.skip.in_features, whole.skip.out_features
-    assert count_parameters(whole) - count_parameters(thin) == context * width - 7 * (context + width)
-    inputs = {name: windows[name].numpy() for name in inputs_of(thin, windows)}
-    with torch.no_grad():
-        expected = forecast(thin, windows)
-    found = torch.from_numpy(run_onnx(export_onnx(thin, CONTRACT, inputs), inputs))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_student_with_factored_layers_gives_what_the_product_of_the_factors_gives() -> None:
