@@ -14,18 +14,34 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
     return {name: layer for name, layer in model.named_modules() if name and type(layer) is nn.Linear}
 
 
+class _Recorder(nn.Module):
+    """Stands in for a layer and keeps what it is given. A hook would miss owners that take a plain layer's weights."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.seen: list[Tensor] = []
+
+    def forward(self, given: Tensor) -> Tensor:
+        self.seen.append(given.flatten(0, -2))
+        result: Tensor = self.layer(given)
+        return result
+
+
 def layer_inputs(layers: dict[str, nn.Linear], model: nn.Module, rows: Inputs) -> dict[str, Tensor]:
-    """(n, in) of each layer when the model computes `rows`. One that is never called sees a single row of zeros."""
-    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, given, name=name: seen[name].append(given[0].flatten(0, -2)))
-        for name, layer in layers.items()
-    ]
+    """(n, in) of each of `linear_layers(model)` when the model computes `rows`; zeros (1, in) if it is never called."""
+    recorders = {name: _Recorder(layer) for name, layer in layers.items()}
+    for name, recorder in recorders.items():
+        model.set_submodule(name, recorder)
     model.eval()
-    with torch.no_grad():
-        model(*(torch.from_numpy(values) for values in rows.values()))
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.no_grad():
+            model(*(torch.from_numpy(values) for values in rows.values()))
+    finally:
+        for name, layer in layers.items():
+            model.set_submodule(name, layer)
     return {
-        name: torch.cat(parts) if parts else torch.zeros(1, layers[name].in_features) for name, parts in seen.items()
+        name: torch.cat(recorder.seen) if recorder.seen else torch.zeros(1, recorder.in_features)
+        for name, recorder in recorders.items()
     }
