@@ -2,11 +2,14 @@
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
+from tasks.compression.layer_inputs import layer_inputs, linear_layers
 from tasks.compression.step import FineTune, Rows, TorchStep
-from tasks.compression.units import keep_most_important
+from tasks.compression.surgeon import remove_inputs
+from tasks.compression.units import keep_units
 from tasks.errors import ConfigError
 
 
@@ -23,20 +26,40 @@ class Prunable(Protocol):
 
 
 class Neurons(TorchStep):
-    """`keep`: share of the hidden neurons of each layer that stays (rounded, at least one)."""
+    """`keep`: share of the hidden neurons of each layer that stays (rounded, at least one).
+
+    Those go whose part the others can best take over on `samples` training rows (see `surgeon`).
+    """
 
     kind = "neurons"
     phase = "structure"
     keep: float = Field(gt=0, lt=1)
+    samples: int = Field(default=2048, gt=0)
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> None:
-        """Remove the least important neurons, then fine-tune what is left. Raises ConfigError if there are none."""
+        """Remove neurons, then fine-tune what is left. Raises ConfigError if there are none."""
         pairs = model.prunable() if isinstance(model, Prunable) else []
         if not pairs:
             raise ConfigError(
                 f"step neurons: model {type(model).__name__} has no hidden neurons to remove; drop the step"
             )
+        rows = calibration(self.samples)
         for producer, consumer in pairs:
-            keep_most_important([producer], [consumer], self.keep)
+            names = {layer: name for name, layer in linear_layers(model).items()}
+            given = layer_inputs({names[consumer]: consumer}, model, rows)[names[consumer]]
+            self._narrow(producer, consumer, given)
         if self.epochs:
             tune(model, self.epochs, self.learning_rate_factor)
+
+    def _narrow(self, producer: nn.Linear, consumer: nn.Linear, given: Tensor) -> None:
+        """Fewer outputs of the one, and inputs of the other that make up for them. Its bias is an input of ones."""
+        weight, units = consumer.weight.detach(), producer.out_features
+        if consumer.bias is not None:
+            weight = torch.cat([weight, consumer.bias.detach()[:, None]], dim=1)
+            given = torch.cat([given, torch.ones(len(given), 1)], dim=1)
+        kept, weight = remove_inputs(weight, given, units, max(1, round(self.keep * units)))
+        keep_units([producer], [consumer], kept[kept < units])
+        with torch.no_grad():
+            consumer.weight.copy_(weight[:, : consumer.in_features])
+            if consumer.bias is not None:
+                consumer.bias.copy_(weight[:, -1])

@@ -31,8 +31,13 @@ def keep_most_important(producers: Layers, consumers: Layers, share: float) -> N
     """Remove, in place, all but `share` of the units (rounded, at least one); of equals the earlier stay."""
     scores = importance(producers, consumers)
     count = max(1, round(share * len(scores)))
-    kept = torch.argsort(scores, descending=True, stable=True)[:count].sort().values
-    others = {layer: torch.arange(len(scores), layer.weight.shape[1]) for layer in consumers}
+    keep_units(producers, consumers, torch.argsort(scores, descending=True, stable=True)[:count].sort().values)
+
+
+def keep_units(producers: Layers, consumers: Layers, kept: Tensor) -> None:
+    """Remove, in place, all units but those at the places `kept`, which rise."""
+    units = producers[0].weight.shape[0]
+    others = {layer: torch.arange(units, layer.weight.shape[1]) for layer in consumers}
     for layer in producers:
         layer.weight = nn.Parameter(layer.weight.detach()[kept].clone())
         if layer.bias is not None:

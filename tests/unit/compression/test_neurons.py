@@ -44,7 +44,22 @@ def test_a_model_without_hidden_neurons_is_a_configuration_error(tuner: Any, cal
         Neurons(keep=0.5).apply(nn.Linear(3, 2), tuner, calibration)
 
 
-def test_every_hidden_layer_loses_its_useless_neurons(tuner: Any, calibration: Any) -> None:
+def test_what_stays_takes_over_from_what_goes(network: Any, tuner: Any) -> None:
+    """Sixteen neurons are copies of the others and of large weights; one is always one, which a bias can be."""
+    torch.manual_seed(2)
+    x = torch.rand(300, 40)
+    with torch.no_grad():
+        network.hidden.weight[16:] = 2 * network.hidden.weight[:16]
+        network.hidden.bias[16:] = 2 * network.hidden.bias[:16]
+        network.hidden.weight[0] = network.hidden.weight[16] = 0
+        network.hidden.bias[0] = network.hidden.bias[16] = 1
+        before = network(x)
+    Neurons(keep=0.5, epochs=0).apply(network, tuner, lambda count: {"x": x.numpy()})
+    with torch.no_grad():
+        assert torch.allclose(network(x), before, atol=0.02 * float(before.std()))
+
+
+def test_every_hidden_layer_loses_its_useless_neurons(tuner: Any) -> None:
     class Deep(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -62,9 +77,9 @@ def test_every_hidden_layer_loses_its_useless_neurons(tuner: Any, calibration: A
     with torch.no_grad():
         deep.second.weight[:, [0, 3, 4, 7]] = 0
         deep.last.weight[:, [1, 2, 5]] = 0
-    x = torch.rand(9, 5)
+    x = torch.rand(90, 5)
     before, kept = deep(x), deep.first.weight[[1, 2, 5, 6]].clone()
-    Neurons(keep=0.5, epochs=0).apply(deep, tuner, calibration)
+    Neurons(keep=0.5, epochs=0).apply(deep, tuner, lambda count: {"x": x.numpy()})
     assert [tuple(layer.weight.shape) for layer in (deep.first, deep.second, deep.last)] == [(4, 5), (3, 4), (2, 3)]
     assert torch.equal(deep.first.weight, kept)
     assert torch.allclose(deep(x), before, atol=1e-5)

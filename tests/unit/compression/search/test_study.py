@@ -11,6 +11,7 @@ import torch
 
 from tasks.compression.chain import Chain
 from tasks.compression.recipe import Compressed, compress, torch_output
+from tasks.compression.search.found import Found
 from tasks.compression.search.space import parse_space
 from tasks.compression.search.study import Task, search
 from tasks.compression.search.trial import Memory, Shelf
@@ -134,6 +135,12 @@ TUNED: list[dict[str, Any]] = [{"kind": "neurons", "keep": [0.3, 1.0], "epochs":
 HARD: dict[str, Any] = {"limits": {"bytes": 7000}, "minimise": "error", "trials": 12, "reduction": 2}
 
 
+def winners_epochs(found: Found) -> set[int]:
+    """The winner is built as it was in its last rung, and trained to the end."""
+    assert found.chosen is not None
+    return {found.chosen.rungs[-1].epochs, 3}
+
+
 def test_a_killed_search_ends_like_one_that_never_was(tuned: Bench) -> None:
     whole = search(tuned.task(HARD, TUNED))
     shelf = Cut()
@@ -145,7 +152,8 @@ def test_a_killed_search_ends_like_one_that_never_was(tuned: Bench) -> None:
     assert again.result.model == whole.result.model and again.trials_json() == whole.trials_json()
     assert {trial.state for trial in whole.trials[: Cut.last]} == {"complete", "pruned"}, "both kinds were kept"
     later = sum(len(trial.rungs) for trial in whole.trials[Cut.last :])
-    assert len(tuned.chains) - built == 1 + later + 1, "the student, the trials not yet kept, and the winner"
+    finals = len(winners_epochs(whole))
+    assert len(tuned.chains) - built == 1 + later + finals, "the student, the trials not yet kept, and the winner"
 
 
 def test_kept_trials_of_another_search_and_broken_ones_are_not_used(
@@ -185,8 +193,7 @@ def test_halving_saves_the_epochs_that_it_says(tuned: Bench) -> None:
     found = search(tuned.task(HARD, TUNED))
     told = found.about()["search"]
     assert found.chosen is not None
-    final = 3
-    assert sum(epochs for epochs, _ in tuned.tuner.calls) == told["epochs"] + final
+    assert sum(epochs for epochs, _ in tuned.tuner.calls) == told["epochs"] + sum(winners_epochs(found))
     assert told["epochs"] < told["epochs_unpruned"] == 3 * sum(bool(trial.full) for trial in found.trials)
     reached = {trial.rungs[-1].epochs for trial in found.trials if trial.full}
     assert reached == {0, 1, 3}, "some were given up before any training, some after an epoch, some were trained"
