@@ -7,7 +7,7 @@ from tasks.config import Spec, Student, Workload, pick
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
 from tasks.distillation.schedule import SCHEDULES, Schedule
 from tasks.errors import ConfigError
-from tasks.models.registry import KINDS, TREES
+from tasks.models.registry import KINDS, TREES, build_model
 from tasks.problems.base import Augment, Problem, SoftLoss
 
 NONE = "none"
@@ -93,6 +93,7 @@ def check_students(problem: Problem, workload: Workload) -> None:
         if teacher.keep and teacher.model.kind not in networks:
             what = f"a {teacher.model.kind} has neither features nor weights of a network"
             raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
+        _build(problem, teacher.model, f"teachers.{name}.")
     for name, student in workload.students.items():
         try:
             _check(problem, workload, student, tuple(networks))
@@ -105,6 +106,7 @@ def _check(problem: Problem, workload: Workload, student: Student, networks: Seq
     for field, model in models.items():
         if model.kind not in networks:
             raise ConfigError(f"{field}.kind: unknown kind {model.kind!r}; there are: {', '.join(networks)}")
+        _build(problem, model, field.removesuffix("model"))
     keepers = [name for name, teacher in workload.teachers.items() if "features" in teacher.keep]
     for _, term in plan(problem, student).aligned:
         feature_teacher(term, keepers)
@@ -112,3 +114,11 @@ def _check(problem: Problem, workload: Workload, student: Student, networks: Seq
         name = student.start_from.teacher
         if name not in workload.teachers or "weights" not in workload.teachers[name].keep:
             raise ConfigError(f"start_from: no weights of {name}; set keep: [weights] for teachers.{name}")
+
+
+def _build(problem: Problem, model: Spec, prefix: str) -> None:
+    """Only a model reads its options: it is made once for nothing, hours before its turn."""
+    try:
+        build_model(model, problem.draft_contract())
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from error

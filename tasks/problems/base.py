@@ -257,6 +257,10 @@ class Problem(ABC):
         """The contract of the raw table."""
 
     @abstractmethod
+    def draft_contract(self) -> FeatureContract:
+        """A contract as these options make it, without what only data can tell: to check models before there is any."""
+
+    @abstractmethod
     def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
         """Model-ready rows for training and evaluation; nothing after `as_of` but known-ahead columns is read."""
 

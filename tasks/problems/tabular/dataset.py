@@ -1,6 +1,6 @@
 """Rows = (entity, origin) as one table, split by the time of their labels."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -160,6 +160,22 @@ def _contract(training: pl.DataFrame, edges: tuple[float, ...], options: Options
     names = feature_names(options)
     logged: Floats = np.log1p(training.select(names).to_numpy().astype(np.float64))
     deviation = logged.std(axis=0)
+    categories = {
+        name: (UNKNOWN, *sorted(set(training[name].unique().to_list()) - {UNKNOWN})) for name in options.categories
+    }
+    statistics = {
+        "edges": list(edges),
+        "log_mean": logged.mean(axis=0).round(6).tolist(),
+        "log_scale": np.where(deviation > 0, deviation, 1.0).round(6).tolist(),
+    }
+    return make_contract(options, categories, statistics)
+
+
+def make_contract(
+    options: Options, categories: Mapping[str, tuple[str, ...]], statistics: Mapping[str, list[float]]
+) -> FeatureContract:
+    """The contract of models on these rows; `statistics`: edges, and log_mean and log_scale by feature."""
+    names = feature_names(options)
     inputs: dict[str, tuple[str, tuple[int, ...]]] = {"numeric": ("float32", (len(names),))}
     if options.categories:
         inputs["codes"] = ("int64", (len(options.categories),))
@@ -167,13 +183,7 @@ def _contract(training: pl.DataFrame, edges: tuple[float, ...], options: Options
         problem="tabular",
         inputs=inputs,
         output_shape=(len(options.classes),),
-        categories={
-            name: (UNKNOWN, *sorted(set(training[name].unique().to_list()) - {UNKNOWN})) for name in options.categories
-        },
-        statistics={
-            "edges": list(edges),
-            "log_mean": logged.mean(axis=0).round(6).tolist(),
-            "log_scale": np.where(deviation > 0, deviation, 1.0).round(6).tolist(),
-        },
+        categories=categories,
+        statistics=statistics,
         settings={"options": options.model_dump(mode="json"), "features": list(names)},
     )

@@ -24,9 +24,9 @@ from tasks.problems.base import (
     Strategies,
     TableContract,
 )
-from tasks.problems.tabular.dataset import EntityRows, build_rows, load_rows, model_inputs
+from tasks.problems.tabular.dataset import EntityRows, build_rows, load_rows, make_contract, model_inputs
 from tasks.problems.tabular.disturbances import disturb
-from tasks.problems.tabular.history import Origins, feature_names, features
+from tasks.problems.tabular.history import UNKNOWN, Origins, feature_names, features
 from tasks.problems.tabular.metrics import mean_logits, probabilities, score_classes, transitions
 from tasks.problems.tabular.options import parse_options
 
@@ -59,6 +59,11 @@ class Tabular(Problem):
             *[Column(name, "string", nullable=True, about="category; null is unknown") for name in options.categories],
         )
         return TableContract(columns, options.date, options.target, (options.entity,))
+
+    def draft_contract(self) -> FeatureContract:
+        width = len(feature_names(self.options))
+        statistics = {"edges": list(self.options.edges or ()), "log_mean": [0.0] * width, "log_scale": [1.0] * width}
+        return make_contract(self.options, dict.fromkeys(self.options.categories, (UNKNOWN,)), statistics)
 
     def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
         return build_rows(table, as_of, self.options)

@@ -172,3 +172,37 @@ def test_first_weights_are_named_shortly_or_by_layer() -> None:
     assert short is not None and (short.teacher, short.layers) == ("lstm", {})
     assert long.start_from is not None and long.start_from.layers == {"skip": "decoder.skip"}
     assert Student.model_validate(long.model_dump(mode="json")) == long
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"kind": "linear-mlp", "hidden": 0}, r"students\.student\.model\.hidden of kind linear-mlp: .*greater than 0"),
+        ({"kind": "linear", "width": 3}, r"students\.student\.model\.width of kind linear: Extra inputs"),
+        (
+            {"kind": "linear", "resolutions": [[28, 1], [14, 2]]},
+            r"students\.student\.model\.resolutions: the parts have 42 steps, the context has 56; make them the same",
+        ),
+    ],
+)
+def test_a_models_options_are_read_before_anything_is_trained(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check(workload(model=model))
+
+
+@pytest.mark.parametrize("name", ["sales", "customers"])
+def test_a_teachers_options_are_read_as_well(name: str) -> None:
+    section = workload(name).model_dump(mode="json")
+    teacher = next(key for key, teacher in section["teachers"].items() if teacher["training"])
+    section["teachers"][teacher]["model"]["hidden"] = -1
+    with pytest.raises(ConfigError, match=rf"teachers\.{teacher}\.model\.hidden of kind"):
+        check(Workload.model_validate(section))
+
+
+def test_an_assistants_options_are_named_as_its_own() -> None:
+    assistant = {
+        "model": {"kind": "linear-mlp", "hidden": -5},
+        "training": {"epochs": 1, "batch_size": 8, "learning_rate": 1},
+    }
+    with pytest.raises(ConfigError, match=r"students\.student\.assistant\.model\.hidden of kind linear-mlp"):
+        check(workload(assistant=assistant))

@@ -88,6 +88,9 @@ class PlaneProblem(Problem):
     def table(self) -> TableContract:
         raise NotImplementedError
 
+    def draft_contract(self) -> FeatureContract:
+        raise NotImplementedError
+
     def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
         raise NotImplementedError
 
