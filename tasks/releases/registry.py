@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 ALIAS = "champion"
+TRIES = 5
 # Tags that come and go with the ledger; all others that this module sets stay for good.
 STANDING = ("pinned", "rolled_back", "pruned")
 
@@ -35,12 +36,25 @@ def sync(tracking_uri: str, releases: ReleaseStore, workload: str, *, dry_run: b
         return done
     with connected(tracking_uri) as client:
         while True:
-            done += _Registry(client, releases, workload, entries, dry_run=dry_run).align()
+            done += _align(partial(_Registry, client, releases, workload, entries, dry_run=dry_run))
             # A slower process must not leave the alias where the ledger was when it looked.
             newer = releases.ledger.entries()
             if dry_run or newer[-1] == entries[-1]:
                 return done
             entries = newer
+
+
+def _align(registry: "Callable[[], _Registry]") -> list[str]:
+    """Align, and again where the server refused a row because another process wrote the same one at that moment."""
+    from mlflow.exceptions import MlflowException
+
+    for left in reversed(range(TRIES)):
+        try:
+            return registry().align()
+        except MlflowException as error:
+            if error.error_code != "BAD_REQUEST" or not left:
+                raise
+    raise AssertionError
 
 
 class _Registry:

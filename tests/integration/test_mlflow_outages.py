@@ -1,5 +1,6 @@
 """MLflow as a server that stops, at each step of a night: no release is lost, none is there twice."""
 
+import json
 import os
 import signal
 import socket
@@ -105,6 +106,29 @@ class FailingHandler(Handler):
             self.ask(self.headers.items(), body)
         edge.done_first = False
         self.hang_up()
+
+
+class Colliding(Edge):
+    """A request whose path holds `at` is refused `times` times; the last time another process had done the same."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, CollidingHandler)
+        self.at, self.times = "", 0
+
+
+class CollidingHandler(Handler):
+    server: Colliding
+
+    def treat(self, body: bytes) -> None:
+        edge = self.server
+        if not edge.at or edge.at not in self.path or self.command != "POST" or edge.times < 1:
+            super().treat(body)
+            return
+        edge.times -= 1
+        if not edge.times:
+            self.ask(self.headers.items(), body)
+        refused = {"error_code": "BAD_REQUEST", "message": "(sqlite3.IntegrityError) UNIQUE constraint failed"}
+        self.answer(400, [("Content-Type", "application/json")], json.dumps(refused).encode())
 
 
 class Elsewhere(FolderStore):
@@ -216,7 +240,28 @@ def test_a_request_that_is_repeated_as_its_answer_was_lost_makes_nothing_twice(
     one.check(1)
 
 
-def test_syncs_at_once_make_one_version_of_each_release(server: Server, night: Callable[[str], Night]) -> None:
+def test_an_alias_that_another_process_set_at_that_moment_is_no_failure(
+    server: Server, night: Callable[[str], Night]
+) -> None:
+    with serving(Colliding(server.url)) as edge:
+        one = night(edge.url)
+        one.promote(1)
+        one.tell(1)
+        one.promote(2)
+        edge.at, edge.times = "/registered-models/alias", 1
+        one.tell(2)
+        assert edge.times == 0
+        one.check(1, 2)
+        one.promote(3)
+        edge.times = 1000
+        with pytest.raises(UnavailableError, match="UNIQUE constraint failed"):
+            one.tell(3)  # no collision: it never ends
+
+
+def test_syncs_at_once_make_one_version_of_each_release(
+    server: Server, night: Callable[[str], Night], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # as nights have it
     one = night(server.url)
     for number in (1, 2, 3):
         one.promote(number)
@@ -235,7 +280,10 @@ def test_syncs_at_once_make_one_version_of_each_release(server: Server, night: C
         assert sorted(version.tags["release"] for version in versions) == ["1", "2", "3"]
 
 
-def test_a_run_logged_by_several_processes_at_once_is_there_once(server: Server, night: Callable[[str], Night]) -> None:
+def test_a_run_logged_by_several_processes_at_once_is_there_once(
+    server: Server, night: Callable[[str], Night], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # as nights have it
     one = night(server.url)
     one.promote(1)
     one.tell(1)
