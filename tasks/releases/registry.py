@@ -46,15 +46,10 @@ def sync(tracking_uri: str, releases: ReleaseStore, workload: str, *, dry_run: b
 
 def _align(registry: "Callable[[], _Registry]") -> list[str]:
     """Align, and again where the server refused a row because another process wrote the same one at that moment."""
-    from mlflow.exceptions import MlflowException
-
-    for left in reversed(range(TRIES)):
-        try:
+    for _ in range(TRIES - 1):
+        with allowed("BAD_REQUEST"):
             return registry().align()
-        except MlflowException as error:
-            if error.error_code != "BAD_REQUEST" or not left:
-                raise
-    raise AssertionError
+    return registry().align()
 
 
 class _Registry:

@@ -30,7 +30,7 @@ from tasks.problems.forecasting.disturbances import disturb
 from tasks.problems.forecasting.metrics import score, seasonal_naive
 from tasks.problems.forecasting.options import parse_options
 from tasks.problems.forecasting.panel import build_panel, recent
-from tasks.problems.forecasting.windows import PHASE, UNKNOWN, encode, gather, make_contract
+from tasks.problems.forecasting.windows import UNKNOWN, encode, gather, make_contract, phase_book
 
 PAST_STEPS_SHOWN = 42
 
@@ -78,8 +78,7 @@ class Forecasting(Problem):
 
     def draft_contract(self) -> FeatureContract:
         options = self.options
-        phases = {PHASE: tuple(map(str, range(options.season)))}
-        return make_contract(options, {**phases, **dict.fromkeys(options.static, (UNKNOWN,))}, 1.0)
+        return make_contract(options, {**phase_book(options), **dict.fromkeys(options.static, (UNKNOWN,))}, 1.0)
 
     def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
         return build_windows(build_panel(table, as_of, self.options), self.options)

@@ -30,7 +30,12 @@ def code_books(panel: Panel, lines: Positions, options: Options) -> dict[str, tu
     Static values are those of the series `lines` that are trained on; the first code is any other value's.
     """
     static = {name: (UNKNOWN, *sorted(set(values[lines].tolist()))) for name, values in panel.static.items()}
-    return {PHASE: tuple(map(str, range(options.season))), **static}
+    return {**phase_book(options), **static}
+
+
+def phase_book(options: Options) -> dict[str, tuple[str, ...]]:
+    """The season's steps in code order."""
+    return {PHASE: tuple(map(str, range(options.season)))}
 
 
 def make_contract(options: Options, categories: Mapping[str, tuple[str, ...]], mean_units: float) -> FeatureContract:
