@@ -6,9 +6,8 @@ from itertools import pairwise
 from tasks.compression.bitmask import Bitmask
 from tasks.compression.channels import Channels
 from tasks.compression.fp16 import Fp16
-from tasks.compression.int4 import Int4
 from tasks.compression.int8 import Int8Dynamic, Int8Static
-from tasks.compression.int8_weights import Int8Weights
+from tasks.compression.integer_weights import Int4Weights, Int8Weights
 from tasks.compression.low_rank import LowRank
 from tasks.compression.magnitude import Magnitude
 from tasks.compression.neurons import Neurons
@@ -21,7 +20,7 @@ STEPS: dict[str, type[Step]] = {
     step.kind: step
     for step in (
         *(Neurons, Channels, LowRank, Magnitude),
-        *(Int8Qat, Int8Dynamic, Int8Static, Int8Weights, Int4, Fp16),
+        *(Int8Qat, Int8Dynamic, Int8Static, Int8Weights, Int4Weights, Fp16),
         Bitmask,
     )
 }
@@ -50,10 +49,11 @@ def parse_chain(name: str, recipe: Recipe) -> Chain:
                 f"recipes.{name}.steps: {after.kind} cannot follow {before.kind}; the order is {order()}, "
                 "each at most once"
             )
-    shifted = next((step.kind for step in steps if not step.keeps_zeros), None)
-    if shifted and any(isinstance(step, Bitmask) for step in steps):
+    dense = next((step.kind for step in steps if not step.packable), None)
+    if dense and any(isinstance(step, Bitmask) for step in steps):
         raise ConfigError(
-            f"recipes.{name}.steps: bitmask finds no zeros after {shifted}; use int8-weights or fp16, or drop bitmask"
+            f"recipes.{name}.steps: bitmask cannot leave out zeros that {dense} stores; use int8-weights or fp16, "
+            "or drop bitmask"
         )
     if len({step.kind for step in steps}) < len(steps):
         raise ConfigError(f"recipes.{name}.steps: each kind may stand there once; the order is {order()}")

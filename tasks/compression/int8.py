@@ -43,7 +43,7 @@ class Int8Dynamic(GraphStep):
 
     kind = "int8-dynamic"
     phase = "numbers"
-    keeps_zeros = False
+    packable = False
     per_channel: bool = True
 
     def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
@@ -68,7 +68,7 @@ class Int8Static(GraphStep):
 
     kind = "int8-static"
     phase = "numbers"
-    keeps_zeros = False
+    packable = False
     samples: int = Field(default=512, gt=0)
     per_channel: bool = True
 

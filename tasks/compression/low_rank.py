@@ -1,9 +1,10 @@
 """Low rank: a linear layer becomes two thinner ones, where that stores fewer weights.
 
-What is kept is what the layer puts out on training rows, not its weights: inputs that always move together, such as
-the steps of a series, make many weights matter little (Izenman, Reduced-rank regression, 1975; for networks: Chen et
-al., DRONE: Data-aware Low-rank Compression for Large NLP Models, 2021). Factoring by the weights alone: Xue et al.,
-Restructuring of Deep Neural Network Acoustic Models with Singular Value Decomposition (2013).
+What is kept is how the layer's outputs differ from one training row to another, not its weights: inputs that always
+move together, such as the steps of a series, make many weights matter little, and what is put out for every row is left
+to the bias (Izenman, Reduced-rank regression, 1975; for networks: Chen et al., DRONE: Data-aware Low-rank Compression
+for Large NLP Models, 2021). Factoring by the weights alone: Xue et al., Restructuring of Deep Neural Network Acoustic
+Models with Singular Value Decomposition (2013).
 """
 
 from typing import Self
@@ -21,7 +22,7 @@ from tasks.models.factored import factored, principal_directions
 class LowRank(TorchStep):
     """The rank of each linear layer, by one of two rules.
 
-    `energy`: the smallest rank that keeps this share of the mean square of the layer's outputs on `samples` training
+    `energy`: the smallest rank that keeps this share of the variance of the layer's outputs on `samples` training
     rows; `budget`: the largest that stores at most this share of the layer's weights. A layer that would not shrink
     stays whole.
     """
@@ -51,10 +52,11 @@ class LowRank(TorchStep):
         given = layer_inputs(layers, model, calibration(self.samples))
         shrunk = False
         for name, layer in layers.items():
-            directions, squares = principal_directions(layer.weight.detach().double(), given[name])
+            usual = given[name].double().mean(0)
+            directions, squares = principal_directions(layer.weight.detach().double(), given[name].double() - usual)
             rank = self.rank(layer, squares)
             if rank * (layer.in_features + layer.out_features) < layer.weight.numel():
-                model.set_submodule(name, factored(layer, rank, directions))
+                model.set_submodule(name, factored(layer, rank, directions, usual))
                 shrunk = True
         if shrunk and self.epochs:
             tune(model, self.epochs, self.learning_rate_factor)

@@ -33,7 +33,7 @@ class Int8Qat(TorchStep):
 
     kind = "int8-qat"
     phase = "numbers"
-    keeps_zeros = False
+    packable = False
     epochs: int = Field(default=3, gt=0)
     samples: int = Field(default=512, gt=0)
 

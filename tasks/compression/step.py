@@ -33,12 +33,12 @@ class FineTune(Protocol):
 class Step(Frozen):
     """Base of all steps: a frozen model of its options. `kind` is its name in params.yaml.
 
-    `keeps_zeros`: whether a weight that is zero is stored as zero; levels count from a zero point instead.
+    `packable`: whether a weight that is zero is stored in a way that `bitmask` can leave out.
     """
 
     kind: ClassVar[str]
     phase: ClassVar[Phase]
-    keeps_zeros: ClassVar[bool] = True
+    packable: ClassVar[bool] = True
 
 
 class TorchStep(Step):

@@ -42,7 +42,10 @@ class TrainingData:
 
 @dataclass
 class History:
-    """Mean training loss and validation error of each epoch; `best`: epoch whose weights were kept, from 0."""
+    """Mean training loss and validation error of each epoch; `best`: epoch whose weights were kept, from 0.
+
+    It is -1 when training made the first weights no better.
+    """
 
     train: list[float] = field(default_factory=list)
     valid: list[float] = field(default_factory=list)
@@ -71,7 +74,7 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def train(
+def train(  # noqa: PLR0913 named arguments
     model: nn.Module,
     data: TrainingData,
     objective: Objective,
@@ -81,8 +84,11 @@ def train(
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
     after_step: AfterStep | None = None,
+    only_better: bool = False,
 ) -> History:
     """Train in place by AdamW on the objective, and leave the weights of the best epoch, on the CPU.
+
+    `only_better`: than the first weights, which else stay; for weights that have learned something before.
 
     The learning rate rises over the first tenth of the steps and falls as a cosine to zero (Loshchilov & Hutter 2017).
     Each epoch draws its order, its dropout and its augmentation from (seed, epoch) alone, so training that resumes
@@ -93,11 +99,17 @@ def train(
     """
     objective.check(data.train)
     loop = _Loop(model, objective, training, _fingerprint(model, data, objective, training, seed))
+
+    def measured() -> float:
+        return data.error(predict(model, data.dataset, data.valid), data.dataset.target(data.valid))
+
+    if only_better:
+        loop.begin(measured())
     if checkpoint is not None:
         loop.resume(checkpoint.load())
     while not loop.finished:
         loss = _epoch(loop, data, seed, after_step)
-        error = data.error(predict(model, data.dataset, data.valid), data.dataset.target(data.valid))
+        error = measured()
         loop.record(loss, error)
         if checkpoint is not None:
             checkpoint.save(loop.state())
@@ -144,6 +156,7 @@ class _Loop:
             self.parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
         self.history = History()
+        self.least = math.nan
         self.best = copy.deepcopy(model.state_dict())
 
     @property
@@ -157,13 +170,16 @@ class _Loop:
         stale = self.epoch - 1 - self.history.best
         return self.epoch >= self.training.epochs or (self.epoch > 0 and stale >= self.training.patience)
 
+    def begin(self, error: float) -> None:
+        """Take the first weights for the best so far."""
+        self.history.best, self.least = -1, error
+
     def record(self, loss: float, error: float) -> None:
         """Note an epoch's figures, and its weights when it is the best so far. A NaN error is never the best."""
         self.history.train.append(loss)
         self.history.valid.append(error)
-        former = self.history.valid[: self.epoch - 1]
-        if not former or error < former[self.history.best] or math.isnan(former[self.history.best]):
-            self.history.best = self.epoch - 1
+        if error < self.least or math.isnan(self.least):
+            self.history.best, self.least = self.epoch - 1, error
             self.best = copy.deepcopy(self.model.state_dict())
 
     def state(self) -> bytes:
@@ -188,6 +204,8 @@ class _Loop:
             log.warning("checkpoint: it belongs to another training; this one starts anew")
             return
         self.history = History(**facts["history"])
+        if self.history.best >= 0:
+            self.least = self.history.valid[self.history.best]
         self.model.load_state_dict(_below("model.", tensors))
         self.objective.load_state_dict(_below("objective.", tensors))
         self.best = _below("best.", tensors)

@@ -17,23 +17,29 @@ class Factored(nn.Sequential):
         self.in_features, self.out_features = first.in_features, second.out_features
 
 
-def factored(layer: nn.Linear, rank: int, directions: Tensor | None = None) -> Factored:
+def factored(layer: nn.Linear, rank: int, directions: Tensor | None = None, usual: Tensor | None = None) -> Factored:
     """The closest pair of layers of this rank: what they give is the layer's own output on the first `directions`.
 
-    `directions`: see `principal_directions`, by default those of inputs that are all alike. Each direction's strength
-    is shared out evenly between the layers, which trains best.
+    `directions`: see `principal_directions`, by default those of inputs that are all alike. `usual` (in,): a mean
+    input, whose output the pair gives in all directions, by its bias. Each direction's strength is shared out evenly
+    between the layers, which trains best.
     """
     weight = layer.weight.detach().double()
     kept = (principal_directions(weight)[0] if directions is None else directions)[:, :rank]
     along = kept.T @ weight
     roots = along.norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny).sqrt()
     first = nn.Linear(layer.in_features, rank, bias=False)
-    second = nn.Linear(rank, layer.out_features, bias=layer.bias is not None)
+    bias = torch.zeros(layer.out_features, dtype=torch.float64)
+    if layer.bias is not None:
+        bias += layer.bias.detach()
+    if usual is not None:
+        bias += weight @ usual - kept @ (along @ usual)
+    second = nn.Linear(rank, layer.out_features, bias=usual is not None or layer.bias is not None)
     with torch.no_grad():
         first.weight.copy_(along / roots[:, None])
         second.weight.copy_(kept * roots)
-        if layer.bias is not None:
-            second.bias.copy_(layer.bias)
+        if second.bias is not None:
+            second.bias.copy_(bias)
     return Factored(first, second)
 
 

@@ -132,7 +132,10 @@ def _calibration(dataset: Dataset, names: Collection[str]) -> Callable[[int], In
 
 
 def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) -> Callable[..., None]:
-    """Trains on the objective of student `name`: its alpha, its losses, what it learned from."""
+    """Trains on the objective of student `name`: its alpha, its losses, what it learned from.
+
+    Training that makes no better what a step left is undone, but for a step that goes on while it trains.
+    """
     student, folder = ctx.run.students[name], ctx.artifacts / "students" / name
 
     @cache
@@ -153,6 +156,7 @@ def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) ->
             student.training.model_copy(update={"epochs": epochs, "learning_rate": learning_rate}),
             seed=ctx.run.seed,
             after_step=after_step,
+            only_better=after_step is None,
         )
 
     return tune

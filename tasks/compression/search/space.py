@@ -18,7 +18,7 @@ LEVELS = 20
 """A range is cut into so many equal parts: values stay readable, and equal points are recognised."""
 NUMBERS = "numbers"
 NONE = "none"
-ENERGIES = [0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 1.0]
+ENERGIES = [0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 1.0]
 """Even steps of what is lost, not of what is kept: most of what a layer puts out lies in a few directions."""
 UNCHANGED = {"keep": 1.0, "energy": 1.0, "budget": 1.0, "sparsity": 0.0}
 """The value of an option at which its step changes nothing: there the step is left out."""
@@ -93,7 +93,7 @@ def default_space(model: nn.Module) -> tuple[Spec, ...]:
         (isinstance(model, Prunable) and bool(model.prunable()), Spec(kind="neurons", keep=[0.1, 1.0])),
         (linear, Spec(kind="low-rank", energy=ENERGIES)),
     )
-    formats = [NONE, "fp16", "int8-weights", *(["int8-dynamic", "int8-static"] if linear else [])]
+    formats = [NONE, "fp16", "int8-weights", *(["int4-weights", "int8-dynamic", "int8-static"] if linear else [])]
     return (*(spec for fits, spec in offers if fits), Spec(kind=NUMBERS, choices=formats))
 
 

@@ -35,7 +35,7 @@ def test_torch_steps_come_before_the_export_and_graph_steps_after() -> None:
 def test_the_order_names_every_kind_once() -> None:
     assert order() == (
         "neurons and channels, then low-rank, then magnitude, then one of int8-qat, int8-dynamic, int8-static, "
-        "int8-weights, int4, fp16, then bitmask"
+        "int8-weights, int4-weights, fp16, then bitmask"
     )
     assert len(STEPS) == 11
 
@@ -51,7 +51,7 @@ def test_the_order_names_every_kind_once() -> None:
         ("int8-qat", "magnitude"),
         ("bitmask", "int8-weights"),
         ("fp16", "int8-static"),
-        ("int8-qat", "int4"),
+        ("int8-qat", "int4-weights"),
         ("int8-dynamic", "int8-static"),
         ("magnitude", "magnitude"),
         ("neurons", "neurons"),
@@ -68,9 +68,11 @@ def test_a_step_that_stands_there_twice_is_refused_wherever_it_stands() -> None:
         parse_chain("odd", of_kinds("neurons", "channels", "neurons"))
 
 
-@pytest.mark.parametrize("kind", ["int8-qat", "int8-dynamic", "int8-static", "int4"])
+@pytest.mark.parametrize("kind", ["int8-qat", "int8-dynamic", "int8-static", "int4-weights"])
 def test_packing_zeros_that_a_number_format_moved_is_refused(kind: str) -> None:
-    with pytest.raises(ConfigError, match=f"recipes.odd.steps: bitmask finds no zeros after {kind}; use int8-weights"):
+    with pytest.raises(
+        ConfigError, match=f"recipes.odd.steps: bitmask cannot leave out zeros that {kind} stores; use int8"
+    ):
         parse_chain("odd", of_kinds("magnitude", kind, "bitmask"))
 
 
@@ -87,7 +89,7 @@ def test_packing_zeros_that_a_number_format_moved_is_refused(kind: str) -> None:
         ({"kind": "low-rank", "budget": 1.5}, r"recipes.odd.steps.0.budget .* less than 1"),
         ({"kind": "channels", "keep": 0}, r"recipes.odd.steps.0.keep .* greater than 0"),
         ({"kind": "int8-qat", "epochs": 0}, r"recipes.odd.steps.0.epochs .* greater than 0"),
-        ({"kind": "int4", "block_size": 48}, r"recipes.odd.steps.0.block_size .* 16, 32, 64, 128 or 256, got 48"),
+        ({"kind": "int4-weights", "samples": 0}, r"recipes.odd.steps.0.samples .* greater than 0"),
         ({"kind": "int8-weights", "min_elements": 0}, r"recipes.odd.steps.0.min_elements .* greater than 0"),
         ({"kind": "bitmask", "bits": 2}, r"recipes.odd.steps.0.bits .* Extra inputs"),
     ],

@@ -32,7 +32,7 @@ def test_a_layer_of_rank_two_is_recovered_without_loss(network: Any, tuner: Any,
         32,
     )
     assert network.hidden.first.weight.shape == (2, 40) and network.hidden.second.weight.shape == (32, 2)
-    assert torch.equal(network.hidden.second.bias, bias)
+    assert torch.allclose(network.hidden.second.bias, bias, atol=1e-5), "nothing is left to make up for"
     assert [name for name, _ in network.hidden.first.named_parameters()] == ["weight"]
     assert torch.allclose(network(x), before, atol=1e-5)
     assert type(network.skip) is nn.Linear, "its six singular values are alike, so it would grow"
@@ -60,6 +60,19 @@ def test_what_the_rows_never_show_costs_nothing(network: Any, tuner: Any) -> Non
     assert isinstance(network.hidden, Factored) and network.hidden.first.out_features == 3
     assert isinstance(network.skip, Factored) and network.skip.first.out_features == 3
     assert torch.allclose(network(x), before, atol=1e-4)
+
+
+def test_what_is_put_out_for_every_row_is_left_to_the_bias(network: Any, tuner: Any) -> None:
+    """Far from zero, and moving along one direction: one is enough, also for a layer that had no bias."""
+    torch.manual_seed(4)
+    x = 5 + torch.randn(40) + torch.randn(200, 1) @ torch.randn(1, 40)
+    before = network.hidden(x), network.skip(x)
+    LowRank(energy=0.999, epochs=0).apply(network, tuner, lambda count: {"x": x.numpy()})
+    assert isinstance(network.hidden, Factored) and network.hidden.first.out_features == 1
+    assert isinstance(network.skip, Factored) and network.skip.first.out_features == 1
+    assert network.skip.second.bias is not None
+    assert torch.allclose(network.hidden(x), before[0], atol=1e-4)
+    assert torch.allclose(network.skip(x), before[1], atol=1e-4)
 
 
 def test_directions_are_those_of_the_outputs_not_of_the_weights() -> None:

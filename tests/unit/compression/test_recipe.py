@@ -25,7 +25,7 @@ STEPS: dict[str, list[dict[str, object]]] = {
     "low-rank": [{"kind": "low-rank", "budget": 0.5, "epochs": 1}],
     "int8-qat": [{"kind": "int8-qat", "epochs": 1, "samples": 64}],
     "int8-weights": [{"kind": "int8-weights"}],
-    "int4": [{"kind": "int4"}],
+    "int4-weights": [{"kind": "int4-weights"}],
     "packed": [{"kind": "magnitude", "sparsity": 0.5, "epochs": 1}, {"kind": "fp16"}, {"kind": "bitmask"}],
     "chain": [
         {"kind": "neurons", "keep": 0.75, "epochs": 1},
@@ -79,7 +79,7 @@ def test_bytes_against_the_exported_student(apply: Any) -> None:
     assert sizes["fp16"] < 0.65 * sizes["fp32"]
     assert sizes["int8-dynamic"] < 0.65 * sizes["fp32"]
     assert sizes["low-rank"] < 0.65 * sizes["fp32"]
-    assert max(sizes["int8-weights"], sizes["int4"], sizes["int8-qat"]) < 0.5 * sizes["fp32"]
+    assert max(sizes["int8-weights"], sizes["int4-weights"], sizes["int8-qat"]) < 0.5 * sizes["fp32"]
     assert sizes["packed"] < 0.85 * sizes["fp16"]
 
 

@@ -296,6 +296,42 @@ def test_training_stops_when_nothing_got_better_and_keeps_the_best_epochs_weight
     assert not model.training
 
 
+@pytest.mark.parametrize(
+    ("errors", "best"),
+    [([4, 5, 6], -1), ([4, 4, 6], -1), ([4, 5, 3], 1), ([4, 3, 5], 0), ([4, float("nan"), 3], 1)],
+)
+def test_first_weights_stay_unless_training_makes_them_better(errors: list[float], best: int) -> None:
+    script, model, seen = iter(errors), network(), list[dict[str, bytes]]()
+    first = weights(model)
+    data = TrainingData(Slope(), TRAIN, VALID, lambda output, target: float(next(script)))
+    history = train(
+        model,
+        data,
+        goal(),
+        TRAINING.model_copy(update={"epochs": 2, "patience": 5}),
+        seed=3,
+        progress=lambda epoch, loss, error: seen.append(weights(model)),
+        only_better=True,
+    )
+    assert (history.best, history.valid[1:]) == (best, errors[2:])
+    assert weights(model) == (first if best < 0 else seen[best]) and first not in seen
+
+
+def test_a_resumed_training_knows_what_it_must_better() -> None:
+    errors = {0: 4.0, 1: 5.0, 2: 3.0}
+
+    def scripted(*known: float) -> TrainingData:
+        script = iter(known)
+        return TrainingData(Slope(), TRAIN, VALID, lambda output, target: next(script))
+
+    kept, training = Memory(), TRAINING.model_copy(update={"epochs": 2, "patience": 5})
+    whole = run(data=scripted(*errors.values()), training=training, only_better=True)
+    run(kept, 1, data=scripted(errors[0], errors[1]), training=training, only_better=True)
+    resumed = run(kept, data=scripted(errors[0], errors[2]), training=training, only_better=True)
+    assert resumed[1] == [2] and resumed[0] == whole[0]
+    assert resumed[2] is not None and whole[2] is not None and resumed[2].best == whole[2].best == 1
+
+
 def constant(value: float) -> Callable[..., Tensor]:
     return lambda output, *others: output[:, 0] * 0 + value
 
