@@ -142,12 +142,12 @@ def winners_epochs(found: Found) -> set[int]:
 
 
 def test_a_killed_search_ends_like_one_that_never_was(tuned: Bench) -> None:
-    whole = search(tuned.task(HARD, TUNED))
+    whole = search(tuned.task(HARD, TUNED, seed=6))
     shelf = Cut()
     with pytest.raises(KeyboardInterrupt):
-        search(tuned.task(HARD, TUNED, shelf=shelf))
+        search(tuned.task(HARD, TUNED, seed=6, shelf=shelf))
     built = len(tuned.chains)
-    again = search(tuned.task(HARD, TUNED, shelf=Memory(shelf.objects)))
+    again = search(tuned.task(HARD, TUNED, seed=6, shelf=Memory(shelf.objects)))
     assert whole.result is not None and again.result is not None
     assert again.result.model == whole.result.model and again.trials_json() == whole.trials_json()
     assert {trial.state for trial in whole.trials[: Cut.last]} == {"complete", "pruned"}, "both kinds were kept"
@@ -190,7 +190,7 @@ def test_a_file_that_cannot_win_even_within_the_limits_is_not_trained(tuned: Ben
 
 
 def test_halving_saves_the_epochs_that_it_says(tuned: Bench) -> None:
-    found = search(tuned.task(HARD, TUNED))
+    found = search(tuned.task(HARD, TUNED, seed=6))
     told = found.about()["search"]
     assert found.chosen is not None
     assert sum(epochs for epochs, _ in tuned.tuner.calls) == told["epochs"] + sum(winners_epochs(found))
