@@ -60,10 +60,11 @@ def page(measured: Sequence[Record], stopped: Sequence[Record], sizes: Sequence[
 
 def _table(measured: Sequence[Record]) -> str:
     errors = ERRORS[metric(measured)]
-    head = [*errors, "parameters", "bytes", "training, CPU s", "rows/s, 1", "rows/s, all", "scoring, CPU s", "peak MB"]
+    head = ["seeds", *errors, "parameters", "bytes", "training, CPU s", "rows/s, 1", "rows/s, all", "scoring, CPU s", "peak MB"]
     lines = ["| | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
     for peer, found in by_peer(measured).items():
-        cells = [_spread([record["errors"].get(name) for record in found]) for name in errors]
+        cells = [str(len({record["seed"] for record in found}))]
+        cells += [_spread([record["errors"].get(name) for record in found]) for name in errors]
         cells += [
             _count([record["parameters"] for record in found]),
             _count([record["bytes"] for record in found]),
