@@ -60,7 +60,8 @@ def page(measured: Sequence[Record], stopped: Sequence[Record], sizes: Sequence[
 
 def _table(measured: Sequence[Record]) -> str:
     errors = ERRORS[metric(measured)]
-    head = ["seeds", *errors, "parameters", "bytes", "training, CPU s", "rows/s, 1", "rows/s, all", "scoring, CPU s", "peak MB"]
+    head = ["seeds", *errors, "parameters", "bytes", "training, CPU s", "rows/s, 1", "rows/s, all"]
+    head += ["scoring, CPU s", "peak MB"]
     lines = ["| | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
     for peer, found in by_peer(measured).items():
         cells = [str(len({record["seed"] for record in found}))]

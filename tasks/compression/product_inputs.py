@@ -36,7 +36,7 @@ def products(graph: onnx.GraphProto) -> dict[str, list[Product]]:
 def mean_squares(model: onnx.ModelProto, rows: Inputs) -> dict[str, NDArray[np.float64]]:
     """(in, in) mean of x x^T over what each stored matrix is multiplied with when the graph computes `rows`.
 
-    A matrix that products read in two ways, as it is and turned, is left out.
+    A matrix that products read in two ways, as it is and turned, is left out; so is one whose rows are not finite.
     """
     read = {name: uses for name, uses in products(model.graph).items() if len({use.turned for use in uses}) == 1}
     if not read:
@@ -59,9 +59,11 @@ def mean_squares(model: onnx.ModelProto, rows: Inputs) -> dict[str, NDArray[np.f
         for name, values in {**part, **seen}.items():
             if name in counts:
                 flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
-                sums[name] = sums.get(name, 0.0) + flat.T @ flat
+                with np.errstate(invalid="ignore", over="ignore"):
+                    sums[name] = sums.get(name, 0.0) + flat.T @ flat
                 counts[name] += len(flat)
-    return {
+    means = {
         matrix: np.sum([sums[use.given] for use in uses], axis=0) / sum(counts[use.given] for use in uses)
         for matrix, uses in read.items()
     }
+    return {matrix: mean for matrix, mean in means.items() if np.isfinite(mean).all()}

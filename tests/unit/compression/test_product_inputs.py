@@ -76,6 +76,16 @@ def test_what_is_no_product_of_rows_with_a_matrix_is_left_out(node: onnx.NodePro
     assert mean_squares(graph(node, shape=(3, 2), first=FIRST), {"x": X[:3, :2]}) == {}
 
 
+def test_a_network_that_has_diverged_is_left_to_the_gates() -> None:
+    broken = graph(
+        helper.make_node("MatMul", ["x", "first"], ["h"]),
+        helper.make_node("Gemm", ["h", "second"], ["output"], transB=1),
+        first=np.where(FIRST > 0, np.float32(np.inf), FIRST),
+        second=SECOND,
+    )
+    assert set(mean_squares(broken, {"x": X})) == {"first"}
+
+
 def test_a_matrix_that_is_read_in_two_ways_is_left_out() -> None:
     square = np.ones((3, 3), np.float32)
     model = graph(
