@@ -126,9 +126,13 @@ def _published(name: str) -> str:
     if not figures:
         return ""
     shown = "; ".join(
-        f"{figure['model']} {figure['metric']} {figure['value']} ({figure['source']})" for figure in figures
+        f"{figure['model']} {figure['metric']} {figure['value']}{'' if figure['checked'] else '*'} ({figure['source']})"
+        for figure in figures
     )
-    return f"Published, not measured here, with other windows or look-backs in part: {shown}.\n"
+    return (
+        f"Published, not measured here, with other windows or look-backs in part: {shown}. (* not compared with the "
+        "source since it was entered.)\n"
+    )
 
 
 def _spread(values: Sequence[float | None], digits: int = 4) -> str:
