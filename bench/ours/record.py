@@ -1,6 +1,7 @@
 """What teachers, twin, student and released file of one set are worth, in the records that peers have too."""
 
 import resource
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,10 +38,11 @@ def records(name: str, seed: int, threads: int, models: Path, say: Callable[[str
 
 def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int, models: Path) -> dict[str, Any]:
     members, about, seconds = _files(night, model)
+    folder = models / f"{data.name}-{seed}" / model
+    shutil.rmtree(folder, ignore_errors=True)  # what another choice of recipe left there would be timed too
+    folder.mkdir(parents=True)
     for name, content in members.items():
-        path = models / f"{data.name}-{seed}" / model / f"{name}.onnx"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        (folder / f"{name}.onnx").write_bytes(content)
     call = Ensemble(night, members, threads)
     begun = time.process_time()
     forecasts = forecasts_of(night.windows, data, call.run, call.names)
