@@ -124,7 +124,7 @@ def _timed(arguments: list[str], places: dict[str, str]) -> tuple[float, float]:
     done = subprocess.run(command, env={**os.environ, **places}, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 3):
         raise subprocess.CalledProcessError(done.returncode, done.args)
-    return time.perf_counter() - begun, int(done.stdout.splitlines()[-1]) * 1024 / 1e6
+    return time.perf_counter() - begun, int(done.stdout) * 1024 / 1e6
 
 
 def _score(folder: Path, day: date) -> float:

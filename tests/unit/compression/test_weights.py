@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tasks.compression.bitmask import Bitmask
 from tasks.compression.fp16 import Fp16
-from tasks.compression.integer_weights import IR_OF_INT4, Int4Weights, Int8Weights, output_axes
+from tasks.compression.integer_weights import IR_OF_INT4, Int4Weights, Int8Weights, IntegerWeights, output_axes
 from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import GraphStep
@@ -47,8 +47,12 @@ def units(_: int) -> Inputs:
     return {"x": np.eye(INPUTS, dtype=np.float32)}
 
 
+def no_rows(_: int) -> Inputs:
+    raise AssertionError("weights alone are narrowed")
+
+
 def stored(step: GraphStep, kind: str = "MatMul", weight: Floats = WEIGHT) -> bytes:
-    return to_bytes(step.apply(layer(kind, weight), units))
+    return to_bytes(step.apply(layer(kind, weight), units if isinstance(step, IntegerWeights) else no_rows))
 
 
 def seen(data: bytes, kind: str = "MatMul") -> Floats:
@@ -111,14 +115,17 @@ def test_four_bits_are_off_by_half_a_level_but_for_the_largest(kind: str, tmp_pa
     assert model.ir_version >= IR_OF_INT4 and [item.version for item in model.opset_import] == [21]
 
 
-@pytest.mark.parametrize("odd", [0, 1])
-def test_four_bits_hold_small_multiples_exactly_and_zero_as_zero(odd: int) -> None:
+@pytest.mark.parametrize(("inputs", "outputs"), [(INPUTS, OUTPUTS), (9, 9)])
+def test_four_bits_hold_small_multiples_exactly_and_zero_as_zero(inputs: int, outputs: int) -> None:
     """An odd number of weights leaves half a byte over."""
-    weight = RANDOM.integers(-7, 8, (INPUTS - odd, OUTPUTS - odd)).astype(np.float32)
+    weight = RANDOM.integers(-7, 8, (inputs, outputs)).astype(np.float32)
     weight[0], weight[1], weight[:, 3] = 7, 0, 0
-    padded = np.pad(weight, ((0, odd), (0, odd)))
-    whole = np.ascontiguousarray(padded[:, : OUTPUTS - odd])
-    np.testing.assert_array_equal(seen(stored(Int4Weights(), weight=whole)), whole)
+    model, each = layer("MatMul", weight), {"x": np.eye(inputs, dtype=np.float32)}
+    for item, width in ((model.graph.input[0], inputs), (model.graph.output[0], outputs)):
+        item.CopyFrom(helper.make_tensor_value_info(item.name, TensorProto.FLOAT, ["batch", width]))
+    narrow = Int4Weights(min_elements=1).apply(model, lambda _: each)
+    assert TensorProto.INT4 in {item.data_type for item in narrow.graph.initializer}
+    np.testing.assert_array_equal(run_onnx(to_bytes(narrow), each), weight)
 
 
 def test_rows_decide_how_weights_are_rounded() -> None:
@@ -174,7 +181,7 @@ def test_pruned_weights_take_one_bit_and_nothing_changes(kind: str, tmp_path: Pa
 @pytest.mark.parametrize("step", [Int8Weights(), Fp16()])
 def test_narrow_numbers_are_packed_too(step: GraphStep, tmp_path: Path) -> None:
     narrow = stored(step, weight=HALF)
-    packed = to_bytes(Bitmask().apply(onnx.load_model_from_string(narrow), units))
+    packed = to_bytes(Bitmask().apply(onnx.load_model_from_string(narrow), no_rows))
     assert len(packed) < len(narrow) - 200
     np.testing.assert_array_equal(seen(packed), seen(narrow))
     assert kernels(packed, tmp_path) == ["MatMul"]

@@ -279,11 +279,10 @@ def test_packed_tensors_and_facts_come_back() -> None:
 def test_training_stops_when_nothing_got_better_and_keeps_the_best_epochs_weights(
     errors: list[float], epochs: int, best: int
 ) -> None:
-    script, model, seen = iter(errors), network(), list[dict[str, bytes]]()
-    data = TrainingData(Slope(), TRAIN, VALID, lambda output, target: float(next(script)))
+    model, seen = network(), list[dict[str, bytes]]()
     history = train(
         model,
-        data,
+        scripted(*errors),
         goal(),
         TRAINING.model_copy(update={"epochs": 5, "patience": 2}),
         seed=3,
@@ -296,17 +295,22 @@ def test_training_stops_when_nothing_got_better_and_keeps_the_best_epochs_weight
     assert not model.training
 
 
+def scripted(*errors: float) -> TrainingData:
+    """Data on which the error is each of these in turn."""
+    script = iter(errors)
+    return TrainingData(Slope(), TRAIN, VALID, lambda output, target: float(next(script)))
+
+
 @pytest.mark.parametrize(
     ("errors", "best"),
     [([4, 5, 6], -1), ([4, 4, 6], -1), ([4, 5, 3], 1), ([4, 3, 5], 0), ([4, float("nan"), 3], 1)],
 )
 def test_first_weights_stay_unless_training_makes_them_better(errors: list[float], best: int) -> None:
-    script, model, seen = iter(errors), network(), list[dict[str, bytes]]()
+    model, seen = network(), list[dict[str, bytes]]()
     first = weights(model)
-    data = TrainingData(Slope(), TRAIN, VALID, lambda output, target: float(next(script)))
     history = train(
         model,
-        data,
+        scripted(*errors),
         goal(),
         TRAINING.model_copy(update={"epochs": 2, "patience": 5}),
         seed=3,
@@ -319,11 +323,6 @@ def test_first_weights_stay_unless_training_makes_them_better(errors: list[float
 
 def test_a_resumed_training_knows_what_it_must_better() -> None:
     errors = {0: 4.0, 1: 5.0, 2: 3.0}
-
-    def scripted(*known: float) -> TrainingData:
-        script = iter(known)
-        return TrainingData(Slope(), TRAIN, VALID, lambda output, target: next(script))
-
     kept, training = Memory(), TRAINING.model_copy(update={"epochs": 2, "patience": 5})
     whole = run(data=scripted(*errors.values()), training=training, only_better=True)
     run(kept, 1, data=scripted(errors[0], errors[1]), training=training, only_better=True)
