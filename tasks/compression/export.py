@@ -9,7 +9,9 @@ from onnx import helper
 from torch import nn
 
 from tasks.compression.onnx_graph import to_bytes
+from tasks.compression.regular import as_rule
 from tasks.compression.runtime import OUTPUT
+from tasks.compression.weights import narrow_weights
 from tasks.models import inputs_of
 from tasks.problems.base import FeatureContract, Inputs
 
@@ -47,6 +49,7 @@ def export_onnx(model: nn.Module, contract: FeatureContract, example: Inputs) ->
     graph = onnx.load_model_from_string(buffer.getvalue())
     _constants_to_initializers(graph.graph)
     _declare_output(graph.graph, contract)
+    narrow_weights(graph.graph, as_rule)
     return to_bytes(graph)
 
 

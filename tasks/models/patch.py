@@ -82,9 +82,12 @@ class Patch(FeaturedModel):
         if self.hidden is not None and self.output is not None:
             features = functional.relu(self.hidden(phases))
             raw = raw + self.output(features)
-        days = raw.reshape(-1, self.patches.width, self.seasons, self.layout.outputs).transpose(1, 2).flatten(1, 2)
+        days = raw.reshape(-1, self.patches.width, self.seasons, self.layout.outputs).transpose(1, 2)
+        days = days.reshape(-1, self.seasons * self.patches.width, self.layout.outputs)  # flatten would ask for shapes
         level = self.level(torch.cat([torch.log(scale), self.embedding(static)], dim=1)).unsqueeze(1)
-        raw = days[:, : self.layout.horizon] + self.effects(future) + level
+        if days.shape[1] > self.layout.horizon:
+            days = days[:, : self.layout.horizon]
+        raw = days + self.effects(future) + level
         if self.cycle is not None:
             raw = raw + self.cycle(static[:, 0]).reshape(-1, self.layout.horizon, self.layout.outputs)
         return self.quantiles(raw.flatten(1), centre, scale), features.flatten(1)

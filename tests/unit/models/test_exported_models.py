@@ -44,6 +44,15 @@ def test_the_students_graph_stays_small() -> None:
     assert len(graph.node) <= 25
 
 
+@pytest.mark.parametrize("normalise", ["scale", "standard", "last"])
+def test_a_window_is_summed_up_and_numbered_without_a_stored_number_for_each_step(normalise: str) -> None:
+    contract = contract_of(context=700, season=350, normalise=normalise)
+    inputs = {name: tensor.numpy() for name, tensor in windows_of(2, contract).items()}
+    data = export_onnx(model_of("patch", contract, smooth=False, embedding=1), contract, inputs)
+    stored = onnx.load_model_from_string(data).graph.initializer
+    assert 300 < max(np.prod(tensor.dims, initial=1) for tensor in stored) < 700
+
+
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_file_asks_for_the_inputs_that_its_model_takes_and_for_no_other(kind: str) -> None:
     model, windows = model_of(kind), {name: tensor.numpy() for name, tensor in windows_of(2).items()}
