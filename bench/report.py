@@ -1,6 +1,7 @@
 """The benchmark's page: `python -m bench.report --results DIR --scale DIR --out docs/benchmarks`."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,9 @@ alone: test values are sealed until the scorer sees the forecasts. Peers choose 
 counts for each. Medians over seeds, ± half the spread (largest minus smallest). `released` is the exact ONNX file that
 would be released. Seconds are of the processor, so that other work on the machine does not count; those of a teacher, a
 student and its file include what came before them. ONNX Runtime was timed afterwards, all models in turn.
+
+What was measured stands in [records](records). `make bench` measures everything anew, below `.nightstill`, and replaces
+them; with `RESULTS=docs/benchmarks/records SIZES=docs/benchmarks/records/scale` it measures only what is missing there.
 """
 PUBLISHED = Path(__file__).with_name("published.json")
 
@@ -29,15 +33,28 @@ def main(
     scale: Annotated[Path, typer.Option(help="Folder with the records of growing sizes.")] = Path("none"),
     out: Annotated[Path, typer.Option(help="Folder of the page and its plots.")] = Path("docs/benchmarks"),
 ) -> None:
-    """Write README.md, one plot a set, and that of the sizes."""
+    """Write README.md, one plot a set, that of the sizes, and beside them the records that they were made of."""
     measured, stopped = records.read(results)
     sizes = curve.read(scale)
     out.mkdir(parents=True, exist_ok=True)
+    _keep(results, out / "records")
+    _keep(scale, out / "records" / "scale")
     (out / "README.md").write_text(page(measured, stopped, sizes, machine()))
     for name in sets_of(measured):
         plot([record for record in measured if record["set"] == name], out / f"{name}.png")
     if sizes:
         curve.plot(sizes, out / "scale.png")
+
+
+def _keep(records: Path, folder: Path) -> None:
+    """Copy records to the folder in place of those that lie there, unless they lie there themselves."""
+    if records.resolve() == folder.resolve():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.json"):
+        old.unlink()
+    for new in records.glob("*.json"):
+        shutil.copy(new, folder)
 
 
 def page(measured: Sequence[Record], stopped: Sequence[Record], sizes: Sequence[Record], where: dict[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """How fast ONNX Runtime is with the product's models: `python -m bench.ours.speed --out DIR`, on an idle machine.
 
 All models that `bench.ours` left in DIR are timed in one go, in turn, because neighbours on a machine come and go.
+Models that are not there keep the speed that they had: records are kept longer than files.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +36,8 @@ def main(
 ) -> None:
     """Write speed.json: set-seed-model -> microseconds of one row, and milliseconds of 30,490 rows."""
     console = Console(stderr=True)
-    found: dict[str, Any] = {}
+    file = out / SPEED
+    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     nights = sorted(path for path in (out / "models").iterdir() if path.is_dir())
     for night in track(nights, "models", console=console):
         models = {
@@ -44,7 +47,7 @@ def main(
         for name, speed in _speeds(models, threads).items():
             found[f"{night.name}-{name}"] = speed
             console.print(f"{night.name} {name}: {speed['onnx_us']:.1f} us, {speed['onnx_many_ms']:.1f} ms")
-        write(out / SPEED, found)
+        write(file, found)
 
 
 def _speeds(models: Mapping[str, Mapping[str, bytes]], threads: int) -> dict[str, dict[str, float]]:

@@ -70,7 +70,17 @@ def test_a_page_and_a_picture_are_written_with_the_speeds_that_were_measured_apa
     for factor in (1, 10):
         size = {**SIZE, "series": 100 * factor, "rows": 1000 * factor, "night_seconds": 60.0 * factor}
         (tmp_path / "scale" / f"scale-{factor}.json").write_text(json.dumps(size))
+    kept = tmp_path / "page" / "records"
+    (kept / "scale").mkdir(parents=True)
+    (kept / "m5-lightgbm-7.json").write_text("of an earlier page")
     main(tmp_path, tmp_path / "scale", tmp_path / "page")
+    assert {path.name for path in kept.glob("*.json")} == {path.name for path in tmp_path.glob("*.json")}
+    assert {path.name for path in (kept / "scale").iterdir()} == {"scale-1.json", "scale-10.json"}
+    first = (tmp_path / "page" / "README.md").read_bytes()
+    main(kept, kept / "scale", tmp_path / "page")  # a page of its own records is the same page, and they stay
+    assert (tmp_path / "page" / "README.md").read_bytes() == first and len(list(kept.glob("*.json"))) == len(
+        names
+    ) * 3 + 3
     text = (tmp_path / "page" / "README.md").read_text()
     assert "| 16.0 ± 0.0 |" in text and "statistical after 20 minutes" in text
     assert "| 1,000 | 10,000 | 600 | 900 (snapshot) | 0.10 | 1.00 | 300 |" in text

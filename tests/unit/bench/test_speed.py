@@ -15,8 +15,11 @@ def test_every_model_is_timed_and_members_of_an_ensemble_add_up(tmp_path: Path) 
         path = tmp_path / "models" / "m5-0" / f"{place}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(small)
+    gone = {"onnx_us": 7.0, "onnx_ratio": 0.1, "onnx_floor_us": 5.0, "onnx_many_ms": 1.0}
+    (tmp_path / "speed.json").write_text(json.dumps({"m5-1-student": gone, "m5-0-student": gone}))
     main(tmp_path)
     found = json.loads((tmp_path / "speed.json").read_text())
+    assert found.pop("m5-1-student") == gone != found["m5-0-student"]
     assert set(found) == {"m5-0-teacher", "m5-0-student"}
     for speed in found.values():
         assert 0 < speed["onnx_floor_us"] < speed["onnx_us"] and speed["onnx_many_ms"] > 0
