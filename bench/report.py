@@ -146,10 +146,8 @@ def _published(name: str) -> str:
         f"{figure['model']} {figure['metric']} {figure['value']}{'' if figure['checked'] else '*'} ({figure['source']})"
         for figure in figures
     )
-    return (
-        f"Published, not measured here, with other windows or look-backs in part: {shown}. (* not compared with the "
-        "source since it was entered.)\n"
-    )
+    unchecked = "" if all(figure["checked"] for figure in figures) else " (* not compared with its source.)"
+    return f"Published, not measured here, with other windows or look-backs in part: {shown}.{unchecked}\n"
 
 
 def _spread(values: Sequence[float | None], digits: int = 4) -> str:
