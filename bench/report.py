@@ -18,11 +18,11 @@ ERRORS = {"wape": ("wape", "wql", "rmsse"), "mse": ("mse", "mae")}
 INTRODUCTION = """\
 Made by `make bench`. Every competitor gets the same rows, the same split and settings chosen on validation windows
 alone: test values are sealed until the scorer sees the forecasts. Peers choose theirs at one seed, and the time of
-that counts for each; then they are fitted again with the validation windows, the newest before the test, which the
-product's models never learn from. Medians over seeds, ± half the spread (largest minus smallest). `released` is the
-exact ONNX file that would be released. Seconds are of the processor, so that other work on the machine does not count;
-those of a teacher, a student and its file include what came before them. ONNX Runtime was timed afterwards, all models
-in turn.
+that counts for each; then, on sets scored by WAPE, they are fitted again with the validation windows, the newest
+before the test, which the product's models never learn from. Medians over seeds, ± half the spread (largest minus
+smallest). `released` is the exact ONNX file that would be released. Seconds are of the processor, so that other work
+on the machine does not count; those of a teacher, a student and its file include what came before them. ONNX Runtime
+was timed afterwards, all models in turn.
 
 What was measured stands in [records](records). `make bench` measures everything anew, below `.nightstill`, and replaces
 them; with `RESULTS=docs/benchmarks/records SIZES=docs/benchmarks/records/scale` it measures only what is missing there.
