@@ -46,7 +46,8 @@ def section(records: Sequence[Record]) -> str:
             for what, name in found.items()
         )
         parts.append("Exponent of time by rows: " + "; ".join(said) + ".\n")
-    return "\n".join(parts)
+    noted = dict.fromkeys(record["note"] for record in records if "note" in record)
+    return "\n".join([*parts, *(f"Note: {note}.\n" for note in noted)])
 
 
 def peak_mb(record: Record) -> float:

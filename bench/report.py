@@ -73,7 +73,8 @@ def page(measured: Sequence[Record], stopped: Sequence[Record], sizes: Sequence[
     for name in sets_of(measured):
         mine = [record for record in measured if record["set"] == name]
         parts += [f"## {name}\n", f"![error against bytes]({name}.png)\n", _table(mine)]
-        parts += [_stopped([record for record in stopped if record["set"] == name]), _published(name)]
+        unfinished = [record for record in stopped if record["set"] == name]
+        parts += [_stopped(unfinished), _notes([*mine, *unfinished]), _published(name)]
     return "\n".join(part for part in [*parts, curve.section(sizes) if sizes else ""] if part)
 
 
@@ -138,6 +139,15 @@ def _ratios(measured: Sequence[Record]) -> str:
 def _stopped(found: Sequence[Record]) -> str:
     names = [f"{record['peer']} after {record['stopped_after_minutes']:g} minutes" for record in found]
     return f"Stopped, unfinished: {'; '.join(sorted(set(names)))}.\n" if names else ""
+
+
+def _notes(found: Sequence[Record]) -> str:
+    """What records say of themselves, such as where they were taken from."""
+    noted: dict[str, list[str]] = {}
+    for record in found:
+        if "note" in record:
+            noted.setdefault(record["note"], []).append(f"{record['peer']} (seed {record['seed']})")
+    return "".join(f"Note on {', '.join(who)}: {note}.\n" for note, who in noted.items())
 
 
 def _published(name: str) -> str:

@@ -58,6 +58,13 @@ def test_what_was_stopped_is_said_and_enters_no_table() -> None:
     assert "| statistical |" not in text and "| lightgbm | 1 | 0.5500 | 0.2750 | 0.7000 | 10 | 40 | 12 |" in text
 
 
+def test_what_records_say_of_themselves_is_said_once_for_all_of_them() -> None:
+    noted = [record(peer, 0, 0.6, note="rounded") for peer in ("nhits", "tide")]
+    text = page([*RECORDS, *noted], [], [{**SIZE, "note": "elsewhere"}, {**SIZE, "note": "elsewhere"}], {})
+    assert "Note on nhits (seed 0), tide (seed 0): rounded." in text and text.count("Note: elsewhere.") == 1
+    assert "Note" not in page(RECORDS, STOPPED, [SIZE], {})
+
+
 def test_a_page_and_a_picture_are_written_with_the_speeds_that_were_measured_apart(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     for row in [*RECORDS, *STOPPED]:
