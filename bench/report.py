@@ -182,21 +182,33 @@ def _count(values: Sequence[float | None]) -> str:
 
 
 def plot(measured: Sequence[Record], path: Path) -> None:
-    """Error against bytes, both medians over seeds: ours filled, peers hollow."""
+    """Error against bytes, both medians over seeds: ours filled, peers hollow, what stores nothing a line."""
     from matplotlib.figure import Figure
 
     name = metric(measured)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for peer, found in by_peer(measured).items():
-        x = max(1.0, median(record["bytes"] for record in found))
-        y = median(record["errors"][name] for record in found)
+    points = {
+        peer: (median(record["bytes"] for record in found), median(record["errors"][name] for record in found))
+        for peer, found in by_peer(measured).items()
+    }
+    last = 0.0
+    for peer, (x, y) in sorted(points.items(), key=lambda point: point[1]):
+        if not x:
+            axes.axhline(y, color="#555555", linestyle="--", linewidth=1)
+            left, name_above = ("axes fraction", "data"), (4, 3)
+            axes.annotate(peer, (0, y), xycoords=left, xytext=name_above, textcoords="offset points", fontsize=8)
+            continue
         ours = peer in OURS
         axes.scatter(
             x, y, s=46, color="#0b6e4f" if ours else "white", edgecolors="#0b6e4f" if ours else "#555555", zorder=3
         )
-        axes.annotate(peer, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        # Twin and student take as many bytes: the upper one's name goes above its point, all others below.
+        place = (0, 7 if x == last else -14)
+        axes.annotate(peer, (x, y), xytext=place, textcoords="offset points", fontsize=8, ha="center")
+        last = x
     axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.15)
     axes.set_xlabel("bytes of the model")
     axes.set_ylabel(f"{name} on test windows")
     axes.grid(alpha=0.3)
