@@ -11,8 +11,10 @@ import numpy as np
 import typer
 
 from bench import curve, records, targets
+from bench.processes import program
 from bench.records import OURS, Record, by_peer, error, interval, metric, paired, sets_of
 from tasks.compression.timing import machine
+from tasks.errors import UsageError
 
 ERRORS = {"wape": ("wape", "wql", "rmsse"), "mse": ("mse", "mae")}
 INTRODUCTION = """\
@@ -35,8 +37,13 @@ def main(
     scale: Annotated[Path, typer.Option(help="Folder with the records of growing sizes.")] = Path("none"),
     out: Annotated[Path, typer.Option(help="Folder of the page and its plots.")] = Path("docs/benchmarks"),
 ) -> None:
-    """Write README.md, one plot a set, that of the sizes, and beside them the records that they were made of."""
+    """Write README.md, one plot a set, that of the sizes, and beside them the records that they were made of.
+
+    Raises UsageError, and writes nothing, where there are no records.
+    """
     measured, stopped = records.read(results)
+    if not measured and not stopped:
+        raise UsageError(f"--results: there is no record in {results}; name the folder of `make bench`")
     sizes = curve.read(scale)
     out.mkdir(parents=True, exist_ok=True)
     _keep(results, out / "records")
@@ -216,4 +223,4 @@ def plot(measured: Sequence[Record], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program(main)

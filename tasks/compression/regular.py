@@ -1,6 +1,6 @@
 """Tensors whose numbers follow a rule: the file holds the rule, and loading makes the numbers of it.
 
-Sums over a window are products with as many ones, which were a tenth of a small student's file.
+The ones that sum up a window and the numbers of its steps took 7 to 23 % of files of students with long windows.
 """
 
 import numpy as np
