@@ -152,6 +152,7 @@ class Limits(Frozen):
     error: float | None = Field(default=None, gt=0)
     retention: float | None = Field(default=None, gt=0)
     bytes: int | None = Field(default=None, gt=0)
+    parameters: int | None = Field(default=None, gt=0)
     latency_ratio: float | None = Field(default=None, gt=0)
     parity: float | None = Field(default=None, gt=0)
 
@@ -179,8 +180,8 @@ class Search(Frozen):
         """Without a limit on the other side the best candidate would be the worst model, or no compression at all."""
         limits = self.limits
         if self.minimise == "error":
-            if limits.bytes is None and limits.latency_ratio is None:
-                raise ValueError("limits: minimise: error needs a limit on bytes or latency_ratio")
+            if limits.bytes is None and limits.parameters is None and limits.latency_ratio is None:
+                raise ValueError("limits: minimise: error needs a limit on bytes, parameters or latency_ratio")
         elif limits.error is None and limits.retention is None:
             raise ValueError(f"limits: minimise: {self.minimise} needs a limit on error or retention")
         return self

@@ -94,6 +94,7 @@ class Found:
                     "feasible": violation(self.limits, trial.measured) == 0,
                     "error": _finite(trial.measured.error),
                     "bytes": trial.measured.bytes,
+                    "parameters": trial.measured.parameters,
                     "parity": _finite(trial.measured.parity),
                     "epochs": trial.spent,
                     "rungs": [

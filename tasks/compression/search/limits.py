@@ -7,7 +7,7 @@ from typing import Literal
 
 from tasks.config import Limits
 
-Quantity = Literal["error", "bytes", "latency_ratio", "parity"]
+Quantity = Literal["error", "bytes", "parameters", "latency_ratio", "parity"]
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Measured:
 
     error: float
     bytes: int
+    parameters: int
     parity: float
     latency_ratio: float
 
@@ -50,6 +51,7 @@ def bounds(limits: Limits, student: Measured) -> tuple[Bound, ...]:
         ("error", "error", limits.error),
         ("retention", "error", retained),
         ("bytes", "bytes", limits.bytes),
+        ("parameters", "parameters", limits.parameters),
         ("latency_ratio", "latency_ratio", limits.latency_ratio),
         ("parity", "parity", limits.parity),
     )

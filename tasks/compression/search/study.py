@@ -232,6 +232,7 @@ class _Hunt:
                     spent=epochs_of(capped),
                     error=measured.error,
                     bytes=measured.bytes,
+                    parameters=measured.parameters,
                     parity=measured.parity,
                 )
             )
@@ -313,7 +314,9 @@ class _Final:
 
 def measure(result: Compressed, latency: Latency) -> Measured:
     """What a candidate measures. The error is that of its bytes on the validation split."""
-    return Measured(result.history[-1].error, len(result.model), result.parity.relative, latency.ratio_p50)
+    return Measured(
+        result.history[-1].error, len(result.model), result.parameters, result.parity.relative, latency.ratio_p50
+    )
 
 
 def rungs(chain: Chain) -> list[int]:

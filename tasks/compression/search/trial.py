@@ -18,6 +18,7 @@ class Rung(Frozen):
     spent: int
     error: float
     bytes: int
+    parameters: int
     parity: float
 
 
@@ -45,7 +46,7 @@ class Trial(Frozen):
     def measured(self) -> Measured:
         """At the last rung that it reached."""
         last = self.rungs[-1]
-        return Measured(last.error, last.bytes, last.parity, self.latency_ratio)
+        return Measured(last.error, last.bytes, last.parameters, last.parity, self.latency_ratio)
 
     @property
     def numbers(self) -> str:

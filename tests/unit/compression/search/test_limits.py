@@ -7,7 +7,7 @@ import pytest
 from tasks.compression.search.limits import Bound, Measured, binding, bounds, violation
 from tasks.config import Limits
 
-STUDENT = Measured(error=0.5, bytes=80_000, parity=0.0, latency_ratio=2.0)
+STUDENT = Measured(error=0.5, bytes=80_000, parameters=20_000, parity=0.0, latency_ratio=2.0)
 ERROR, BYTES, LATENCY = (
     Bound("error", "error", 0.6),
     Bound("bytes", "bytes", 40_000),
@@ -16,7 +16,7 @@ ERROR, BYTES, LATENCY = (
 
 
 def measured(error: float, size: int, latency_ratio: float = 1.0) -> Measured:
-    return Measured(error, size, 0.0, latency_ratio)
+    return Measured(error, size, 20_000, 0.0, latency_ratio)
 
 
 def test_retention_is_relative_to_the_student_and_what_is_left_out_does_not_bind() -> None:

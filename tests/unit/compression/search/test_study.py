@@ -104,6 +104,11 @@ def test_no_point_is_tried_twice_and_a_used_up_space_ends_the_search(bench: Benc
     ("limits", "name", "nearest"),
     [
         ({"error": 1e-5, "bytes": 100}, "bytes", lambda trials: min(t.bytes for t in trials if t.error <= 1e-5)),
+        (
+            {"error": 1e-5, "parameters": 100},
+            "parameters",
+            lambda trials: min(t.parameters for t in trials if t.error <= 1e-5),
+        ),
         ({"error": 1e-12, "bytes": 1e6}, "error", lambda trials: min(t.error for t in trials)),
         ({"error": 1e-5, "latency_ratio": 1e-3}, "latency_ratio", lambda trials: None),
     ],
@@ -118,6 +123,17 @@ def test_out_of_reach_it_says_which_limit(bench: Bench, limits: Any, name: str, 
     assert way.get("nearest") == nearest([trial.measured for trial in found.trials])
     assert about["reason"].startswith(f"the search's 8 trials are all over its limits: {name} (limit ")
     assert found.latency_json()["nearest"].keys() == ({name} if name == "latency_ratio" else set())
+
+
+def test_a_limit_on_parameters_is_kept_by_fewer_neurons(bench: Bench) -> None:
+    space: list[dict[str, Any]] = [{"kind": "neurons", "keep": [0.5, 0.6, 0.75, 1.0], "epochs": 0}, SPACE[1]]
+    found = search(bench.task({"limits": {"parameters": 1400}, "minimise": "error", "trials": 8}, space))
+    assert found.chosen is not None and found.chosen.steps[0].options["keep"] == 0.75
+    assert found.about()["parameters"] == 1750 - FREE * (40 + 1 + 6) <= 1400
+    larger = [trial for trial in found.trials if trial.measured.parameters > 1400]
+    assert larger and all(len(trial.rungs) == 1 for trial in larger), "no training makes it smaller"
+    told = {row["number"]: row["parameters"] for row in found.trials_json()["trials"]}
+    assert told == {trial.number: trial.measured.parameters for trial in found.trials}
 
 
 class Cut(Memory):
