@@ -99,7 +99,10 @@ def test_an_order_that_no_chain_may_have_and_a_kind_twice_are_refused() -> None:
     ("section", "message"),
     [
         ({"limits": {"bytes": 9}}, "minimise: bytes needs a limit on error or retention"),
-        ({"limits": {"error": 0.5}, "minimise": "error"}, "minimise: error needs a limit on bytes, parameters or latency_ratio"),
+        (
+            {"limits": {"error": 0.5}, "minimise": "error"},
+            "minimise: error needs a limit on bytes, parameters or latency_ratio",
+        ),
         ({"limits": {"error": 0.5}, "minutes": 26}, "minutes"),
         ({"limits": {"error": 0.5}, "trials": 0}, "trials"),
         ({"limits": {"error": 0.5}, "minimise": "parameters"}, "minimise"),
