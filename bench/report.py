@@ -76,6 +76,7 @@ def page(measured: Sequence[Record], stopped: Sequence[Record], sizes: Sequence[
         targets.section(measured, sizes),
         "## Student against teacher and twin\n",
         _ratios(measured),
+        _published(None),
     ]
     for name in sets_of(measured):
         mine = [record for record in measured if record["set"] == name]
@@ -157,7 +158,8 @@ def _notes(found: Sequence[Record]) -> str:
     return "".join(f"Note on {', '.join(who)}: {note}.\n" for note, who in noted.items())
 
 
-def _published(name: str) -> str:
+def _published(name: str | None) -> str:
+    """Of a set, or of none in particular."""
     figures = [figure for figure in json.loads(PUBLISHED.read_text())["figures"] if figure["set"] == name]
     if not figures:
         return ""

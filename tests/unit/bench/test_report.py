@@ -63,9 +63,17 @@ def test_what_was_stopped_is_said_and_enters_no_table() -> None:
 
 def test_what_records_say_of_themselves_is_said_once_for_all_of_them() -> None:
     noted = [record(peer, 0, 0.6, note="rounded") for peer in ("nhits", "tide")]
-    text = page([*RECORDS, *noted], [], [{**SIZE, "note": "elsewhere"}, {**SIZE, "note": "elsewhere"}], {})
+    sizes = [{**SIZE, "rows": rows, "note": "elsewhere"} for rows in (1000, 2000)]
+    text = page([*RECORDS, *noted], [], sizes, {})
     assert "Note on nhits (seed 0), tide (seed 0): rounded." in text and text.count("Note: elsewhere.") == 1
     assert "Note" not in page(RECORDS, STOPPED, [SIZE], {})
+
+
+def test_published_figures_stand_with_what_they_are_of_and_unchecked_ones_are_marked() -> None:
+    parts = page(RECORDS, STOPPED, [SIZE], {}).split("## ")
+    of_students, of_m5 = (next(part for part in parts if part.startswith(head)) for head in ("Student against", "m5"))
+    assert "TimeDistill" in of_students and "0.96]*" in of_students and "LightGBM wape 0.732 (" in of_m5
+    assert sum("TimeDistill" in part for part in parts) == 1
 
 
 def test_a_folder_without_records_replaces_no_page(tmp_path: Path) -> None:
