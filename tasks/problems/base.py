@@ -130,7 +130,10 @@ class Dataset(ABC):
 
     @abstractmethod
     def target(self, rows: Rows) -> NDArray[Any]:
-        """What the model should say: forecasting (n, horizon) float32 units, tabular (n,) int64 classes."""
+        """What the model should say: forecasting (n, horizon) float32 units, tabular (n,) int64 classes.
+
+        NaN where nobody knows: no loss counts it, no error is measured there.
+        """
 
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Dataset":
         """The same rows with inputs made under another contract of this workload, such as the champion's.
@@ -219,13 +222,14 @@ class Strategies:
 class Example:
     """One picture for the report: a series' past and future against forecasts, or the like.
 
-    `past`/`actual`/`champion`/`candidate`/`teacher`: (n,) values; `dates`: those of the future part.
+    `past`/`actual`/`champion`/`candidate`/`teacher`: (n,) values; `dates`: those of the future part. `actual` is None
+    where nothing was observed.
     """
 
     title: str
     dates: tuple[str, ...]
     past: tuple[float, ...]
-    actual: tuple[float, ...]
+    actual: tuple[float | None, ...]
     curves: Mapping[str, tuple[float, ...]]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()

@@ -109,7 +109,7 @@ class Boosted(nn.Module):
         }
 
     def _lines(self, dataset: Dataset, rows: Rows, seed: int) -> tuple[NDArray[np.float32], ...]:
-        """Features, scaled targets and scales of a sample of (row, step) pairs."""
+        """Features, scaled targets and scales of a sample of (row, step) pairs that were observed."""
         generator, horizon = np.random.default_rng(seed), self.layout.horizon
         count = min(len(rows), max(1, self.options.samples // min(horizon, 7)))
         each = min(horizon, max(1, self.options.samples // count))
@@ -126,7 +126,9 @@ class Boosted(nn.Module):
             features.append(lines[row, steps].reshape(-1, lines.shape[2]))
             targets.append(((dataset.target(part) - centre) / scale)[row, steps].ravel())
             scales.append(np.repeat(scale[:, 0], each))
-        return np.concatenate(features), np.concatenate(targets), np.concatenate(scales)
+        found = tuple(np.concatenate(parts) for parts in (features, targets, scales))
+        seen = np.isfinite(found[1])
+        return found if seen.all() else tuple(values[seen] for values in found)
 
 
 def build_boosted(options: dict[str, Any], contract: FeatureContract) -> nn.Module:

@@ -40,6 +40,7 @@ class Channels:
     def errors(self, output: Tensor, label: Tensor, level: Tensor | None = None) -> Tensor:
         """(n, horizon, C) error of each channel; label (n, horizon, 1) or (n, horizon, C), both in the target's unit.
 
+        Where the label is NaN, because nothing was observed, there is no error and no gradient.
         Under a squared metric: ((y - f) / scale)^2, the metric itself over the square of the scale. Else
         quantile q: the pinball loss 2 max(q (y - f), (q - 1)(y - f)) / scale (Koenker & Bassett 1978), at the median
         |y - f| / scale. Mean: (y - f)^2 / (scale * level), `level` (n, 1, 1): see `row_level`, by default that of
@@ -47,6 +48,7 @@ class Channels:
         """
         count = len(self.levels)
         gap = label - output
+        gap = torch.where(label.isnan(), torch.zeros_like(gap), gap)
         if self.squared:
             return (gap / self.scale) ** 2
         levels = output.new_tensor(self.levels)

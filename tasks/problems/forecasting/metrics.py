@@ -1,5 +1,7 @@
 """Errors of quantile forecasts, and the naive forecast that they must beat."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,24 +31,28 @@ def seasonal_naive(units: Floats, options: Options) -> Floats:
 
 
 def score(output: Floats, target: NDArray[np.floating], options: Options) -> Score:
-    """The workload's primary error with loss and weight by row. output (n, horizon, outputs), target (n, horizon)."""
+    """The workload's primary error with loss and weight by row. output (n, horizon, outputs), target (n, horizon).
+
+    Steps whose target is NaN, because nothing was observed, have neither loss nor weight and enter no metric.
+    """
     actual, forecast = target.astype(np.float64), output.astype(np.float64)
     return _squared(actual, forecast[:, :, 0]) if options.metric == "mse" else _wape(actual, forecast, options)
 
 
 def _squared(actual: NDArray[np.float64], forecast: NDArray[np.float64]) -> Score:
     """Mean squared error over steps and rows; metrics: mae, rmse, bias (mean of forecast - actual), all in units."""
-    gap = forecast - actual
-    squares = gap**2 / gap.shape[1]
+    seen, horizon = np.isfinite(actual), actual.shape[1]
+    gap = np.where(seen, forecast - actual, 0)
+    squares = gap**2 / horizon
     return Score(
         loss=squares.sum(axis=1),
-        weight=np.ones(len(gap)),
+        weight=seen.mean(axis=1),
         metrics={
-            "mae": float(np.abs(gap).mean()),
-            "rmse": float(np.sqrt((gap**2).mean())),
-            "bias": float(gap.mean()),
+            "mae": float(_mean(np.abs(gap), seen)),
+            "rmse": float(np.sqrt(_mean(gap**2, seen))),
+            "bias": float(_mean(gap, seen)),
         },
-        steps=_steps(squares, np.full(gap.shape, 1 / gap.shape[1])),
+        steps=_steps(squares, seen / horizon),
     )
 
 
@@ -57,24 +63,32 @@ def _wape(actual: NDArray[np.float64], forecast: NDArray[np.float64], options: O
     mean forecast, or of the median without one (units), bias (sum (p50 - y) / sum |y|), coverage (share of y between
     the outermost quantiles).
     """
+    seen = np.isfinite(actual)
+    if not seen.all():  # a forecast of zero for an actual zero has neither error nor weight
+        actual, forecast = np.where(seen, actual, 0), np.where(seen[:, :, None], forecast, 0)
     quantiles, median = forecast[:, :, : len(options.quantiles)], forecast[:, :, options.median]
-    size = np.abs(actual).mean()
+    size = _mean(np.abs(actual), seen)
     gap = actual[:, :, None] - quantiles
     levels = np.array(options.quantiles)
-    inside = (actual >= quantiles[:, :, 0]) & (actual <= quantiles[:, :, -1])
+    inside = seen & (actual >= quantiles[:, :, 0]) & (actual <= quantiles[:, :, -1])
     point = forecast[:, :, -1] if options.mean else median
     loss, weight = np.abs(actual - median), np.abs(actual)
     return Score(
         loss=loss.sum(axis=1),
         weight=weight.sum(axis=1),
         metrics={
-            "pinball": float(np.maximum(levels * gap, (levels - 1) * gap).mean() / size),
-            "rmse": float(np.sqrt(((point - actual) ** 2).mean())),
-            "bias": float((median - actual).mean() / size),
-            "coverage": float(inside.mean()),
+            "pinball": float(_mean(np.maximum(levels * gap, (levels - 1) * gap).mean(axis=2), seen) / size),
+            "rmse": float(np.sqrt(_mean((point - actual) ** 2, seen))),
+            "bias": float(_mean(median - actual, seen) / size),
+            "coverage": float(_mean(inside, seen)),
         },
         steps=_steps(loss, weight),
     )
+
+
+def _mean(values: NDArray[Any], seen: NDArray[np.bool_]) -> Any:
+    """Of the observed steps alone, at all others `values` is zero; NaN without any."""
+    return values.sum() / seen.sum() if seen.any() else np.float64(np.nan)
 
 
 def _steps(loss: NDArray[np.float64], weight: NDArray[np.float64]) -> Floats:

@@ -1,5 +1,6 @@
 """The forecasting problem: wires panel, windows, metrics and losses to the interface that all stages know."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -156,7 +157,7 @@ class Forecasting(Problem):
         newest = np.flatnonzero(dataset.origins[rows] == dataset.origins[rows].max())
         past = dataset.inputs(rows[newest], ["units"])["units"][:, -PAST_STEPS_SHOWN:]
         actual = dataset.target(rows[newest])
-        ranked = np.argsort(-actual.sum(axis=1), kind="stable")
+        ranked = np.argsort(-np.nansum(actual, axis=1), kind="stable")
         chosen = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).astype(int))
         return [
             self._example(dataset, rows, outputs, int(newest[place]), past[place], actual[place])
@@ -178,7 +179,7 @@ class Forecasting(Problem):
             title=str(dataset.panel.names[dataset.lines[rows[row]]]),
             dates=dates,
             past=line(past),
-            actual=line(actual),
+            actual=tuple(value if math.isfinite(value) else None for value in line(actual)),
             curves={name: line(output[row, :, self.options.median]) for name, output in outputs.items()},
             low=line(band[:, 0]),
             high=line(band[:, len(self.options.quantiles) - 1]),

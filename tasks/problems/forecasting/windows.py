@@ -119,9 +119,9 @@ def gather(
 
 
 def targets(panel: Panel, lines: Positions, origins: Positions, options: Options) -> Floats:
-    """(n, horizon) units on the steps after each origin."""
-    steps = origins[:, None] + np.arange(1, options.horizon + 1)
-    result: Floats = panel.units[lines[:, None], steps]
+    """(n, horizon) units on the steps after each origin; NaN where nothing was observed."""
+    at = (lines[:, None], origins[:, None] + np.arange(1, options.horizon + 1))
+    result: Floats = np.where(panel.observed[at] > 0, panel.units[at], np.float32(np.nan))
     return result
 
 

@@ -57,6 +57,27 @@ def test_pinball_at_the_median_is_the_absolute_error_over_the_scale_row_by_row()
     assert hard_loss(contract((0.5,), 2.0))(output, target).tolist() == [1.0, 2.0]
 
 
+@pytest.mark.parametrize("options", [{}, {"mean": True}, {"metric": "mse"}])
+def test_what_was_not_observed_neither_counts_nor_pulls(options: dict[str, Any]) -> None:
+    levels = (0.5,) if "metric" in options else LEVELS
+    loss = hard_loss(contract(levels, 4.0, horizon=2, **options))
+    output = torch.tensor([[[4.0, 8.0, 16.0, 9.0][: len(levels) + ("mean" in options)]] * 2], requires_grad=True)
+    known, gap = torch.tensor([[10.0, 2.0]]), torch.tensor([[10.0, torch.nan]])
+    pull = gradient(loss(output, gap), output)
+    assert (pull[:, 1] == 0).all() and torch.equal(pull[:, 0], gradient(loss(output, known), output)[:, 0])
+    at_truth = loss(torch.stack([output[:, 0], torch.full_like(output[:, 1], 2.0)], dim=1), known)
+    if "mean" not in options:  # its level is that of both steps
+        assert loss(output, gap).item() == pytest.approx(at_truth.item())
+    assert torch.isnan(loss(output * torch.nan, known)).all(), "a broken network is not taken for a gap"
+
+
+@pytest.mark.parametrize("kind", ["bounded", "residual"])
+def test_soft_losses_that_read_the_truth_do_without_it_where_it_is_not_known(kind: str) -> None:
+    output = torch.tensor([[[4.0, 8.0, 16.0]]], requires_grad=True)
+    found = soft(kind, output, torch.tensor([[[5.0, 6.0, 7.0]]]), torch.tensor([[torch.nan]]))
+    assert found.item() == 0 and (gradient(found, output) == 0).all()
+
+
 def test_pinball_pulls_each_quantile_with_its_level() -> None:
     hard = hard_loss(contract())
     output = torch.zeros(1, 1, 3, requires_grad=True)

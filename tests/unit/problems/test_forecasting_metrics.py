@@ -1,13 +1,15 @@
 """Errors, the naive forecast, ensembles, disturbances and examples of forecasting, worked out by hand."""
 
+from datetime import date
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from tasks.errors import ConfigError
-from tasks.problems.base import Inputs
+from tasks.problems.base import Example, Inputs
 from tasks.problems.forecasting.metrics import score, seasonal_naive
 from tasks.problems.forecasting.options import Options
 
@@ -33,6 +35,31 @@ def test_the_error_weighs_rows_by_their_volume() -> None:
     actual = np.array([[100.0], [1.0]], dtype=np.float32)
     output = np.array([[[100.0]], [[2.0]]], dtype=np.float32)
     assert score(output, actual, Options(quantiles=(0.5,))).error == pytest.approx(1 / 101)
+
+
+def test_what_was_not_observed_is_no_error() -> None:
+    actual = np.array([[10, np.nan, 20], [np.nan, np.nan, np.nan]], dtype=np.float32)
+    output = np.array([[[8, 12, 15], [500, 600, 700], [15, 18, 30]], [[1, 2, 3]] * 3], dtype=np.float32)
+    found = score(output, actual, OPTIONS)
+    assert found.loss.tolist() == [4, 0] and found.weight.tolist() == [30, 0]
+    # The two steps that were observed, as in the case without gaps: pinball 0.2 + 1 + 0.5 and 0.5 + 1 + 1.
+    assert found.metrics["pinball"] == pytest.approx(4.2 / 6 / 15)
+    assert found.metrics["rmse"] == 2 and found.metrics["coverage"] == 1 and found.metrics["bias"] == 0
+    assert found.steps is not None and found.steps.tolist() == [[[2, 0, 2], [0, 0, 0]], [[10, 0, 20], [0, 0, 0]]]
+
+
+def test_squared_errors_of_what_was_observed() -> None:
+    actual = np.array([[0.0, np.nan], [1.0, 1.0]], dtype=np.float32)
+    output = np.array([[[1.0], [70.0]], [[1.0], [-1.0]]], dtype=np.float32)
+    found = score(output, actual, Options(horizon=2, quantiles=(0.5,), metric="mse", positive=False))
+    assert found.error == pytest.approx(5 / 3) and found.weight.tolist() == [0.5, 1]
+    assert found.metrics["mae"] == pytest.approx(1) and found.metrics["bias"] == pytest.approx(-1 / 3)
+
+
+def test_nothing_observed_is_no_error_at_all() -> None:
+    with np.errstate(invalid="ignore"):
+        found = score(np.ones((2, 3, 3), np.float32), np.full((2, 3), np.nan, np.float32), OPTIONS)
+        assert np.isnan(found.error) and np.isnan(found.metrics["rmse"])
 
 
 def test_the_naive_forecast_repeats_the_last_season_with_its_own_spread() -> None:
@@ -127,6 +154,17 @@ def test_disturbances_are_as_strong_as_they_say(sales: Any, clean: Inputs) -> No
         sales.problem().corrupt("fog", 0.1, clean, 1)
 
 
+def test_examples_leave_out_what_was_not_observed(sales: Any) -> None:
+    gap = (pl.col("series_id") == pl.col("series_id").min()) & (pl.col("date") == pl.date(2024, 7, 12))
+    dataset = sales.problem().features(sales.table().filter(~gap), date(2024, 7, 14))
+    rows = dataset.splits["test"]
+    assert np.argwhere(np.isnan(dataset.target(rows))).tolist() == [[0, 2]]
+    shown = sales.problem().examples(dataset, rows, {"naive": sales.problem().naive(dataset, rows)}, 6)
+    assert sum(example.actual.count(None) for example in shown) == 1
+    (holed,) = [example for example in shown if None in example.actual]
+    assert holed.actual.index(None) == 2 and holed.dates[2] == "2024-07-12"
+
+
 def test_examples_show_the_largest_to_the_smallest_series(sales: Any) -> None:
     dataset = sales.dataset
     rows = np.concatenate([dataset.splits["valid"], dataset.splits["test"]])
@@ -135,10 +173,16 @@ def test_examples_show_the_largest_to_the_smallest_series(sales: Any) -> None:
     shown = sales.problem().examples(dataset, rows, {"candidate": band, "naive": 0 * band}, 3)
     assert shown[0].dates == ("2024-07-10", "2024-07-11", "2024-07-12", "2024-07-13", "2024-07-14")
     volumes = sorted((float(total) for total in target[6:].sum(axis=1)), reverse=True)
-    assert [sum(example.actual) for example in shown] == [volumes[0], volumes[2], volumes[5]]
+    assert [sum(filter(None, example.actual)) for example in shown] == [volumes[0], volumes[2], volumes[5]]
     for example in shown:
         line = dataset.panel.names.tolist().index(example.title)
         assert list(example.actual) == dataset.panel.units[line, 84:89].tolist()
         assert list(example.past) == dataset.panel.units[line, 70:84].tolist()
         assert example.curves == {"candidate": example.actual, "naive": (0, 0, 0, 0, 0)}
-        assert example.low[0] == example.actual[0] - 1 and example.high[0] == example.actual[0] + 2
+        assert example.low[0] == target_of(example) - 1 and example.high[0] == target_of(example) + 2
+
+
+def target_of(example: Example) -> float:
+    """On the first day."""
+    assert example.actual[0] is not None
+    return example.actual[0]

@@ -18,7 +18,7 @@ from tasks.models import build_model, count_parameters, inputs_of
 from tasks.models.boosting.boosted import Boosted
 from tasks.models.boosting.trees import Trees
 from tasks.problems import get_problem
-from tasks.problems.base import Floats
+from tasks.problems.base import Floats, Rows
 from tests.unit.models.week import CONTEXT, HORIZON, WEEK, Week
 from tests.unit.models.windows import forecast, windows_of
 
@@ -56,6 +56,23 @@ def test_it_learns_weekdays_and_promotions_that_the_naive_forecast_cannot_know(m
     assert 1.6 < (promoted.sum() / without.sum()).item() < 2.4, "a promotion doubles a day"
     inside = ((target >= output[:, :, 0]) & (target <= output[:, :, 2])).mean()
     assert 0.5 < inside < 0.98
+
+
+class Holed(Week):
+    """Half of the targets were never observed."""
+
+    def target(self, rows: Rows) -> Floats:
+        known = np.random.default_rng(1).random((len(self.origins), HORIZON)) < 0.5
+        return np.where(known[rows], super().target(rows), np.float32(np.nan))
+
+
+def test_it_is_not_drawn_to_zero_by_what_was_not_observed(model: Boosted) -> None:
+    holed, valid = fitted(Holed()), WEEK.splits["valid"]
+    output, whole = (predict(trees, WEEK, valid)[:, :, 1] for trees in (holed, model))
+    assert output.mean() == pytest.approx(whole.mean(), rel=0.05)
+    problem = get_problem(Spec(kind="forecasting", horizon=HORIZON, context=CONTEXT))
+    naive = problem.score(problem.naive(WEEK, valid), WEEK.target(valid)).error
+    assert problem.score(predict(holed, WEEK, valid), WEEK.target(valid)).error < 0.6 * naive
 
 
 @pytest.mark.parametrize("positive", [True, False])
