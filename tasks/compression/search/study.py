@@ -315,7 +315,11 @@ class _Final:
 def measure(result: Compressed, latency: Latency) -> Measured:
     """What a candidate measures. The error is that of its bytes on the validation split."""
     return Measured(
-        result.history[-1].error, len(result.model), result.parameters, result.parity.relative, latency.ratio_p50
+        error=result.history[-1].error,
+        bytes=len(result.model),
+        parameters=result.parameters,
+        parity=result.parity.relative,
+        latency_ratio=latency.ratio_p50,
     )
 
 

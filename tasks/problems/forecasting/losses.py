@@ -47,8 +47,7 @@ class Channels:
         `output`.
         """
         count = len(self.levels)
-        gap = label - output
-        gap = torch.where(label.isnan(), torch.zeros_like(gap), gap)
+        gap = (label - output).masked_fill(label.isnan(), 0)
         if self.squared:
             return (gap / self.scale) ** 2
         levels = output.new_tensor(self.levels)
