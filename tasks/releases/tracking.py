@@ -4,8 +4,9 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,21 +37,17 @@ def log_run(
     artifacts are brought up to date. Raises UnavailableError when MLflow does not answer, ConfigError when it refuses.
     """
     with connected(tracking_uri) as client:
-        run = find_run(client, experiment, run_id)
-        if run is None:
-            experiment_id = _experiment(client, tracking_uri, experiment)
-            client.create_run(experiment_id, tags={RUN_TAG: run_id}, run_name=run_id or None)
-            run = _first_run(client, experiment, run_id)
-        mlflow_id: str = run.info.run_id
-        _log_numbers(client, run, params, metrics, curves, tags)
-        with tempfile.TemporaryDirectory() as folder:
-            for path, data in artifacts.items():
-                target = Path(folder) / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-            client.log_artifacts(mlflow_id, folder)
-        client.set_terminated(mlflow_id, "FINISHED")
-        return mlflow_id
+        while True:
+            run = find_run(client, experiment, run_id)
+            if run is None:
+                experiment_id = _experiment(client, tracking_uri, experiment)
+                client.create_run(experiment_id, tags={RUN_TAG: run_id}, run_name=run_id or None)
+                run = _first_run(client, experiment, run_id)
+            mlflow_id: str = run.info.run_id
+            # Of processes that made a run at once, one may have begun earlier and be seen later: it deletes this one.
+            with allowed("INVALID_PARAMETER_VALUE", when=partial(_is_deleted, client, mlflow_id)):
+                _complete(client, run, params, metrics, curves, artifacts, tags)
+                return mlflow_id
 
 
 def experiment_name(workload: str) -> str:
@@ -107,14 +104,14 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
 
 
 @contextmanager
-def allowed(code: str) -> Iterator[None]:
-    """A refusal with this error code says that another process has done the same already."""
+def allowed(code: str, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """A refusal with this error code, when that holds, says that another process has been there already."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
-        if error.error_code != code:
+        if error.error_code != code or not when():
             raise
 
 
@@ -129,6 +126,30 @@ def _experiment(client: "MlflowClient", tracking_uri: str, name: str) -> str:
         found = client.get_experiment_by_name(name)
         assert found is not None
     return str(found.experiment_id)
+
+
+def _complete(
+    client: "MlflowClient",
+    run: "Run",
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    curves: Mapping[str, Sequence[float]],
+    artifacts: Mapping[str, bytes],
+    tags: Mapping[str, str],
+) -> None:
+    _log_numbers(client, run, params, metrics, curves, tags)
+    with tempfile.TemporaryDirectory() as folder:
+        for path, data in artifacts.items():
+            target = Path(folder) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        client.log_artifacts(run.info.run_id, folder)
+    client.set_terminated(run.info.run_id, "FINISHED")
+
+
+def _is_deleted(client: "MlflowClient", mlflow_id: str) -> bool:
+    stage: str = client.get_run(mlflow_id).info.lifecycle_stage
+    return stage == "deleted"
 
 
 def _log_numbers(

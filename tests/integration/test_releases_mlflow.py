@@ -96,6 +96,11 @@ def log(uri: str, run_id: str = "run-2", **changes: Any) -> str:
     return log_run(uri, experiment_name("sales"), run_id, **arguments)
 
 
+def test_what_mlflow_refuses_of_a_run_is_an_error(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"Invalid value .*wape"):
+        log(uri, metrics={"wape?": 0.25})
+
+
 def test_a_run_is_logged_once_however_often_it_is_tried(uri: str, tmp_path: Path) -> None:
     first = log(uri)
     assert log(uri) == first
