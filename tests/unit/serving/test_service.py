@@ -21,6 +21,7 @@ from serving.service.bodies import SAFETENSORS
 from serving.service.metrics import age_seconds
 from serving.service.settings import ServiceSettings
 from tasks.releases.store import ReleaseStore
+from tasks.storage import FolderStore
 from tests.serving_releases import expected, inputs, promote
 
 MAX_ROWS, MAX_BYTES = 100, 200_000
@@ -33,6 +34,14 @@ def until(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.02)
     pytest.fail("it did not happen")
+
+
+class Losing(FolderStore):
+    """Models never arrive in it."""
+
+    def write(self, key: str, data: bytes) -> None:
+        if not key.endswith("/model.onnx"):
+            super().write(key, data)
 
 
 def settings(folder: Path, cache: Path, **changes: Any) -> ServiceSettings:
@@ -300,7 +309,7 @@ def test_requests_rows_and_reloads_are_counted(client: TestClient, releases: Rel
     promote(releases, 3)
     until(lambda: value(client, "nightstill_release") == 2)
     assert value(client, "nightstill_reloads_total") == 1 and value(client, "nightstill_ledger_entry") == 2
-    (folder / promote(releases, 4).files / "model.onnx").unlink()
+    promote(ReleaseStore(Losing(folder), "sales", releases.keys), 4)
     until(lambda: value(client, "nightstill_reload_failures_total") > 0)
     ready = client.get("/readyz")
     assert ready.status_code == 200 and "model.onnx is missing" in ready.json()["problem"]
