@@ -1,10 +1,12 @@
 """How fast ONNX Runtime is with the product's models: `python -m bench.ours.speed --out DIR`, on an idle machine.
 
 All models that `bench.ours` left in DIR are timed in one go, in turn, because neighbours on a machine come and go.
-Models that are not there keep the speed that they had: records are kept longer than files.
+Where the runtime's floor is far from the lowest, the machine was not idle, and a night's models are timed again. Models
+that are not there keep the speed that they had: records are kept longer than files.
 """
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +27,8 @@ from tasks.problems.base import Inputs
 
 SPEED = "speed.json"
 ROUNDS, MANY_ROUNDS = 60, 9
+TRIES, BUSY = 3, 1.2
+"""Timings of a night, and times the lowest floor from which it is timed again."""
 ENOUGH = 5e3
 """Milliseconds of many rows after which a model is timed no further: a large teacher takes that for one call."""
 ROWS = 30_490
@@ -39,15 +43,23 @@ def main(
     file = out / SPEED
     found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     nights = sorted(path for path in (out / "models").iterdir() if path.is_dir())
-    for night in track(nights, "models", console=console):
-        models = {
-            model.name: {file.stem: file.read_bytes() for file in sorted(model.glob("*.onnx"))}
-            for model in sorted(night.iterdir())
-        }
-        for name, speed in _speeds(models, threads).items():
-            found[f"{night.name}-{name}"] = speed
-            console.print(f"{night.name} {name}: {speed['onnx_us']:.1f} us, {speed['onnx_many_ms']:.1f} ms")
-        write(file, found)
+    floors: dict[Path, float] = {}
+    for _ in range(TRIES):
+        pending = [night for night in nights if night not in floors or floors[night] > BUSY * min(floors.values())]
+        for night in track(pending, "models", console=console):
+            models = {
+                model.name: {file.stem: file.read_bytes() for file in sorted(model.glob("*.onnx"))}
+                for model in sorted(night.iterdir())
+            }
+            speeds = _speeds(models, threads)
+            floor = next(iter(speeds.values()))["onnx_floor_us"]
+            if floor > floors.get(night, math.inf):
+                continue
+            floors[night] = floor
+            for name, speed in speeds.items():
+                found[f"{night.name}-{name}"] = speed
+                console.print(f"{night.name} {name}: {speed['onnx_us']:.1f} us, {speed['onnx_many_ms']:.1f} ms")
+            write(file, found)
 
 
 def _speeds(models: Mapping[str, Mapping[str, bytes]], threads: int) -> dict[str, dict[str, float]]:

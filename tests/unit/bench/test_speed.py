@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from bench.ours import speed
 from bench.ours.speed import inputs_of, main
 from tasks.compression.export import export_onnx
 from tests.unit.models.windows import CONTRACT, model_of, windows_of
@@ -21,9 +24,30 @@ def test_every_model_is_timed_and_members_of_an_ensemble_add_up(tmp_path: Path) 
     found = json.loads((tmp_path / "speed.json").read_text())
     assert found.pop("m5-1-student") == gone != found["m5-0-student"]
     assert set(found) == {"m5-0-teacher", "m5-0-student"}
-    for speed in found.values():
-        assert 0 < speed["onnx_floor_us"] < speed["onnx_us"] and speed["onnx_many_ms"] > 0
+    for one in found.values():
+        assert 0 < one["onnx_floor_us"] < one["onnx_us"] and one["onnx_many_ms"] > 0
     assert found["m5-0-teacher"]["onnx_us"] > found["m5-0-student"]["onnx_us"]
+
+
+def test_what_was_timed_beside_a_neighbour_is_timed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The machine's clock: the floor is 2 us where nobody else is at work.
+    floors = {"calm": [2.0], "once": [5.0, 2.1], "worse": [4.0, 6.0, 3.0], "busy": [9.0, 8.0, 7.0]}
+    for night in floors:
+        path = tmp_path / "models" / night / "student" / "one.onnx"
+        path.parent.mkdir(parents=True)
+        path.write_text(night)
+
+    def timed(models: dict[str, dict[str, bytes]], threads: int) -> dict[str, dict[str, float]]:
+        floor = floors[models["student"]["one"].decode()].pop(0)
+        return {"student": {"onnx_us": 5 * floor, "onnx_floor_us": floor, "onnx_many_ms": threads}}
+
+    monkeypatch.setattr(speed, "_speeds", timed)
+    main(tmp_path)
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert not any(floors.values())
+    assert {name: one["onnx_us"] for name, one in found.items()} == {
+        "calm-student": 10.0, "once-student": 10.5, "worse-student": 15.0, "busy-student": 35.0
+    }  # fmt: skip
 
 
 def test_inputs_are_those_that_the_files_ask_for() -> None:
