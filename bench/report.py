@@ -26,6 +26,8 @@ smallest). `released` is the exact ONNX file that would be released. Seconds are
 on the machine does not count; those of a teacher, a student and its file include what came before them. ONNX Runtime
 was timed afterwards, all models in turn.
 
+Where a target is missed, [what was tried, and what stands in the way](missed.md) is told apart.
+
 What was measured stands in [records](records). `make bench` measures everything anew, below `.nightstill`, and replaces
 them; with `RESULTS=docs/benchmarks/records SIZES=docs/benchmarks/records/scale` it measures only what is missing there.
 """
