@@ -46,7 +46,9 @@ def log_run(
             mlflow_id: str = run.info.run_id
             # Of processes that made a run at once, one may have begun earlier and be seen later: it deletes this one.
             with allowed("INVALID_PARAMETER_VALUE", when=partial(_is_deleted, client, mlflow_id)):
-                _complete(client, run, params, metrics, curves, artifacts, tags)
+                _log_numbers(client, run, params, metrics, curves, tags)
+                _log_artifacts(client, mlflow_id, artifacts)
+                client.set_terminated(mlflow_id, "FINISHED")
                 return mlflow_id
 
 
@@ -128,23 +130,13 @@ def _experiment(client: "MlflowClient", tracking_uri: str, name: str) -> str:
     return str(found.experiment_id)
 
 
-def _complete(
-    client: "MlflowClient",
-    run: "Run",
-    params: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    curves: Mapping[str, Sequence[float]],
-    artifacts: Mapping[str, bytes],
-    tags: Mapping[str, str],
-) -> None:
-    _log_numbers(client, run, params, metrics, curves, tags)
+def _log_artifacts(client: "MlflowClient", mlflow_id: str, artifacts: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for path, data in artifacts.items():
             target = Path(folder) / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
-        client.log_artifacts(run.info.run_id, folder)
-    client.set_terminated(run.info.run_id, "FINISHED")
+        client.log_artifacts(mlflow_id, folder)
 
 
 def _is_deleted(client: "MlflowClient", mlflow_id: str) -> bool:
