@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -15,6 +15,10 @@ from bench.processes import program
 from bench.records import OURS, Record, by_peer, error, interval, metric, paired, sets_of
 from tasks.compression.timing import machine
 from tasks.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
 
 ERRORS = {"wape": ("wape", "wql", "rmsse"), "mse": ("mse", "mae")}
 INTRODUCTION = """\
@@ -31,6 +35,13 @@ Where a target is missed, [what was tried, and what stands in the way](missed.md
 What was measured stands in [records](records). `make bench` measures everything anew, below `.nightstill`, and replaces
 them; with `RESULTS=docs/benchmarks/records SIZES=docs/benchmarks/records/scale` it measures only what is missing there.
 """
+PLACES: tuple[tuple[tuple[float, float], Literal["left", "center", "right"]], ...] = (
+    ((0, -14), "center"),
+    ((0, 7), "center"),
+    ((8, -1), "left"),
+    ((-8, -1), "right"),
+)
+"""Where a point's name may stand: points of text from it, and the side that is aligned."""
 PUBLISHED = Path(__file__).with_name("published.json")
 
 
@@ -203,7 +214,7 @@ def plot(measured: Sequence[Record], path: Path) -> None:
         peer: (median(record["bytes"] for record in found), median(record["errors"][name] for record in found))
         for peer, found in by_peer(measured).items()
     }
-    last = 0.0
+    names: list[Annotation] = []
     for peer, (x, y) in sorted(points.items(), key=lambda point: point[1]):
         if not x:
             axes.axhline(y, color="#555555", linestyle="--", linewidth=1)
@@ -214,16 +225,31 @@ def plot(measured: Sequence[Record], path: Path) -> None:
         axes.scatter(
             x, y, s=46, color="#0b6e4f" if ours else "white", edgecolors="#0b6e4f" if ours else "#555555", zorder=3
         )
-        # Twin and student take as many bytes: the upper one's name goes above its point, all others below.
-        place = (0, 7 if x == last else -14)
-        axes.annotate(peer, (x, y), xytext=place, textcoords="offset points", fontsize=8, ha="center")
-        last = x
+        names.append(axes.annotate(peer, (x, y), xytext=PLACES[0][0], textcoords="offset points", fontsize=8))
     axes.set_xscale("log")
     axes.margins(x=0.12, y=0.15)
     axes.set_xlabel("bytes of the model")
     axes.set_ylabel(f"{name} on test windows")
     axes.grid(alpha=0.3)
+    _apart(figure, names)
     figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _apart(figure: "Figure", names: "Sequence[Annotation]") -> None:
+    """Put each name below its point, or where it covers no other name and no point."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # the axes' final limits
+    points = [name.axes.transData.transform(name.xy) for name in names if name.axes]
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in points]
+    for name in names:
+        for place, side in (*PLACES, PLACES[0]):  # below after all, where nothing is free
+            name.xyann = place
+            name.set_horizontalalignment(side)
+            box = name.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
 
 
 if __name__ == "__main__":
