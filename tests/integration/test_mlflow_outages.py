@@ -324,14 +324,14 @@ def test_a_run_logged_by_several_processes_at_once_is_there_once(
     one.tell(1)
     start = threading.Barrier(SYNCS)
 
-    def race(_: int) -> None:
+    def race(_: int) -> str:
         start.wait()
         name = experiment_name(one.workload)
-        log_run(server.url, name, "run-2", {}, {"wape": 0.25, "loss": 1.0}, {}, {"report.html": b""}, {})
+        return log_run(server.url, name, "run-2", {}, {"wape": 0.25, "loss": 1.0}, {}, {"report.html": b""}, {})
 
     one.promote(2)
     with ThreadPoolExecutor(SYNCS) as pool:
-        list(pool.map(race, range(SYNCS)))
+        assert len(set(pool.map(race, range(SYNCS)))) == 1
     sync(server.url, one.releases, one.workload)
     one.check(1, 2)
 
