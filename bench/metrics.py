@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.sets import BenchSet, Floats
-from tasks.errors import DataError
+from tasks.core.errors import DataError
 
 QUANTILES = (0.1, 0.5, 0.9)
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bench.files import write
-from tasks.errors import NightstillError
+from tasks.core.errors import NightstillError
 
 # Threads that wait must not spin: on a busy machine they would steal from those that work.
 QUIET = {"OMP_WAIT_POLICY": "passive", "POLARS_VERBOSE": "0", "NIXTLA_ID_AS_COL": "1", "PYTHONWARNINGS": "ignore"}

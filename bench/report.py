@@ -14,7 +14,7 @@ from bench import curve, records, targets
 from bench.processes import program
 from bench.records import OURS, Record, by_peer, error, interval, metric, paired, sets_of
 from tasks.compression.timing import machine
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

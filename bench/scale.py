@@ -55,8 +55,8 @@ def main(
 
 def night(data: BenchSet, count: int) -> dict[str, Any]:
     """A night and a scoring of `count` series, spread evenly over the set."""
-    from tasks.handover.run_store import RunStore
-    from tasks.settings import Settings
+    from tasks.core.settings import Settings
+    from tasks.pipeline.handover.run_store import RunStore
 
     chosen = np.unique(np.linspace(0, len(data.series) - 1, count).astype(np.int64))
     with TemporaryDirectory(prefix="nightstill-scale-") as name:
@@ -129,9 +129,9 @@ def _timed(arguments: list[str], places: dict[str, str]) -> tuple[float, float]:
 
 def _score(folder: Path, day: date) -> float:
     """Best of five of Parquet to Parquet in a process that has its libraries and the release loaded."""
-    from tasks.releases.scoring import Scorer, to_parquet
+    from tasks.core.settings import Settings
     from tasks.releases.store import ReleaseStore
-    from tasks.settings import Settings
+    from tasks.scoring.scorer import Scorer, to_parquet
 
     scorer = Scorer(ReleaseStore(Settings(home=folder / "home", project=folder).releases(), WORKLOAD), WORKLOAD)
     times = []

@@ -27,7 +27,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tasks.errors import ConfigError, DataError
+from tasks.core.errors import ConfigError, DataError
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -252,9 +252,9 @@ def _walmart(root: Path) -> BenchSet:
 
 def _journey(_: Path) -> BenchSet:
     """The table of the product's own source, with the settings of its workload `sales`."""
-    from tasks.config import load_workload
-    from tasks.problems.base import TableContract
-    from tasks.sources.journey_sales import JourneySales
+    from tasks.config.workload import load_workload
+    from tasks.tables.sources.journey_sales import JourneySales
+    from tasks.tables.table import TableContract
 
     workload = load_workload(PROJECT / "params.yaml", "sales")
     contract = TableContract(

@@ -1,7 +1,7 @@
 """The texts that operators read in Airflow: what a DAG or task does, and what to do when it fails."""
 
 from dags.project import Section, release_uri
-from tasks.graph import Stage
+from tasks.pipeline.graph import Stage
 
 PLAN = """
 Opens the run: fixes its date, its parameters and the champion it will be compared with. Safe to clear: a run that is

@@ -24,9 +24,9 @@ from dags.notify import deadline_missed
 from dags.project import Section, default_as_of, pipeline, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
-from tasks.graph import Graph, Stage
-from tasks.handover.manifest import run_key
-from tasks.resources import Resources
+from tasks.pipeline.graph import Graph, Stage
+from tasks.pipeline.handover.manifest import run_key
+from tasks.pipeline.resources import Resources
 
 PROMOTE = "promote"
 RUN_ID = "{{ safe_run_id(run_id) }}"

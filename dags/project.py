@@ -1,4 +1,7 @@
-"""What the DAGs know of the project: its workloads and its pipeline. Standard library, PyYAML and tasks.graph only."""
+"""What the DAGs know of the project: its workloads and its pipeline.
+
+Standard library, PyYAML and tasks.pipeline.graph only.
+"""
 
 import os
 import re
@@ -10,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from tasks.graph import Graph, load_graph
+from tasks.pipeline.graph import Graph, load_graph
 
 ROOT = Path(os.environ.get("NIGHTSTILL_PROJECT") or Path(__file__).parents[1]).absolute()
 HOME = Path(os.environ.get("NIGHTSTILL_HOME") or ROOT / ".nightstill").absolute()

@@ -12,7 +12,7 @@ from dags.defaults import task_defaults
 from dags.project import Section, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
-from tasks.resources import Resources
+from tasks.pipeline.resources import Resources
 
 # After every night, before people come to work.
 VERIFY_AT = "30 6 * * *"

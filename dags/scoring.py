@@ -10,7 +10,7 @@ from dags.defaults import task_defaults
 from dags.project import HOME, Section, default_as_of, release_uri, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
-from tasks.resources import Resources
+from tasks.pipeline.resources import Resources
 
 
 def make(workload: str, section: Section) -> DAG:

@@ -19,8 +19,10 @@ WORKDIR /app
 COPY dvc.yaml params.yaml ./
 COPY dags dags
 # What the DAGs read of a project, and of its package; no library of the stages comes with it.
-COPY tasks/__init__.py tasks/errors.py tasks/graph.py tasks/resources.py tasks/storage.py tasks/
-COPY tasks/handover/__init__.py tasks/handover/manifest.py tasks/handover/surroundings.py tasks/handover/
+COPY tasks/__init__.py tasks/
+COPY tasks/core/__init__.py tasks/core/errors.py tasks/core/storage.py tasks/core/
+COPY tasks/pipeline/__init__.py tasks/pipeline/graph.py tasks/pipeline/resources.py tasks/pipeline/
+COPY tasks/pipeline/handover/__init__.py tasks/pipeline/handover/manifest.py tasks/pipeline/handover/surroundings.py tasks/pipeline/handover/
 RUN python3 -m compileall -q dags tasks
 COPY --chmod=755 docker/healthcheck.py docker/
 ARG COMMIT=unknown

@@ -1,6 +1,6 @@
 """`python -m tasks`: the same program as `nightstill`, where the package is not installed."""
 
-from tasks.cli import main
+from tasks.cli.main import main
 
 if __name__ == "__main__":
     main()

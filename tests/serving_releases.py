@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from tasks.core.storage import open_store
 from tasks.releases.ledger import Entry
 from tasks.releases.signing import load_keys
 from tasks.releases.store import ReleaseStore
-from tasks.storage import open_store
 
 TABLE = np.array([0.0, 10.0, 20.0], np.float32)
 # `spare` is in the contract, and the model does not read it. `table` has a row for each code of the longer book.

@@ -15,7 +15,7 @@ from rich.console import Console
 from bench.files import write
 from bench.processes import Job, program, run_each
 from bench.sets import SETS
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
 
 
 def main(

@@ -10,13 +10,14 @@ import yaml
 
 from bench.ours.adapt import FREQUENCIES, promotions_of, windows_of
 from bench.sets import BenchSet
-from tasks.config import RUN_FILE, Run
+from tasks.config.run import RUN_FILE, Run
+from tasks.core.files import read_json
+from tasks.core.settings import Settings
 from tasks.gates.verdict import Candidate, in_order_of_choice
 from tasks.problems.forecasting.dataset import Windows
 from tasks.problems.forecasting.options import Options
-from tasks.settings import Settings
 from tasks.stages import compress, distil, teach
-from tasks.stages.context import Context, read_json
+from tasks.stages.context import Context
 
 SETTINGS = Path(__file__).with_name("settings.yaml")
 UNUSED = {

@@ -16,9 +16,9 @@ from bench.ours.adapt import forecasts_of
 from bench.ours.nights import Night, released, run_night
 from bench.sets import BenchSet, load
 from tasks.compression.runtime import OnnxModel
+from tasks.distillation.ensemble import member_weights
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Inputs
-from tasks.problems.ensemble import member_weights
 
 SINGLE_CALLS = 300
 MODELS = ("teacher", "twin", "student", "released")

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import cast
 
 from bench.peers.base import Peer
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 
 PEERS = ("seasonal-naive", "statistical", "lightgbm", "nhits", "tide")
 

@@ -17,7 +17,7 @@ from bench.peers import PEERS
 from bench.peers.base import Unsuitable
 from bench.processes import Job, program, run_each
 from bench.sets import SETS
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
 
 
 def main(

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from bench.metrics import Forecasts
 from bench.sets import BenchSet
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 
 Split = Literal["valid", "test"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tasks.resources import Limits
+from tasks.pipeline.resources import Limits
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from airflow.sdk.log import mask_secret
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.errors import ConfigError, NightstillError, UnavailableError
-from tasks.handover.manifest import Manifest
-from tasks.handover.surroundings import FORECASTS, SECRETS, SHARED, plain_variables
-from tasks.storage import open_store
+from tasks.core.errors import ConfigError, NightstillError, UnavailableError
+from tasks.core.storage import open_store
+from tasks.pipeline.handover.manifest import Manifest
+from tasks.pipeline.handover.surroundings import FORECASTS, SECRETS, SHARED, plain_variables
 
 WORKSPACE = "/workspace"
 

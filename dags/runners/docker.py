@@ -20,7 +20,7 @@ from dags.runners.containers import (
     secret_environment,
 )
 from dags.runners.exits import complaint_of, fail, of_container
-from tasks.resources import to_bytes
+from tasks.pipeline.resources import to_bytes
 
 LABEL = "io.nightstill.command"
 STOP_SECONDS = 5

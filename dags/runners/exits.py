@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-# Exit codes (tasks/errors.py) for which the same attempt would fail again: wrong usage, bad data, a broken digest,
+# Exit codes (tasks/core/errors.py) for which the same attempt would fail again: wrong usage, bad data, a broken digest,
 # wrong configuration. Everything else, a kill included, is worth a retry.
 FINAL = {64: "wrong usage", 65: "bad data", 76: "integrity", 78: "wrong configuration"}
 

@@ -31,7 +31,7 @@ from dags.runners.containers import (
 )
 from dags.runners.exits import complaint_of, fail, of_container
 from dags.runners.kubernetes_json import read
-from tasks.resources import Limits
+from tasks.pipeline.resources import Limits
 
 PREFIX = "NIGHTSTILL_KUBERNETES_"
 # The user of the task image, by number: a kubelet cannot tell whether a name is root's.

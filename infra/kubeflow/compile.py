@@ -34,9 +34,9 @@ from infra.kubeflow.settings import (
     UnknownWorkload,
     home,
 )
-from tasks.graph import Graph, Stage
-from tasks.handover.surroundings import SECRETS
-from tasks.resources import Limits, Resources, ResourcesError
+from tasks.pipeline.graph import Graph, Stage
+from tasks.pipeline.handover.surroundings import SECRETS
+from tasks.pipeline.resources import Limits, Resources, ResourcesError
 
 PLAN = "plan"
 PLAN_MINUTES = 10

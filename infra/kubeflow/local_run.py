@@ -35,7 +35,7 @@ from kfp.local.status import Status  # type: ignore[import-untyped]
 
 from infra.kubeflow.compile import PLAN, USER, WORKSPACE, write
 from infra.kubeflow.settings import BadConfiguration, Project, Settings, UnknownWorkload, home
-from tasks.resources import to_bytes
+from tasks.pipeline.resources import to_bytes
 
 LABEL = "io.nightstill.kubeflow"
 

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from tasks.errors import ConfigError
-from tasks.graph import Graph, load_graph
-from tasks.handover.surroundings import SECRETS, plain_variables
+from tasks.core.errors import ConfigError
+from tasks.pipeline.graph import Graph, load_graph
+from tasks.pipeline.handover.surroundings import SECRETS, plain_variables
 
 NEEDED_SECRETS = SECRETS[:2]
 T = TypeVar("T")

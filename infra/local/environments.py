@@ -101,7 +101,7 @@ def _program(folder: Path) -> None:
     packages = next((folder / "lib").glob("python3*/site-packages"))
     (packages / "nightstill.pth").write_text(f"{PROJECT}\n")
     program = folder / "bin" / "nightstill"
-    program.write_text(f"#!{folder / 'bin' / 'python'}\nfrom tasks.cli import main\n\nmain()\n")
+    program.write_text(f"#!{folder / 'bin' / 'python'}\nfrom tasks.cli.main import main\n\nmain()\n")
     program.chmod(0o755)
 
 

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from infra.local.environments import LOCKS, PROJECT, translate
-from tasks.handover.checkout import checkout_commit
+from tasks.pipeline.handover.checkout import checkout_commit
 
 BASE = "python:3.11-slim-bookworm"
 IMAGES = {"task": "nightstill-task", "airflow": "nightstill-airflow", "serving": "nightstill-serving"}

@@ -33,8 +33,8 @@ import yaml
 
 from infra.local import night, services
 from infra.local.environments import ENVIRONMENTS, HOME, PROJECT
+from tasks.core.storage import open_store
 from tasks.releases.ledger import Ledger
-from tasks.storage import open_store
 
 NAMESPACE = "nightstill-test"
 MANIFESTS = PROJECT / "infra" / "kubernetes"

@@ -37,8 +37,8 @@ from rich.table import Table
 from infra.local.environments import PROJECT
 from serving.client import Champion, Contract
 from serving.service.bodies import JSON, SAFETENSORS
+from tasks.core.storage import open_store
 from tasks.releases.store import ReleaseStore
-from tasks.storage import open_store
 
 STARTED = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 WARM_UP_SECONDS = 1.0

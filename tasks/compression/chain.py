@@ -11,10 +11,11 @@ from tasks.compression.integer_weights import Int4Weights, Int8Weights
 from tasks.compression.low_rank import LowRank
 from tasks.compression.magnitude import Magnitude
 from tasks.compression.neurons import Neurons
+from tasks.compression.options import Recipe
 from tasks.compression.qat import Int8Qat
 from tasks.compression.step import PHASES, GraphStep, Step, TorchStep
-from tasks.config import Recipe, pick
-from tasks.errors import ConfigError
+from tasks.core.config import pick
+from tasks.core.errors import ConfigError
 
 STEPS: dict[str, type[Step]] = {
     step.kind: step

@@ -7,7 +7,7 @@ from torch import nn
 
 from tasks.compression.step import FineTune, Rows, TorchStep
 from tasks.compression.units import Layer, keep_most_important
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 
 
 @runtime_checkable

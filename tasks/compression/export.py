@@ -12,8 +12,8 @@ from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.regular import as_rule
 from tasks.compression.runtime import OUTPUT
 from tasks.compression.weights import narrow_weights
-from tasks.models import inputs_of
 from tasks.problems.base import FeatureContract, Inputs
+from tasks.problems.blocks.inputs import inputs_of
 
 OPSET = 20
 

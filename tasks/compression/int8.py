@@ -28,7 +28,7 @@ from onnxruntime.quantization import (
 from pydantic import Field
 
 from tasks.compression.step import GraphStep, Rows
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 from tasks.problems.base import Inputs
 
 OPERATORS = ["MatMul", "Gemm"]

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
 from tasks.compression.step import FineTune, Rows, TorchStep
-from tasks.errors import ConfigError
-from tasks.models.factored import factored, principal_directions
+from tasks.core.errors import ConfigError
+from tasks.problems.blocks.factored import factored, principal_directions
 
 
 class LowRank(TorchStep):

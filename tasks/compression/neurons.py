@@ -10,7 +10,7 @@ from tasks.compression.layer_inputs import layer_inputs, linear_layers
 from tasks.compression.step import FineTune, Rows, TorchStep
 from tasks.compression.surgeon import remove_inputs
 from tasks.compression.units import keep_units
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
 from tasks.compression.step import FineTune, Rows, TorchStep
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 
 LEVELS = 255
 SMALLEST = 1e-8

@@ -16,8 +16,8 @@ from tasks.compression.parity import Parity, parity
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import FineTune, Rows, also
 from tasks.compression.timing import Latency, machine, measure_all
-from tasks.models import inputs_of
 from tasks.problems.base import FeatureContract, Floats, Inputs
+from tasks.problems.blocks.inputs import inputs_of
 
 EXAMPLE_ROWS = 4
 ROUNDS = 20

@@ -8,7 +8,7 @@ import onnx
 from pydantic import Field
 from torch import nn
 
-from tasks.config import Frozen
+from tasks.core.config import Frozen
 from tasks.problems.base import Inputs
 
 Phase = Literal["structure", "rank", "sparsity", "numbers", "storage"]

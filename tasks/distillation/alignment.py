@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.config import Frozen, Name
+from tasks.core.config import Frozen, Name
 
 TINY = 1e-12
 ANGLE_ROWS = 32

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tasks.storage import ObjectStore
+from tasks.core.storage import ObjectStore
 
 DIGEST = 32
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.distillation.ensemble import member_weights
 from tasks.problems.base import Dataset, Floats, Problem
-from tasks.problems.ensemble import member_weights
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tasks.core.errors import DataError
 from tasks.distillation.alignment import Alignment
-from tasks.errors import DataError
-from tasks.models.inputs import inputs_of
 from tasks.problems.base import Augment, Dataset, Floats, HardRows, Labelled, Rows, SoftRows
+from tasks.problems.blocks.inputs import inputs_of
 
 Model = Callable[..., Any]
 

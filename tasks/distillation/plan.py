@@ -1,14 +1,15 @@
 """What a student's section asks for, checked and made before anything is trained."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.config import Spec, Student, Workload, pick
+from tasks.core.config import Spec, pick
+from tasks.core.errors import ConfigError
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
+from tasks.distillation.options import Student, Teacher
 from tasks.distillation.schedule import SCHEDULES, Schedule
-from tasks.errors import ConfigError
-from tasks.models.registry import KINDS, TREES, build_model
 from tasks.problems.base import Augment, Problem, SoftLoss
+from tasks.problems.models import build_model, networks, trees
 
 NONE = "none"
 
@@ -78,41 +79,41 @@ def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
     raise ConfigError(f"terms.teacher: name one of those that keep features: {', '.join(sorted(keepers))}")
 
 
-def check_students(problem: Problem, workload: Workload) -> None:
+def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: Mapping[str, Student]) -> None:
     """Raises ConfigError naming the field, when a student or an assistant cannot be trained as asked."""
-    networks = KINDS[problem.kind]
-    known = (*networks, *TREES.get(problem.kind, {}))
-    for name, teacher in workload.teachers.items():
+    trained = networks(problem.kind)
+    known = (*trained, *trees(problem.kind))
+    for name, teacher in teachers.items():
         if teacher.model.kind not in known:
             raise ConfigError(
                 f"teachers.{name}.model.kind: unknown kind {teacher.model.kind!r}; there are: {', '.join(known)}"
             )
-        if (teacher.training is None) == (teacher.model.kind in networks):
+        if (teacher.training is None) == (teacher.model.kind in trained):
             what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
             raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
-        if teacher.keep and teacher.model.kind not in networks:
+        if teacher.keep and teacher.model.kind not in trained:
             what = f"a {teacher.model.kind} has neither features nor weights of a network"
             raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
         _build(problem, teacher.model, f"teachers.{name}.")
-    for name, student in workload.students.items():
+    for name, student in students.items():
         try:
-            _check(problem, workload, student, tuple(networks))
+            _check(problem, teachers, student, tuple(trained))
         except ConfigError as error:
             raise ConfigError(f"students.{name}.{error}") from error
 
 
-def _check(problem: Problem, workload: Workload, student: Student, networks: Sequence[str]) -> None:
+def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student, networks: Sequence[str]) -> None:
     models = {"model": student.model} | ({"assistant.model": student.assistant.model} if student.assistant else {})
     for field, model in models.items():
         if model.kind not in networks:
             raise ConfigError(f"{field}.kind: unknown kind {model.kind!r}; there are: {', '.join(networks)}")
         _build(problem, model, field.removesuffix("model"))
-    keepers = [name for name, teacher in workload.teachers.items() if "features" in teacher.keep]
+    keepers = [name for name, teacher in teachers.items() if "features" in teacher.keep]
     for _, term in plan(problem, student).aligned:
         feature_teacher(term, keepers)
     if student.start_from is not None:
         name = student.start_from.teacher
-        if name not in workload.teachers or "weights" not in workload.teachers[name].keep:
+        if name not in teachers or "weights" not in teachers[name].keep:
             raise ConfigError(f"start_from: no weights of {name}; set keep: [weights] for teachers.{name}")
 
 

@@ -5,7 +5,7 @@ from abc import abstractmethod
 
 from pydantic import Field
 
-from tasks.config import Frozen
+from tasks.core.config import Frozen
 
 
 class Schedule(Frozen):

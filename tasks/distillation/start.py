@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 
 
 def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str]) -> list[str]:

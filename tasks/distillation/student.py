@@ -8,19 +8,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tasks.config import Student
+from tasks.core.errors import ConfigError
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.objective import Aligned, Objective, Teaching
+from tasks.distillation.options import Student
 from tasks.distillation.plan import feature_teacher, plan
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import assign_folds, teach
 from tasks.distillation.trainer import History, Progress, TrainingData, train
 from tasks.distillation.trust import trust
-from tasks.errors import ConfigError
-from tasks.models import build_model
-from tasks.models.features import Featured
 from tasks.problems.base import Dataset, Floats, Problem
+from tasks.problems.blocks.features import Featured
+from tasks.problems.models import build_model
 
 Features = Mapping[str, NDArray[np.float16]]
 

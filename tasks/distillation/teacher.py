@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tasks.config import Assistant, Teacher
+from tasks.core.errors import ConfigError, DataError
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.objective import Objective
+from tasks.distillation.options import Assistant, Teacher
 from tasks.distillation.trainer import History, Progress, TrainingData, features, predict, train
-from tasks.errors import ConfigError, DataError
-from tasks.models import build_model
-from tasks.models.features import Featured
 from tasks.problems.base import Dataset, Floats, Problem, Rows
+from tasks.problems.blocks.features import Featured
+from tasks.problems.models import build_model
 
 
 @runtime_checkable

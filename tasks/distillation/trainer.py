@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tasks.config import Training
 from tasks.distillation.checkpoint import Checkpoint, pack, unpack
 from tasks.distillation.objective import Objective
-from tasks.models.features import Featured
-from tasks.models.inputs import inputs_of
+from tasks.distillation.options import Training
 from tasks.problems.base import Dataset, Floats, Rows
+from tasks.problems.blocks.features import Featured
+from tasks.problems.blocks.inputs import inputs_of
 
 log = logging.getLogger(__name__)
 

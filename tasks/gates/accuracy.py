@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from tasks.config import AccuracyGate
 from tasks.gates.champion import Champion
 from tasks.gates.comparison import compare
+from tasks.gates.options import AccuracyGate
 from tasks.gates.result import GateResult, at_most, refused
 from tasks.problems.base import Clusters, Score
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from polars import selectors
 from scipy import stats
 
-from tasks.config import DriftGate
+from tasks.gates.options import DriftGate
 from tasks.gates.result import SIGNIFICANT_DIGITS, GateResult, at_most, refused, rounded
 from tasks.gates.robustness import one_line
-from tasks.problems.base import Floats, Raw, TableContract
+from tasks.problems.base import Floats, Raw
+from tasks.tables.table import TableContract
 
 Level = Literal["none", "moderate", "large"]
 

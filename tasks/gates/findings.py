@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.config import Gates
 from tasks.gates.comparison import compare
 from tasks.gates.evaluation_set import EvaluationSet
+from tasks.gates.options import Gates
 from tasks.gates.result import rounded
 from tasks.gates.segments import by_segment
 from tasks.gates.verdict import Judgement, Opponents, Verdict

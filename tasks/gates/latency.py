@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tasks.compression.timing import UNKNOWN, Latency, straddles
-from tasks.config import LatencyGate
+from tasks.gates.options import LatencyGate
 from tasks.gates.result import GateResult, at_most
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.config import ParityGate
+from tasks.gates.options import ParityGate
 from tasks.gates.result import GateResult, at_most, refused
 
 

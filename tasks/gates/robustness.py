@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tasks.config import Corruption
+from tasks.gates.options import Corruption
 from tasks.gates.result import GateResult, at_most, refused
 from tasks.problems.base import Inputs, Score
 

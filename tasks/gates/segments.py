@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.config import SegmentGate
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 from tasks.gates.champion import Champion
+from tasks.gates.options import SegmentGate
 from tasks.gates.result import GateResult, at_most, refused, rounded
 from tasks.problems.base import Score
 

@@ -1,6 +1,6 @@
 """Size gate: bytes of the ONNX file."""
 
-from tasks.config import SizeGate
+from tasks.gates.options import SizeGate
 from tasks.gates.result import GateResult, at_most
 
 

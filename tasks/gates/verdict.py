@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.compression.timing import Latency, measure_against
-from tasks.config import Gates
 from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher, not_too_good
 from tasks.gates.champion import Champion
 from tasks.gates.drift import DriftFound, drift_gate
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.latency import latency_gates
+from tasks.gates.options import Gates
 from tasks.gates.parity import parity
 from tasks.gates.result import GateResult, refused
 from tasks.gates.robustness import one_line, robustness

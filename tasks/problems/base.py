@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tasks.config import Frozen
+from tasks.core.config import Frozen
+from tasks.tables.table import TableContract
 
 if TYPE_CHECKING:
     import torch
@@ -31,41 +32,6 @@ class Predict(Protocol):
     def names(self) -> Collection[str]: ...
 
     def __call__(self, inputs: Inputs) -> Floats: ...
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a workload's table.
-
-    `kind`: polars-independent type family. `known_ahead`: also given for days after `as_of`.
-    `low`/`high`: inclusive limits of numbers.
-    """
-
-    name: str
-    kind: Literal["string", "date", "number", "integer", "boolean"]
-    required: bool = True
-    nullable: bool = False
-    key: bool = False
-    known_ahead: bool = False
-    low: float | None = None
-    high: float | None = None
-    about: str = ""
-
-
-@dataclass(frozen=True)
-class TableContract:
-    """The columns that a workload's source must deliver, and which of them order and identify its rows."""
-
-    columns: tuple[Column, ...]
-    date: str
-    target: str | None
-    entity: tuple[str, ...]
-    horizon_days: int = 0
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Columns that together identify a row."""
-        return tuple(column.name for column in self.columns if column.key)
 
 
 @dataclass(frozen=True)

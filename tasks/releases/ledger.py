@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.errors import IntegrityError, NightstillError, UnavailableError
-from tasks.storage import ObjectExists, ObjectStore, require_fence
+from tasks.core.errors import IntegrityError, NightstillError, UnavailableError
+from tasks.core.storage import ObjectExists, ObjectStore, require_fence
 
 Kind = Literal["promote", "rollback", "pin", "unpin", "prune"]
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tasks.errors import IntegrityError
+from tasks.core.errors import IntegrityError
 
 NAME = "manifest.json"
 MODEL = "model.onnx"

@@ -1,6 +1,6 @@
 """Pins: a champion that nights may not replace. Both are ledger entries, so the fence decides their races."""
 
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
 from tasks.releases.ledger import Entry
 from tasks.releases.standing import pinned_by, refuse_if_pinned
 from tasks.releases.store import ReleaseStore

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
 from tasks.releases.ledger import Entry
 from tasks.releases.standing import before_champion, pruned, releases
 from tasks.releases.store import ReleaseStore

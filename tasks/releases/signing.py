@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import ConfigError, IntegrityError, UsageError
+from tasks.core.errors import ConfigError, IntegrityError, UsageError
 from tasks.releases.manifest import sha256
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
 from tasks.releases.ledger import Entry
 
 REPLACING = ("promote", "rollback")

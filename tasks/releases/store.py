@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from tasks.errors import IntegrityError, UsageError
+from tasks.core.errors import IntegrityError, UsageError
+from tasks.core.storage import ObjectStore
 from tasks.releases import manifest, signing
 from tasks.releases.ledger import Entry, Ledger, Superseded
 from tasks.releases.standing import (
@@ -15,7 +16,6 @@ from tasks.releases.standing import (
     releases,
 )
 from tasks.releases.verification import Verified, check_release, verify
-from tasks.storage import ObjectStore
 
 MODEL = manifest.MODEL
 PROFILE = "profile.json"

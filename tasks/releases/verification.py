@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.errors import IntegrityError
+from tasks.core.errors import IntegrityError
 from tasks.releases import manifest, signing
 from tasks.releases.ledger import Entry
 from tasks.releases.standing import pruned, releases

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.config import Run
-from tasks.handover.manifest import Manifest
+from tasks.config.run import Run
+from tasks.pipeline.handover.manifest import Manifest
 from tasks.reporting.drift import drift_table
 from tasks.reporting.facts import (
     Check,

@@ -10,21 +10,24 @@ import numpy as np
 from torch import nn
 
 from tasks.compression.chain import Chain, parse_chain
+from tasks.compression.options import Search
 from tasks.compression.recipe import ROUNDS, Compressed, compress
 from tasks.compression.search.space import default_space, parse_space
 from tasks.compression.search.trial import Memory
 from tasks.compression.timing import Latency, measure
-from tasks.config import Search
+from tasks.core.errors import IntegrityError, UsageError
+from tasks.core.files import read_json, write_json
+from tasks.core.storage import open_store
 from tasks.distillation.knowledge import SOFT, load_knowledge
 from tasks.distillation.objective import Objective
 from tasks.distillation.student import fine_tuning_objective, training_data
 from tasks.distillation.trainer import AfterStep, set_up, train
-from tasks.errors import IntegrityError, UsageError
-from tasks.models import build_model, inputs_of, load_weights
 from tasks.problems import get_problem
 from tasks.problems.base import Dataset, Floats, Inputs, Problem
-from tasks.stages.context import Context, read_json, write_json
-from tasks.storage import open_store
+from tasks.problems.blocks.inputs import inputs_of
+from tasks.problems.blocks.weights import load_weights
+from tasks.problems.models import build_model
+from tasks.stages.context import Context
 
 if TYPE_CHECKING:
     from tasks.compression.search.found import Found

@@ -1,14 +1,14 @@
 """What a stage's module is given: its configuration and its folders. Runners differ; this does not."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.config import RUN_FILE, Run, parse_run
-from tasks.settings import Settings
+from tasks.config.run import RUN_FILE, Run, parse_run
+from tasks.core.files import write_json
+from tasks.core.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,3 @@ def current() -> Context:
         checkpoints=os.environ.get("NIGHTSTILL_CHECKPOINTS", ""),
         run_id=os.environ.get("NIGHTSTILL_RUN_ID", ""),
     )
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Canonical JSON: equal data gives equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """JSON of a file that another stage wrote."""
-    return json.loads(path.read_text())

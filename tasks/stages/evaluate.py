@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 
 from tasks.compression.timing import machine, measure
+from tasks.core.files import read_json, write_json
+from tasks.distillation.ensemble import member_weights
 from tasks.gates.champion import Champion, measure_champion
 from tasks.gates.drift import (
     Profile,
@@ -25,9 +27,8 @@ from tasks.gates.robustness import one_line
 from tasks.gates.verdict import Candidate, Opponents, Verdict, decide
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Raw, Score
-from tasks.problems.ensemble import member_weights
 from tasks.releases.store import PROFILE, ReleaseStore
-from tasks.stages.context import Context, read_json, write_json
+from tasks.stages.context import Context
 
 log = logging.getLogger(__name__)
 

@@ -4,16 +4,17 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.config import RUN_FILE
-from tasks.errors import IntegrityError
+from tasks.config.run import RUN_FILE
+from tasks.core.errors import IntegrityError
+from tasks.core.files import read_json, write_json
 from tasks.releases import manifest
-from tasks.releases.card import model_card
 from tasks.releases.ledger import Entry, Superseded
 from tasks.releases.origin import CODE, LOCK, SURROUNDINGS, code_digests
 from tasks.releases.signing import load_keys
 from tasks.releases.standing import pinned_by, withdrawn
 from tasks.releases.store import MODEL, PROFILE, ReleaseStore
-from tasks.stages.context import Context, read_json, write_json
+from tasks.reporting.card import model_card
+from tasks.stages.context import Context
 
 # Lets `mlflow.onnx.load_model("models:/nightstill-<workload>@champion")` open a release's folder.
 MLMODEL = b"""flavors:

@@ -13,22 +13,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tasks.config import read_yaml
-from tasks.errors import NightstillError
-from tasks.graph import load_graph
-from tasks.handover.locks import Lock, outputs, path_digest
-from tasks.handover.manifest import Manifest
-from tasks.handover.run_store import RunStore
-from tasks.handover.workspace import LOCK_FILE, PIPELINE_FILE
-from tasks.releases.card import model_card
-from tasks.releases.registry import sync
+from tasks.core.config import read_yaml
+from tasks.core.errors import NightstillError
+from tasks.pipeline.graph import load_graph
+from tasks.pipeline.handover.locks import Lock, outputs, path_digest
+from tasks.pipeline.handover.manifest import Manifest
+from tasks.pipeline.handover.run_store import RunStore
+from tasks.pipeline.handover.workspace import LOCK_FILE, PIPELINE_FILE
 from tasks.releases.store import ReleaseStore
-from tasks.releases.tracking import experiment_name, log_run
 from tasks.reporting import charts
+from tasks.reporting.card import model_card
 from tasks.reporting.collect import Material, collect, latency_page, search_page
 from tasks.reporting.facts import ReportFacts
 from tasks.reporting.page import draw, render, size
 from tasks.stages.context import Context
+from tasks.tracking.registry import sync
+from tasks.tracking.runs import experiment_name, log_run
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 
+from tasks.core.files import write_json
 from tasks.problems import get_problem
-from tasks.problems.base import TableContract
-from tasks.sources import get_source
-from tasks.sources.base import Snapshot
-from tasks.stages.context import Context, write_json
+from tasks.stages.context import Context
+from tasks.tables.sources import get_source
+from tasks.tables.sources.base import Snapshot
+from tasks.tables.table import TableContract
 
 
 def run(ctx: Context, name: str | None = None) -> None:

@@ -5,15 +5,16 @@ import logging
 import numpy as np
 
 from tasks.compression.export import export_onnx
+from tasks.core.errors import UsageError
+from tasks.core.files import write_json
+from tasks.core.storage import open_store
 from tasks.distillation.checkpoint import Checkpoint, StoreCheckpoint
 from tasks.distillation.knowledge import FEATURES, SOFT, WEIGHTS
 from tasks.distillation.teacher import held_out_features, teach
 from tasks.distillation.trainer import Progress, set_up
-from tasks.errors import UsageError
-from tasks.models import count_parameters, save_weights
 from tasks.problems import get_problem
-from tasks.stages.context import Context, write_json
-from tasks.storage import open_store
+from tasks.problems.blocks.weights import count_parameters, save_weights
+from tasks.stages.context import Context
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from tasks.errors import DataError
+from tasks.core.errors import DataError
+from tasks.core.files import read_json, write_json
 from tasks.problems import get_problem
-from tasks.stages.context import Context, read_json, write_json
-from tasks.validation.suite import Check, validate
+from tasks.stages.context import Context
+from tasks.tables.validation.suite import Check, validate
 
 
 def run(ctx: Context, name: str | None = None) -> None:

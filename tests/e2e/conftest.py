@@ -18,10 +18,10 @@ import polars as pl
 import pytest
 
 from infra.local.night import Airflow, wait_for_dag
-from tasks.handover.queries import read_outcome
-from tasks.handover.run_store import RunStore
+from tasks.core.settings import Settings
+from tasks.pipeline.handover.queries import read_outcome
+from tasks.pipeline.handover.run_store import RunStore
 from tasks.releases.ledger import Ledger
-from tasks.settings import Settings
 from tests.conftest import LAST_DAY, PROJECT, Project
 
 TIMEZONE = ZoneInfo("Europe/Berlin")

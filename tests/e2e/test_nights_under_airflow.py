@@ -15,7 +15,7 @@ import yaml
 
 from dags.project import safe_run_id
 from tasks.releases.store import ReleaseStore
-from tasks.releases.tracking import connected
+from tasks.tracking.runs import connected
 from tests.e2e.conftest import TIMEZONE, wait
 
 pytestmark = [pytest.mark.timeout(1200)]

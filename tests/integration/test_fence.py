@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tasks.cli import main
-from tasks.errors import ConfigError
-from tasks.handover.run_store import RunStore
+from tasks.cli.main import main
+from tasks.core.errors import ConfigError
+from tasks.core.settings import Settings
+from tasks.core.storage import PROBE, S3Store, require_conditional_writes, require_fence
+from tasks.pipeline.handover.run_store import RunStore
 from tasks.releases.ledger import Entry, Superseded
 from tasks.releases.store import ReleaseStore
-from tasks.settings import Settings
-from tasks.storage import PROBE, S3Store, require_conditional_writes, require_fence
 from tests.conftest import Project
 from tests.integration.edge import serving
 from tests.integration.s3_edge import S3Edge

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tasks.compression.timing import Latency, measure, measure_against
-from tasks.config import LatencyGate
 from tasks.gates.latency import latency_gates
+from tasks.gates.options import LatencyGate
 
 WIDTH, PRODUCTS = 128, 40
 INPUTS = {"x": np.ones((1, WIDTH), np.float32)}

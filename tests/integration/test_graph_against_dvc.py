@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.config import Run, load_workload
-from tasks.graph import load_graph
+from tasks.config.run import Run
+from tasks.config.workload import load_workload
+from tasks.pipeline.graph import load_graph
 
 PROJECT = Path(__file__).parents[2]
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
+from tasks.core.storage import ObjectStore, open_store
 from tasks.releases.ledger import Entry, Superseded
 from tasks.releases.pins import pin, unpin
 from tasks.releases.store import ReleaseStore
-from tasks.storage import ObjectStore, open_store
 
 RACERS = 64
 # Racers that never give up take as many turns as there are pairs of them, each a dozen requests to S3.

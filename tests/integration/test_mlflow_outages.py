@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import UnavailableError
-from tasks.releases.registry import sync
+from tasks.core.errors import UnavailableError
+from tasks.core.storage import FolderStore
 from tasks.releases.store import ReleaseStore
-from tasks.releases.tracking import connected, experiment_name, log_run
-from tasks.storage import FolderStore
+from tasks.tracking.registry import sync
+from tasks.tracking.runs import connected, experiment_name, log_run
 from tests.integration.edge import Edge, Handler, serving
 
 START_SECONDS = 90

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tasks.handover.plan import open_run
-from tasks.handover.queries import read_outcome, read_verdict
-from tasks.handover.run_all import run_all
-from tasks.handover.run_store import RunStore
+from tasks.core.settings import Settings
+from tasks.pipeline.handover.queries import read_outcome, read_verdict
+from tasks.pipeline.handover.run_store import RunStore
+from tasks.planning.opening import open_run
+from tasks.planning.run_all import run_all
 from tasks.releases.ledger import Ledger
-from tasks.settings import Settings
 
 LAST_DAY = date(2026, 6, 30)
 

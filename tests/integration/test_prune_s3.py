@@ -5,13 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from tasks.errors import IntegrityError
+from tasks.core.errors import IntegrityError
+from tasks.core.storage import S3Store
 from tasks.releases.pins import pin
 from tasks.releases.pruning import prune
 from tasks.releases.standing import Pruned
 from tasks.releases.store import ReleaseStore
 from tasks.releases.verification import verify
-from tasks.storage import S3Store
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tasks.cli import main
-from tasks.errors import ConfigError, UnavailableError
+from tasks.cli.main import main
+from tasks.core.errors import ConfigError, UnavailableError
+from tasks.core.settings import Settings
+from tasks.core.storage import FolderStore
 from tasks.releases.ledger import Entry
 from tasks.releases.pins import pin, unpin
 from tasks.releases.pruning import prune
-from tasks.releases.registry import sync
 from tasks.releases.store import ReleaseStore
-from tasks.releases.tracking import connected, experiment_name, log_run
-from tasks.settings import Settings
 from tasks.stages.promote import MLMODEL
-from tasks.storage import FolderStore
+from tasks.tracking.registry import sync
+from tasks.tracking.runs import connected, experiment_name, log_run
 from tests.conftest import Project
 
 MODEL = "nightstill-sales"

@@ -6,10 +6,10 @@ from datetime import date
 
 import pytest
 
-from tasks.errors import ConfigError, IntegrityError
+from tasks.core.errors import ConfigError, IntegrityError
+from tasks.core.storage import ObjectExists, S3Store
 from tasks.releases.ledger import Entry, Superseded
 from tasks.releases.store import ReleaseStore
-from tasks.storage import ObjectExists, S3Store
 
 
 @pytest.fixture

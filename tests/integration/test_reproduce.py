@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tasks.handover.plan import open_run
-from tasks.handover.run_all import run_all
-from tasks.handover.run_store import RunStore
+from tasks.core.settings import Settings
+from tasks.pipeline.handover.run_store import RunStore
+from tasks.planning.opening import open_run
+from tasks.planning.run_all import run_all
+from tasks.rebuild.reproduction import Reproduction, StageResult, prepare
 from tasks.releases.origin import LOCK, SURROUNDINGS, lock_stages
-from tasks.releases.reproduction import Reproduction, StageResult, prepare
 from tasks.releases.store import ReleaseStore
-from tasks.settings import Settings
 from tests.conftest import LAST_DAY, PROJECT, Project
 
 pytestmark = pytest.mark.timeout(900)

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.errors import IntegrityError, UsageError
-from tasks.handover import run_all
-from tasks.handover.machine import describe_machine
-from tasks.handover.run_stage import run_stage
-from tasks.handover.run_store import DataRemote, RunStore
-from tasks.handover.workspace import lock_file_text
-from tasks.releases.reproduction import Reproduction, prepare
+from tasks.core.errors import IntegrityError, UsageError
+from tasks.core.settings import Settings
+from tasks.core.storage import FolderStore, open_store
+from tasks.pipeline.handover.machine import describe_machine
+from tasks.pipeline.handover.run_stage import run_stage
+from tasks.pipeline.handover.run_store import DataRemote, RunStore
+from tasks.pipeline.handover.workspace import lock_file_text
+from tasks.planning import run_all
+from tasks.rebuild.reproduction import Reproduction, prepare
 from tasks.releases.store import ReleaseStore
-from tasks.settings import Settings
-from tasks.storage import FolderStore, open_store
 
 PIPELINE = """
 vars: [run.yaml]

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.errors import IntegrityError, StageFailed, UsageError
-from tasks.graph import load_graph
-from tasks.handover.locks import from_lock
-from tasks.handover.manifest import Manifest
-from tasks.handover.run_stage import run_stage
-from tasks.handover.run_store import DataRemote, RunStore
-from tasks.settings import Settings
-from tasks.storage import open_store
+from tasks.core.errors import IntegrityError, StageFailed, UsageError
+from tasks.core.settings import Settings
+from tasks.core.storage import open_store
+from tasks.pipeline.graph import load_graph
+from tasks.pipeline.handover.locks import from_lock
+from tasks.pipeline.handover.manifest import Manifest
+from tasks.pipeline.handover.run_stage import run_stage
+from tasks.pipeline.handover.run_store import DataRemote, RunStore
 
 PIPELINE = """
 vars: [run.yaml]
@@ -178,7 +178,8 @@ def test_a_killed_stage_leaves_nothing_and_can_be_started_again(place: Place) ->
     place.open("r1")
     place.go("r1", "source")
     (place.trouble / "hang").touch()
-    code = "import sys; from tasks.handover.run_stage import run_stage; from tasks.settings import Settings; "
+    code = "import sys; from tasks.pipeline.handover.run_stage import run_stage; "
+    code += "from tasks.core.settings import Settings; "
     code += "run_stage(Settings(), 'w', 'r1', 'member@x')"
     environment = {**os.environ, **place.settings.environment(), "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, start_new_session=True)

@@ -8,10 +8,10 @@ import boto3
 import polars as pl
 import pytest
 
-from tasks.config import Spec
-from tasks.errors import ConfigError
-from tasks.problems.base import Column, TableContract
-from tasks.sources import get_source
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError
+from tasks.tables.sources import get_source
+from tasks.tables.table import Column, TableContract
 
 CONTRACT = TableContract(
     columns=(Column("date", "date", key=True), Column("store_id", "string", key=True), Column("units", "number")),

@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[2]
 def test_scoring_does_without_torch(problem: str) -> None:
     code = f"""
 import sys
-import tasks.releases.scoring, tasks.releases.store, tasks.problems.{problem}.problem
+import tasks.scoring.scorer, tasks.releases.store, tasks.problems.{problem}.problem
 assert not {{"torch", "mlflow"}} & set(sys.modules), "a heavy library is imported"
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)

@@ -9,13 +9,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tasks.config import Checks, Spec
-from tasks.errors import ConfigError, DataError
-from tasks.problems.base import Column, TableContract
-from tasks.sources import get_source
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError, DataError
 from tasks.stages import validate as validate_stage
 from tasks.stages.snapshot import describe
-from tasks.validation.suite import Check, validate
+from tasks.tables.sources import get_source
+from tasks.tables.table import Column, TableContract
+from tasks.tables.validation.options import Checks
+from tasks.tables.validation.suite import Check, validate
 
 AS_OF = date(2026, 3, 31)
 CONTRACT = TableContract(
@@ -317,7 +318,7 @@ def test_equal_data_gives_equal_bytes_of_both_stages(tmp_path: Path, monkeypatch
 def _context(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     from types import SimpleNamespace
 
-    from tasks.settings import Settings
+    from tasks.core.settings import Settings
     from tasks.stages import snapshot as snapshot_stage
     from tasks.stages.context import Context
 

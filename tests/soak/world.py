@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tasks.handover.queries import read_outcome
+from tasks.pipeline.handover.queries import read_outcome
 from tests.conftest import LAST_DAY, sales_table
 from tests.e2e.conftest import PATIENCE_SECONDS, Installation, Night
 from tests.soak.proxy import Wire

@@ -1,11 +1,16 @@
-"""A tiny forecasting workload: six series, 75 days, five days ahead."""
+"""A tiny forecasting workload (six series, 75 days, five days ahead), and a release store in a folder."""
 
 import os
 from datetime import date, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tasks.core.storage import FolderStore
+from tasks.releases.ledger import Entry
+from tasks.releases.store import ReleaseStore
 
 # Networks of a few neurons gain nothing from threads, and threads that wait for each other cost seconds on few cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -61,7 +66,7 @@ class Sales:
 
     def problem(self, **changes: Any) -> Any:
         """The problem, with some options changed."""
-        from tasks.config import Spec
+        from tasks.core.config import Spec
         from tasks.problems import get_problem
 
         return get_problem(Spec(kind="forecasting", **{**self.options, **changes}))
@@ -75,3 +80,27 @@ class Sales:
 @pytest.fixture(scope="session")
 def sales() -> Sales:
     return Sales()
+
+
+class Releases(ReleaseStore):
+    """With a promotion in one short call."""
+
+    def promote(self, text: str, *, expected: int | None = None, run_id: str = "", **files: bytes) -> Entry:
+        last = self.champion()
+        return self.publish(
+            {"model.onnx": text.encode(), "contract.json": b"{}", **files},
+            expected=expected if expected is not None else last.seq if last else 0,
+            run_id=run_id or f"run-{text}",
+            as_of=date(2026, 1, 1),
+            reason=f"{text} is better",
+        )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "releases"
+
+
+@pytest.fixture
+def releases(folder: Path) -> Any:
+    return Releases(FolderStore(folder), "sales")

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.compression.options import Search
 from tasks.compression.recipe import Compressed
 from tasks.compression.search.limits import Binding, Bound, Measured, binding, violation
 from tasks.compression.search.trial import Trial
 from tasks.compression.timing import Latency, machine
-from tasks.config import Search
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.config import Limits
+from tasks.compression.options import Limits
 
 Quantity = Literal["error", "bytes", "parameters", "latency_ratio", "parity"]
 

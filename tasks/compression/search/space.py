@@ -11,8 +11,9 @@ from torch import nn
 from tasks.compression.chain import STEPS, parse_chain
 from tasks.compression.channels import ChannelPrunable
 from tasks.compression.neurons import Prunable
-from tasks.config import Frozen, Recipe, Spec, pick
-from tasks.errors import ConfigError
+from tasks.compression.options import Recipe
+from tasks.core.config import Frozen, Spec, pick
+from tasks.core.errors import ConfigError
 
 LEVELS = 20
 """A range is cut into so many equal parts: values stay readable, and equal points are recognised."""

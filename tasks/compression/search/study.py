@@ -26,13 +26,14 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from tasks.compression.chain import Chain, parse_chain
+from tasks.compression.options import Recipe, Search
 from tasks.compression.recipe import Compressed
 from tasks.compression.search.found import Found
 from tasks.compression.search.limits import Measured, bounds, violation
 from tasks.compression.search.space import Space
 from tasks.compression.search.trial import Kept, Memory, Rung, Shelf, Trial, key
 from tasks.compression.timing import Latency
-from tasks.config import Recipe, Search, Spec
+from tasks.core.config import Spec
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from tasks.compression.chain import STEPS
 from tasks.compression.search.limits import Measured
-from tasks.config import Frozen, Spec
+from tasks.core.config import Frozen, Spec
 
 
 class Rung(Frozen):

@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 from tasks.problems.base import Floats
 
 Times = NDArray[np.datetime64]

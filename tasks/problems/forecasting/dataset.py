@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from tasks.errors import DataError
+from tasks.core.errors import DataError
+from tasks.core.files import read_json, write_json
 from tasks.problems.base import Clusters, Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.forecasting.options import Options, parse_options
 from tasks.problems.forecasting.panel import Panel, build_panel
 from tasks.problems.forecasting.windows import PHASE, code_books, encode, gather, make_contract, targets
-from tasks.stages.context import read_json, write_json
 
 SAME = ("horizon", "frequency", "outputs")
 """Options that say what is forecast."""

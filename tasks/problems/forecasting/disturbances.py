@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 from tasks.problems.base import Inputs
 
 KINDS = ("noise", "missing", "shift")

@@ -5,8 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from tasks.config import Frozen
-from tasks.errors import ConfigError
+from tasks.core.config import Frozen
+from tasks.core.errors import ConfigError
 
 
 class Options(Frozen):
@@ -14,7 +14,7 @@ class Options(Frozen):
 
     `quantiles` are forecast, and the expected value beside them with `mean`. `metric`: the primary error, WAPE of the
     median or the squared error of the one output, which then is an expected value too. `positive`: no forecast is below
-    zero. `normalise`: what models divide a window by and take off it (tasks/models/normalise.py).
+    zero. `normalise`: what models divide a window by and take off it (tasks/problems/forecasting/models/normalise.py).
     `stride`: steps between training origins of a series. The last `test_origins` and the `valid_origins` before them,
     `origin_step` steps apart, make the other splits. A training origin has at least `min_history` steps behind it.
     `country`: ISO code for public holidays, used when the table has no `holiday` column.

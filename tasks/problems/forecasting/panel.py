@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tasks.errors import DataError
+from tasks.core.errors import DataError
 from tasks.problems.base import Floats
 from tasks.problems.forecasting.calendar import (
     MINUTES,

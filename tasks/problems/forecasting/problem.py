@@ -11,7 +11,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tasks.problems.base import (
-    Column,
     Dataset,
     Example,
     FeatureContract,
@@ -23,7 +22,6 @@ from tasks.problems.base import (
     Rows,
     Score,
     Strategies,
-    TableContract,
 )
 from tasks.problems.forecasting.calendar import MINUTES
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
@@ -32,6 +30,7 @@ from tasks.problems.forecasting.metrics import score, seasonal_naive
 from tasks.problems.forecasting.options import parse_options
 from tasks.problems.forecasting.panel import build_panel, recent
 from tasks.problems.forecasting.windows import UNKNOWN, encode, gather, make_contract, phase_book
+from tasks.tables.table import Column, TableContract
 
 PAST_STEPS_SHOWN = 42
 

@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 from tasks.problems.base import FeatureContract, SoftLoss, SoftRows
 from tasks.problems.forecasting.losses import PRIOR_LEVEL, Channels
 

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tasks.errors import DataError
+from tasks.core.errors import DataError
+from tasks.core.files import read_json, write_json
 from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.tabular.history import ORIGIN, PREVIOUS, UNKNOWN, Origins, amounts_after, feature_names, features
 from tasks.problems.tabular.options import Options, parse_options
-from tasks.stages.context import read_json, write_json
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SPLIT, LABEL = "split", "label"

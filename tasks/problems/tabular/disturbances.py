@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 from tasks.problems.base import Inputs
 
 KINDS = ("noise", "missing", "shift")

@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from tasks.config import Frozen
-from tasks.errors import ConfigError
+from tasks.core.config import Frozen
+from tasks.core.errors import ConfigError
 
 RESERVED = ("origin", "previous", "amount", "split", "label")
 

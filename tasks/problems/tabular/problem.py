@@ -10,7 +10,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tasks.problems.base import (
-    Column,
     Dataset,
     Example,
     FeatureContract,
@@ -22,13 +21,13 @@ from tasks.problems.base import (
     Rows,
     Score,
     Strategies,
-    TableContract,
 )
 from tasks.problems.tabular.dataset import EntityRows, build_rows, load_rows, make_contract, model_inputs
 from tasks.problems.tabular.disturbances import disturb
 from tasks.problems.tabular.history import UNKNOWN, Origins, feature_names, features
 from tasks.problems.tabular.metrics import mean_logits, probabilities, score_classes, transitions
 from tasks.problems.tabular.options import parse_options
+from tasks.tables.table import Column, TableContract
 
 
 class Tabular(Problem):

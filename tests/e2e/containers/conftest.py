@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from infra.local.images import reference
-from tasks.settings import Settings
+from tasks.core.settings import Settings
 from tests.conftest import LAST_DAY, Project, sales_table
 from tests.e2e.conftest import Installation, Night, quick, wait
 from tests.e2e.containers.machine import Containers, Line, Postgres, docker, free_port, require

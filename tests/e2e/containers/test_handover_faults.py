@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from tasks.handover.locks import outputs
-from tasks.handover.manifest import Manifest
-from tasks.handover.run_store import DataRemote, RunStore
+from tasks.core.storage import open_store
+from tasks.pipeline.handover.locks import outputs
+from tasks.pipeline.handover.manifest import Manifest
+from tasks.pipeline.handover.run_store import DataRemote, RunStore
 from tasks.releases.ledger import Ledger
 from tasks.releases.store import ReleaseStore
-from tasks.storage import open_store
 from tests.conftest import LAST_DAY, new_bucket, remove_bucket
 from tests.e2e.containers.conftest import Host
 from tests.e2e.containers.machine import Line, docker, require, running

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tasks.handover.queries import read_output
-from tasks.handover.run_store import RunStore
-from tasks.settings import Settings
+from tasks.core.settings import Settings
+from tasks.pipeline.handover.queries import read_output
+from tasks.pipeline.handover.run_store import RunStore
 from tests.conftest import PROJECT
 from tests.e2e.conftest import ENVIRONMENTS
 from tests.e2e.containers.conftest import Stack, s3_environment, stores

@@ -5,7 +5,7 @@ import pytest
 
 from bench.metrics import QUANTILES, Forecasts, score
 from bench.sets import BenchSet, Origins
-from tasks.errors import DataError
+from tasks.core.errors import DataError
 
 Toy = Callable[..., BenchSet]
 ONE = Origins(train_end=2, valid=(2,), test=(5,))

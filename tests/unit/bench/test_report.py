@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.report import main, page
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
 
 
 def record(peer: str, seed: int, wape: float, weights: int = 10, **more: Any) -> dict[str, Any]:

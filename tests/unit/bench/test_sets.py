@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from bench.sets import BenchSet, Origins, data_root, journey_set, load, rolling, windows
-from tasks.errors import ConfigError, DataError
+from tasks.core.errors import ConfigError, DataError
 
 Toy = Callable[..., BenchSet]
 AS_OF = date(2024, 7, 14)

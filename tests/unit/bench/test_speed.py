@@ -8,7 +8,7 @@ import pytest
 from bench.ours import speed
 from bench.ours.speed import inputs_of, main
 from tasks.compression.export import export_onnx
-from tests.unit.models.windows import CONTRACT, model_of, windows_of
+from tests.unit.problems.forecasting.models.windows import CONTRACT, model_of, windows_of
 
 
 def test_every_model_is_timed_and_members_of_an_ensemble_add_up(tmp_path: Path) -> None:

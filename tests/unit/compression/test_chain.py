@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.compression.chain import STEPS, order, parse_chain
-from tasks.config import Recipe
-from tasks.errors import ConfigError
+from tasks.compression.options import Recipe
+from tasks.core.errors import ConfigError
 
 OPTIONS: dict[str, dict[str, object]] = {
     "magnitude": {"sparsity": 0.5},

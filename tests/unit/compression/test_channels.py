@@ -12,9 +12,9 @@ from tasks.compression.export import export_onnx
 from tasks.compression.recipe import torch_output
 from tasks.compression.runtime import run_onnx
 from tasks.compression.units import importance
-from tasks.config import Spec
-from tasks.errors import ConfigError
-from tasks.models import build_model
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError
+from tasks.problems.models import build_model
 
 
 class Residual(nn.Module):

@@ -17,10 +17,10 @@ from tasks.compression.export import export_onnx
 from tasks.compression.onnx_graph import strip
 from tasks.compression.recipe import torch_output
 from tasks.compression.runtime import run_onnx
-from tasks.config import Spec
+from tasks.core.config import Spec
 from tasks.distillation.teacher import Mean
-from tasks.models import build_model
 from tasks.problems.base import Inputs
+from tasks.problems.models import build_model
 
 MODELS: dict[str, list[dict[str, Any]]] = {
     "student": [{"kind": "linear-mlp", "hidden": 8}],

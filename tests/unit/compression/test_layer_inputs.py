@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
-from tasks.models import inputs_of
-from tests.unit.models.windows import SMALL, forecast, model_of, windows_of
+from tasks.problems.blocks.inputs import inputs_of
+from tests.unit.problems.forecasting.models.windows import SMALL, forecast, model_of, windows_of
 
 
 @pytest.mark.parametrize("kind", SMALL)

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from tasks.compression.low_rank import LowRank
-from tasks.errors import ConfigError
-from tasks.models.factored import Factored, factored, principal_directions
+from tasks.core.errors import ConfigError
+from tasks.problems.blocks.factored import Factored, factored, principal_directions
 
 
 def with_values(*values: float) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tasks.compression.neurons import Neurons
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 
 
 def test_neurons_without_outgoing_weights_go_and_leave_the_output_as_it_was(

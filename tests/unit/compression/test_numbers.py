@@ -21,12 +21,13 @@ from tasks.compression.parity import parity
 from tasks.compression.recipe import torch_output
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import GraphStep
-from tasks.config import ParityGate, Spec
+from tasks.core.config import Spec
+from tasks.gates.options import ParityGate
 from tasks.gates.parity import parity as parity_gate
 from tasks.gates.result import GateResult
-from tasks.models import build_model
-from tasks.models.inputs import STUDENT_INPUTS
 from tasks.problems.base import Floats, Inputs, Rows
+from tasks.problems.forecasting.models.inputs import STUDENT_INPUTS
+from tasks.problems.models import build_model
 
 STEPS: dict[str, GraphStep] = {
     "int8-dynamic": Int8Dynamic(),

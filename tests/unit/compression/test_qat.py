@@ -12,11 +12,11 @@ from torch import nn
 
 from tasks.compression.chain import parse_chain
 from tasks.compression.magnitude import prunable_weights
+from tasks.compression.options import Recipe
 from tasks.compression.qat import Int8Linear, Int8Qat, TrainedLinear, affine, best_range, rounded
 from tasks.compression.recipe import Compressed, compress, torch_output
 from tasks.compression.runtime import run_onnx
-from tasks.config import Recipe
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 from tasks.problems.base import Floats
 
 SPARSE = {"kind": "magnitude", "sparsity": 0.5, "epochs": 1}

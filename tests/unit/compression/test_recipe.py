@@ -9,11 +9,11 @@ import onnx
 import pytest
 
 from tasks.compression.chain import parse_chain
+from tasks.compression.options import Recipe
 from tasks.compression.parity import parity
 from tasks.compression.recipe import Compressed, compress, torch_output
 from tasks.compression.runtime import run_onnx
-from tasks.config import Recipe
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 
 STEPS: dict[str, list[dict[str, object]]] = {
     "fp32": [],

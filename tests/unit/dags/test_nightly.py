@@ -16,7 +16,7 @@ from airflow.timetables.base import TimeRestriction
 from dags import nightly, scoring
 from dags.notify import OpsNotifier, deadline_missed
 from dags.project import ROOT
-from tasks.graph import Graph, load_graph
+from tasks.pipeline.graph import Graph, load_graph
 
 SECTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "params.yaml").read_text())["workloads"]
 WORKLOADS = ["sales", "customers"]

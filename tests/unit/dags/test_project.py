@@ -6,7 +6,7 @@ import pytest
 
 from dags.project import default_as_of, release_uri, safe_run_id
 from dags.runners.exits import FINAL
-from tasks.errors import ConfigError, DataError, IntegrityError, NightstillError, UnavailableError, UsageError
+from tasks.core.errors import ConfigError, DataError, IntegrityError, NightstillError, UnavailableError, UsageError
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tasks.core.errors import DataError
 from tasks.distillation.alignment import Alignment
 from tasks.distillation.objective import Aligned, Objective, Teaching
-from tasks.errors import DataError
 from tasks.problems.base import Augment, Dataset, FeatureContract, Floats, Inputs, Labelled, Rows
 
 CPU = torch.device("cpu")

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from tasks.config import Student, Workload, load_workload
+from tasks.config.workload import Workload, load_workload
+from tasks.core.errors import ConfigError
 from tasks.distillation.alignment import Hint
+from tasks.distillation.options import Student
 from tasks.distillation.plan import check_students, plan
 from tasks.distillation.schedule import Cosine
-from tasks.errors import ConfigError
 from tasks.problems import get_problem
 from tasks.problems.forecasting.augment import Mixup
 from tasks.problems.forecasting.series import Frequency, MultiScale
@@ -29,7 +30,7 @@ def workload(name: str = "sales", keep: tuple[str, ...] = (), **student: Any) ->
 
 
 def check(section: Workload) -> None:
-    check_students(get_problem(section.problem), section)
+    check_students(get_problem(section.problem), section.teachers, section.students)
 
 
 def planned(section: Workload) -> Any:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tasks.config import Spec, pick
+from tasks.core.config import Spec, pick
+from tasks.core.errors import ConfigError
 from tasks.distillation.schedule import SCHEDULES
-from tasks.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from tasks.core.errors import ConfigError
 from tasks.distillation.start import start_from
-from tasks.errors import ConfigError
-from tasks.models import save_weights
+from tasks.problems.blocks.weights import save_weights
 
 
 class Net(nn.Module):

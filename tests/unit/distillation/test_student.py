@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.config import Spec, Student, Teacher, Training
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError, DataError
 from tasks.distillation.knowledge import FEATURES, SOFT, WEIGHTS, Knowledge, load_knowledge
+from tasks.distillation.options import Student, Teacher, Training
 from tasks.distillation.student import Distilled, distil, fine_tuning_objective, training_data
 from tasks.distillation.teacher import assign_folds, fold_rows, held_out_features, teach
 from tasks.distillation.trainer import features, set_up, train
-from tasks.errors import ConfigError, DataError
-from tasks.models import build_model, save_weights
+from tasks.problems.blocks.weights import save_weights
+from tasks.problems.models import build_model
 
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01}
 MODEL = {"kind": "linear-mlp", "hidden": 6, "embedding": 2, "projection": 2}

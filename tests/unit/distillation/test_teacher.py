@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.config import Spec, Teacher, Training
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError, DataError
+from tasks.distillation.options import Teacher, Training
 from tasks.distillation.teacher import Taught, assign_folds, fold_rows, held_out_features, teach
 from tasks.distillation.trainer import predict
-from tasks.errors import ConfigError, DataError
 
 TEACHER = Teacher(
     model=Spec(kind="linear-mlp", hidden=4, embedding=2, projection=2),

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tasks.config import Training
+from tasks.core.errors import DataError
+from tasks.core.storage import FolderStore
 from tasks.distillation.checkpoint import StoreCheckpoint, pack, unpack
 from tasks.distillation.objective import Objective, Teaching
+from tasks.distillation.options import Training
 from tasks.distillation.trainer import History, TrainingData, predict, set_up, train
-from tasks.errors import DataError
 from tasks.problems.base import Dataset, FeatureContract, Floats, HardRows, Inputs, Rows, SoftRows
-from tasks.storage import FolderStore
 
 TRAIN, VALID = np.arange(40), np.arange(40, 50)
 TRAINING = Training(epochs=4, batch_size=8, learning_rate=0.05, weight_decay=0.01, patience=4)

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tasks.config import Gates
 from tasks.gates.evaluation_set import EvaluationSet
+from tasks.gates.options import Gates
 from tasks.gates.verdict import Candidate
 from tasks.problems.base import (
     Dataset,
@@ -27,8 +27,8 @@ from tasks.problems.base import (
     Problem,
     Rows,
     Score,
-    TableContract,
 )
+from tasks.tables.table import TableContract
 
 TRUTH = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 4.0]], dtype=np.float32)
 

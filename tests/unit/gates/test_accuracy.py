@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.config import AccuracyGate
 from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher, not_too_good
 from tasks.gates.champion import Champion
+from tasks.gates.options import AccuracyGate
 from tasks.problems.base import Clusters, Score
 
 RULE = AccuracyGate(limit=0.5, naive_margin=0.1, retention=1.02, champion_margin=0.02, resamples=200)

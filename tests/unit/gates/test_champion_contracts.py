@@ -9,12 +9,12 @@ import pytest
 
 from tasks.compression.export import export_onnx
 from tasks.compression.runtime import run_onnx
-from tasks.config import Spec
+from tasks.core.config import Spec
 from tasks.gates.champion import Champion, measure_champion
 from tasks.gates.evaluation_set import EvaluationSet
-from tasks.models.registry import build_model
 from tasks.problems.base import Dataset, FeatureContract, Raw
 from tasks.problems.contracts import contract_to_json
+from tasks.problems.models import build_model
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from tasks.config import DriftGate, Gates
 from tasks.gates.champion import Champion
 from tasks.gates.drift import (
     DAYS,
@@ -25,6 +24,7 @@ from tasks.gates.drift import (
     stability_index,
 )
 from tasks.gates.evaluation_set import EvaluationSet
+from tasks.gates.options import DriftGate, Gates
 from tasks.gates.verdict import Opponents, decide
 from tasks.problems.base import Raw
 
@@ -108,8 +108,8 @@ def test_equal_rows_in_another_order_give_an_equal_profile_of_a_few_kilobytes(sa
 def test_many_categories_are_kept_short_and_the_rest_is_one() -> None:
     days = [LAST] * 300
     table = pl.LazyFrame({"date": days, "series_id": "s", "store_id": [f"s{place:03d}" for place in range(300)]})
-    from tasks.problems.base import Column as TableColumn
-    from tasks.problems.base import TableContract
+    from tasks.tables.table import Column as TableColumn
+    from tasks.tables.table import TableContract
 
     columns = (TableColumn("date", "date", key=True), TableColumn("store_id", "string"))
     contract = TableContract(columns, "date", None, ("store_id",))

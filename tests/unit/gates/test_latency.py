@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.compression.timing import Latency
-from tasks.config import LatencyGate
 from tasks.gates.latency import latency_gates
+from tasks.gates.options import LatencyGate
 
 RULE = LatencyGate(batch=1, threads=1, rounds=10, max_p50_ratio=2.0, max_p95_ratio=3.0)
 

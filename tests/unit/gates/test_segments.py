@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tasks.config import SegmentGate
-from tasks.errors import ConfigError
+from tasks.core.errors import ConfigError
 from tasks.gates.champion import Champion
+from tasks.gates.options import SegmentGate
 from tasks.gates.segments import by_segment, segment_gates
 from tasks.problems.base import Score
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.config import Gates
 from tasks.gates.champion import Champion, measure_champion
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.findings import Model, examples_json, segments_json, verdict_json
+from tasks.gates.options import Gates
 from tasks.gates.verdict import Candidate, Opponents, Verdict, decide, in_order_of_choice
 from tasks.problems.contracts import contract_to_json
 

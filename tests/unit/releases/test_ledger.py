@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import ConfigError, IntegrityError, UnavailableError
+from tasks.core.errors import ConfigError, IntegrityError, UnavailableError
+from tasks.core.storage import FolderStore, ObjectExists
 from tasks.releases.ledger import Entry, Ledger, Superseded
 from tasks.releases.standing import withdrawn
-from tasks.storage import FolderStore, ObjectExists
 
 
 def append(ledger: Ledger, expected: int, run_id: str = "r") -> Entry:

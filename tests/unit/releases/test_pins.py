@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
 from tasks.releases.ledger import Superseded
 from tasks.releases.pins import pin, unpin
 from tasks.releases.pruning import prune

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import UsageError
+from tasks.core.errors import UsageError
+from tasks.core.storage import FolderStore
 from tasks.releases import pruning
 from tasks.releases.ledger import Superseded
 from tasks.releases.pins import pin
 from tasks.releases.pruning import plan, prune
 from tasks.releases.standing import Pruned
 from tasks.releases.verification import verify
-from tasks.storage import FolderStore
 
 DAY = timedelta(days=1)
 

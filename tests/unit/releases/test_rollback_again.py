@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tasks.cli import main
-from tasks.errors import UsageError
+from tasks.cli.main import main
+from tasks.core.errors import UsageError
 
 PROJECT = Path(__file__).parents[3]
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tasks.cli import main
-from tasks.errors import ConfigError, IntegrityError, UsageError
+from tasks.cli.main import main
+from tasks.core.errors import ConfigError, IntegrityError, UsageError
+from tasks.core.storage import FolderStore
 from tasks.releases import signing
 from tasks.releases.ledger import Entry
-from tasks.releases.scoring import Scorer
 from tasks.releases.signing import generate, load_keys
 from tasks.releases.store import ReleaseStore
-from tasks.storage import FolderStore
+from tasks.scoring.scorer import Scorer
 
 
 @pytest.fixture

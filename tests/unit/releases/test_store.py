@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import IntegrityError, UsageError
+from tasks.core.errors import IntegrityError, UsageError
+from tasks.core.storage import FolderStore
 from tasks.releases.ledger import Superseded
-from tasks.storage import FolderStore
 
 
 def files_of(folder: Path) -> list[Path]:

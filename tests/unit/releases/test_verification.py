@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import IntegrityError, UsageError
+from tasks.core.errors import IntegrityError, UsageError
 from tasks.releases.pins import pin
 from tasks.releases.pruning import prune
 from tasks.releases.standing import Pruned

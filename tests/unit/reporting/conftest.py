@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.config import Run, parse_run
-from tasks.handover.manifest import Manifest
+from tasks.config.run import Run, parse_run
+from tasks.pipeline.handover.manifest import Manifest
 from tasks.reporting.collect import Material
 
 GATES = (

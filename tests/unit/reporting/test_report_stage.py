@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import UnavailableError
-from tasks.handover.run_store import RunStore
-from tasks.settings import Settings
+from tasks.core.errors import UnavailableError
+from tasks.core.settings import Settings
+from tasks.pipeline.handover.run_store import RunStore
 from tasks.stages import report
 from tasks.stages.context import Context
 

@@ -20,8 +20,8 @@ from serving.service.app import make_app
 from serving.service.bodies import SAFETENSORS
 from serving.service.metrics import age_seconds
 from serving.service.settings import ServiceSettings
+from tasks.core.storage import FolderStore
 from tasks.releases.store import ReleaseStore
-from tasks.storage import FolderStore
 from tests.serving_releases import expected, inputs, promote
 
 MAX_ROWS, MAX_BYTES = 100, 200_000

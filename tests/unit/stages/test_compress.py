@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from tasks.config import Run, load_workload
-from tasks.errors import UsageError
-from tasks.settings import Settings
-from tasks.stages.context import Context, write_json
+from tasks.config.run import Run
+from tasks.config.workload import load_workload
+from tasks.core.errors import UsageError
+from tasks.core.files import write_json
+from tasks.core.settings import Settings
+from tasks.stages.context import Context
 
 PROJECT = Path(__file__).parents[3]
 SEARCH = {
@@ -32,9 +34,10 @@ RECIPES = {
 @pytest.fixture
 def night(sales: Any, tmp_path: Path) -> Any:
     """Makes the context of a workspace in which a student with random weights has been trained, so to say."""
-    from tasks.config import Spec
+    from tasks.core.config import Spec
     from tasks.distillation.trainer import set_up
-    from tasks.models import build_model, save_weights
+    from tasks.problems.blocks.weights import save_weights
+    from tasks.problems.models import build_model
 
     model = {"kind": "linear-mlp", "hidden": 16, "embedding": 2}
     section = {

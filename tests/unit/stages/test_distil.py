@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.config import Run, load_workload
-from tasks.settings import Settings
+from tasks.config.run import Run
+from tasks.config.workload import load_workload
+from tasks.core.settings import Settings
 from tasks.stages.context import Context
 
 PROJECT = Path(__file__).parents[3]

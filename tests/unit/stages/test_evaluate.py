@@ -11,13 +11,16 @@ import pytest
 import torch
 
 from tasks.compression.export import export_onnx
-from tasks.config import Run, Spec, load_workload
-from tasks.models import build_model
+from tasks.config.run import Run
+from tasks.config.workload import load_workload
+from tasks.core.config import Spec
+from tasks.core.files import write_json
+from tasks.core.settings import Settings
 from tasks.problems.base import Dataset
+from tasks.problems.models import build_model
 from tasks.releases.store import ReleaseStore
-from tasks.settings import Settings
 from tasks.stages import evaluate
-from tasks.stages.context import Context, write_json
+from tasks.stages.context import Context
 
 PROJECT = Path(__file__).parents[3]
 

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
-from tasks.config import Run, load_workload
-from tasks.errors import IntegrityError
+from tasks.config.run import Run
+from tasks.config.workload import load_workload
+from tasks.core.errors import IntegrityError
+from tasks.core.files import write_json
+from tasks.core.settings import Settings
 from tasks.releases.pins import pin, unpin
 from tasks.releases.pruning import prune
 from tasks.releases.signing import generate, load_keys
 from tasks.releases.store import ReleaseStore
-from tasks.settings import Settings
 from tasks.stages import promote
-from tasks.stages.context import Context, write_json
+from tasks.stages.context import Context
 
 PROJECT = Path(__file__).parents[3]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tasks.core.storage import FolderStore
 from tasks.releases.pins import pin
 from tasks.stages import promote
-from tasks.storage import FolderStore
 from tests.unit.stages.test_promote import Night
 
 

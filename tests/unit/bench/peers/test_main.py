@@ -11,7 +11,7 @@ import typer
 
 from bench.peers import get_peer
 from bench.peers.__main__ import main
-from tasks.errors import ConfigError, UsageError
+from tasks.core.errors import ConfigError, UsageError
 
 PROJECT = Path(__file__).parents[4]
 

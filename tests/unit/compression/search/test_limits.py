@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from tasks.compression.options import Limits
 from tasks.compression.search.limits import Bound, Measured, binding, bounds, violation
-from tasks.config import Limits
 
 STUDENT = Measured(error=0.5, bytes=80_000, parameters=20_000, parity=0.0, latency_ratio=2.0)
 ERROR, BYTES, LATENCY = (

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from torch import nn
 
+from tasks.compression.options import Recipe, Search
 from tasks.compression.search.space import Dimension, Space, default_space, parse_space
-from tasks.config import Recipe, Search, Spec
-from tasks.errors import ConfigError
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError
 
 
 def parse(*entries: dict[str, Any]) -> Space:

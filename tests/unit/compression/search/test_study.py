@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from tasks.compression.chain import Chain
+from tasks.compression.options import Search
 from tasks.compression.recipe import Compressed, compress, torch_output
 from tasks.compression.search.found import Found
 from tasks.compression.search.space import parse_space
 from tasks.compression.search.study import Task, search
 from tasks.compression.search.trial import Memory, Shelf
 from tasks.compression.timing import Latency
-from tasks.config import Search, Spec
+from tasks.core.config import Spec
 
 FREE = 8
 """Hidden neurons of 32 that reach no output: keep 0.75 costs nothing, one neuron fewer does."""

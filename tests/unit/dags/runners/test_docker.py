@@ -15,8 +15,8 @@ from docker.types import HostConfig  # type: ignore[import-not-found]  # mypy ta
 from dags.runners import containers, run_command
 from dags.runners.command import Command
 from dags.runners.docker import ContainerOperator
-from tasks.resources import Limits
-from tasks.storage import FolderStore
+from tasks.core.storage import FolderStore
+from tasks.pipeline.resources import Limits
 
 CONTEXT: Any = {
     "dag_run": SimpleNamespace(dag_id="nightly_sales", run_id="scheduled__2026-06-30"),

@@ -21,9 +21,9 @@ from dags.project import workloads
 from dags.runners import containers, kubernetes_json, run_command
 from dags.runners.command import Command
 from dags.runners.kubernetes import KubernetesSettings, PodOperator, kubernetes_settings
-from tasks.handover.manifest import Manifest
-from tasks.resources import Limits, ResourcesError
-from tasks.storage import FolderStore
+from tasks.core.storage import FolderStore
+from tasks.pipeline.handover.manifest import Manifest
+from tasks.pipeline.resources import Limits, ResourcesError
 from tests.unit.dags.runners.cluster import Cluster, check
 
 KEY = "runs/sales/r/teach@lstm.json"

@@ -8,8 +8,8 @@ import pytest
 from kfp import components  # type: ignore[import-untyped]
 
 from infra.kubeflow.compile import PLAN_SCRIPT, STAGE_SCRIPT
-from tasks.graph import load_graph
-from tasks.handover.surroundings import SECRETS
+from tasks.pipeline.graph import load_graph
+from tasks.pipeline.handover.surroundings import SECRETS
 from tests.unit.infra.kubeflow.conftest import Compiled, Project
 
 ALWAYS = "report"

@@ -7,7 +7,7 @@ import pytest
 
 from infra.local import images
 from infra.local.environments import PROJECT
-from tasks.handover.checkout import checkout_commit
+from tasks.pipeline.handover.checkout import checkout_commit
 
 INSPECT = """
 case "$*" in

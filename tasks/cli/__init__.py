@@ -1,0 +1,1 @@
+"""The program `nightstill`: one module a group of commands."""

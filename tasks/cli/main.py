@@ -1,0 +1,285 @@
+"""`nightstill`: the one command-line program, for people and for runners.
+
+Exit codes: 0 done · 3 the candidate was rejected (`run` only) · 64 wrong usage · 65 bad data · 70 internal error ·
+75 a store or server did not answer, try again · 76 a digest, lock or release does not hold · 78 wrong configuration.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import date, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from tasks.cli import display
+from tasks.cli.display import console, errors
+from tasks.cli.registry import registry_app
+from tasks.cli.release import release_app
+from tasks.config.run import RUN_FILE
+from tasks.config.workload import PARAMS_FILE, load_workload, load_workloads
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError, DataError, NightstillError, UsageError
+from tasks.core.settings import Settings
+from tasks.core.storage import open_store
+from tasks.pipeline.graph import GraphError
+from tasks.pipeline.handover.queries import latest_run, read_verdict
+from tasks.pipeline.handover.run_stage import ERROR_FILE
+from tasks.pipeline.handover.run_stage import run_stage as bring_to_end
+from tasks.pipeline.handover.run_store import RunStore
+from tasks.pipeline.resources import Resources
+from tasks.planning import opening as planning
+from tasks.planning.run_all import pipeline, run_all
+
+REJECTED = 3
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__, pretty_exceptions_enable=False
+)
+app.add_typer(release_app, name="release")
+app.add_typer(registry_app, name="registry")
+
+WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml.")]
+AsOf = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of data; default: yesterday in its timezone.")
+]
+RunId = Annotated[str, typer.Option(help="The run; default: the latest one.")]
+
+
+def _day(value: datetime | None) -> date | None:
+    return value.date() if value else None
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False) -> None:
+    if debug:
+        os.environ["NIGHTSTILL_DEBUG"] = "1"
+
+
+@app.command()
+def check(workload: Annotated[str | None, typer.Argument(help="One section; default: all.")] = None) -> None:
+    """Check a workload's parameters without running anything."""
+    from tasks.compression.chain import parse_chain
+    from tasks.compression.search.space import parse_space
+    from tasks.distillation.plan import check_students
+    from tasks.problems import get_problem
+    from tasks.tables.sources import get_source
+
+    settings = Settings()
+    workloads = load_workloads(settings.project / PARAMS_FILE)
+    if workload is not None:
+        workloads = {workload: load_workload(settings.project / PARAMS_FILE, workload)}
+    for name, section in workloads.items():
+        problem = get_problem(section.problem)
+        get_source(section.source, problem.table(), name)
+        try:
+            check_students(problem, section.teachers, section.students)
+            for recipe_name, recipe in section.recipes.items():
+                parse_chain(recipe_name, recipe)
+                parse_space(recipe_name, recipe.search.space if recipe.search else ())
+        except ConfigError as error:
+            raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.{error}") from error
+        stages = pipeline(settings, planning.resolve(settings, name)).stages
+        if unknown := Resources(section.resources).unknown(set(stages)):
+            raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.resources: no stage {', '.join(sorted(unknown))}")
+        console.print(f"{name}: ok — {section.title}; {len(stages)} stages, {section.schedule} {section.timezone}")
+
+
+@app.command()
+def select(workload: WorkloadArgument, as_of: AsOf = None) -> None:
+    """Write run.yaml here, so that plain `dvc repro` runs this workload."""
+    run = planning.resolve(Settings(), workload, _day(as_of))
+    Path(RUN_FILE).write_text(run.to_yaml())
+    console.print(f"{RUN_FILE}: {workload} as of {run.as_of}, champion entry {run.champion or 'none'}")
+
+
+@app.command()
+def plan(
+    workload: Annotated[str, typer.Option()],
+    run_id: Annotated[str, typer.Option()],
+    as_of: AsOf = None,
+    force: Annotated[bool, typer.Option("--force", help="Run every stage even if nothing changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop short of the release.")] = False,
+) -> None:
+    """Open a run: fix its date, its champion and its parameters (for runners)."""
+    settings = Settings()
+    run, fresh = planning.open_run(settings, workload, run_id, _day(as_of), force=force, dry_run=dry_run)
+    store = RunStore(settings.runs())
+    key = store.key(workload, run_id, "run.yaml")
+    said = f"as of {run.as_of}, champion entry {run.champion or 'none'}"
+    errors.print(f"run {run_id} of {workload}: {said}" + ("" if fresh else " (open already)"))
+    _tell(uri=store.store.url(key), data=store.store.read(key), status="done" if fresh else "finished-before")
+
+
+@app.command("run-stage")
+def run_stage(
+    stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as teach@lstm.")],
+    workload: Annotated[str, typer.Option()],
+    run_id: RunId = "",
+) -> None:
+    """Bring one stage of an open run to its end, in a fresh workspace."""
+    settings = Settings()
+    store = RunStore(settings.runs())
+    run_id = run_id or latest_run(store, workload)["run_id"]
+    outcome = bring_to_end(settings, workload, run_id, stage)
+    manifest = outcome.manifest
+    key = store.key(workload, run_id, f"{stage}.json")
+    status = "finished-before" if outcome.already else manifest.status
+    errors.print(f"{stage}: {status} in {manifest.seconds:.1f} s — {manifest.reason}", markup=False, highlight=False)
+    result = {"outcome": manifest.summary["outcome"]} if "outcome" in manifest.summary else {}
+    _tell(uri=store.store.url(key), data=store.store.read(key), status=status, **result)
+
+
+def _tell(uri: str, data: bytes, status: str, **more: str) -> None:
+    """The last line of standard output: what an orchestrator hands on."""
+    print(json.dumps({"uri": uri, "sha256": hashlib.sha256(data).hexdigest(), "status": status, **more}), flush=True)
+
+
+@app.command(hidden=True)
+def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> None:
+    """A stage's own command, as dvc.yaml has it: reads and writes the working folder."""
+    from tasks.core.files import write_json
+    from tasks.stages.context import current
+
+    pages = os.environ.get("NIGHTSTILL_PAGES")
+    try:
+        module = import_module(f"tasks.stages.{name}")
+        module.run(current(), member)
+    except NightstillError as error:
+        if pages:
+            write_json(Path(pages) / ERROR_FILE, {"error": str(error), "exit_code": error.exit_code})
+        raise
+    except Exception as error:  # noqa: BLE001 told in full
+        if pages:
+            write_json(Path(pages) / ERROR_FILE, {"error": f"{type(error).__name__}: {error}", "exit_code": 70})
+        traceback.print_exc()
+        raise SystemExit(70) from None
+
+
+@app.command()
+def run(
+    workload: WorkloadArgument,
+    as_of: AsOf = None,
+    run_id: Annotated[str, typer.Option(help="Default: made from the date and the time.")] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="Stages side by side.")] = 2,
+    force: Annotated[bool, typer.Option("--force", help="Run every stage even if nothing changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop short of the release.")] = False,
+) -> None:
+    """Run a workload once, without Airflow, through the same hand-over."""
+    settings = Settings()
+    section = load_workload(settings.project / PARAMS_FILE, workload)
+    run_id = run_id or planning.new_run_id(_day(as_of) or planning.yesterday(section))
+    asked, _ = planning.open_run(settings, workload, run_id, _day(as_of), force=force, dry_run=dry_run)
+    total = len(pipeline(settings, asked).stages)
+    console.print(f"run {run_id}: {workload} as of {asked.as_of}, {total} stages, logs in {settings.home / 'logs'}")
+    with display.progress(console, total) as observe:
+        codes = run_all(settings, asked, run_id, jobs=jobs, observe=observe)
+    display.show_run(console, settings, workload, run_id)
+    failed = [code for code in codes.values() if code > 0]
+    verdict = read_verdict(settings, workload, run_id)
+    raise SystemExit(failed[0] if failed else REJECTED if verdict and verdict["verdict"] == "reject" else 0)
+
+
+@app.command()
+def show(
+    workload: WorkloadArgument,
+    run_id: RunId = "",
+    list_runs: Annotated[bool, typer.Option("--list", help="List the runs.")] = False,
+) -> None:
+    """Show a run: verdict, gates, errors side by side, stages, and where its pages are."""
+    settings = Settings()
+    store = RunStore(settings.runs())
+    if list_runs:
+        display.list_runs(console, settings, workload)
+    else:
+        display.show_run(console, settings, workload, run_id or latest_run(store, workload)["run_id"])
+
+
+@app.command()
+def explain(
+    workload: WorkloadArgument, stage: Annotated[str | None, typer.Argument()] = None, run_id: RunId = ""
+) -> None:
+    """Say why each stage of a run ran, or whose result was reused."""
+    settings = Settings()
+    store = RunStore(settings.runs())
+    manifests = store.manifests(workload, run_id or latest_run(store, workload)["run_id"])
+    if stage is not None and stage not in manifests:
+        raise UsageError(f"{stage}: did nothing in this run; it has: {', '.join(manifests) or 'no stage yet'}")
+    for name, manifest in manifests.items():
+        if stage in (None, name):
+            reason = manifest.reason or f"failed with exit code {manifest.exit_code}: {manifest.error}"
+            console.print(f"{name}: {reason}", markup=False, highlight=False)
+
+
+@app.command()
+def score(
+    workload: WorkloadArgument,
+    out: Annotated[str, typer.Option(help="Parquet file to write: a path, or s3://bucket/key.")],
+    as_of: AsOf = None,
+    table: Annotated[Path | None, typer.Option(help="Parquet or CSV file; default: the workload's source.")] = None,
+    release: Annotated[int | None, typer.Option(help="A release's number; default: the champion.")] = None,
+) -> None:
+    """Score a table with the champion into Parquet."""
+    from tasks.problems import get_problem
+    from tasks.releases.signing import load_keys
+    from tasks.releases.store import ReleaseStore
+    from tasks.scoring.scorer import Scorer, to_parquet
+    from tasks.tables.sources import get_source
+    from tasks.tables.sources.table import scan
+
+    settings = Settings()
+    section = load_workload(settings.project / PARAMS_FILE, workload)
+    day = _day(as_of) or planning.yesterday(section)
+    keys = load_keys(trusted_keys=settings.trusted_keys)
+    scorer = Scorer(ReleaseStore(settings.releases(), workload, keys), workload, release)
+    if table is not None and table.suffix == ".parquet":
+        parts = scorer.stream(scan(table, get_problem(section.problem).table()), day)
+    else:
+        source = section.source if table is None else Spec(kind="table", path=str(table.absolute()))
+        snapshot = get_source(source, get_problem(section.problem).table(), workload, settings.project).fetch(day)
+        if snapshot.unreadable:
+            raise DataError(snapshot.unreadable)
+        parts = iter([scorer.score(snapshot.table, day)])
+    content, rows = to_parquet(parts)
+    place, _, name = out.rpartition("/")
+    open_store(place or ".").write(name, content)
+    console.print(f"{out}: {rows:,} rows, as of {day}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program; a failure is one line on standard error and a documented exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for library in ("great_expectations", "alembic", "mlflow"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    raise SystemExit(_guarded(lambda: app(arguments, standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    try:
+        result = command()
+    except NightstillError as error:
+        if os.environ.get("NIGHTSTILL_DEBUG"):
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except GraphError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 78
+    except TyperException as error:
+        print(f"error: {error.format_message()} (see --help)", file=sys.stderr)
+        return 64
+    except Abort:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:  # noqa: BLE001 told in full
+        traceback.print_exc()
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return 70
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,135 @@
+"""What the command line shows of releases."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.core.errors import UsageError
+from tasks.releases import manifest
+from tasks.releases.ledger import Entry
+from tasks.releases.standing import marks, named, pruned
+from tasks.releases.store import ReleaseStore
+
+if TYPE_CHECKING:
+    from tasks.rebuild.differences import Differences, Row
+    from tasks.rebuild.reproduction import Reproduction
+    from tasks.releases.pruning import Pruning
+
+QUIET = ("code", "params", "gates", "libraries")
+STYLES = {"equal": "green", "pulled": "green", "differs": "red", "failed": "red", "not rebuilt": "yellow"}
+
+
+def list_releases(console: Console, workload: str, entries: Sequence[Entry]) -> None:
+    """The ledger, the champion last; beside the entry that made a release, what the release is now."""
+    table = Table()
+    for column in ("entry", "kind", "release", "now", "as of", "created (UTC)", "run", "model", "reason"):
+        table.add_column(
+            column, overflow="fold", no_wrap=column in ("entry", "kind", "as of", "created (UTC)", "model")
+        )
+    found = marks(entries)
+    for entry in entries:
+        now = ", ".join(found[entry.release]) if entry.kind == "promote" else ""
+        table.add_row(
+            str(entry.seq),
+            entry.kind,
+            str(entry.release),
+            now,
+            str(entry.as_of),
+            entry.created[:16].replace("T", " "),
+            entry.run_id,
+            entry.model_sha256[:12],
+            entry.reason + (f" (removed: {named(entry.pruned)})" if entry.pruned else ""),
+        )
+    console.print(table if entries else f"{workload}: no release yet")
+
+
+def show_release(console: Console, releases: ReleaseStore, number: int) -> None:
+    """One entry, what its release is now, and the release's files. Raises UsageError on an unknown number."""
+    entries = releases.ledger.entries()
+    if not 0 < number <= len(entries):
+        raise UsageError(f"{releases.workload}: no ledger entry {number}; there are {len(entries)}")
+    entry = entries[number - 1]
+    now = ", ".join(marks(entries)[entry.release]) or "replaced"
+    console.print(f"ledger entry {entry.seq} ({entry.kind}); release {entry.release} is now: {now}", highlight=False)
+    console.print_json(entry.to_bytes().decode())
+    if prune := pruned(entries).get(entry.release):
+        console.print(f"its files were removed by ledger entry {prune.seq} ({prune.reason})", highlight=False)
+        return
+    table = Table(title=releases.url(entry), title_justify="left")
+    for column in ("file", "bytes", "SHA-256"):
+        table.add_column(column, justify="right" if column == "bytes" else "left")
+    files = releases.files(entry)
+    listing = manifest.Listed.of(releases.read(entry, manifest.NAME))
+    for name, listed in (*sorted(files.items()), (manifest.NAME, listing)):
+        table.add_row(name, f"{listed.size:,}", listed.sha256)
+    console.print(table)
+
+
+def show_differences(console: Console, found: "Differences") -> None:
+    """A table for each section; of what seldom changes only what did."""
+    for name, rows in found.sections.items():
+        shown = [row for row in rows if not row.equal or name not in QUIET]
+        same = len(rows) - len(shown)
+        title = name + (f" ({same} equal)" if same else "")
+        if not shown:
+            console.print(f"{title}: {'no difference' if rows else 'not known'}", highlight=False)
+            continue
+        table = Table(title=title, title_justify="left")
+        notes = any(row.note for row in shown)
+        for column in ("", f"release {found.a}", f"release {found.b}", "change", *(("which",) if notes else ())):
+            table.add_column(column, justify="right" if column.startswith(("release", "change")) else "left")
+        for row in shown:
+            table.add_row(row.name, _value(row.a), _value(row.b), _change(row), *((row.note,) if notes else ()))
+        console.print(table)
+
+
+def show_pruning(console: Console, workload: str, found: "Pruning", *, dry_run: bool) -> None:
+    """What went, or would go, and what stays."""
+    does = "would remove" if dry_run else "removed"
+    console.print(f"{workload}: {does} {found.files:,} files", highlight=False)
+    console.print(f"  releases {named(found.releases) if found.releases else 'none'}", highlight=False)
+    for folder in found.orphans:
+        console.print(f"  orphaned {folder}", highlight=False)
+    console.print(f"  kept     {named(found.kept)}", highlight=False)
+
+
+def show_reproduction(console: Console, found: "Reproduction") -> None:
+    """Every stage with its outputs, then the model, then the verdict."""
+    table = Table(title=f"{found.workload} release {found.release}: {found.code}", title_justify="left")
+    for column in ("stage", "result", "outputs that differ", "why", "seconds"):
+        table.add_column(column, justify="right" if column == "seconds" else "left")
+    for stage in found.stages:
+        differ = [
+            output.path + (f": {', '.join(output.files)}" if output.files else "")
+            for output in stage.outputs
+            if not output.equal
+        ]
+        result = f"[{STYLES[stage.status]}]{stage.status}[/]"
+        seconds = f"{stage.seconds:.1f}" if stage.seconds else ""
+        table.add_row(stage.stage, result, "\n".join(differ), "\n".join(stage.why), seconds)
+    console.print(table)
+    for line in found.surroundings:
+        console.print(f"surroundings: {line}", markup=False, highlight=False)
+    same = found.model == found.released_model
+    rebuilt = (found.model or "none was rebuilt")[:16]
+    console.print(f"{manifest.MODEL}: released {found.released_model[:16]}, rebuilt {rebuilt}", highlight=False)
+    if found.equal:
+        console.print(f"[bold green]bit-equal[/]: release {found.release} and what was rebuilt", highlight=False)
+        return
+    console.print(f"[bold red]differs[/]{': but the model is bit-equal' if same else ''}", highlight=False)
+    for line in found.reasons:
+        console.print(f"  {line}", markup=False, highlight=False)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _change(row: "Row") -> str:
+    return "" if row.change is None or row.equal else f"{row.change:+.1%}"

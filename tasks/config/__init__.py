@@ -1,0 +1,1 @@
+"""params.yaml and run.yaml, typed and checked once."""

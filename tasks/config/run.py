@@ -1,0 +1,44 @@
+"""`run.yaml`: what the stages read, the section of one workload and what varies by night.
+
+DVC tracks parts of `run.yaml`, so nothing that must not enter a lock (run_id, clock time) may stand in it.
+"""
+
+from datetime import date
+
+import yaml
+from pydantic import Field, ValidationError
+
+from tasks.config.reading import explain, read_mapping
+from tasks.config.workload import Workload
+from tasks.core.config import Name
+
+RUN_FILE = "run.yaml"
+
+
+class Run(Workload):
+    """run.yaml: a workload's section and what varies by night.
+
+    `champion` is the sequence number of the ledger's last entry (0: none): the entry that evaluation compares
+    with and that promotion is fenced against.
+    """
+
+    workload: Name
+    as_of: date
+    champion: int = Field(ge=0)
+    dry_run: bool = False
+
+    def section(self) -> Workload:
+        """The workload's part alone."""
+        return Workload.model_validate(self.model_dump(exclude={"workload", "as_of", "champion", "dry_run"}))
+
+    def to_yaml(self) -> str:
+        """Canonical text: equal runs give equal bytes."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=True, allow_unicode=True)
+
+
+def parse_run(text: str, origin: str = RUN_FILE) -> Run:
+    """Validate a run.yaml. Raises ConfigError."""
+    try:
+        return Run.model_validate(read_mapping(text, origin))
+    except ValidationError as error:
+        raise explain(origin, error) from error

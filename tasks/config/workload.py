@@ -1,0 +1,75 @@
+"""`params.yaml`: what people edit, one section a workload."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from tasks.compression.options import Recipe
+from tasks.config.reading import explain, read_mapping
+from tasks.core.config import Frozen, Name, Spec
+from tasks.core.errors import ConfigError
+from tasks.distillation.options import Student, Teacher
+from tasks.gates.options import Gates
+from tasks.pipeline.resources import Resources
+from tasks.tables.validation.options import Checks
+
+PARAMS_FILE = "params.yaml"
+
+
+class Workload(Frozen):
+    """One section of params.yaml."""
+
+    title: str
+    description: str = ""
+    owner: str = "ml-platform"
+    schedule: str
+    timezone: str = "UTC"
+    deadline_minutes: int = Field(default=240, gt=0)
+    seed: int = 7
+    threads: int = Field(default=1, gt=0)
+    folds: int = Field(default=3, ge=2)
+    source: Spec
+    problem: Spec
+    checks: Checks = Checks()
+    teachers: dict[Name, Teacher] = Field(min_length=1)
+    ensemble: Literal["mean", "validation"] = Field(default="mean", description="how the teachers are weighed")
+    students: dict[Name, Student] = Field(min_length=1)
+    recipes: dict[Name, Recipe] = Field(min_length=1)
+    gates: Gates
+    runner: Literal["process", "docker", "kubernetes"] | None = Field(default=None, description="None: the setting's")
+    resources: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("resources")
+    @classmethod
+    def _resources(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        Resources(value)
+        return value
+
+
+def load_workloads(path: Path) -> dict[str, Workload]:
+    """All workloads of a params.yaml, by name.
+
+    Raises ConfigError naming the file, the field and what is wrong with it.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; run from the project's folder or name it with --params")
+    sections = read_mapping(path.read_text(), str(path)).get("workloads")
+    if not isinstance(sections, Mapping) or not sections:
+        raise ConfigError(f"{path}: workloads: expected at least one section")
+    result = {}
+    for name, section in sections.items():
+        try:
+            result[str(name)] = Workload.model_validate(section)
+        except ValidationError as error:
+            raise explain(f"{path}: workloads.{name}", error) from error
+    return result
+
+
+def load_workload(path: Path, name: str) -> Workload:
+    """One workload. Raises ConfigError if there is none of that name."""
+    workloads = load_workloads(path)
+    if name not in workloads:
+        raise ConfigError(f"{path}: no workload {name!r}; there are: {', '.join(sorted(workloads))}")
+    return workloads[name]

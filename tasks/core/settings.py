@@ -1,0 +1,69 @@
+"""Where this installation keeps its things: environment variables with embedded defaults below one folder."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.core.storage import ObjectStore, open_store
+
+
+class Settings(BaseSettings):
+    """Environment `NIGHTSTILL_…`. What is not set lies below `home` (default: `.nightstill` in the working folder)."""
+
+    model_config = SettingsConfigDict(env_prefix="NIGHTSTILL_", frozen=True, extra="ignore")
+
+    home: Path = Path(".nightstill")
+    project: Path = Path()
+    run_store: str = ""
+    release_store: str = ""
+    dvc_remote: str = ""
+    tracking_uri: str = Field(default="", description="MLflow; empty: SQLite below home")
+    signing_key: str = Field(default="", description="private key that signs releases: a PEM file, or its text")
+    trusted_keys: str = Field(default="", description="public keys, one of which must have signed: a PEM file, or text")
+
+    def model_post_init(self, _context: object) -> None:
+        home = self.home.absolute()
+        defaults = {
+            "home": home,
+            "project": self.project.absolute(),
+            "run_store": self.run_store or str(home / "store"),
+            "release_store": self.release_store or str(home / "releases"),
+            "dvc_remote": self.dvc_remote or str(home / "dvc-remote"),
+            "tracking_uri": self.tracking_uri or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+            "signing_key": _absolute(self.signing_key),
+            "trusted_keys": _absolute(self.trusted_keys),
+        }
+        for name, value in defaults.items():
+            object.__setattr__(self, name, value)
+
+    def runs(self) -> ObjectStore:
+        """The run store."""
+        return open_store(self.run_store)
+
+    def releases(self) -> ObjectStore:
+        """Where ledgers and releases lie."""
+        return open_store(self.release_store)
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, for a process that is started in another folder."""
+        return {
+            "NIGHTSTILL_HOME": str(self.home),
+            "NIGHTSTILL_PROJECT": str(self.project),
+            "NIGHTSTILL_RUN_STORE": self.run_store,
+            "NIGHTSTILL_RELEASE_STORE": self.release_store,
+            "NIGHTSTILL_DVC_REMOTE": self.dvc_remote,
+            "NIGHTSTILL_TRACKING_URI": self.tracking_uri,
+            "NIGHTSTILL_SIGNING_KEY": self.signing_key,
+            "NIGHTSTILL_TRUSTED_KEYS": self.trusted_keys,
+        }
+
+    def process_environment(self) -> dict[str, str]:
+        """The environment of a process that is to see these settings."""
+        return {**os.environ, **self.environment()}
+
+
+def _absolute(key: str) -> str:
+    """A key file's path for processes that start in another folder; PEM text and nothing stay as they are."""
+    return str(Path(key).absolute()) if key and not key.lstrip().startswith("-----BEGIN") else key

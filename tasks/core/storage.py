@@ -1,0 +1,272 @@
+"""Small objects by key, in a folder or in S3: atomic writes and create-only writes, nothing else."""
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlparse
+
+from tasks.core.errors import ConfigError, UnavailableError, UsageError
+
+# By which key a store is asked whether it fences, and which stores this process has asked.
+PROBE = "probe/create-only"
+_fenced: set[str] = set()
+
+# What another attempt would meet again: no permission, a file in the way, a read-only disk or one without hard links.
+_REFUSALS = {
+    *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR),
+    *(errno.EROFS, errno.ENOTSUP, errno.ENOSYS),
+}
+# How servers say that they do not know a conditional write; with an empty body botocore gives the status as the code.
+_UNKNOWN_CONDITION = {"NotImplemented", "NotSupported", "InvalidArgument", "InvalidRequest", "400", "405", "501"}
+
+
+class ObjectExists(Exception):
+    """A create-only write found the key taken."""
+
+
+class ObjectStore(Protocol):
+    """What the run store and the releases need of a place to keep bytes. Keys are `/`-separated."""
+
+    uri: str
+
+    def read(self, key: str) -> bytes:
+        """Bytes at `key`. Raises KeyError when there is none, UnavailableError when the store does not answer."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Replace `key` atomically: a reader sees the old bytes or the new, never a part."""
+        ...
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write `key` only if it does not exist. Raises ObjectExists if it does; of racing callers one wins."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether `key` holds an object."""
+        ...
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Keys that start with `prefix`, sorted."""
+        ...
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        """When each of the keys that start with `prefix` was written last."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove `key`; nothing happens when there is none."""
+        ...
+
+    def url(self, key: str) -> str:
+        """Where a person finds `key`."""
+        ...
+
+
+class FolderStore:
+    """Objects as files below a folder. Create-only writes use link(2), which fails when the name exists."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.uri = str(self.root)
+
+    def _path(self, key: str) -> Path:
+        path = (self.root / key).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise UsageError(f"key {key!r} leaves the store {self.uri}")
+        return path
+
+    def _stage(self, path: Path, data: bytes) -> Path:
+        temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _refused(error, f"{path}: cannot be written") from error
+        return temporary
+
+    def read(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise KeyError(key) from None
+        except OSError as error:
+            raise UnavailableError(f"{self.url(key)}: {error.strerror}") from error
+
+    def write(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        self._stage(path, data).replace(path)
+
+    def create(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        temporary = self._stage(path, data)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise ObjectExists(key) from None
+        except OSError as error:
+            raise _refused(error, f"{path}: create-only writes need hard links, which fail here") from error
+        finally:
+            temporary.unlink()
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        self._path(prefix)
+        base = self.root / prefix
+        start = base if not prefix or prefix.endswith("/") else base.parent
+        found = (path.relative_to(self.root).as_posix() for path in start.rglob("*") if path.is_file())
+        yield from sorted(key for key in found if key.startswith(prefix) and not key.endswith(".tmp"))
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        found = {}
+        for key in self.keys(prefix):
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                found[key] = datetime.fromtimestamp(self._path(key).stat().st_mtime, UTC)
+        return found
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def url(self, key: str) -> str:
+        return str(self.root / key)
+
+
+class S3Store:
+    """Objects below `s3://bucket/prefix`. Create-only writes are single PUTs with `If-None-Match: *`."""
+
+    def __init__(self, uri: str) -> None:
+        import boto3
+        from botocore.config import Config
+
+        parts = urlparse(uri)
+        self.uri = uri.rstrip("/")
+        self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
+        self._client: Any = boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _call(self, key: str, operation: str, **arguments: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return getattr(self._client, operation)(Bucket=self.bucket, **arguments)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            code = error.response["Error"]["Code"]
+            if code == "NoSuchBucket":
+                raise ConfigError(f"{self.uri}: the bucket does not exist; create it or change the setting") from error
+            if status == 404:
+                raise KeyError(key) from None
+            if status in (409, 412):
+                raise ObjectExists(key) from None
+            if code == "RequestTimeTooSkewed":
+                raise UnavailableError(
+                    f"{self.url(key)}: the server refuses this host's clock, which says {_now()}; set the clock"
+                ) from error
+            if "IfNoneMatch" in arguments and code in _UNKNOWN_CONDITION:
+                raise ConfigError(
+                    f"{self.uri}: the server refuses If-None-Match ({code}), so promotions cannot be fenced there; "
+                    "use another"
+                ) from error
+            if status in (401, 403):
+                raise ConfigError(f"{self.url(key)}: access denied ({code}); check the credentials") from error
+            raise UnavailableError(f"{self.url(key)}: {code}") from error
+        except BotoCoreError as error:
+            raise UnavailableError(f"{self.url(key)}: {error}") from error
+
+    def read(self, key: str) -> bytes:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            data: bytes = self._call(key, "get_object", Key=self._key(key))["Body"].read()
+        except BotoCoreError as error:
+            raise UnavailableError(f"{self.url(key)}: {error}") from error
+        return data
+
+    def write(self, key: str, data: bytes) -> None:
+        self._call(key, "put_object", Key=self._key(key), Body=data)
+
+    def create(self, key: str, data: bytes) -> None:
+        self._call(key, "put_object", Key=self._key(key), Body=data, IfNoneMatch="*")
+
+    def exists(self, key: str) -> bool:
+        try:
+            self._call(key, "head_object", Key=self._key(key))
+        except KeyError:
+            return False
+        return True
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        strip = len(self.prefix) + 1 if self.prefix else 0
+        yield from (item["Key"][strip:] for item in self._listed(prefix))
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        strip = len(self.prefix) + 1 if self.prefix else 0
+        return {item["Key"][strip:]: item["LastModified"] for item in self._listed(prefix)}
+
+    def _listed(self, prefix: str) -> Iterator[dict[str, Any]]:
+        token: dict[str, str] = {}
+        while True:
+            page = self._call(prefix, "list_objects_v2", Prefix=self._key(prefix), **token)
+            yield from page.get("Contents", ())
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, key: str) -> None:
+        self._call(key, "delete_object", Key=self._key(key))
+
+    def url(self, key: str) -> str:
+        return f"{self.uri}/{key}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def open_store(uri: str) -> ObjectStore:
+    """The store at `s3://bucket/prefix`, or at a folder's path."""
+    if uri.startswith("s3://"):
+        return S3Store(uri)
+    if "://" in uri:
+        raise ConfigError(f"{uri}: a store is a folder or s3://bucket/prefix")
+    return FolderStore(Path(uri))
+
+
+def _refused(error: OSError, said: str) -> ConfigError | UnavailableError:
+    """A folder's refusal in our terms: a setting to change, or something that may pass, such as a full disk."""
+    kind = ConfigError if error.errno in _REFUSALS else UnavailableError
+    return kind(f"{said} ({error.strerror})")
+
+
+def require_fence(store: ObjectStore) -> None:
+    """`require_conditional_writes`, once a process."""
+    if store.uri not in _fenced:
+        require_conditional_writes(store)
+        _fenced.add(store.uri)
+
+
+def require_conditional_writes(store: ObjectStore) -> None:
+    """Refuse a store that lets a create-only write replace an object: the fence would not hold there.
+
+    It takes two requests on a new store and one on a store that was asked before: the object stays. Raises ConfigError
+    when the store ignores or refuses such writes, UnavailableError when it does not answer.
+    """
+    try:
+        store.create(PROBE, b"kept, to see whether this store refuses to write it again\n")
+        store.create(PROBE, b"this store replaces what it should have kept\n")
+    except ObjectExists:
+        return
+    raise ConfigError(
+        f"{store.uri}: the server ignores If-None-Match, so promotions cannot be fenced there; use another"
+    )

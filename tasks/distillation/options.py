@@ -1,0 +1,79 @@
+"""What a workload says of its teachers and students."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from tasks.core.config import Frozen, Name, Spec
+
+
+class Training(Frozen):
+    """How one network is trained. `patience` counts epochs without a better validation error."""
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    batches_per_epoch: int | None = Field(default=None, gt=0)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    patience: int = Field(default=5, gt=0)
+
+
+class Teacher(Frozen):
+    """One member of the teacher ensemble. `training`: of a network; trees fit themselves.
+
+    `keep`: what students may ask of it beyond its outputs.
+    """
+
+    model: Spec
+    training: Training | None = None
+    keep: tuple[Literal["features", "weights"], ...] = ()
+
+
+class Term(Spec):
+    """A further soft loss, added with its `weight`."""
+
+    weight: float = Field(default=1.0, gt=0)
+
+
+class Assistant(Frozen):
+    """A network of a size between teacher and student."""
+
+    model: Spec
+    training: Training
+
+
+class StartFrom(Frozen):
+    """First weights from `teacher`; `layers`: student's layer -> teacher's (by prefix); none: layers of equal names."""
+
+    teacher: Name
+    layers: dict[str, str] = Field(default_factory=dict)
+
+
+class Student(Frozen):
+    """A student. `alpha` weighs the hard loss, `1 - alpha` the soft one with its `terms`.
+
+    `alpha: 1` is the twin: it learns from the truth alone, and what concerns the teacher is not used, so that the twin
+    may repeat the student's section. docs/distillation.md explains every field.
+    """
+
+    model: Spec
+    training: Training
+    alpha: float = Field(ge=0, le=1)
+    temperature: float = Field(default=1.0, gt=0)
+    soft: Spec | None = Field(default=None, description="None: the problem's own")
+    terms: tuple[Term, ...] = ()
+    schedule: Spec | None = Field(default=None, description="None: alpha is constant")
+    attenuate: bool = False
+    assistant: Assistant | None = None
+    start_from: StartFrom | None = None
+    augment: Spec | None = None
+
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _teacher_alone(cls, value: Any) -> Any:
+        return {"teacher": value} if isinstance(value, str) else value
+
+    @property
+    def distilled(self) -> bool:
+        """Whether it learns from the teacher at all: the twin does not."""
+        return self.alpha < 1

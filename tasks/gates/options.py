@@ -1,0 +1,83 @@
+"""What a workload says of its gates."""
+
+from pydantic import Field
+
+from tasks.core.config import Frozen
+
+
+class AccuracyGate(Frozen):
+    """`limit`: absolute error; `naive_margin` and `retention` are ratios; `champion_margin` is relative.
+
+    `max_gain`: the share of the error of the better of naive baseline and champion that a candidate can honestly save;
+    one that saves more has probably seen the future. 1 allows all.
+    """
+
+    limit: float = Field(gt=0)
+    naive_margin: float = Field(ge=0, lt=1, description="error must be <= (1 - naive_margin) * naive error")
+    retention: float = Field(gt=0, description="error must be <= teacher error * retention")
+    champion_margin: float = Field(ge=0, description="upper bound of the relative difference to the champion")
+    max_gain: float = Field(default=0.8, gt=0, le=1, description="error must be >= (1 - max_gain) * the better error")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    resamples: int = Field(default=1000, ge=100)
+
+
+class SegmentGate(Frozen):
+    """No segment of `by` with at least `min_rows` rows may be worse than the champion by more than `limit`."""
+
+    by: tuple[str, ...]
+    limit: float = Field(ge=0)
+    min_rows: int = Field(default=50, gt=0)
+
+
+class SizeGate(Frozen):
+    """Bytes of the released ONNX file."""
+
+    max_bytes: int = Field(gt=0)
+
+
+class LatencyGate(Frozen):
+    """Ratios of the candidate's latency to the reference model's, measured interleaved at `batch` rows.
+
+    `rounds` are measured at least, up to ten times as many while noise leaves it open whether a limit is kept.
+    """
+
+    batch: int = Field(default=1, gt=0)
+    threads: int = Field(default=1, gt=0)
+    rounds: int = Field(default=30, ge=10)
+    max_p50_ratio: float = Field(gt=0)
+    max_p95_ratio: float = Field(gt=0)
+
+
+class ParityGate(Frozen):
+    """Largest mean absolute difference of ONNX and torch outputs, relative to the mean absolute torch output."""
+
+    tolerance: float = Field(gt=0)
+
+
+class Corruption(Frozen):
+    """A declared disturbance of the evaluation inputs; `limit` is the allowed error ratio to the clean error."""
+
+    kind: str
+    level: float
+    limit: float = Field(gt=0)
+
+
+class DriftGate(Frozen):
+    """`max_psi`: largest population stability index of an input against the champion's snapshot; None gates nothing."""
+
+    max_psi: float | None = Field(default=None, gt=0)
+
+
+class Gates(Frozen):
+    """All rules that a candidate must pass."""
+
+    accuracy: AccuracyGate
+    segments: SegmentGate
+    size: SizeGate
+    latency: LatencyGate
+    parity: ParityGate
+    robustness: tuple[Corruption, ...] = ()
+    drift: DriftGate = DriftGate()
+    selection_tolerance: float = Field(
+        default=0.005, ge=0, description="a smaller file may have this much more validation error than the best"
+    )

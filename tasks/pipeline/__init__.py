@@ -1,0 +1,1 @@
+"""The pipeline as dvc.yaml defines it. Standard library and PyYAML only: the orchestrator imports this."""

@@ -1,0 +1,33 @@
+"""What a stage in a container must be told of its surroundings, for every runner that starts containers."""
+
+from collections.abc import Mapping
+from urllib.parse import urlparse
+
+from tasks.core.errors import ConfigError
+
+# Stages share no disk, so all that they hand over must lie where every host reaches it.
+SHARED = {
+    "NIGHTSTILL_RUN_STORE": ("s3",),
+    "NIGHTSTILL_RELEASE_STORE": ("s3",),
+    "NIGHTSTILL_DVC_REMOTE": ("s3",),
+    "NIGHTSTILL_TRACKING_URI": ("http", "https"),
+}
+FORECASTS = {"NIGHTSTILL_FORECASTS": ("s3",)}
+PASSED = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION")
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
+
+
+def plain_variables(environment: Mapping[str, str], needed: Mapping[str, tuple[str, ...]] = SHARED) -> dict[str, str]:
+    """What every stage must know and everybody may see. Raises ConfigError on a store that hosts cannot share."""
+    for name, schemes in needed.items():
+        value = environment.get(name, "")
+        if urlparse(value).scheme not in schemes:
+            raise ConfigError(f"{name}={value!r}: stages in containers share no disk; set it to {schemes[0]}://…")
+    return {name: environment[name] for name in (*needed, *PASSED) if environment.get(name)}

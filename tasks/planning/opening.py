@@ -1,0 +1,76 @@
+"""Opening a run: what is asked for is fixed once, before its first stage starts."""
+
+import os
+import re
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from tasks.config.run import Run, parse_run
+from tasks.config.workload import PARAMS_FILE, Workload, load_workload
+from tasks.core.errors import UsageError
+from tasks.core.settings import Settings
+from tasks.core.storage import require_fence
+from tasks.pipeline.handover.checkout import checkout_commit
+from tasks.pipeline.handover.run_store import RunStore
+from tasks.releases.ledger import Ledger
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+def yesterday(workload: Workload) -> date:
+    """The last whole day in the workload's timezone: the default `as_of`."""
+    return datetime.now(ZoneInfo(workload.timezone)).date() - timedelta(days=1)
+
+
+def new_run_id(as_of: date) -> str:
+    """A readable run_id for a run that no orchestrator named."""
+    return f"manual-{as_of}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+
+
+def resolve(settings: Settings, name: str, as_of: date | None = None, *, dry_run: bool = False) -> Run:
+    """The run.yaml of one workload tonight: its section, the date, and the ledger's last sequence number."""
+    workload = load_workload(settings.project / PARAMS_FILE, name)
+    last = Ledger(settings.releases(), name).last()
+    return Run(
+        **dict(workload),
+        workload=name,
+        as_of=as_of or yesterday(workload),
+        champion=last.seq if last else 0,
+        dry_run=dry_run,
+    )
+
+
+def open_run(
+    settings: Settings, name: str, run_id: str, as_of: date | None = None, *, force: bool = False, dry_run: bool = False
+) -> tuple[Run, bool]:
+    """Open a run in the run store. Returns it, and False if it was open already (then nothing changes).
+
+    Raises UsageError on a run_id that cannot be a key, ConfigError on a bad params.yaml, or when the run could promote
+    but the release store cannot fence: better now than after hours of training.
+    """
+    if not _RUN_ID.fullmatch(run_id):
+        raise UsageError(f"run_id {run_id!r}: use letters, digits, '.', '_' and '-', at most 200")
+    store = RunStore(settings.runs())
+    if store.is_open(name, run_id):
+        return parse_run(store.run_yaml(name, run_id)), False
+    if not dry_run:
+        require_fence(settings.releases())
+    run = resolve(settings, name, as_of, dry_run=dry_run)
+    info = {
+        "workload": name,
+        "run_id": run_id,
+        "as_of": run.as_of.isoformat(),
+        "champion": run.champion,
+        "force": force,
+        "dry_run": dry_run,
+        "git_commit": git_commit(settings.project),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    store.open_run(name, run_id, run.to_yaml(), info)
+    return run, True
+
+
+def git_commit(project: Path) -> str:
+    """The project's commit; from NIGHTSTILL_GIT_COMMIT where there is no checkout."""
+    return os.environ.get("NIGHTSTILL_GIT_COMMIT") or checkout_commit(project)

@@ -1,0 +1,136 @@
+"""A teacher: gradient-boosted trees, one ensemble an output, direct for all steps ahead."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tasks.core.config import Frozen
+from tasks.problems.base import Dataset, FeatureContract, Rows
+from tasks.problems.blocks.trees import Trees
+from tasks.problems.forecasting.models.boosting.features import WindowFeatures
+from tasks.problems.forecasting.models.inputs import STUDENT_INPUTS
+from tasks.problems.forecasting.models.layout import Layout
+
+BATCH = 2048
+
+
+class BoostedOptions(Frozen):
+    """`samples`: at most so many (row, step) pairs are learned from. `stopping`: trees without a better validation."""
+
+    trees: int = Field(default=300, gt=0)
+    leaves: int = Field(default=63, gt=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    min_leaf: int = Field(default=50, gt=0)
+    feature_share: float = Field(default=0.7, gt=0, le=1)
+    samples: int = Field(default=400_000, gt=0)
+    stopping: int = Field(default=30, gt=0)
+
+
+class Boosted(nn.Module):
+    """Trees over `WindowFeatures`, whose targets are in multiples of the window's scale (LightGBM, Ke et al. 2017).
+
+    Quantiles are learned with the pinball loss, the expected value with squared errors of the scaled target. One output
+    under a squared metric is an expected value. Rows weigh by their scale s, so that quantiles' errors count in units,
+    and squared ones as (y - f)^2 / s: as in the networks' loss, and windows of almost nothing do not drown all others.
+    """
+
+    uses = (*STUDENT_INPUTS, "calendar")
+
+    def __init__(self, options: BoostedOptions, contract: FeatureContract) -> None:
+        super().__init__()
+        layout = Layout.of(contract)
+        self.options, self.layout = options, layout
+        self.squared = contract.settings["options"].get("metric", "wape") == "mse"
+        self.inputs = WindowFeatures(contract)
+        self.trees = nn.ModuleList()
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        centre, scale = self.inputs.norm(*inputs[:2])
+        lines = self.inputs(*inputs).reshape(-1, self.inputs.width)
+        values = [trees(lines) for trees in self.trees]
+        median, count = self.layout.median, len(self.layout.quantiles)
+        for place in range(median - 1, -1, -1):  # ensembles that know nothing of each other can cross
+            values[place] = torch.minimum(values[place], values[place + 1])
+        for place in range(median + 1, count):
+            values[place] = torch.maximum(values[place], values[place - 1])
+        raw = torch.cat(values, dim=1).reshape(-1, self.layout.horizon, self.layout.outputs)
+        units = raw * scale.unsqueeze(2) + centre.unsqueeze(2)
+        return functional.relu(units) if self.layout.positive else units
+
+    def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
+        """Learn from `train`, stop early on `valid`: validation loss of each output.
+
+        Equal data, seed and number of threads (torch's) give equal trees.
+        """
+        import lightgbm
+
+        learn, check = (self._lines(dataset, rows, seed + place) for place, rows in enumerate((train, valid)))
+        losses = []
+        for place in range(self.layout.outputs):
+            train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2])
+            valid_set = train_set.create_valid(check[0], check[1], weight=check[2])
+            booster = lightgbm.train(
+                {**self._objective(place), **self._settings(seed)},
+                train_set,
+                self.options.trees,
+                [valid_set],
+                callbacks=[lightgbm.early_stopping(self.options.stopping, verbose=False)],
+            )
+            best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
+            self.trees.append(Trees(best))
+            losses.append(float(next(iter(booster.best_score["valid_0"].values()))))
+        return losses
+
+    def _objective(self, place: int) -> dict[str, Any]:
+        """LightGBM's objective of an output."""
+        if self.squared or place >= len(self.layout.quantiles):
+            return {"objective": "regression"}
+        return {"objective": "quantile", "alpha": self.layout.quantiles[place]}
+
+    def _settings(self, seed: int) -> dict[str, Any]:
+        options = self.options
+        return {
+            "num_leaves": options.leaves,
+            "learning_rate": options.learning_rate,
+            "min_data_in_leaf": options.min_leaf,
+            "feature_fraction": options.feature_share,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "seed": seed,
+            "num_threads": torch.get_num_threads(),
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+
+    def _lines(self, dataset: Dataset, rows: Rows, seed: int) -> tuple[NDArray[np.float32], ...]:
+        """Features, scaled targets and scales of a sample of (row, step) pairs that were observed."""
+        generator, horizon = np.random.default_rng(seed), self.layout.horizon
+        count = min(len(rows), max(1, self.options.samples // min(horizon, 7)))
+        each = min(horizon, max(1, self.options.samples // count))
+        chosen = np.sort(generator.permutation(rows)[:count])
+        features, targets, scales = [], [], []
+        for start in range(0, count, BATCH):
+            part = chosen[start : start + BATCH]
+            inputs = tuple(torch.from_numpy(values) for values in dataset.inputs(part, self.uses).values())
+            with torch.no_grad():
+                lines = self.inputs(*inputs).numpy()
+                centre, scale = (values.numpy() for values in self.inputs.norm(*inputs[:2]))
+            steps = np.argsort(generator.random((len(part), horizon)), axis=1)[:, :each]
+            row = np.arange(len(part))[:, None]
+            features.append(lines[row, steps].reshape(-1, lines.shape[2]))
+            targets.append(((dataset.target(part) - centre) / scale)[row, steps].ravel())
+            scales.append(np.repeat(scale[:, 0], each))
+        found = tuple(np.concatenate(parts) for parts in (features, targets, scales))
+        seen = np.isfinite(found[1])
+        return found if seen.all() else tuple(values[seen] for values in found)
+
+
+def build_boosted(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
+    """Unfitted trees from unvalidated options."""
+    return Boosted(BoostedOptions.model_validate(options), contract)

@@ -1,0 +1,62 @@
+"""What trees see of a window: one line for each future step, all values in multiples of the window's scale."""
+
+import torch
+from torch import Tensor, nn
+
+from tasks.problems.base import FeatureContract
+from tasks.problems.forecasting.models.layout import Layout
+from tasks.problems.forecasting.models.normalise import WindowNorm
+
+LAST = 3
+SEASONS = 8
+STEPS = 4096
+
+
+class WindowFeatures(nn.Module):
+    """The contract's inputs -> (n, horizon, width).
+
+    Of the window: its last values, means over one, two, four seasons and all of it, spread, share of zeros, logarithm
+    of its scale. Of the step: the values of the same place in up to eight past seasons, their mean, known covariates,
+    calendar, distance, place in the season. And the codes of static columns, as numbers.
+    All are rounded to multiples of 1/4096: what differs by less, such as the mean of a standardised window from 0, is
+    noise that trees would split at, and that ONNX Runtime has otherwise.
+    """
+
+    places: Tensor
+    distance: Tensor
+
+    def __init__(self, contract: FeatureContract) -> None:
+        super().__init__()
+        layout = Layout.of(contract)
+        self.season, self.context, self.horizon = layout.season, layout.context, layout.horizon
+        self.norm = WindowNorm(contract)
+        seasons = max(1, min(SEASONS, layout.context // layout.season))
+        step = torch.arange(layout.horizon)[:, None] % layout.season
+        back = layout.season * torch.arange(1, seasons + 1)[None, :]
+        places = (layout.context + step - back).clamp(min=0)
+        self.register_buffer("places", places.flatten(), persistent=False)
+        self.register_buffer(
+            "distance", torch.arange(layout.horizon, dtype=torch.float32)[None, :, None], persistent=False
+        )
+        self.seasons = seasons
+        self.spans = sorted(
+            {min(span * max(layout.season, 7), layout.context) for span in (1, 2, 4)} | {layout.context}
+        )
+        statics = contract.inputs["static"][1][0]
+        of_window = min(LAST, layout.context) + len(self.spans) + 3
+        self.width = of_window + seasons + 1 + layout.known + 2 + statics - 1
+
+    def forward(self, values: Tensor, observed: Tensor, future: Tensor, static: Tensor, calendar: Tensor) -> Tensor:
+        centre, scale = self.norm(values, observed)
+        units = self.norm.apply_to(values, observed, centre, scale)
+        means = [units[:, -span:].mean(dim=1, keepdim=True) for span in self.spans]
+        spread = ((units - units.mean(dim=1, keepdim=True)) ** 2).mean(dim=1, keepdim=True).sqrt()
+        zeros = (values == 0).float().mean(dim=1, keepdim=True)
+        codes = static[:, 1:].float()
+        window = torch.cat([units[:, -LAST:], *means, spread, zeros, torch.log(scale), codes], dim=1)
+        same = units[:, self.places].reshape(-1, self.horizon, self.seasons)
+        repeated = window.unsqueeze(1) + torch.zeros_like(same[:, :, :1])
+        distance = self.distance + torch.zeros_like(same[:, :, :1])
+        phase = torch.remainder(static[:, :1].float().unsqueeze(2) + self.distance, float(self.season))
+        parts = [repeated, same, same.mean(dim=2, keepdim=True), future, calendar, distance, phase]
+        return torch.round(torch.cat(parts, dim=2) * STEPS) / STEPS

@@ -1,0 +1,76 @@
+"""What a forecasting model must know of its windows and outputs, read from the feature contract."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tasks.core.errors import ConfigError
+from tasks.problems.base import FeatureContract
+
+NORMALISATIONS = ("scale", "standard", "last")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`context`, `horizon`, `season` in steps. `own`: covariates of the series at a step, `calendar`: those of time.
+
+    `outputs`: numbers a step, the quantiles and, with `mean`, the expected
+    value as the last one. `positive`: outputs below zero become zero. `magnitude`: mean of |y| in training.
+    """
+
+    context: int
+    horizon: int
+    own: int
+    calendar: int
+    season: int
+    quantiles: tuple[float, ...]
+    mean: bool
+    positive: bool
+    normalise: str
+    magnitude: float
+
+    @classmethod
+    def of(cls, contract: FeatureContract) -> Self:
+        """Raises ConfigError on an unknown normalisation."""
+        options: dict[str, Any] = contract.settings["options"]
+        (context,), (horizon, own) = contract.inputs["units"][1], contract.inputs["future"][1]
+        normalise = str(options.get("normalise", "scale"))
+        if normalise not in NORMALISATIONS:
+            known_kinds = ", ".join(NORMALISATIONS)
+            raise ConfigError(f"problem.normalise: unknown kind {normalise!r}; there are: {known_kinds}")
+        return cls(
+            context=context,
+            horizon=horizon,
+            own=own,
+            calendar=contract.inputs["calendar"][1][1],
+            season=int(options["season"]),
+            quantiles=tuple(options["quantiles"]),
+            mean=bool(options.get("mean", False)),
+            positive=bool(options.get("positive", True)),
+            normalise=normalise,
+            magnitude=float(contract.statistics["mean_units"]),
+        )
+
+    @property
+    def channels(self) -> int:
+        """Of a past step: value, observed flag, covariates and calendar."""
+        return 2 + self.known
+
+    @property
+    def known(self) -> int:
+        """Covariates and calendar of a step."""
+        return self.own + self.calendar
+
+    @property
+    def outputs(self) -> int:
+        """Numbers a future step."""
+        return len(self.quantiles) + self.mean
+
+    @property
+    def centred(self) -> bool:
+        """Whether windows are normalised around anything but zero."""
+        return self.normalise != "scale"
+
+    @property
+    def median(self) -> int:
+        """Position of the median among the outputs."""
+        return self.quantiles.index(0.5)

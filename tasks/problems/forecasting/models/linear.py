@@ -1,0 +1,38 @@
+"""A student: linear in the window's units, with effects of static columns and of each future day's covariates."""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from tasks.core.config import Frozen
+from tasks.problems.base import FeatureContract
+from tasks.problems.forecasting.models.direct import Direct, Window
+from tasks.problems.forecasting.models.resolutions import Resolutions
+
+
+class LinearOptions(Frozen):
+    """`embedding`: numbers a static column. `resolutions`: see `LookBack`."""
+
+    embedding: int = Field(default=4, gt=0)
+    resolutions: Resolutions = ()
+
+
+class Linear(Direct):
+    """One linear map from context to horizon x outputs (Zeng et al. 2023, arXiv:2205.13504), and the weekly cycle.
+
+    There is no hidden layer: the features are scale and static columns, which move the whole forecast.
+    """
+
+    def __init__(self, options: LinearOptions, contract: FeatureContract) -> None:
+        super().__init__(contract, options.embedding, dropout=0.0, resolutions=options.resolutions)
+        self.add_head(self.fixed_width)
+
+    def represent(self, window: Window) -> Tensor:
+        return torch.cat(window.fixed, dim=1)
+
+
+def build_linear(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
+    """A `Linear` from unvalidated options."""
+    return Linear(LinearOptions.model_validate(options), contract)

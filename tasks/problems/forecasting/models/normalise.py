@@ -1,0 +1,71 @@
+"""Per-window normalisation: a model sees values that no longer tell how large the series is."""
+
+import torch
+from torch import Tensor, nn
+
+from tasks.problems.base import FeatureContract
+from tasks.problems.forecasting.models.layout import Layout
+
+PRIOR_WEIGHT = 0.1
+FLOOR = 0.01
+NEXT_TO_NONE = 1e-9
+"""Added to the number of observed steps: any but none stays what it is in float32, none can be divided by."""
+
+
+class WindowNorm(nn.Module):
+    """values and observed flags (n, context) -> centre (n, 1), scale (n, 1) > 0, both in units.
+
+    All over observed steps only:
+    `scale`: centre 0; scale the mean of |y|, with one pseudo-step of a tenth of the overall mean.
+    `standard`: centre the mean; scale the standard deviation (RevIN without its affine part, Kim et al. 2022).
+    `last`: centre the last observed value; scale as `standard` (as in NLinear, Zeng et al. 2023, arXiv:2205.13504).
+    A hundredth of the overall mean of |y| is added to the deviation, in squares, so that a constant window has a scale.
+    Sums are products with ones: in the graph one Gemm instead of a sum and an addition that is twice as slow.
+    """
+
+    prior: Tensor
+    one: Tensor
+    least: Tensor
+    ones: Tensor
+    steps: Tensor
+
+    def __init__(self, contract: FeatureContract) -> None:
+        super().__init__()
+        layout = Layout.of(contract)
+        self.kind, self.centred, self.positive = layout.normalise, layout.centred, layout.positive
+        self.floor = (FLOOR * layout.magnitude) ** 2
+        self.register_buffer("prior", torch.tensor([PRIOR_WEIGHT * layout.magnitude]), persistent=False)
+        self.register_buffer("one", torch.ones(1), persistent=False)
+        self.register_buffer("least", torch.tensor([NEXT_TO_NONE]), persistent=False)
+        self.register_buffer("ones", torch.ones(layout.context, 1), persistent=False)
+        self.register_buffer("steps", torch.arange(1.0, layout.context + 1), persistent=False)
+
+    def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.centred:
+            scale = self._mean(values, observed)
+            return torch.zeros_like(scale), scale
+        seen = values * observed
+        count = torch.addmm(self.least, observed, self.ones)
+        mean = seen @ self.ones / count
+        apart = _around(mean, values, observed)
+        scale = torch.sqrt((apart * apart) @ self.ones / count + self.floor)
+        if self.kind == "standard":
+            return mean, scale
+        last = (observed * self.steps).argmax(dim=1, keepdim=True)
+        return seen.gather(1, last), scale
+
+    def _mean(self, values: Tensor, observed: Tensor) -> Tensor:
+        size = values if self.positive else values.abs()
+        total = torch.addmm(self.prior, size, self.ones)
+        return total / torch.addmm(self.one, observed, self.ones)
+
+    def apply_to(self, values: Tensor, observed: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
+        """(n, context) values in multiples of the scale around the centre; unobserved steps are 0."""
+        if not self.centred:
+            return values / scale  # what was not observed is 0 already
+        return _around(centre, values, observed) / scale
+
+
+def _around(centre: Tensor, values: Tensor, observed: Tensor) -> Tensor:
+    """What the deviation squares and what the model sees: ONNX Runtime computes it once where both have one centre."""
+    return (values - centre) * observed

@@ -1,0 +1,81 @@
+"""Students: tiny Elman networks over the seasons of the window, of the units alone or of the covariates beside them."""
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from tasks.core.config import Frozen
+from tasks.problems.base import FeatureContract
+from tasks.problems.forecasting.models.direct import Direct, Window, known_steps
+from tasks.problems.forecasting.models.inputs import ALL_INPUTS
+from tasks.problems.forecasting.models.patches import Patches
+
+
+class RnnOptions(Frozen):
+    """`hidden`: width of the network that reads the units."""
+
+    hidden: int = Field(default=16, gt=0)
+    embedding: int = Field(default=4, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class MultiRnnOptions(RnnOptions):
+    """`covariates`: width of the network that reads the covariates."""
+
+    covariates: int = Field(default=8, gt=0)
+
+
+class Recurrence(nn.Module):
+    """(n, length, channels) -> (n, hidden): h_t = tanh(W x_t + U h_(t-1) + b) at the last season (Elman 1990)."""
+
+    def __init__(self, patches: Patches, hidden: int) -> None:
+        super().__init__()
+        self.patches = patches
+        self.cells = nn.RNN(patches.width, hidden, batch_first=True)
+
+    def forward(self, series: Tensor) -> Tensor:
+        states, _ = self.cells(self.patches(series))
+        last: Tensor = states[:, -1]
+        return last
+
+
+class Rnn(Direct):
+    """The representation is the network's last state, with scale and static columns beside it."""
+
+    def __init__(self, options: RnnOptions, contract: FeatureContract) -> None:
+        super().__init__(contract, options.embedding, options.dropout)
+        self.past = Recurrence(Patches(self.layout.context, self.layout.season), options.hidden)
+        self.add_head(options.hidden + self.fixed_width)
+
+    def represent(self, window: Window) -> Tensor:
+        return torch.cat([self.past(window.units), *window.fixed], dim=1)
+
+
+class MultiRnn(Direct):
+    """Two networks: one reads the units of the past, the other the covariates of past and future."""
+
+    uses = ALL_INPUTS
+
+    def __init__(self, options: MultiRnnOptions, contract: FeatureContract) -> None:
+        super().__init__(contract, options.embedding, options.dropout)
+        layout = self.layout
+        self.past = Recurrence(Patches(layout.context, layout.season), options.hidden)
+        days = Patches(layout.context + layout.horizon, layout.season, layout.known)
+        self.known = Recurrence(days, options.covariates)
+        self.add_head(options.hidden + options.covariates + self.fixed_width)
+
+    def represent(self, window: Window) -> Tensor:
+        known = known_steps(window)
+        return torch.cat([self.past(window.units), self.known(known), *window.fixed], dim=1)
+
+
+def build_rnn(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
+    """An `Rnn` from unvalidated options."""
+    return Rnn(RnnOptions.model_validate(options), contract)
+
+
+def build_multi_rnn(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
+    """A `MultiRnn` from unvalidated options."""
+    return MultiRnn(MultiRnnOptions.model_validate(options), contract)

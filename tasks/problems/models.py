@@ -1,0 +1,47 @@
+"""Models by problem and kind. Each kind of learning names its own in `tasks/problems/<kind>/models`."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from pydantic import ValidationError
+from torch import nn
+
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError
+from tasks.core.loader import load
+from tasks.problems.base import FeatureContract
+
+Build = Callable[[dict[str, Any], FeatureContract], nn.Module]
+
+
+def networks(problem: str) -> Mapping[str, str]:
+    """Kind -> `module:function` of the networks that fit a problem."""
+    found: Mapping[str, str] = import_module(f"tasks.problems.{problem}.models").NETWORKS
+    return found
+
+
+def trees(problem: str) -> Mapping[str, str]:
+    """Kind -> `module:function` of the models that fit themselves: teachers only."""
+    found: Mapping[str, str] = import_module(f"tasks.problems.{problem}.models").TREES
+    return found
+
+
+def build_model(spec: Spec, contract: FeatureContract) -> nn.Module:
+    """A model with fresh weights from torch's global generator; its forward takes the contract's inputs in order.
+
+    Of the inputs it takes all, or those that its attribute `uses` names.
+
+    Raises ConfigError on an unknown kind or option.
+    """
+    kinds = {**networks(contract.problem), **trees(contract.problem)}
+    if spec.kind not in kinds:
+        known = ", ".join(kinds)
+        raise ConfigError(f"model.kind: unknown kind {spec.kind!r} for {contract.problem}; there are: {known}")
+    build: Build = load(kinds[spec.kind])
+    try:
+        return build(spec.options, contract)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["model", *map(str, first["loc"])])
+        raise ConfigError(f"{where} of kind {spec.kind}: {first['msg']}, got {first['input']!r:.80}") from error

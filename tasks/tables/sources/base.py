@@ -1,0 +1,58 @@
+"""What a source of raw rows must do, and what it hands to the snapshot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Protocol, TypeVar
+
+import polars as pl
+from pydantic import ValidationError
+
+from tasks.core.config import Frozen
+from tasks.core.errors import ConfigError
+
+T = TypeVar("T", bound=Frozen)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Rows of one night.
+
+    `table`: the rows, sorted by the contract's keys where these exist. `notes`: facts that a reader of the run should
+    know. `shift_weeks`: how far a replayed set's dates were moved. `unreadable`: why the data could not be parsed; the
+    table is empty then and validation refuses it.
+    """
+
+    table: pl.DataFrame
+    notes: tuple[str, ...] = ()
+    shift_weeks: int | None = None
+    unreadable: str | None = None
+
+
+class Source(Protocol):
+    """Where raw rows come from."""
+
+    def fetch(self, as_of: date) -> Snapshot:
+        """Rows for a run as of the end of the day `as_of`.
+
+        Raises UnavailableError when the place does not answer, ConfigError when the section is wrong. Data that
+        breaks the contract is handed on as it is: validation refuses it and says why.
+        """
+        ...
+
+
+def parse_options(model: type[T], options: Mapping[str, Any], kind: str) -> T:
+    """Validate a source's own keys. Raises ConfigError naming the field."""
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(("source", *(str(part) for part in first["loc"])))
+        known = ", ".join(model.model_fields)
+        raise ConfigError(f"{field}: {first['msg']} (kind {kind} takes: {known})") from error
+
+
+def sort_by_keys(table: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
+    """Rows in key order (stable), by those key columns that exist."""
+    present = [key for key in keys if key in table.columns]
+    return table.sort(present, maintain_order=True, nulls_last=True) if present else table

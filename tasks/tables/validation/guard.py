@@ -1,0 +1,74 @@
+"""The rules that a table must keep before it is scored; without Great Expectations, which takes seconds to start."""
+
+import polars as pl
+from polars import selectors
+
+from tasks.core.errors import DataError
+from tasks.tables.table import TableContract
+from tasks.tables.validation.options import Checks, parse_checks
+from tasks.tables.validation.rules import finite_facts, row_rules, samples, type_facts, usable
+
+UNIQUENESS = ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")
+
+
+def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> None:
+    """Columns, types, keys, ranges, NaN: raises DataError with the first rule that is broken, in one line.
+
+    Freshness and volume are left to the nightly run: who scores an old or a small table means to.
+    """
+    if table.is_empty():
+        raise DataError("table: number of rows (expected >= 1): observed 0")
+    for column in contract.columns:
+        if column.required and column.name not in table.columns:
+            raise DataError(
+                f"{column.name}: column exists: observed missing; the table has: {', '.join(table.columns)}"
+            )
+    for fact in type_facts(table, contract):
+        if fact.count:
+            raise DataError(f"{fact.column}: {fact.rule} (expected {fact.expected}): observed {fact.value}")
+    columns = usable(table, contract)
+    for fact in () if _surely_finite(table) else finite_facts(table, columns, contract):
+        if fact.count:
+            raise DataError(_line(fact.column, fact.rule, fact.count, fact.sample[0]))
+    rules = row_rules(columns, contract, parse_checks(checks, contract))
+    if _surely_unique(table, contract):
+        rules = [rule for rule in rules if rule.expectation not in UNIQUENESS]
+    broken = table.select(rule.bad.any().alias(str(place)) for place, rule in enumerate(rules)).row(0)
+    for rule in (rule for rule, is_broken in zip(rules, broken, strict=True) if is_broken):
+        bad = table.filter(rule.bad)
+        raise DataError(_line(rule.column, rule.rule, bad.height, samples(bad, contract, rule.column)[0]))
+
+
+def _surely_finite(table: pl.DataFrame) -> bool:
+    """Whether there is no NaN and no infinity: a sum would be one too, and is several times faster to see."""
+    floats = table.select(selectors.float())
+    return not floats.width or all(floats.select(pl.all().sum().is_finite()).row(0))
+
+
+def _surely_unique(table: pl.DataFrame, contract: TableContract) -> bool:
+    """Whether no key is there twice, by the quickest way to see it: dates that rise, or hashes that all differ."""
+    keys = contract.keys
+    return bool(keys) and (
+        _rising(table, contract) or table.select(pl.struct(keys).hash(seed=0).n_unique()).item() == table.height
+    )
+
+
+def _rising(table: pl.DataFrame, contract: TableContract) -> bool:
+    """Whether the rows of each entity follow each other with later and later dates."""
+    others = [name for name in contract.keys if name != contract.date]
+    if not others or contract.date not in contract.keys:
+        return False
+    before, after = table.head(-1), table.tail(-1)
+    later = after[contract.date] > before[contract.date]
+    begins = pl.zeros(len(later), pl.Boolean, eager=True)
+    for name in others:
+        begins |= after[name].ne_missing(before[name])
+    if begins.sum() > len(begins) / 2 or not (later | begins).all(ignore_nulls=False):  # not grouped by entity
+        return False
+    entities = pl.concat([table.select(others).head(1), after.select(others).filter(begins)])
+    return not entities.is_duplicated().any()
+
+
+def _line(column: str, rule: str, count: int, sample: object) -> str:
+    shown = ", ".join(f"{key}={value}" for key, value in sample.items()) if isinstance(sample, dict) else sample
+    return f"{column}: {rule}: broken by {count} rows, e.g. {shown}"

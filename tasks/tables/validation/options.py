@@ -1,0 +1,47 @@
+"""Thresholds of the data checks: the `checks` section of a workload."""
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.core.errors import ConfigError
+from tasks.tables.table import TableContract
+
+
+class Checks(BaseModel):
+    """Thresholds of the data checks; the problem's own keys are validated by the problem."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    max_stale_days: int = Field(default=0, ge=0)
+    max_volume_ratio: float = Field(default=3.0, gt=1)
+
+
+class CheckOptions(Checks):
+    """Every key of `checks`.
+
+    - `max_stale_days`: days that the last known row may lie before `as_of`;
+    - `max_volume_ratio`: how many times more (or less) rows and target a day than before, or than the champion's
+      snapshot had;
+    - `max_gap_days`: most days in a row without a row: in the table, and in each entity if the table
+      has rows for days ahead (so each of its days has one);
+    - `min_entity_share`: least share of the entities (of lately, and of the champion's snapshot) that must be there;
+    - `max_units`: largest believable target of one row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_gap_days: int = Field(default=6, ge=0)
+    min_entity_share: float = Field(default=0.7, gt=0, le=1)
+    max_units: float | None = Field(default=None, gt=0)
+
+
+def parse_checks(checks: Checks, contract: TableContract) -> CheckOptions:
+    """Validate a `checks` section. Raises ConfigError naming the key."""
+    try:
+        options = CheckOptions.model_validate(checks.model_dump())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(("checks", *(str(part) for part in first["loc"])))
+        raise ConfigError(f"{field}: {first['msg']}; there are: {', '.join(CheckOptions.model_fields)}") from error
+    if options.max_units is not None and contract.target is None:
+        raise ConfigError("checks.max_units: this problem's table has no target column; remove the key")
+    return options

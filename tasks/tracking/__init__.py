@@ -1,0 +1,1 @@
+"""MLflow: runs, and its registry in line with the ledger."""

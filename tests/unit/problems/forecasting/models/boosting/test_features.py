@@ -1,0 +1,65 @@
+"""What trees see of a window, worked out by hand."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tasks.problems.forecasting.models.boosting.features import WindowFeatures
+from tests.unit.problems.forecasting.models.windows import CONTRACT, contract_of, first_codes, windows_of
+
+STEP = 1 / 4096
+SEEN = ("units", "observed", "future", "static", "calendar")
+
+
+def close(expected: Any) -> Any:
+    """Equal but for the rounding, in multiples of a scale of seven."""
+    return pytest.approx(expected, abs=8 * STEP)
+
+
+def test_a_line_for_each_future_step() -> None:
+    windows = windows_of(2)
+    windows["units"][0] = torch.tensor([0.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15])
+    windows["static"][0] = torch.tensor([5, 9, 11])
+    part = WindowFeatures(CONTRACT)
+    lines = part(*(windows[name] for name in SEEN))
+    assert lines.shape == (2, 5, part.width)
+    # The scale: the mean of 105 over 14 days and one pseudo-day of a tenth of 10 units.
+    scale = 106 / 15
+    found = lines[0] * scale
+    assert found[0, :3].tolist() == close([12, 13, 15])
+    # Seven days, fourteen days.
+    assert found[0, 3:5].tolist() == close([78 / 7, 105 / 14])
+    spread = torch.tensor([0.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15]).std(correction=0).item()
+    assert found[0, 5].item() == close(spread)
+    assert lines[0, 0, 6].item() == close(1 / 14) and lines[0, 0, 7].exp().item() == close(scale)
+    assert lines[0, :, 8:10].tolist() == [[9, 11]] * 5 and (lines[0, :, :10] == lines[0, :1, :10]).all()
+    # The same weekday one and two weeks ago, and their mean.
+    assert found[0, 10:13].tolist() == close([8, 0, 4]) and found[4, 10:13].tolist() == close([12, 5, 8.5])
+    known = torch.cat([windows["future"], windows["calendar"]], dim=2)
+    torch.testing.assert_close(lines[:, :, 13:18], known, atol=STEP, rtol=0)
+    assert lines[0, :, 18].tolist() == [0, 1, 2, 3, 4] and lines[0, :, 19].tolist() == [5, 6, 0, 1, 2]
+
+
+@pytest.mark.parametrize("season", [1, 4, 30])
+@pytest.mark.parametrize("normalise", ["scale", "standard", "last"])
+def test_any_season_has_finite_features_of_the_stated_width(season: int, normalise: str) -> None:
+    contract = contract_of(season=season, normalise=normalise, horizon=9)
+    windows = windows_of(3, contract)
+    windows["static"][:] = first_codes(contract)
+    windows["units"][0] = windows["observed"][0] = 0
+    part = WindowFeatures(contract)
+    lines = part(*(windows[name] for name in SEEN))
+    assert lines.shape == (3, 9, part.width) and lines.isfinite().all()
+
+
+def test_what_is_nothing_but_rounding_decides_nothing() -> None:
+    """The mean of a standardised window is 0 but for the last digits, which are others in ONNX Runtime."""
+    contract = contract_of(normalise="standard")
+    part, windows = WindowFeatures(contract), windows_of(50, contract)
+    seen = windows["units"], windows["observed"]
+    standardised = part.norm.apply_to(*seen, *part.norm(*seen))
+    assert (standardised.mean(dim=1) != 0).any(), "there are no such digits"
+    lines = part(*(windows[name] for name in SEEN))
+    assert (lines[:, :, 4] == 0).all()
+    assert (lines * 4096 == (lines * 4096).round()).all()

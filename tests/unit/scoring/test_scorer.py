@@ -1,0 +1,144 @@
+"""Scoring uses the released bytes, contract and parameters, verified."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import polars as pl
+import pytest
+from onnx import TensorProto, helper
+
+from tasks.config.run import Run
+from tasks.config.workload import load_workload
+from tasks.core.config import Spec
+from tasks.core.errors import DataError, IntegrityError, UsageError
+from tasks.problems.base import FeatureContract, Predict
+from tasks.scoring import scorer as scoring
+from tasks.scoring.scorer import Scorer, to_parquet
+from tasks.tables.table import Column, TableContract
+
+PROJECT = Path(__file__).parents[3]
+DAY = date(2026, 1, 1)
+TABLE = pl.DataFrame({"x": np.arange(5000, dtype=np.float32)})
+
+
+def times(factor: float) -> bytes:
+    """ONNX bytes of output = x * factor."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "factor"], ["output"])],
+        "model",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 1])],
+        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
+    )
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+class Identity:
+    """A problem whose features are its table."""
+
+    def table(self) -> TableContract:
+        return TableContract(columns=(Column("x", "number"),), date="x", target="x", entity=("x",))
+
+    def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
+        return table.filter(pl.col("x") >= 10)
+
+    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        frame = table.collect()
+        assert contract.inputs == {"x": ("float32", (1,))} and as_of == DAY
+        inputs = {"x": frame["x"].to_numpy()[:, None], "unknown to the model": np.zeros(frame.height)}
+        return frame.with_columns(y=model(inputs)[:, 0])
+
+
+@pytest.fixture
+def scored(releases: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def problem(spec: Spec) -> Identity:
+        assert spec.kind == "forecasting" and spec.options["horizon"] == 28
+        return Identity()
+
+    monkeypatch.setattr(scoring, "get_problem", problem)
+    section = dict(load_workload(PROJECT / "params.yaml", "sales"))
+    run = Run(**section, workload="sales", as_of=DAY, champion=0)
+    contract = (
+        b'{"problem": "forecasting", "inputs": {"x": ["float32", [1]]}, "order": ["x"], "output_shape": [1],'
+        b' "categories": {}, "statistics": {}, "settings": {}}'
+    )
+    for number, factor in enumerate((2.0, 3.0)):
+        files = {"model.onnx": times(factor), "contract.json": contract, "run.yaml": run.to_yaml().encode()}
+        releases.publish(files, expected=number, run_id=f"r{number}", as_of=DAY, reason="better")
+    return releases
+
+
+def test_the_champion_scores(scored: Any) -> None:
+    result = Scorer(scored, "sales").score(TABLE, DAY)
+    assert result["y"].to_list() == [3.0 * value for value in range(5000)]
+
+
+def test_another_release_scores(scored: Any) -> None:
+    assert Scorer(scored, "sales", 1).score(TABLE, DAY)["y"][1] == 2.0
+    with pytest.raises(UsageError, match="no release 3"):
+        Scorer(scored, "sales", 3).score(TABLE, DAY)
+    scored.rollback(1, "bad")
+    assert Scorer(scored, "sales").score(TABLE, DAY)["y"][1] == 2.0
+
+
+def test_changed_bytes_do_not_score(scored: Any, folder: Path) -> None:
+    (folder / scored.champion().files / "model.onnx").write_bytes(times(4.0))
+    with pytest.raises(IntegrityError, match=r"model.onnx: .* bytes with SHA-256"):
+        Scorer(scored, "sales").score(TABLE, DAY)
+
+
+def test_a_table_that_breaks_the_contract_does_not_score(scored: Any) -> None:
+    with pytest.raises(DataError, match="x: column exists: observed missing; the table has: y"):
+        Scorer(scored, "sales").score(TABLE.rename({"x": "y"}), DAY)
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(10_000, 1), (1_500, 4)])
+def test_a_table_scored_in_parts_gives_what_it_gives_at_once(scored: Any, rows: int, parts: int) -> None:
+    scorer = Scorer(scored, "sales")
+    found = list(scorer.stream(TABLE.lazy(), DAY, rows))
+    assert len(found) == parts
+    assert max(part.height for part in found) < 1.2 * rows
+    assert pl.concat(found).sort("x").equals(scorer.score(TABLE.filter(pl.col("x") >= 10), DAY))
+
+
+def test_parts_are_written_as_one_file(scored: Any) -> None:
+    content, rows = to_parquet(Scorer(scored, "sales").stream(TABLE.lazy(), DAY, 1_500))
+    assert rows == 4990
+    assert pl.read_parquet(content)["y"].sort().to_list() == [3.0 * value for value in range(10, 5000)]
+
+
+def test_the_file_has_the_types_and_the_very_values_of_all_parts() -> None:
+    forecasts = np.random.default_rng(5).normal(size=(6, 2)).astype(np.float32)
+    parts = [
+        pl.DataFrame(
+            {
+                "date": [DAY, DAY],
+                "series_id": pl.Series([f"{shop}-1", f"{shop}-2"], dtype=pl.Categorical),
+                "shop": pl.Series([shop, shop], dtype=pl.Categorical),
+                "p50": forecasts[place : place + 2, 0],
+                "p90": forecasts[place : place + 2, 1],
+            }
+        )
+        for place, shop in ((0, "b"), (2, "a"), (4, "b"))
+    ]
+    content, rows = to_parquet(iter(parts))
+    found = pl.read_parquet(content)
+    assert rows == 6 and found.schema == parts[0].schema
+    assert found.equals(pl.concat(parts))
+    assert found["series_id"].to_list() == ["b-1", "b-2", "a-1", "a-2", "b-1", "b-2"]
+
+
+def test_a_table_without_rows_in_reach_is_refused(scored: Any) -> None:
+    with pytest.raises(DataError, match="table: no rows that a prediction on 2026-01-01 could be made from"):
+        list(Scorer(scored, "sales").stream(TABLE.head(5).lazy(), DAY))
+
+
+def test_every_part_must_keep_the_contract(scored: Any) -> None:
+    spoilt = TABLE.with_columns(x=pl.when(pl.col("x") == 4000).then(float("nan")).otherwise("x"))
+    with pytest.raises(DataError, match="x: no NaN or infinity"):
+        list(Scorer(scored, "sales").stream(spoilt.lazy(), DAY, 1_500))

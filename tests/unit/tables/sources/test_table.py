@@ -1,0 +1,142 @@
+"""Files that users bring: names, types, globs, growing tables, and one clear line for wrong options."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError, DataError
+from tasks.tables.sources import get_source
+from tasks.tables.sources.base import Snapshot
+from tasks.tables.sources.table import scan
+from tasks.tables.table import Column, TableContract
+
+CONTRACT = TableContract(
+    columns=(
+        Column("date", "date", key=True, known_ahead=True),
+        Column("store_id", "string", key=True, known_ahead=True),
+        Column("units", "number", nullable=True),
+        Column("holiday", "boolean", required=False, known_ahead=True),
+    ),
+    date="date",
+    target="units",
+    entity=("store_id",),
+    horizon_days=1,
+)
+AS_OF = date(2026, 3, 2)
+
+
+def fetch(folder: Path, path: str, as_of: date = AS_OF, **options: Any) -> Snapshot:
+    return get_source(Spec(kind="table", path=path, **options), CONTRACT, "sales", folder).fetch(as_of)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_csv_keeps_ids_as_text_and_reads_dates_and_booleans(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "date,store_id,units,holiday\n2026-03-02,007,1.5,0\n2026-03-01,007,,1\n")
+    table = fetch(tmp_path, "a.csv").table
+    assert table.rows() == [(date(2026, 3, 1), "007", None, True), (date(2026, 3, 2), "007", 1.5, False)]
+
+
+def test_csv_with_one_word_among_numbers_is_text_for_validation_to_refuse(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "date,store_id,units\n2026-03-01,1,4\n02.03.2026,1,closed\n")
+    table = fetch(tmp_path, "a.csv").table
+    assert table["units"].to_list() == ["closed", "4"]
+    assert table["date"].to_list() == ["02.03.2026", "2026-03-01"]
+
+
+def test_a_glob_is_one_table_whatever_the_order_of_columns(tmp_path: Path) -> None:
+    write(tmp_path / "in/2026/b.csv", "date,store_id,units\n2026-03-02,b,2.5\n")
+    write(tmp_path / "in/2025/a.csv", "units,store_id,date\n1,a,2026-03-01\n")
+    snapshot = fetch(tmp_path, "in/**/*.csv")
+    assert sorted(snapshot.table["units"].to_list()) == [1.0, 2.5]
+    assert snapshot.notes == ("2 file(s): a.csv, b.csv",)
+
+
+def test_files_of_a_glob_with_other_columns_are_unreadable_by_name(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "date,store_id,units\n2026-03-01,a,1\n")
+    write(tmp_path / "b.csv", "date,store_id,qty\n2026-03-01,b,1\n")
+    assert fetch(tmp_path, "*.csv").unreadable == f"{tmp_path}/b.csv: other columns than a.csv: qty, units"
+
+
+def test_columns_are_renamed_to_the_contract(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "day,shop,qty\n2026-03-01,012,4\n")
+    columns = {"date": "day", "store_id": "shop", "units": "qty"}
+    assert fetch(tmp_path, "a.csv", columns=columns).table.rows(named=True) == [
+        {"date": date(2026, 3, 1), "store_id": "012", "units": 4}
+    ]
+
+
+def test_a_mapped_column_wins_over_one_that_has_the_name(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "date,store_id,units,sold\n2026-03-01,1,100,4\n")
+    table = fetch(tmp_path, "a.csv", columns={"units": "sold"}).table
+    assert table.columns == ["date", "store_id", "units"]
+    assert table["units"].to_list() == [4]
+
+
+def test_parquet_timestamps_at_midnight_are_dates_and_others_are_left(tmp_path: Path) -> None:
+    for hour, dtype in ((0, pl.Date), (5, pl.Datetime("us"))):
+        moment = datetime(2026, 3, 1, hour)  # noqa: DTZ001 naive, as in files
+        frame = pl.DataFrame({"date": [moment], "store_id": ["a"], "units": [1.0]})
+        frame.write_parquet(tmp_path / "a.parquet")
+        assert fetch(tmp_path, "a.parquet").table.schema["date"] == dtype
+
+
+def test_a_growing_table_is_cut_back_to_what_was_known(tmp_path: Path) -> None:
+    days = [date(2026, 3, day) for day in (1, 2, 3, 4)]
+    pl.DataFrame({"date": days, "store_id": ["a"] * 4, "units": [1.0, 2.0, 3.0, 4.0]}).write_parquet(
+        tmp_path / "a.parquet"
+    )
+    assert fetch(tmp_path, "a.parquet").table["units"].to_list() == [1.0, 2.0, 3.0, 4.0]
+    assert fetch(tmp_path, "a.parquet", until_as_of=True).table.select("date", "units").rows() == [
+        (date(2026, 3, 1), 1.0),
+        (date(2026, 3, 2), 2.0),
+        (date(2026, 3, 3), None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"path": "a.xlsx"}, r"^source\.path: .*kind table takes: path, columns, until_as_of"),
+        ({"path": "a.csv", "sheet": 1}, r"^source\.sheet: Extra inputs are not permitted"),
+        ({"path": "a.csv", "columns": {"unit": "qty"}}, r"^source\.columns\.unit: the contract has no such column"),
+    ],
+)
+def test_wrong_options_name_the_field(tmp_path: Path, options: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError, match=line) as failure:
+        get_source(Spec(kind="table", **options), CONTRACT, "sales", tmp_path)
+    assert "\n" not in str(failure.value)
+
+
+def test_an_unknown_kind_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"workloads\.sales\.source\.kind: unknown kind 'excel'; there are: complete"):
+        get_source(Spec(kind="excel"), CONTRACT, "sales")
+
+
+def test_a_scanned_file_has_dates_where_its_timestamps_are_midnights(tmp_path: Path) -> None:
+    moments = [datetime.fromisoformat("2026-03-01"), datetime.fromisoformat("2026-03-02")]
+    pl.DataFrame({"date": moments, "store_id": ["a", "b"]}).write_parquet(tmp_path / "a.parquet")
+    table = scan(tmp_path / "a.parquet", CONTRACT)
+    assert table.collect().rows() == [(date(2026, 3, 1), "a"), (date(2026, 3, 2), "b")]
+
+
+def test_a_scanned_file_keeps_times_of_day(tmp_path: Path) -> None:
+    moments = [datetime.fromisoformat("2026-03-01T00:30")]
+    pl.DataFrame({"date": moments}).write_parquet(tmp_path / "a.parquet")
+    assert scan(tmp_path / "a.parquet", CONTRACT).collect()["date"].to_list() == moments
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "no such file"), (b"text", "cannot be parsed as parquet")])
+def test_a_file_that_cannot_be_scanned_is_refused_by_name(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "a.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=f"a.parquet: {message}"):
+        scan(path, CONTRACT)
