@@ -11,7 +11,10 @@ HEAVY = {"dvc", "great_expectations", "mlflow", "numpy", "onnx", "onnxruntime", 
 # The image of Airflow holds these and no other.
 OURS = {
     f"tasks.{name}"
-    for name in ("errors", "graph", "handover", "handover.manifest", "handover.surroundings", "resources", "storage")
+    for name in (
+        *("core", "core.errors", "core.storage", "pipeline", "pipeline.graph", "pipeline.resources"),
+        *("pipeline.handover", "pipeline.handover.manifest", "pipeline.handover.surroundings"),
+    )
 }
 
 
@@ -26,7 +29,7 @@ def test_a_stage_added_to_dvc_yaml_is_a_task_with_no_other_change(copy: Any) -> 
         document["stages"]["explain"] = {
             "desc": "Say which feature mattered",
             "cmd": "python -m tasks stage explain",
-            "deps": ["tasks/config.py", "artifacts/features", "artifacts/candidates/fp32", "artifacts/candidates/fp16"],
+            "deps": ["tasks/core/config.py", "artifacts/features", "artifacts/candidates/fp32", "artifacts/candidates/fp16"],
             "outs": ["artifacts/explanations"],
         }
         document["stages"]["promote"]["deps"].append("artifacts/explanations")
