@@ -29,7 +29,12 @@ def test_a_stage_added_to_dvc_yaml_is_a_task_with_no_other_change(copy: Any) -> 
         document["stages"]["explain"] = {
             "desc": "Say which feature mattered",
             "cmd": "python -m tasks stage explain",
-            "deps": ["tasks/core/config.py", "artifacts/features", "artifacts/candidates/fp32", "artifacts/candidates/fp16"],
+            "deps": [
+                "tasks/core/config.py",
+                "artifacts/features",
+                "artifacts/candidates/fp32",
+                "artifacts/candidates/fp16",
+            ],
             "outs": ["artifacts/explanations"],
         }
         document["stages"]["promote"]["deps"].append("artifacts/explanations")
