@@ -35,8 +35,10 @@ WORKDIR /app
 COPY dvc.yaml params.yaml ./
 COPY requirements/task.lock requirements/
 COPY tasks tasks
+COPY serving/__init__.py serving/
+COPY serving/contract serving/contract
 # Bytecode, as nothing can be written here later, and the program by its name.
-RUN python3 -m compileall -q tasks && ln -s /app/docker/nightstill /opt/nightstill/bin/nightstill
+RUN python3 -m compileall -q tasks serving && ln -s /app/docker/nightstill /opt/nightstill/bin/nightstill
 COPY --chmod=755 docker/nightstill docker/
 ARG COMMIT=unknown
 ARG LOCK=unknown

@@ -23,6 +23,7 @@ CONTRACT: dict[str, Any] = {
     "output_shape": [2, 3],
     "categories": {"store": ["<unknown>", "s1", "s2"], "day": ["0", "1"]},
     "category_order": ["store", "day"],
+    "codes": {"codes": [{"column": "store", "first": 0}, {"column": "day", "first": 0}]},
     "statistics": {},
     "settings": {"options": {}},
 }

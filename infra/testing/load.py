@@ -35,7 +35,8 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.local.environments import PROJECT
-from serving.client import Champion, Contract
+from serving.client import Champion
+from serving.contract import Codes, Contract
 from serving.service.bodies import JSON, SAFETENSORS
 from tasks.core.storage import open_store
 from tasks.releases.store import ReleaseStore
@@ -234,8 +235,9 @@ def random_inputs(contract: Contract, names: Sequence[str], rows: int) -> dict[s
     found: dict[str, NDArray[Any]] = {}
     for name in names:
         item = contract.inputs[name]
-        if item.codes:
-            found[name] = np.stack([rng.integers(0, count, rows) for _, count in item.codes], axis=1).astype(item.dtype)
+        if isinstance(item, Codes):
+            drawn = [rng.integers(book.first, book.last + 1, rows) for book in item.books]
+            found[name] = np.stack(drawn, axis=1).astype(item.dtype)
         else:
             found[name] = rng.random((rows, *item.shape)).round(3).astype(item.dtype)
     return found

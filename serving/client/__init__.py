@@ -1,9 +1,9 @@
 """The champion of a workload in a consumer's own process: fetched, verified, cached, followed."""
 
 from serving.client.champion import Champion, Model
-from serving.client.contract import Contract, InputError
 from serving.client.errors import IntegrityError, NoRelease, ServingError, SettingError, UnavailableError
 from serving.client.release import Release
+from serving.contract import Contract, InputError
 
 __all__ = [
     "Champion",

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from serving.client.cache import Cache, default_folder
-from serving.client.contract import Contract, InputError
 from serving.client.errors import IntegrityError, NoRelease, ServingError, UnavailableError
 from serving.client.origin import open_origin
 from serving.client.release import CONTRACT, MANIFEST, MODEL, SIGNATURE, Ledger, Release, digests, sha256
 from serving.client.signature import TrustedKeys
+from serving.contract import Contract, InputError
 
 DTYPES = {
     "tensor(float)": "float32",
@@ -23,6 +23,12 @@ DTYPES = {
     "tensor(float16)": "float16",
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint64)": "uint64",
+    "tensor(uint32)": "uint32",
+    "tensor(uint16)": "uint16",
+    "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
 
@@ -114,6 +120,19 @@ class Champion:
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """(rows, *output_shape) of inputs (rows, *shape) under the contract. Raises InputError naming the input."""
         return self.model.predict(inputs)
+
+    def encode(self, values: Mapping[str, Sequence[Any]], name: str | None = None) -> NDArray[np.int64]:
+        """(rows, columns) category codes for `predict`, of the raw values of each column: as training encodes them.
+
+        `name`: the input, where the contract has several that hold codes. A value that training did not see gets the
+        code for unknown. Raises InputError naming the column.
+        """
+        coded = self.contract.coded
+        only = next(iter(coded)) if len(coded) == 1 else ""
+        name = only if name is None else name
+        if name not in coded:
+            raise InputError(name, f"name an input that holds codes; there are: {', '.join(coded) or 'none'}")
+        return coded[name].encode(values)
 
     def refresh(self) -> bool:
         """Load the ledger's newest champion if it is another one. Returns whether it did.

@@ -1,12 +1,8 @@
 """What can go wrong between a store of releases and a forecast, each with one clear line."""
 
-from typing import ClassVar
+from serving.contract import ServingError
 
-
-class ServingError(Exception):
-    """Base of all errors here. `exit_code`: the status of a program that ends by it (BSD sysexits where one fits)."""
-
-    exit_code: ClassVar[int] = 70
+__all__ = ["IntegrityError", "NoRelease", "ServingError", "SettingError", "UnavailableError"]
 
 
 class SettingError(ServingError):

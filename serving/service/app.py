@@ -158,6 +158,10 @@ def _about(model: Model) -> dict[str, Any]:
                 name: {"dtype": item.dtype, "shape": ["batch", *item.shape], "needed": name in model.names}
                 for name, item in contract.inputs.items()
             },
+            "codes": {
+                name: [{"column": book.name, "first": book.first, "values": book.values} for book in item.books]
+                for name, item in contract.coded.items()
+            },
             "output": {"dtype": "float32", "shape": ["batch", *contract.output_shape]},
             "categories": contract.categories,
             "settings": contract.settings,

@@ -13,7 +13,7 @@ from serving.client import Contract, InputError
 
 JSON = "application/json"
 SAFETENSORS = "application/vnd.safetensors"
-KINDS = {"f": "numbers", "i": "whole numbers", "b": "true or false"}
+KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers of zero and above", "b": "true or false"}
 
 
 class BadBody(Exception):
@@ -61,7 +61,7 @@ def _from_json(body: bytes, contract: Contract, needed: tuple[str, ...]) -> dict
 def _array(name: str, value: Any, contract: Contract, *, words: bool) -> NDArray[Any]:
     expected = contract.inputs[name]
     dtype = np.dtype(expected.dtype)
-    allowed = {"f": "fiu", "i": "iu", "b": "b"}.get(dtype.kind, "")
+    allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}.get(dtype.kind, "")
     said = f"expected nested lists of {KINDS.get(dtype.kind, 'values')}, {expected}"
     if not isinstance(value, list):
         raise InputError(name, f"a single value; {said}")
@@ -73,7 +73,7 @@ def _array(name: str, value: Any, contract: Contract, *, words: bool) -> NDArray
         raise InputError(name, f"no values; {said}")
     if found.dtype.kind not in allowed or (words and dtype.kind != "b" and _has_word(value)):
         raise InputError(name, f"{_wrong(value, allowed) or f'a number beyond {expected.dtype}'}; {said}")
-    if dtype.kind == "i" and (found.min() < np.iinfo(dtype).min or found.max() > np.iinfo(dtype).max):
+    if dtype.kind in "iu" and (found.min() < np.iinfo(dtype).min or found.max() > np.iinfo(dtype).max):
         raise InputError(name, f"a number beyond {expected.dtype}; {said}")
     with np.errstate(over="ignore"):
         return found.astype(dtype)  # what is too large for it is infinite now, and refused as such

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from serving.contract import Codebook
 from tasks.core.config import Frozen
 from tasks.tables.table import TableContract
 
@@ -53,6 +54,7 @@ class FeatureContract:
     `inputs`: name -> (dtype, shape without the batch axis), in the order of the model's arguments.
     `output_shape`: without the batch axis. `categories`: code books of categorical inputs, name -> values in
     code order. `statistics`: numbers fixed on the training split. `settings`: the problem's own options.
+    `codes`: name of an input that holds category codes -> the code book of each of its columns.
     """
 
     problem: str
@@ -61,6 +63,7 @@ class FeatureContract:
     categories: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     statistics: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    codes: Mapping[str, tuple[Codebook, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

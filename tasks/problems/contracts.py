@@ -1,26 +1,39 @@
 """The feature contract: as JSON in `contract.json` beside features and in every release, and held against tonight's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
+from serving.contract import Contract
+from serving.contract.contract import codes_json
 from tasks.problems.base import FeatureContract
 
 
 def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
     """Plain data for `write_json`. JSON files are written sorted, so orders are kept in lists of their own."""
-    return {**asdict(contract), "order": list(contract.inputs), "category_order": list(contract.categories)}
+    return {
+        "problem": contract.problem,
+        "inputs": contract.inputs,
+        "order": list(contract.inputs),
+        "output_shape": contract.output_shape,
+        "categories": contract.categories,
+        "category_order": list(contract.categories),
+        "codes": codes_json(contract.codes),
+        "statistics": contract.statistics,
+        "settings": contract.settings,
+    }
 
 
 def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
-    """The contract that `contract_to_json` wrote. Without `category_order`, categories stand in the file's order."""
+    """The contract of a contract.json, one that was written before inputs of codes said where these begin included."""
+    read = Contract.from_json(data)
     return FeatureContract(
-        problem=data["problem"],
-        inputs={name: (data["inputs"][name][0], tuple(data["inputs"][name][1])) for name in data["order"]},
-        output_shape=tuple(data["output_shape"]),
-        categories={name: tuple(data["categories"][name]) for name in data.get("category_order", data["categories"])},
+        problem=read.problem,
+        inputs={name: (item.dtype, item.shape) for name, item in read.inputs.items()},
+        output_shape=read.output_shape,
+        categories=read.categories,
         statistics=data["statistics"],
-        settings=data["settings"],
+        settings=read.settings,
+        codes={name: item.books for name, item in read.coded.items()},
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.contract import stacked
 from tasks.problems.base import FeatureContract, Floats, Inputs
 from tasks.problems.forecasting.calendar import calendar_names
 from tasks.problems.forecasting.options import Options
@@ -59,6 +60,7 @@ def make_contract(options: Options, categories: Mapping[str, tuple[str, ...]], m
             "future_features": list(known),
             "calendar_features": list(calendar),
         },
+        codes={"static": stacked(categories)},
     )
 
 
@@ -67,12 +69,8 @@ def encode(panel: Panel, categories: Mapping[str, tuple[str, ...]]) -> NDArray[n
 
     A column's codes go on where those of the column before end, so that models need one table for all.
     """
-    codes, first = [], 0
-    for name, values in categories.items():
-        if name != PHASE:
-            book = {value: code for code, value in enumerate(values, start=first)}
-            codes.append([book.get(value, first) for value in panel.static[name].tolist()])
-        first += len(values)
+    books = [book for book in stacked(categories) if book.name != PHASE]
+    codes = [book.codes("static", panel.static[book.name].tolist()) for book in books]
     return np.array(codes, dtype=np.int64).reshape(len(codes), len(panel.names)).T.copy()
 
 

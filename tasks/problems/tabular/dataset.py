@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from serving.contract import side_by_side
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
 from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
@@ -186,4 +187,5 @@ def make_contract(
         categories=categories,
         statistics=statistics,
         settings={"options": options.model_dump(mode="json"), "features": list(names)},
+        codes={"codes": side_by_side(categories)} if options.categories else {},
     )

@@ -42,7 +42,7 @@ def imported(path: Path) -> frozenset[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            if name.split(".")[0] == "tasks":
+            if name.split(".")[0] in ("tasks", "serving"):
                 parts = name.split(".")
                 prefixes = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
                 found |= {file for prefix in prefixes if (file := _module_file(prefix))}

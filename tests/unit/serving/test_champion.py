@@ -420,7 +420,7 @@ def test_values_that_only_the_model_can_refuse_are_refused_too(
     releases: ReleaseStore, folder: Path, cache: Path
 ) -> None:
     """Without code books nothing says that a table ends."""
-    contract = {**CONTRACT, "categories": {}, "category_order": []}
+    contract = {**CONTRACT, "categories": {}, "category_order": [], "codes": {}}
     promote(releases, 2, **{"contract.json": json.dumps(contract).encode()})
     with pytest.raises(InputError, match=r"the model refuses these values: .*out of"):
         opened(folder, cache).predict({**inputs(), "codes": np.full((2, 2), 99)})

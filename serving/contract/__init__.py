@@ -1,0 +1,7 @@
+"""What a model eats and gives: the one definition of contract.json, for training, gates, client and service."""
+
+from serving.contract.contract import Contract
+from serving.contract.errors import InputError, ServingError
+from serving.contract.fields import Codebook, Codes, Field, Numbers, side_by_side, stacked
+
+__all__ = ["Codebook", "Codes", "Contract", "Field", "InputError", "Numbers", "ServingError", "side_by_side", "stacked"]

@@ -1,0 +1,99 @@
+"""contract.json: written once by features, read by everybody who feeds a model."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from serving.contract.errors import InputError
+from serving.contract.fields import Codebook, Codes, Field, Numbers, side_by_side, stacked
+
+Arrays = Mapping[str, NDArray[Any]]
+
+# Releases of before typed fields do not say which input holds codes, nor where a column's codes begin.
+BEFORE = {"forecasting": ("static", stacked), "tabular": ("codes", side_by_side)}
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model eats and gives. `inputs` are in the order of the contract; `output_shape` is that of one row.
+
+    `categories`: values of each code book. `settings`: names of features and the like, as released.
+    """
+
+    problem: str
+    inputs: Mapping[str, Field]
+    output_shape: tuple[int, ...]
+    categories: Mapping[str, tuple[Any, ...]]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Contract":
+        """contract.json of a release. Raises ValueError, KeyError or TypeError when it is none."""
+        return cls.from_json(json.loads(data))
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Contract":
+        """The contract of contract.json's plain values. Raises ValueError, KeyError or TypeError when it is none."""
+        books = {name: tuple(found["categories"][name]) for name in found.get("category_order", found["categories"])}
+        coded = dict(_coded(found, books))
+        inputs = {name: _field(name, found["inputs"][name], coded) for name in found["order"]}
+        return cls(found["problem"], inputs, tuple(found["output_shape"]), books, found["settings"])
+
+    def check(self, arrays: Arrays, needed: Collection[str]) -> int:
+        """Hold arrays against the contract, and return their common number of rows.
+
+        `needed`: the inputs that the model reads; the contract's others may be left out. Raises InputError.
+        """
+        self.check_names(arrays, needed)
+        rows = -1
+        for name, array in arrays.items():
+            self.inputs[name].check(array)
+            if rows not in (-1, len(array)):
+                raise InputError(name, f"{len(array)} rows, the inputs before it have {rows}; all need as many")
+            rows = len(array)
+        return rows
+
+    def check_names(self, given: Iterable[str], needed: Collection[str]) -> None:
+        """Raises InputError naming an input that the contract does not have, or one that the model needs."""
+        given = list(given)
+        for name in given:
+            if name not in self.inputs:
+                raise InputError(str(name), f"no such input; the contract has: {', '.join(self.inputs)}")
+        for name in needed:
+            if name not in given:
+                raise InputError(name, f"missing; expected {self.inputs[name]}")
+
+    @property
+    def coded(self) -> Mapping[str, Codes]:
+        """The inputs that hold category codes."""
+        return {name: field for name, field in self.inputs.items() if isinstance(field, Codes)}
+
+
+def codes_json(coded: Mapping[str, tuple[Codebook, ...]]) -> dict[str, Any]:
+    """The part of contract.json that says which inputs hold codes, and where each column's codes begin."""
+    return {name: [{"column": book.name, "first": book.first} for book in books] for name, books in coded.items()}
+
+
+def _coded(
+    found: Mapping[str, Any], books: Mapping[str, tuple[Any, ...]]
+) -> Iterable[tuple[str, tuple[Codebook, ...]]]:
+    if "codes" in found:
+        for name, columns in found["codes"].items():
+            yield name, tuple(Codebook(one["column"], books[one["column"]], int(one["first"])) for one in columns)
+    elif found["problem"] in BEFORE and books:
+        name, arrange = BEFORE[found["problem"]]
+        if name in found["inputs"]:
+            yield name, arrange(books)
+
+
+def _field(name: str, form: Any, coded: Mapping[str, tuple[Codebook, ...]]) -> Field:
+    dtype, shape = str(form[0]), tuple(int(size) for size in form[1])
+    if name not in coded:
+        return Numbers(name, dtype, shape)
+    codes = Codes(name, coded[name], dtype)
+    if shape != codes.shape:
+        raise ValueError(f"{name} has the shape {shape}, and {len(codes.books)} code books")
+    return codes

@@ -1,0 +1,19 @@
+"""What can be wrong with inputs, in one clear line."""
+
+from typing import ClassVar
+
+
+class ServingError(Exception):
+    """Base of all errors here. `exit_code`: the status of a program that ends by it (BSD sysexits where one fits)."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class InputError(ServingError, ValueError):
+    """Inputs that break the contract. `field`: which one, empty for all of them."""
+
+    exit_code = 65
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
