@@ -135,7 +135,7 @@ class S3:
 
 def _regular(path: Path, limit: int) -> bytes:
     """A regular file's bytes. Opened without waiting: a pipe would never answer."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         facts = os.fstat(file.fileno())
         if stat.S_ISDIR(facts.st_mode):
             raise IsADirectoryError(path)

@@ -177,7 +177,7 @@ def digests(manifest: bytes) -> dict[str, str]:
     try:
         found = {name: facts["sha256"] for name, facts in json.loads(manifest)["files"].items()}
         sound = all(FILE_NAME.fullmatch(name) and DIGEST.fullmatch(digest) for name, digest in found.items())
-    except (KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
     if not sound:
         raise ValueError("not a manifest")

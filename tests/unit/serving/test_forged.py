@@ -65,7 +65,7 @@ def test_nested_lists_are_no_entry_and_no_manifest() -> None:
     with pytest.raises(IntegrityError):
         Release.parse(b"[" * 100_000, 1, "here")
     for data in (b"[" * 100_000, b"[]", b'{"files": []}', b'{"files": {"model.onnx": {"sha256": "../x"}}}'):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="not a manifest"):
             digests(data)
 
 
