@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from serving.client.errors import IntegrityError
-from serving.client.release import Release, sha256
+from serving.client.release import DIGEST, Release, sha256
 
 LEFTOVER_SECONDS = 3600
 
@@ -35,6 +35,8 @@ class Cache:
 
     def get(self, digest: str) -> bytes | None:
         """The bytes with this SHA-256, None if they are not here whole. What is damaged is removed."""
+        if not DIGEST.fullmatch(digest):  # no path is made of it
+            return None
         path = self.folder / "objects" / digest
         try:
             data = path.read_bytes()
@@ -58,7 +60,7 @@ class Cache:
             return Release.parse(found["entry"].encode(), found["seq"], str(self._champion)), signature
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IntegrityError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError):
             log.warning("%s: damaged, read anew from the store", self._champion)
             return None
 

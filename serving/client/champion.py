@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serving.client.cache import Cache, default_folder
 from serving.client.errors import IntegrityError, NoRelease, ServingError, UnavailableError
-from serving.client.origin import open_origin
+from serving.client.origin import SMALL, open_origin
 from serving.client.release import CONTRACT, MANIFEST, MODEL, SIGNATURE, Ledger, Release, digests, sha256
 from serving.client.signature import TrustedKeys
 from serving.contract import Contract, InputError
@@ -31,6 +31,8 @@ DTYPES = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
+
+LIMITS = {CONTRACT: 64 << 20, MODEL: 2 << 30}
 
 log = logging.getLogger(__name__)
 
@@ -183,19 +185,21 @@ class Champion:
         """The champion of the cache. Raises `error` if the cache does not hold all of it."""
         self.problem = str(error)
         manifest = self._cache.get(release.manifest_sha256)
-        found = digests(manifest) if manifest is not None else {}
-        data, contract = (self._cache.get(found.get(name, "-")) for name in (MODEL, CONTRACT))
-        if manifest is None or data is None or contract is None:
+        if manifest is None:
             raise error
         if self._keys is not None:
             self._keys.check(self.workload, manifest, signature, self._name(release))
+        wanted = self._wanted(release, manifest)
+        data, contract = (self._cache.get(wanted[name]) for name in (MODEL, CONTRACT))
+        if data is None or contract is None:
+            raise error
         log.warning("%s: release %s from the cache: %s", self.workload, release.number, error)
         self._known = release
         return self._model(release, contract, data)
 
     def _load(self, release: Release) -> tuple[Model, bytes | None]:
         """Fetch what is not in the cache, and check all of it."""
-        manifest = self._fetch(release, MANIFEST, release.manifest_sha256)
+        manifest = self._fetch(release, MANIFEST, release.manifest_sha256, keep=False)
         signature = None
         if self._keys is not None:
             try:
@@ -203,15 +207,21 @@ class Champion:
             except KeyError:
                 signature = None
             self._keys.check(self.workload, manifest, signature, self._name(release))
+        wanted = self._wanted(release, manifest)
+        self._cache.put(manifest)
+        data, contract = (self._fetch(release, name, digest) for name, digest in wanted.items())
+        return self._model(release, contract, data), signature
+
+    def _wanted(self, release: Release, manifest: bytes) -> dict[str, str]:
+        """Digests of the model and the contract."""
         try:
             found = digests(manifest)
             wanted = {name: found[name] for name in (MODEL, CONTRACT)}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError):
             raise IntegrityError(f"{self._name(release)}: its manifest does not list a model and a contract") from None
         if wanted[MODEL] != release.model_sha256:
             raise IntegrityError(f"{self._name(release)}: its manifest lists another model than the ledger names")
-        data, contract = (self._fetch(release, name, digest) for name, digest in wanted.items())
-        return self._model(release, contract, data), signature
+        return wanted
 
     def _model(self, release: Release, contract: bytes, data: bytes) -> Model:
         try:
@@ -221,11 +231,11 @@ class Champion:
             said = " ".join(str(error).split())[:300]
             raise IntegrityError(f"{self._name(release)}: cannot be loaded: {said}; roll back") from error
 
-    def _fetch(self, release: Release, name: str, digest: str) -> bytes:
+    def _fetch(self, release: Release, name: str, digest: str, *, keep: bool = True) -> bytes:
         data = self._cache.get(digest)
         if data is None:
             try:
-                data = self._origin.read(f"{release.files}/{name}")
+                data = self._origin.read(f"{release.files}/{name}", LIMITS.get(name, SMALL))
             except KeyError:
                 raise IntegrityError(
                     f"{self._name(release)}: {name} is missing; restore it from a copy, or roll back"
@@ -235,7 +245,8 @@ class Champion:
                     f"{self._name(release)}: {name} is not what was released (SHA-256 {sha256(data)[:16]}…, not "
                     f"{digest[:16]}…); restore it from a copy, or roll back"
                 )
-            self._cache.put(data)
+            if keep:  # a manifest only once its signature holds
+                self._cache.put(data)
         return data
 
     def _name(self, release: Release) -> str:

@@ -1,5 +1,7 @@
 """Where releases come from: a folder, or S3. Read only."""
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,14 +13,19 @@ CONNECT_SECONDS = 5
 READ_SECONDS = 20
 ATTEMPTS = 3
 
+SMALL = 1 << 20
+
 
 class Origin(Protocol):
     """A store of releases. Keys are `/`-separated."""
 
     uri: str
 
-    def read(self, key: str) -> bytes:
-        """Bytes at `key`. Raises KeyError when there are none, UnavailableError when the store does not answer."""
+    def read(self, key: str, limit: int = SMALL) -> bytes:
+        """Bytes at `key`. Raises KeyError when there are none, UnavailableError when the store does not answer.
+
+        Raises IntegrityError, before anything is read, when there are more than `limit`, or it is no regular file.
+        """
         ...
 
     def names(self, folder: str) -> Iterator[str]:
@@ -33,13 +40,16 @@ class Folder:
         self.root = root.absolute()
         self.uri = str(self.root)
 
-    def read(self, key: str) -> bytes:
-        path = (self.root / key).resolve()
+    def read(self, key: str, limit: int = SMALL) -> bytes:
+        try:
+            path = (self.root / key).resolve()
+        except (ValueError, RuntimeError, OSError):  # a NUL byte, a loop of links
+            raise IntegrityError(f"{self.uri}: {key!r} cannot be a file; restore it from a copy") from None
         if not path.is_relative_to(self.root.resolve()):
             raise IntegrityError(f"{self.uri}: {key!r} would lie outside of it; the ledger was changed")
         self._require_root()
         try:
-            return path.read_bytes()
+            return _regular(path, limit)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise KeyError(key) from None
         except OSError as error:
@@ -77,10 +87,13 @@ class S3:
         )
         self._client: Any = boto3.client("s3", config=config)
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, limit: int = SMALL) -> bytes:
         from botocore.exceptions import BotoCoreError
 
         answer = self._call(key, "get_object", Key=self._key(key))
+        if answer["ContentLength"] > limit:
+            answer["Body"].close()
+            raise _too_large(f"{self.uri}/{key}", answer["ContentLength"], limit)
         try:
             data: bytes = answer["Body"].read()
         except BotoCoreError as error:
@@ -118,6 +131,23 @@ class S3:
             raise SettingError(f"{self.uri}: no AWS credentials in this environment") from error
         except BotoCoreError as error:
             raise UnavailableError(f"{self.uri}/{key}: {error}") from error
+
+
+def _regular(path: Path, limit: int) -> bytes:
+    """A regular file's bytes. Opened without waiting: a pipe would never answer."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        facts = os.fstat(file.fileno())
+        if stat.S_ISDIR(facts.st_mode):
+            raise IsADirectoryError(path)
+        if not stat.S_ISREG(facts.st_mode):
+            raise IntegrityError(f"{path}: not a regular file; restore it from a copy")
+        if facts.st_size > limit:
+            raise _too_large(str(path), facts.st_size, limit)
+        return file.read(limit)
+
+
+def _too_large(url: str, size: int, limit: int) -> IntegrityError:
+    return IntegrityError(f"{url}: {size:,} bytes, at most {limit:,} are read; restore it from a copy")
 
 
 def open_origin(uri: str) -> Origin:

@@ -5,15 +5,22 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
-from serving.client.errors import IntegrityError
+from serving.client.errors import IntegrityError, SettingError
 from serving.client.origin import Origin
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 MODEL = "model.onnx"
 CONTRACT = "contract.json"
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+FILES = re.compile(r"[a-z0-9][a-z0-9-]*/files/[0-9a-f]{1,64}")
+RUN_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,199})?")
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,199}")
 
 
 def sha256(data: bytes) -> str:
@@ -63,12 +70,22 @@ class Release:
                 **{name: str(found[name]) for name in _TEXTS},
                 stored=stored,
             )
-            sound = _canonical(found) == stored and sha256(_canonical(content)) == found["digest"]
-        except (ValueError, KeyError, TypeError, AttributeError):
+            date.fromisoformat(release.as_of)
+            sound = release._sound() and _canonical(found) == stored and sha256(_canonical(content)) == found["digest"]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sound = False
         if not sound or release.entry != seq:
             raise IntegrityError(f"{url}: not the ledger entry that was written; restore it from a copy")
         return release
+
+    def _sound(self) -> bool:
+        """Whether numbers are numbers, and what paths are made of can be nothing but that."""
+        return (
+            all(type(number) is int and number > 0 for number in (self.number, self.entry))
+            and all(DIGEST.fullmatch(digest) for digest in (self.model_sha256, self.manifest_sha256))
+            and FILES.fullmatch(self.files) is not None
+            and RUN_ID.fullmatch(self.run_id) is not None
+        )
 
 
 _TEXTS = ("kind", "files", "model_sha256", "manifest_sha256", "as_of", "reason", "run_id", "created", "previous")
@@ -85,6 +102,8 @@ class Ledger:
     """
 
     def __init__(self, origin: Origin, workload: str) -> None:
+        if not NAME.fullmatch(workload):  # it is a part of paths
+            raise SettingError(f"{workload!r}: a workload's name has lower-case letters, digits and hyphens only")
         self.origin, self.workload = origin, workload
 
     def last(self, known: Release | None) -> Release | None:
@@ -129,17 +148,22 @@ class Ledger:
     def _head(self) -> int:
         key = f"{self.workload}/head"
         try:
-            return int(self.origin.read(key))
+            data = self.origin.read(key)
         except KeyError:
             return 0
-        except ValueError:
-            raise IntegrityError(f"{self.origin.uri}/{key}: not the number of a ledger entry") from None
+        if not re.fullmatch(rb"[0-9]{1,8}\s*", data):
+            raise IntegrityError(f"{self.origin.uri}/{key}: not the number of a ledger entry")
+        return int(data)
 
     def _get(self, seq: int) -> Release | None:
         try:
-            return Release.parse(self.origin.read(self._key(seq)), seq, self._url(seq))
+            stored = self.origin.read(self._key(seq))
         except KeyError:
             return None
+        release = Release.parse(stored, seq, self._url(seq))
+        if not release.files.startswith(f"{self.workload}/"):
+            raise IntegrityError(f"{self._url(seq)}: its files are of another workload; restore it from a copy")
+        return release
 
     def _key(self, seq: int) -> str:
         return f"{self.workload}/ledger/{seq:08d}.json"
@@ -149,5 +173,12 @@ class Ledger:
 
 
 def digests(manifest: bytes) -> dict[str, str]:
-    """SHA-256 of every file of a release, by name."""
-    return {name: facts["sha256"] for name, facts in json.loads(manifest)["files"].items()}
+    """SHA-256 of every file of a release, by name. Raises ValueError when this is no manifest."""
+    try:
+        found = {name: facts["sha256"] for name, facts in json.loads(manifest)["files"].items()}
+        sound = all(FILE_NAME.fullmatch(name) and DIGEST.fullmatch(digest) for name, digest in found.items())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        sound = False
+    if not sound:
+        raise ValueError("not a manifest")
+    return found

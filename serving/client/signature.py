@@ -55,7 +55,7 @@ class TrustedKeys:
             raise IntegrityError(f"{what}: not signed, but trusted keys are set; have it signed, or roll back")
         try:
             made = base64.b64decode(json.loads(signature)["signature"], validate=True)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             made = b""
         message = f"nightstill release 1\n{workload}\n{sha256(manifest)}\n".encode()
         for key in self._keys:

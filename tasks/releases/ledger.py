@@ -14,10 +14,22 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.core.errors import IntegrityError, NightstillError, UnavailableError
+from tasks.core.errors import IntegrityError, NightstillError, UnavailableError, UsageError
 from tasks.core.storage import ObjectExists, ObjectStore, require_fence
 
 Kind = Literal["promote", "rollback", "pin", "unpin", "prune"]
+
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+FILES = re.compile(r"[0-9a-f]{1,64}")
+RUN_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,199})?")
+
+
+def require_name(workload: str) -> None:
+    """A workload's name is a part of keys. Raises UsageError when it could lead to another place."""
+    if not NAME.fullmatch(workload):
+        raise UsageError(f"{workload!r}: a workload's name has lower-case letters, digits and hyphens only")
 
 
 class Superseded(NightstillError):
@@ -82,6 +94,7 @@ class Ledger:
     """
 
     def __init__(self, store: ObjectStore, workload: str) -> None:
+        require_name(workload)
         self.store = store
         self.workload = workload
 
@@ -110,11 +123,21 @@ class Ledger:
             return None
         try:
             entry = Entry.model_validate_json(data)
-        except ValidationError:
+        except (ValidationError, RecursionError):
             entry = None
-        if entry is None or entry.seq != seq or entry.sealed().to_bytes() != data:
+        if entry is None or entry.seq != seq or not self._sound(entry) or entry.sealed().to_bytes() != data:
             raise IntegrityError(f"{self._url(seq)}: not the entry that was written; restore it from a copy")
         return entry
+
+    def _sound(self, entry: Entry) -> bool:
+        """Whether what paths are made of can be nothing but that."""
+        folder, _, name = entry.files.rpartition("/")
+        return (
+            folder == f"{self.workload}/files"
+            and FILES.fullmatch(name) is not None
+            and all(DIGEST.fullmatch(digest) for digest in (entry.model_sha256, entry.manifest_sha256))
+            and RUN_ID.fullmatch(entry.run_id) is not None
+        )
 
     def append(  # noqa: PLR0913 named arguments
         self,
@@ -133,7 +156,7 @@ class Ledger:
         """Write entry `expected` + 1. `release`: None for a new one, which gets that number.
 
         Raises Superseded when the number is taken (of racing callers one wins), IntegrityError when `expected` itself
-        is not there, ConfigError when the store cannot fence.
+        is not there, ConfigError when the store cannot fence, UsageError on what no entry may hold.
         """
         self._require_fence()
         seq = expected + 1
@@ -151,6 +174,11 @@ class Ledger:
             previous=self._existing(expected).sha256 if expected else "",
             pruned=tuple(pruned),
         ).sealed()
+        if not self._sound(entry):  # what could not be read back must not be written
+            raise UsageError(
+                f"{self.workload}: run_id {run_id!r:.80}, files {files!r:.80} or a digest cannot stand in a ledger "
+                "entry; a run_id has letters, digits, '.', '_' and '-', at most 200"
+            )
         try:
             self.store.create(self._key(seq), entry.to_bytes())
         except ObjectExists:
@@ -198,20 +226,22 @@ class Ledger:
         names = (key.rsplit("/", 1)[1] for key in self.store.keys(f"{self.workload}/ledger/"))
         listed = {int(name[:8]) for name in names if re.fullmatch(r"\d{8}\.json", name)}
         numbers = range(1, max(written, *listed, 0) + 1)
-        for seq in sorted(set(numbers) - listed):
-            self._existing(seq)  # there after all, if it was written while the folder was being listed
+        for seq in numbers:  # the first gap ends it, however far a stray name or head points
+            if seq not in listed:
+                self._existing(seq)  # there after all, if it was written while the folder was being listed
         return numbers
 
     def _written(self) -> int:
         """A number up to which there must be entries."""
         try:
-            return int(self.store.read(self._head))
+            data = self.store.read(self._head)
         except KeyError:
             return 0
-        except ValueError:
+        if not re.fullmatch(rb"[0-9]{1,8}\s*", data):
             raise IntegrityError(
                 f"{self.store.url(self._head)}: not a ledger entry's number; delete it once the ledger is whole"
-            ) from None
+            )
+        return int(data)
 
     @property
     def _head(self) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,6 +10,10 @@ from tasks.core.errors import IntegrityError
 
 NAME = "manifest.json"
 MODEL = "model.onnx"
+
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,199}")
 
 
 class Listed(NamedTuple):
@@ -35,8 +40,18 @@ def build(files: Mapping[str, bytes]) -> bytes:
 
 
 def parse(data: bytes) -> dict[str, Listed]:
-    """What `build` wrote, by file name."""
-    return {name: Listed(**facts) for name, facts in json.loads(data)["files"].items()}
+    """What `build` wrote, by file name. Raises IntegrityError when it is something else."""
+    try:
+        found = {name: Listed(**facts) for name, facts in json.loads(data)["files"].items()}
+        sound = all(
+            FILE_NAME.fullmatch(name) and DIGEST.fullmatch(listed.sha256) and type(listed.size) is int
+            for name, listed in found.items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        sound = False
+    if not sound:
+        raise IntegrityError(f"{NAME} {sha256(data)[:16]}…: not a list of files; restore it from a copy, or roll back")
+    return found
 
 
 def check(data: bytes, expected: Listed, url: str) -> bytes:

@@ -18,8 +18,8 @@ def append(ledger: Ledger, expected: int, run_id: str = "r") -> Entry:
         expected=expected,
         kind="promote",
         files="sales/files/abc",
-        model_sha256=f"model-{expected + 1}",
-        manifest_sha256="m",
+        model_sha256=f"{expected + 1:064x}",
+        manifest_sha256="b" * 64,
         run_id=run_id,
         as_of=date(2026, 1, 1),
         reason="better",
@@ -155,7 +155,7 @@ def test_withdrawn_until_it_is_champion_again(ledger: Ledger) -> None:
 
     assert withdrawn(ledger.entries()) == {}
     back(one, 2)
-    assert {model: entry.seq for model, entry in withdrawn(ledger.entries()).items()} == {"model-2": 3}
+    assert {model: entry.seq for model, entry in withdrawn(ledger.entries()).items()} == {f"{2:064x}": 3}
     back(two, 3)
-    assert {model: entry.seq for model, entry in withdrawn(ledger.entries()).items()} == {"model-1": 4}
+    assert {model: entry.seq for model, entry in withdrawn(ledger.entries()).items()} == {f"{1:064x}": 4}
     assert withdrawn([]) == {}

@@ -152,7 +152,7 @@ def test_a_release_signed_for_another_workload_is_refused(signed: ReleaseStore, 
     other.ledger.append(
         expected=0,
         kind="promote",
-        files=entry.files,
+        files=entry.files.replace("sales", "returns"),
         model_sha256=entry.model_sha256,
         manifest_sha256=entry.manifest_sha256,
         run_id="",
