@@ -77,6 +77,12 @@ class Project:
         self.root = root
         self.home = root / ".nightstill"
         shutil.copytree(PROJECT / "tasks", root / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            PROJECT / "serving" / "contract",
+            root / "serving" / "contract",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        shutil.copy(PROJECT / "serving" / "__init__.py", root / "serving")
         shutil.copytree(PROJECT / "requirements", root / "requirements")
         shutil.copy(PROJECT / "dvc.yaml", root)
         for name in (".dvcignore", ".dvc"):

@@ -231,7 +231,7 @@ class Night:
 def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Night]:
     """Of a workload named after the test's folder; clients do not ask again unless a test wants it."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    return lambda uri: Night(uri, ReleaseStore(Elsewhere(tmp_path / "releases"), tmp_path.name))
+    return lambda uri: Night(uri, ReleaseStore(Elsewhere(tmp_path / "releases"), tmp_path.name.replace("_", "-")))
 
 
 @pytest.mark.parametrize("done_first", [False, True], ids=["before", "after"])

@@ -56,7 +56,7 @@ def test_a_retry_after_the_ledger_entry_returns_it(releases: Any) -> None:
     assert releases.promote("one", expected=0) == entry
     assert len(releases.ledger.entries()) == 2
     with pytest.raises(Superseded):
-        releases.promote("one", expected=0, run_id="another run with the same files")
+        releases.promote("one", expected=0, run_id="another-run-with-the-same-files")
     with pytest.raises(Superseded):
         releases.promote("changed", expected=0, run_id="run-one")
 
