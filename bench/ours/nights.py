@@ -10,8 +10,8 @@ import yaml
 
 from bench.ours.adapt import FREQUENCIES, promotions_of, windows_of
 from bench.sets import BenchSet
-from tasks.config.run import RUN_FILE, Run
-from tasks.core.files import read_json
+from tasks.config.run import Run
+from tasks.core.files import RUN_FILE, read_json
 from tasks.core.settings import Settings
 from tasks.gates.verdict import Candidate, in_order_of_choice
 from tasks.problems.forecasting.dataset import Windows

@@ -11,8 +11,7 @@ from pydantic import Field, ValidationError
 from tasks.config.reading import explain, read_mapping
 from tasks.config.workload import Workload
 from tasks.core.config import Name
-
-RUN_FILE = "run.yaml"
+from tasks.core.files import RUN_FILE
 
 
 class Run(Workload):

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tasks.core.errors import ConfigError
 
 Kind = TypeVar("Kind", bound="Frozen")
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 
 class _Yaml(yaml.SafeLoader):

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+RUN_FILE = "run.yaml"
+
 
 def write_json(path: Path, data: Any) -> None:
     """Canonical JSON: equal data gives equal bytes."""

@@ -1,7 +1,6 @@
 """Opening a run: what is asked for is fixed once, before its first stage starts."""
 
 import os
-import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,9 +12,7 @@ from tasks.core.settings import Settings
 from tasks.core.storage import require_fence
 from tasks.pipeline.handover.checkout import checkout_commit
 from tasks.pipeline.handover.run_store import RunStore
-from tasks.releases.ledger import Ledger
-
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+from tasks.releases.ledger import RUN_ID, Ledger
 
 
 def yesterday(workload: Workload) -> date:
@@ -49,7 +46,7 @@ def open_run(
     Raises UsageError on a run_id that cannot be a key, ConfigError on a bad params.yaml, or when the run could promote
     but the release store cannot fence: better now than after hours of training.
     """
-    if not _RUN_ID.fullmatch(run_id):
+    if not RUN_ID.fullmatch(run_id):
         raise UsageError(f"run_id {run_id!r}: use letters, digits, '.', '_' and '-', at most 200")
     store = RunStore(settings.runs())
     if store.is_open(name, run_id):

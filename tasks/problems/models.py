@@ -1,7 +1,6 @@
 """Models by problem and kind. Each kind of learning names its own in `tasks/problems/<kind>/models`."""
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,6 +9,7 @@ from torch import nn
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
 from tasks.core.loader import load
+from tasks.problems import PROBLEMS
 from tasks.problems.base import FeatureContract
 
 Build = Callable[[dict[str, Any], FeatureContract], nn.Module]
@@ -17,13 +17,17 @@ Build = Callable[[dict[str, Any], FeatureContract], nn.Module]
 
 def networks(problem: str) -> Mapping[str, str]:
     """Kind -> `module:function` of the networks that fit a problem."""
-    found: Mapping[str, str] = import_module(f"tasks.problems.{problem}.models").NETWORKS
-    return found
+    return _named("NETWORKS", problem)
 
 
 def trees(problem: str) -> Mapping[str, str]:
     """Kind -> `module:function` of the models that fit themselves: teachers only."""
-    found: Mapping[str, str] = import_module(f"tasks.problems.{problem}.models").TREES
+    return _named("TREES", problem)
+
+
+def _named(table: str, problem: str) -> Mapping[str, str]:
+    """A table of the kind's own `models`; an unknown kind of learning has no models."""
+    found: Mapping[str, str] = load(f"tasks.problems.{problem}.models:{table}") if problem in PROBLEMS else {}
     return found
 
 

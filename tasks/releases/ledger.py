@@ -14,16 +14,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tasks.core.config import NAME
 from tasks.core.errors import IntegrityError, NightstillError, UnavailableError, UsageError
 from tasks.core.storage import ObjectExists, ObjectStore, require_fence
+from tasks.releases.manifest import DIGEST
 
 Kind = Literal["promote", "rollback", "pin", "unpin", "prune"]
 
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
-NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 FILES = re.compile(r"[0-9a-f]{1,64}")
-RUN_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,199})?")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 def require_name(workload: str) -> None:
@@ -136,7 +136,7 @@ class Ledger:
             folder == f"{self.workload}/files"
             and FILES.fullmatch(name) is not None
             and all(DIGEST.fullmatch(digest) for digest in (entry.model_sha256, entry.manifest_sha256))
-            and RUN_ID.fullmatch(entry.run_id) is not None
+            and (not entry.run_id or RUN_ID.fullmatch(entry.run_id) is not None)
         )
 
     def append(  # noqa: PLR0913 named arguments

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.config.run import RUN_FILE, Run, parse_run
-from tasks.core.files import write_json
+from tasks.config.run import Run, parse_run
+from tasks.core.files import RUN_FILE, write_json
 from tasks.core.settings import Settings
 
 

@@ -4,9 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.config.run import RUN_FILE
 from tasks.core.errors import IntegrityError
-from tasks.core.files import read_json, write_json
+from tasks.core.files import RUN_FILE, read_json, write_json
 from tasks.releases import manifest
 from tasks.releases.ledger import Entry, Superseded
 from tasks.releases.origin import CODE, LOCK, SURROUNDINGS, code_digests

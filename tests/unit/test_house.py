@@ -1,11 +1,13 @@
 """The house: which folders of code import which, drawn from the imports themselves."""
 
-import ast
 from collections.abc import Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from tests.unit.imports import imported_names, module_file
 
 PROJECT = Path(__file__).parents[2]
 KINDS = ("tasks/problems/forecasting", "tasks/problems/tabular")
@@ -15,25 +17,15 @@ BLIND = ("tasks/distillation", "tasks/compression", "tasks/gates", "tasks/releas
 Arrows = Mapping[str, frozenset[str]]
 
 
-def _module(name: str, root: Path) -> Path | None:
-    base = root.joinpath(*name.split("."))
-    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
-
-
 def _imports(file: Path, root: Path) -> set[Path]:
-    """Files below `root` that a file imports, at its top or in a function."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    modules = {path for name in names if (path := _module(name, root))}
+    """Files below `root` that a file imports."""
+    modules = {path for name in imported_names(file) if (path := module_file(name, root))}
     packages = {path.parent for path in modules if path.name != "__init__.py"}
     # `from package.module import name` looks up the package first; an empty one is no arrow of its own.
     return {path for path in modules if path.name != "__init__.py" or path.parent not in packages}
 
 
+@cache
 def arrows(root: Path, tops: tuple[str, ...] = ("tasks", "serving")) -> Arrows:
     """Folder -> other folders that its modules import."""
     found: dict[str, set[str]] = {}

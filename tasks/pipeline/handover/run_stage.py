@@ -20,9 +20,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tasks.config.run import RUN_FILE
 from tasks.core.config import read_yaml
 from tasks.core.errors import DataError, IntegrityError, NightstillError, StageFailed, UnavailableError, UsageError
+from tasks.core.files import RUN_FILE
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import Graph, Stage, load_graph

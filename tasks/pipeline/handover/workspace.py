@@ -10,9 +10,9 @@ from urllib.parse import urlparse
 
 import yaml
 
-from tasks.config.run import RUN_FILE
 from tasks.core.config import read_yaml
 from tasks.core.errors import ConfigError
+from tasks.core.files import RUN_FILE
 from tasks.pipeline.graph import Graph, Stage
 from tasks.pipeline.handover.locks import IGNORED, Lock, project_files
 

@@ -10,6 +10,7 @@ import pytest
 from tasks.config.run import Run
 from tasks.config.workload import load_workload
 from tasks.pipeline.graph import Graph, covers, load_graph
+from tests.unit.imports import imported_names, module_file
 
 PROJECT = Path(__file__).parents[3]
 # What only moves bytes or finds files: it cannot change what a stage computes.
@@ -21,11 +22,6 @@ PLUMBING = {
 CHECKED = {PROJECT / "tasks" / "stages" / "context.py", *(PROJECT / "tasks" / "config").glob("*.py")}
 
 
-def _module_file(name: str) -> Path | None:
-    base = PROJECT.joinpath(*name.split("."))
-    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
-
-
 def _only_words(path: Path) -> bool:
     """Whether a file holds no code but a docstring."""
     return not [node for node in ast.parse(path.read_text()).body if not isinstance(node, ast.Expr)]
@@ -35,17 +31,11 @@ def _only_words(path: Path) -> bool:
 def imported(path: Path) -> frozenset[Path]:
     """Files of this project that `path` imports anywhere, packages' __init__ included."""
     found: set[Path] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name.split(".")[0] in ("tasks", "serving"):
-                parts = name.split(".")
-                prefixes = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
-                found |= {file for prefix in prefixes if (file := _module_file(prefix))}
+    for name in imported_names(path):
+        parts = name.split(".")
+        if parts[0] in ("tasks", "serving"):
+            prefixes = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+            found |= {file for prefix in prefixes if (file := module_file(prefix, PROJECT))}
     return frozenset(found)
 
 

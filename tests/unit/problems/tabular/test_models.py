@@ -105,3 +105,8 @@ def test_an_unknown_kind_or_option_is_refused() -> None:
         build_model(Spec(kind="forest"), CONTRACT)
     with pytest.raises(ConfigError, match=r"model.depth of kind mlp"):
         build_model(Spec.model_validate({"kind": "mlp", "depth": 3}), CONTRACT)
+
+
+def test_an_unknown_kind_of_learning_has_no_models() -> None:
+    with pytest.raises(ConfigError, match="unknown kind 'mlp' for plane"):
+        build_model(Spec(kind="mlp"), FeatureContract("plane", {}, (1,)))
