@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from tasks.core.config import Spec
 from tasks.core.storage import open_store
+from tasks.problems import get_problem
+from tasks.problems.base import FeatureContract
+from tasks.problems.contracts import contract_to_json
 from tasks.releases.ledger import Entry
 from tasks.releases.signing import load_keys
 from tasks.releases.store import ReleaseStore
@@ -91,3 +95,55 @@ def flip(path: Path, place: int = -1) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(bytes(data))
+
+
+def table_model(contract: FeatureContract) -> bytes:
+    """ONNX bytes of a model under any contract of ours: each output is a fixed mixture of sums over every input."""
+    nodes, sums, values = [], [], []
+    shape = [1, *contract.output_shape]
+    for place, (name, (dtype, form)) in enumerate(contract.inputs.items()):
+        kind = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}[dtype]
+        values.append(helper.make_tensor_value_info(name, kind, ["batch", *form]))
+        nodes += [
+            helper.make_node("Cast", [name], [f"{name}_f"], to=TensorProto.FLOAT),
+            helper.make_node("Flatten", [f"{name}_f"], [f"{name}_flat"]),
+            helper.make_node("ReduceMean", [f"{name}_flat", "one"], [f"{name}_mean"], keepdims=1),
+            helper.make_node("Mul", [f"{name}_mean", f"{name}_weight"], [f"{name}_sum"]),
+        ]
+        sums.append((f"{name}_sum", 0.3 + place))
+    axes = [place + 2 for place in range(len(contract.output_shape) - 1)]
+    nodes += [
+        helper.make_node("Sum", [name for name, _ in sums], ["total"]),
+        helper.make_node("Unsqueeze", ["total", "axes"], ["wide"])
+        if axes
+        else helper.make_node("Identity", ["total"], ["wide"]),
+        helper.make_node("Mul", ["wide", "mixture"], ["output"]),
+    ]
+    mixture = np.linspace(0.5, 1.5, int(np.prod(shape)), dtype=np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        values,
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", *contract.output_shape])],
+        [
+            helper.make_tensor("one", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("axes", TensorProto.INT64, [len(axes)], axes),
+            helper.make_tensor("mixture", TensorProto.FLOAT, shape, mixture),
+            *[helper.make_tensor(f"{name[:-4]}_weight", TensorProto.FLOAT, [1], [weight]) for name, weight in sums],
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    data: bytes = made.SerializeToString()
+    return data
+
+
+def promote_tables(releases: ReleaseStore, options: dict[str, Any], table: Any, as_of: date, **checks: Any) -> Entry:
+    """Release a model that takes the rows of a real kind of learning, with that kind's `options`."""
+    contract = get_problem(Spec(**options)).features(table.lazy(), as_of).contract
+    last = releases.champion()
+    files = {
+        "model.onnx": table_model(contract),
+        "contract.json": json.dumps(contract_to_json(contract)).encode(),
+        "run.yaml": json.dumps({"problem": options, "checks": checks, "of another version": 1}).encode(),
+    }
+    return releases.publish(files, expected=last.seq if last else 0, run_id="run", as_of=as_of, reason="better")

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,15 @@ log = logging.getLogger(__name__)
 
 
 class Model:
-    """One release, loaded: its ledger entry, its contract and its ONNX file. Never changes; safe in many threads."""
+    """One release, loaded: its ledger entry, its contract and its ONNX file. Never changes; safe in many threads.
 
-    def __init__(self, release: Release, contract: Contract, data: bytes, threads: int) -> None:
-        self.release, self.contract = release, contract
+    `files`: what else of the release was fetched, by name; contract.json always.
+    """
+
+    def __init__(
+        self, release: Release, contract: Contract, data: bytes, threads: int, files: Mapping[str, bytes] | None = None
+    ) -> None:
+        self.release, self.contract, self.files = release, contract, dict(files or {})
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -75,13 +80,21 @@ class Champion:
     `problem`: why the ledger's newest state is not loaded, in one line; empty when it is.
     """
 
-    def __init__(self, uri: str, workload: str, cache: Path, trusted_keys: TrustedKeys | None, threads: int) -> None:
+    def __init__(
+        self,
+        uri: str,
+        workload: str,
+        cache: Path,
+        trusted_keys: TrustedKeys | None,
+        threads: int,
+        files: Collection[str] = (),
+    ) -> None:
         self.workload = workload
         self.problem = ""
         self._origin = open_origin(uri)
         self._ledger = Ledger(self._origin, workload)
         self._cache = Cache(cache, self._origin.uri, workload)
-        self._keys, self._threads = trusted_keys, threads
+        self._keys, self._threads, self._files = trusted_keys, threads, (MODEL, CONTRACT, *files)
         self._lock = threading.Lock()
         self._known: Release | None = None
         self.model = self._first()
@@ -95,19 +108,21 @@ class Champion:
         cache: str | Path | None = None,
         trusted_keys: str | Path | None = None,
         threads: int = 1,
+        files: Collection[str] = (),
     ) -> "Champion":
         """Fetch, verify and load the champion.
 
         `uri`: the store of releases, a folder or `s3://bucket/prefix`. `cache`: a folder that processes may share;
         default: `nightstill` in the user's cache folder. `trusted_keys`: PEM file (or text) of Ed25519 public keys, one
-        of which must have signed the release. `threads`: of ONNX Runtime for one call.
+        of which must have signed the release. `threads`: of ONNX Runtime for one call. `files`: further files of the
+        release for `model.files`, verified like the model; one that a release does not have is left out.
 
         When the store does not answer, the champion that the cache holds is loaded, with a warning. Raises NoRelease,
         UnavailableError (nothing in the cache either), IntegrityError (a digest or signature does not hold),
         SettingError.
         """
         keys = None if not trusted_keys else TrustedKeys.load(trusted_keys)
-        return cls(uri, workload, default_folder() if cache is None else Path(cache), keys, threads)
+        return cls(uri, workload, default_folder() if cache is None else Path(cache), keys, threads, files)
 
     @property
     def release(self) -> Release:
@@ -190,12 +205,12 @@ class Champion:
         if self._keys is not None:
             self._keys.check(self.workload, manifest, signature, self._name(release))
         wanted = self._wanted(release, manifest)
-        data, contract = (self._cache.get(wanted[name]) for name in (MODEL, CONTRACT))
-        if data is None or contract is None:
+        files = {name: data for name, digest in wanted.items() if (data := self._cache.get(digest)) is not None}
+        if len(files) < len(wanted):
             raise error
         log.warning("%s: release %s from the cache: %s", self.workload, release.number, error)
         self._known = release
-        return self._model(release, contract, data)
+        return self._model(release, files)
 
     def _load(self, release: Release) -> tuple[Model, bytes | None]:
         """Fetch what is not in the cache, and check all of it."""
@@ -209,23 +224,26 @@ class Champion:
             self._keys.check(self.workload, manifest, signature, self._name(release))
         wanted = self._wanted(release, manifest)
         self._cache.put(manifest)
-        data, contract = (self._fetch(release, name, digest) for name, digest in wanted.items())
-        return self._model(release, contract, data), signature
+        files = {name: self._fetch(release, name, digest) for name, digest in wanted.items()}
+        return self._model(release, files), signature
 
     def _wanted(self, release: Release, manifest: bytes) -> dict[str, str]:
-        """Digests of the model and the contract."""
+        """Digests of the model, the contract and the further files, as far as the release has these."""
         try:
             found = digests(manifest)
-            wanted = {name: found[name] for name in (MODEL, CONTRACT)}
-        except (ValueError, KeyError):
-            raise IntegrityError(f"{self._name(release)}: its manifest does not list a model and a contract") from None
+        except ValueError:
+            found = {}
+        wanted = {name: found[name] for name in self._files if name in found}
+        if not {MODEL, CONTRACT} <= wanted.keys():
+            raise IntegrityError(f"{self._name(release)}: its manifest does not list a model and a contract")
         if wanted[MODEL] != release.model_sha256:
             raise IntegrityError(f"{self._name(release)}: its manifest lists another model than the ledger names")
         return wanted
 
-    def _model(self, release: Release, contract: bytes, data: bytes) -> Model:
+    def _model(self, release: Release, files: Mapping[str, bytes]) -> Model:
+        further = {name: data for name, data in files.items() if name != MODEL}
         try:
-            return Model(release, Contract.parse(contract), data, self._threads)
+            return Model(release, Contract.parse(files[CONTRACT]), files[MODEL], self._threads, further)
         except Exception as error:
             # Whatever ONNX Runtime or a contract of another version says, the old release must go on.
             said = " ".join(str(error).split())[:300]

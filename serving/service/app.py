@@ -5,37 +5,34 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.client import InputError, Model
 from serving.service.bodies import JSON, SAFETENSORS, BadBody, arrays_of, json_answer, safetensors_answer
+from serving.service.http import Refused, media_type, read_body
 from serving.service.keeper import Keeper
 from serving.service.metrics import Metrics
 from serving.service.settings import ServiceSettings
+from serving.service.tables import FORMATS, score, wanted_type
 
 # A larger body is read and answered on another thread, so that small requests need not wait for it.
 INLINE_BYTES = 65536
-PATHS = ("/healthz", "/readyz", "/metrics", "/v1/model", "/v1/predict", "/openapi.json")
-
-
-class Refused(Exception):
-    """A request that is not answered: status, one line, the field that it is about, further headers."""
-
-    def __init__(self, status: int, message: str, field: str = "", headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.field, self.headers = status, field, headers
+PATHS = ("/healthz", "/readyz", "/metrics", "/v1/model", "/v1/predict", "/v1/score", "/openapi.json")
+TIMED = ("/v1/predict", "/v1/score")
 
 
 def make_app(settings: ServiceSettings) -> FastAPI:
     """The ASGI application; it polls the ledger from its start to its shutdown."""
     metrics = Metrics()
     keeper = Keeper(settings, metrics)
+    scoring = CapacityLimiter(settings.scores_at_once)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,19 +75,31 @@ def make_app(settings: ServiceSettings) -> FastAPI:
 
     @app.post("/v1/predict", summary="Outputs for rows under the feature contract", openapi_extra=_REQUEST)
     async def predict(request: Request) -> Response:
-        media_type = _media_type(request)
+        sent = media_type(request, (JSON, SAFETENSORS))
         model = _ready(keeper)
-        body = await _body(request, settings.max_bytes)
+        body = await read_body(request, settings.max_bytes)
         if len(body) <= INLINE_BYTES:
-            return _predict(body, media_type, model, settings, metrics)
-        return await run_in_threadpool(_predict, body, media_type, model, settings, metrics)
+            return _predict(body, sent, model, settings, metrics)
+        return await run_in_threadpool(_predict, body, sent, model, settings, metrics)
+
+    @app.post("/v1/score", summary="Predictions for rows of the workload's own table", openapi_extra=_TABLE)
+    async def score_table(request: Request) -> Response:
+        sent = media_type(request, FORMATS)
+        model = _ready(keeper)
+        as_of = request.query_params.get("as_of")
+        wanted = wanted_type(request.headers.get("accept", ""), sent)
+        body = await read_body(request, settings.max_bytes)
+        # The columns of few requests at once are all that memory must hold.
+        answer, rows = await run_sync(score, body, sent, wanted, as_of, model, settings, limiter=scoring)
+        metrics.rows.inc(rows)
+        return Response(answer, media_type=wanted, headers={"X-Nightstill-Release": str(model.release.number)})
 
     return app
 
 
-def _predict(body: bytes, media_type: str, model: Model, settings: ServiceSettings, metrics: Metrics) -> Response:
+def _predict(body: bytes, sent: str, model: Model, settings: ServiceSettings, metrics: Metrics) -> Response:
     try:
-        arrays = arrays_of(body, media_type, model.contract, model.names, settings.max_rows)
+        arrays = arrays_of(body, sent, model.contract, model.names, settings.max_rows)
         output = model.predict(arrays)
     except BadBody as error:
         raise Refused(400, str(error)) from None
@@ -100,38 +109,8 @@ def _predict(body: bytes, media_type: str, model: Model, settings: ServiceSettin
     release = model.release
     about = {"workload": settings.workload, "release": release.number, "as_of": release.as_of}
     headers = {"X-Nightstill-Release": str(release.number)}
-    make = json_answer if media_type == JSON else safetensors_answer
-    return Response(make(about, output), media_type=media_type, headers=headers)
-
-
-def _media_type(request: Request) -> str:
-    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if found not in (JSON, SAFETENSORS):
-        said = f"Content-Type {found or 'is missing'}; expected {JSON} or {SAFETENSORS}"
-        raise Refused(415, said, "Content-Type")
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        said = f"Content-Encoding {encoding}; send the body as it is"
-        raise Refused(415, said, "Content-Encoding")
-    return found
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The whole body; no more than `limit` bytes of it are ever held."""
-    too_large = Refused(413, f"the body has more than {limit} bytes; send the rows in parts")
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > limit:
-        raise too_large
-    parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise too_large
-            parts.append(part)
-    except ClientDisconnect:
-        raise Refused(400, "the client went away before its body had ended") from None
-    return b"".join(parts)
+    make = json_answer if sent == JSON else safetensors_answer
+    return Response(make(about, output), media_type=sent, headers=headers)
 
 
 def _ready(keeper: Keeper) -> Model:
@@ -171,7 +150,10 @@ def _about(model: Model) -> dict[str, Any]:
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return JSONResponse({"error": str(error), "field": error.field}, error.status, error.headers)
+    about: dict[str, Any] = {"error": str(error), "field": error.field}
+    if error.rule is not None:
+        about |= {"rule": error.rule, "row": error.row}
+    return JSONResponse(about, error.status, error.headers)
 
 
 async def _not_found(_: Request, error: Exception) -> Response:
@@ -207,7 +189,7 @@ class Measured:
             await self.app(scope, receive, noting)
         finally:
             self.metrics.requests.labels(path, code).inc()
-            if path == "/v1/predict":
+            if path in TIMED:
                 self.metrics.latency.labels(path).observe(time.perf_counter() - start)
 
 
@@ -226,4 +208,32 @@ _REQUEST: dict[str, Any] = {
             SAFETENSORS: {"schema": {"type": "string", "format": "binary"}},
         },
     }
+}
+
+_TABLE: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "as_of",
+            "in": "query",
+            "description": "last day whose values are known; JSON may have it in the body",
+            "schema": {"type": "string", "format": "date"},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["rows"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "as_of": {"type": "string", "format": "date"},
+                        "rows": {"type": "array", "items": {"type": "object"}},
+                    },
+                }
+            },
+            **{media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in FORMATS[1:]},
+        },
+    },
 }

@@ -6,6 +6,7 @@ import threading
 from serving.client import Champion, Model, ServingError
 from serving.service.metrics import Metrics
 from serving.service.settings import ServiceSettings
+from serving.service.tables import RUN
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Keeper:
                     cache=settings.cache,
                     trusted_keys=settings.trusted_keys,
                     threads=settings.threads,
+                    files=(RUN,),
                 )
                 log.info("%s: serving release %s", settings.workload, self._champion.release.number)
             elif self._champion.refresh():

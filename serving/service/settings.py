@@ -26,7 +26,9 @@ class ServiceSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8081, ge=0, le=65535)
     poll_seconds: float = Field(default=10.0, gt=0, description="how often the ledger is asked for a new entry")
-    max_rows: int = Field(default=4096, ge=1, description="rows of one request")
+    max_rows: int = Field(default=4096, ge=1, description="rows that the model sees in one request")
+    max_table_rows: int = Field(default=500_000, ge=1, description="rows of one request's table")
+    scores_at_once: int = Field(default=2, ge=1, description="tables that are scored at the same time; others wait")
     max_bytes: int = Field(default=16 * 2**20, ge=1, description="bytes of one request's body")
     threads: int = Field(default=1, ge=1, description="of ONNX Runtime, for one request")
     drain_seconds: int = Field(default=20, ge=1, description="for requests under way when the service is told to stop")

@@ -26,6 +26,14 @@ class DataError(NightstillError):
     exit_code = 65
 
 
+class RuleError(DataError):
+    """A table breaks a rule: `column`, `rule`, and the first `row` that does so, counted from 0 (None: the whole)."""
+
+    def __init__(self, message: str, column: str, rule: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.column, self.rule, self.row = column, rule, row
+
+
 class ConfigError(NightstillError):
     """params.yaml or an environment setting is wrong."""
 

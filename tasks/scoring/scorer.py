@@ -9,12 +9,9 @@ from itertools import chain
 import polars as pl
 
 from tasks.compression.runtime import OnnxModel, usable_cores
-from tasks.config.run import parse_run
 from tasks.core.errors import DataError
-from tasks.problems import get_problem
-from tasks.problems.contracts import contract_from_json
 from tasks.releases.store import MODEL, ReleaseStore
-from tasks.tables.validation.guard import require
+from tasks.scoring.tables import TableScorer
 
 ROWS_AT_ONCE = 8_000_000
 
@@ -28,16 +25,15 @@ class Scorer:
 
     def __init__(self, releases: ReleaseStore, workload: str, release: int | None = None) -> None:
         entry = releases.release(release)
-        origin = f"{workload} release {entry.release}: run.yaml"
-        self._run = parse_run(releases.read(entry, "run.yaml").decode(), origin)
-        self._contract = contract_from_json(json.loads(releases.read(entry, "contract.json")))
+        run = releases.read(entry, "run.yaml").decode()
+        contract = json.loads(releases.read(entry, "contract.json"))
+        self._tables = TableScorer(run, contract, f"{workload} release {entry.release}: run.yaml")
         self._model = OnnxModel(releases.read(entry, MODEL), threads=usable_cores())
-        self._problem = get_problem(self._run.problem)
 
     def score(self, table: pl.DataFrame, as_of: date) -> pl.DataFrame:
         """Predictions for a raw table under the problem's table contract. Raises DataError when it breaks that."""
-        require(table, self._problem.table(), self._run.checks)
-        return self._problem.predict(table.lazy(), as_of, self._contract, self._model)
+        self._tables.check(table)
+        return self._tables.predict(table, as_of, self._model)
 
     def stream(self, table: pl.LazyFrame, as_of: date, rows: int = ROWS_AT_ONCE) -> Iterator[pl.DataFrame]:
         """The predictions of `score` in parts, for tables larger than memory: about so many `rows` are read at once.
@@ -45,11 +41,11 @@ class Scorer:
         A part has whole entities, and of their rows only those that a prediction on `as_of` can depend on. Raises
         DataError when the table has none, or breaks the contract.
         """
-        table = self._problem.recent(table, as_of, self._contract)
+        table = self._tables.problem.recent(table, as_of, self._tables.contract)
         count = int(table.select(pl.len()).collect(engine="streaming").item())
         if not count:
             raise DataError(f"table: no rows that a prediction on {as_of} could be made from")
-        entity = pl.struct(self._problem.table().entity).hash(seed=0)
+        entity = pl.struct(self._tables.table.entity).hash(seed=0)
         parts = -(-count // rows)
         for part in range(parts):
             mine = table if parts == 1 else table.filter(entity % parts == part)

@@ -3,7 +3,7 @@
 import polars as pl
 from polars import selectors
 
-from tasks.core.errors import DataError
+from tasks.core.errors import RuleError
 from tasks.tables.table import TableContract
 from tasks.tables.validation.options import Checks, parse_checks
 from tasks.tables.validation.rules import finite_facts, row_rules, samples, type_facts, usable
@@ -12,31 +12,30 @@ UNIQUENESS = ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")
 
 
 def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> None:
-    """Columns, types, keys, ranges, NaN: raises DataError with the first rule that is broken, in one line.
+    """Columns, types, keys, ranges, NaN: raises RuleError with the first rule that is broken, in one line.
 
     Freshness and volume are left to the nightly run: who scores an old or a small table means to.
     """
     if table.is_empty():
-        raise DataError("table: number of rows (expected >= 1): observed 0")
+        raise RuleError("table: number of rows (expected >= 1): observed 0", "", "number of rows >= 1")
     for column in contract.columns:
         if column.required and column.name not in table.columns:
-            raise DataError(
-                f"{column.name}: column exists: observed missing; the table has: {', '.join(table.columns)}"
-            )
+            said = f"{column.name}: column exists: observed missing; the table has: {', '.join(table.columns)}"
+            raise RuleError(said, column.name, "column exists")
     for fact in type_facts(table, contract):
         if fact.count:
-            raise DataError(f"{fact.column}: {fact.rule} (expected {fact.expected}): observed {fact.value}")
+            said = f"{fact.column}: {fact.rule} (expected {fact.expected}): observed {fact.value}"
+            raise RuleError(said, fact.column, f"type {fact.expected}")
     columns = usable(table, contract)
     for fact in () if _surely_finite(table) else finite_facts(table, columns, contract):
         if fact.count:
-            raise DataError(_line(fact.column, fact.rule, fact.count, fact.sample[0]))
+            raise _broken(table, contract, fact.column, fact.rule, ~pl.col(fact.column).is_finite())
     rules = row_rules(columns, contract, parse_checks(checks, contract))
     if _surely_unique(table, contract):
         rules = [rule for rule in rules if rule.expectation not in UNIQUENESS]
     broken = table.select(rule.bad.any().alias(str(place)) for place, rule in enumerate(rules)).row(0)
     for rule in (rule for rule, is_broken in zip(rules, broken, strict=True) if is_broken):
-        bad = table.filter(rule.bad)
-        raise DataError(_line(rule.column, rule.rule, bad.height, samples(bad, contract, rule.column)[0]))
+        raise _broken(table, contract, rule.column, rule.rule, rule.bad)
 
 
 def _surely_finite(table: pl.DataFrame) -> bool:
@@ -69,6 +68,10 @@ def _rising(table: pl.DataFrame, contract: TableContract) -> bool:
     return not entities.is_duplicated().any()
 
 
-def _line(column: str, rule: str, count: int, sample: object) -> str:
-    shown = ", ".join(f"{key}={value}" for key, value in sample.items()) if isinstance(sample, dict) else sample
-    return f"{column}: {rule}: broken by {count} rows, e.g. {shown}"
+def _broken(table: pl.DataFrame, contract: TableContract, column: str, rule: str, bad: pl.Expr) -> RuleError:
+    """What to say of a rule that the rows under `bad` break."""
+    places = table.select(bad.arg_true()).to_series()
+    row = int(places[0])
+    found = samples(table[[row]], contract, column)[0]
+    shown = ", ".join(f"{key}={value}" for key, value in found.items())
+    return RuleError(f"{column}: {rule}: broken by {len(places)} rows, e.g. row {row}: {shown}", column, rule, row)

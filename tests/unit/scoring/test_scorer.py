@@ -15,7 +15,7 @@ from tasks.config.workload import load_workload
 from tasks.core.config import Spec
 from tasks.core.errors import DataError, IntegrityError, UsageError
 from tasks.problems.base import FeatureContract, Predict
-from tasks.scoring import scorer as scoring
+from tasks.scoring import tables as scoring
 from tasks.scoring.scorer import Scorer, to_parquet
 from tasks.tables.table import Column, TableContract
 

@@ -33,9 +33,9 @@ def test_a_good_table_passes() -> None:
         (lambda t: t.with_columns(pl.col("units").cast(pl.String)), "units: type .* observed string"),
         (
             lambda t: t.with_columns(units=float("nan")),
-            "units: no NaN or infinity: broken by 2 rows, e.g. date=2026-01-01",
+            "units: no NaN or infinity: broken by 2 rows, e.g. row 0: date=2026-01-01",
         ),
-        (lambda t: t.with_columns(units=-pl.col("units")), "units: >= 0: broken by 2 rows, e.g. .*units=-1.0"),
+        (lambda t: t.with_columns(units=-pl.col("units")), "units: >= 0: broken by 2 rows, e.g. row 0: .*units=-1.0"),
         (lambda t: t.with_columns(units=pl.lit(101.0)), "units: <= 100: broken by 2 rows"),
         (lambda t: pl.concat([t, t.head(1)]), "date.shop: unique date, shop: broken by 2 rows"),
         (lambda t: t.with_columns(shop=pl.lit(None, pl.String)), "shop: not null: broken by 2 rows"),
@@ -78,7 +78,7 @@ def test_a_good_table_passes_in_any_order(table: pl.DataFrame) -> None:
     ],
 )
 def test_a_key_that_is_there_twice_is_refused_wherever_it_stands(table: pl.DataFrame) -> None:
-    with pytest.raises(DataError, match=r"date.shop: unique date, shop: broken by 2 rows, e.g. date=2026-01-0[12]"):
+    with pytest.raises(DataError, match=r"date.shop: unique date, shop: broken by 2 rows, e.g. row [01]: date=2026-01-0[12]"):
         require(table, CONTRACT, CHECKS)
 
 

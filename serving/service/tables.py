@@ -1,0 +1,137 @@
+"""Rows of the workload's own table in, predictions out: features are made by the code of training."""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+
+from serving.client import InputError, Model
+from serving.client.release import CONTRACT
+from serving.service.bodies import JSON
+from serving.service.http import Refused
+from serving.service.settings import ServiceSettings
+from tasks.core.errors import DataError, NightstillError, RuleError
+from tasks.scoring.rows import ARROW, CSV, PARQUET, from_arrow, from_csv, from_parquet, from_records, to_bytes, too_many
+from tasks.scoring.tables import TableScorer
+
+RUN = "run.yaml"
+FORMATS = (JSON, CSV, PARQUET, ARROW)
+DAYS = (date(1900, 1, 1), date(2199, 12, 31))  # far from where calendars and nanoseconds end
+
+
+class Feed:
+    """The model as the feature code calls it: every call is held against the contract."""
+
+    def __init__(self, model: Model) -> None:
+        self.names, self._model = model.names, model
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        return self._model.predict({name: inputs[name] for name in self.names})
+
+
+@lru_cache(maxsize=1)  # reading YAML takes longer than scoring
+def scorer_of(model: Model) -> TableScorer:
+    """The release's own features and checks. Raises Refused when it has none that can be used here."""
+    origin = f"release {model.release.number}: {RUN}"
+    if RUN not in model.files:
+        raise Refused(501, f"{origin} is missing, so this release takes arrays alone; use /v1/predict")
+    try:
+        return TableScorer(model.files[RUN].decode(), json.loads(model.files[CONTRACT]), origin)
+    except (NightstillError, ValueError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())
+        raise Refused(501, f"{origin} cannot be used here, so this release takes arrays alone: {said:.200}") from error
+
+
+def score(
+    body: bytes, media_type: str, wanted: str, as_of: str | None, model: Model, settings: ServiceSettings
+) -> tuple[bytes, int]:
+    """The answer to a request's body in the media type `wanted`, and its number of rows. Raises Refused."""
+    scorer = scorer_of(model)
+    try:
+        table, day = _table(body, media_type, as_of, scorer, settings)
+        scorer.check(table)
+        entities = table.select(pl.struct(scorer.table.entity).n_unique()).item() if scorer.table.entity else len(table)
+        if entities > settings.max_rows:
+            said = f"{entities} of {', '.join(scorer.table.entity)} in one request"
+            raise Refused(422, f"{said}; at most {settings.max_rows} are allowed, send them in parts")
+        found = scorer.predict(table, day, Feed(model))
+    except RuleError as error:
+        raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
+    except DataError as error:
+        raise Refused(422, str(error)) from None
+    except InputError as error:
+        raise Refused(422, str(error), error.field) from None
+    return _answer(found, wanted, day, model, settings.workload), len(found)
+
+
+def wanted_type(accept: str, media_type: str) -> str:
+    """The first of our formats that `Accept` names, else that of the request."""
+    named = [one.partition(";")[0].strip().lower() for one in accept.split(",")]
+    return next((one for one in named if one in FORMATS), media_type)
+
+
+def _table(
+    body: bytes, media_type: str, as_of: str | None, scorer: TableScorer, settings: ServiceSettings
+) -> tuple[pl.DataFrame, date]:
+    contract, limit = scorer.table, settings.max_table_rows
+    if media_type == JSON:
+        records, said = _records(body, limit)
+        if as_of is not None and said is not None and as_of != said:
+            raise Refused(422, f"as_of: {as_of} in the address and {said} in the body; give one", "as_of")
+        day, table = _day(as_of if said is None else said), from_records(records, contract)
+    else:
+        day = _day(as_of)
+        if media_type == PARQUET:
+            table = from_parquet(body, contract, limit)
+        else:
+            table = (from_csv if media_type == CSV else from_arrow)(body, contract)
+    if len(table) > limit:
+        raise too_many(limit)
+    return table, day
+
+
+def _records(body: bytes, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+    """Rows and `as_of` of a JSON body."""
+    # Python's objects are many times larger than their text: what has too many is not read at all.
+    if body.count(b"{") > limit + 1 or body.count(b"[") > limit:
+        raise too_many(limit)
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(400, f"not JSON: {error}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
+        raise Refused(422, 'rows: expected an object: {"as_of": "YYYY-MM-DD", "rows": [{column: value}]}', "rows")
+    if others := sorted(found.keys() - {"rows", "as_of"}):
+        raise Refused(422, f"{others[0]}: no such field; the request has `rows` and `as_of`", others[0])
+    rows, said = found["rows"], found.get("as_of")
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise Refused(422, f"rows: row {place} is no object", "rows", rule="an object by column", row=place)
+    if said is not None and not isinstance(said, str):
+        raise Refused(422, "as_of: expected a day as YYYY-MM-DD", "as_of")
+    return rows, said
+
+
+def _day(text: str | None) -> date:
+    if text is None:
+        raise Refused(422, "as_of: missing; give the last day whose values are known, as YYYY-MM-DD", "as_of")
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise Refused(422, f"as_of: {text!r:.40} is not a day as YYYY-MM-DD", "as_of") from None
+    first, last = DAYS
+    if not first <= day <= last:
+        raise Refused(422, f"as_of: {day} is not between {first} and {last}", "as_of")
+    return day
+
+
+def _answer(found: pl.DataFrame, wanted: str, day: date, model: Model, workload: str) -> bytes:
+    if wanted != JSON:
+        return to_bytes(found, wanted)
+    about = {"workload": workload, "release": model.release.number, "as_of": day.isoformat()}
+    return orjson.dumps({**about, "rows": found.to_dicts()})

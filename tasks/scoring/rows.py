@@ -1,0 +1,147 @@
+"""Rows of a workload's table as people send them: JSON records, CSV, Parquet and Arrow's IPC stream."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from io import BytesIO
+from typing import Any
+
+import polars as pl
+
+from tasks.core.errors import DataError, RuleError
+from tasks.tables.table import Column, TableContract
+
+CSV, PARQUET, ARROW = "text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
+TYPES: Mapping[str, tuple[pl.DataType, tuple[type, ...], str]] = {
+    "string": (pl.String(), (str,), "text"),
+    "date": (pl.String(), (str,), "a day as YYYY-MM-DD"),
+    "number": (pl.Float64(), (float, int), "a number"),
+    "integer": (pl.Int64(), (int,), "a whole number"),
+    "boolean": (pl.Boolean(), (bool,), "true or false"),
+}
+WORDS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def from_records(records: Sequence[Mapping[str, Any]], contract: TableContract) -> pl.DataFrame:
+    """The contract's columns of records with JSON's values; a record without a column has null there.
+
+    Columns that no record has are left out. Raises RuleError naming column, row and type of the first wrong value.
+    """
+    found = {}
+    for column in contract.columns:
+        values = [record.get(column.name) for record in records]
+        if any(value is not None for value in values) or any(column.name in record for record in records):
+            found[column.name] = _typed(column, values)
+    return pl.DataFrame(found)
+
+
+def from_csv(content: bytes, contract: TableContract) -> pl.DataFrame:
+    """The contract's columns of a CSV file with a header; an empty field is null. Raises DataError, RuleError."""
+    table = _parsed("CSV", lambda: pl.read_csv(content, infer_schema=False, null_values=[""]))
+    known = [column for column in contract.columns if column.name in table.columns]
+    return pl.DataFrame({column.name: _of_text(column, table[column.name]) for column in known})
+
+
+def from_parquet(content: bytes, contract: TableContract, limit: int) -> pl.DataFrame:
+    """The contract's columns of a Parquet file of at most `limit` rows. Raises DataError."""
+
+    def read() -> pl.DataFrame:
+        table = pl.scan_parquet(BytesIO(content))
+        if table.select(pl.len()).collect().item() > limit:
+            raise too_many(limit)
+        names = table.collect_schema().names()
+        return table.select(column.name for column in contract.columns if column.name in names).collect()
+
+    return _days(_parsed("Parquet", read), contract)
+
+
+def from_arrow(content: bytes, contract: TableContract) -> pl.DataFrame:
+    """The contract's columns of a stream in Arrow's IPC format. Raises DataError."""
+    table = _parsed("an Arrow stream", lambda: pl.read_ipc_stream(BytesIO(content)))
+    return _days(table.select(column.name for column in contract.columns if column.name in table.columns), contract)
+
+
+def to_bytes(table: pl.DataFrame, media_type: str) -> bytes:
+    """The table in one of the binary formats, or as CSV."""
+    content = BytesIO()
+    match media_type:
+        case "text/csv":
+            table.write_csv(content)
+        case "application/vnd.apache.parquet":
+            table.write_parquet(content, compression="zstd")
+        case _:
+            table.write_ipc_stream(content)
+    return content.getvalue()
+
+
+def too_many(limit: int) -> RuleError:
+    """What to say of a table with more rows than are allowed."""
+    return RuleError(f"table: more than {limit} rows; send the entities in parts", "", f"number of rows <= {limit}")
+
+
+def _parsed(what: str, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    try:
+        return read()
+    except (pl.exceptions.PolarsError, OSError, ValueError, OverflowError) as error:
+        raise DataError(f"the body cannot be read as {what}: {' '.join(str(error).split()):.160}") from None
+    except pl.exceptions.PanicException:  # a file that lies about itself; the text speaks of polars' own code
+        raise DataError(f"the body cannot be read as {what}") from None
+
+
+def _typed(column: Column, values: list[Any]) -> pl.Series:
+    dtype, allowed, _ = TYPES[column.kind]
+    if {type(value) for value in values} - {*allowed, type(None)}:
+        raise _wrong(column, values, lambda value: type(value) in allowed)
+    try:
+        found = pl.Series(column.name, values, dtype)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        raise _wrong(column, values, lambda value: abs(value) < 2**63) from None
+    return _as_days(column, found) if column.kind == "date" else found
+
+
+def _of_text(column: Column, values: pl.Series) -> pl.Series:
+    """Text as the column's own type."""
+    if column.kind == "string":
+        return values
+    if column.kind == "date":
+        return _as_days(column, values)
+    if column.kind == "boolean":
+        found = values.str.to_lowercase().replace_strict(WORDS, default=None, return_dtype=pl.Boolean)
+    else:
+        found = values.cast(TYPES[column.kind][0], strict=False)
+    return _whole(column, values, found)
+
+
+def _as_days(column: Column, values: pl.Series) -> pl.Series:
+    return _whole(column, values, values.str.to_date("%Y-%m-%d", strict=False))
+
+
+def _whole(column: Column, values: pl.Series, found: pl.Series) -> pl.Series:
+    """`found`, if none of the `values` was lost in it."""
+    if found.null_count() != values.null_count():
+        lost = (found.is_null() & values.is_not_null()).arg_true()
+        raise _no_value(column, int(lost[0]), values[int(lost[0])])
+    return found
+
+
+def _days(table: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
+    """Moments at midnight as days, as sources hand them on."""
+    for column in contract.columns:
+        if column.kind == "date" and isinstance(table.schema.get(column.name), pl.Datetime):
+            moments = table[column.name]
+            days = moments.cast(pl.Date)
+            if (days.cast(moments.dtype) == moments).all():
+                table = table.with_columns(days)
+    return table
+
+
+def _wrong(column: Column, values: Iterable[Any], good: Callable[[Any], bool]) -> RuleError:
+    row, value = next((row, value) for row, value in enumerate(values) if value is not None and not good(value))
+    return _no_value(column, row, value)
+
+
+def _no_value(column: Column, row: int, value: object) -> RuleError:
+    expected = TYPES[column.kind][2]
+    shown = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else f"{value!r:.40}"
+    if isinstance(value, date):
+        shown = str(value)
+    return RuleError(f"{column.name}: {shown} in row {row} is not {expected}", column.name, f"type {column.kind}", row)
