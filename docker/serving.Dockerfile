@@ -11,9 +11,16 @@ RUN --mount=type=cache,target=/root/.cache python3 -m venv --without-pip /opt/ni
     && /opt/uv/bin/uv --quiet pip sync --python /opt/nightstill --require-hashes /locks/serving.lock \
     && sh /locks/slim.sh /opt/nightstill
 COPY serving /app/serving
+# Features of raw tables are made by the code of training.
+COPY tasks/__init__.py /app/tasks/
+COPY tasks/core /app/tasks/core
+COPY tasks/config/__init__.py tasks/config/reading.py /app/tasks/config/
+COPY tasks/tables /app/tasks/tables
+COPY tasks/problems /app/tasks/problems
+COPY tasks/scoring /app/tasks/scoring
 # Bytecode, as nothing can be written here later; and everything that is needed can be loaded.
-RUN python3 -m compileall -q /app/serving \
-    && cd /app && /opt/nightstill/bin/python -B -c "import httptools, uvloop, boto3, serving.service.app"
+RUN python3 -m compileall -q /app/serving /app/tasks \
+    && cd /app && /opt/nightstill/bin/python -B -c "import httptools, uvloop, boto3, holidays, serving.service.app; import tasks.problems.forecasting.problem, tasks.problems.tabular.problem"
 
 FROM python:3.11-slim-bookworm
 # Whatever is mounted at /cache takes its mode from here.

@@ -1,10 +1,13 @@
 """How many requests the scoring service answers on this machine, and how fast (`make load-test`).
 
     python -m infra.testing.load [--connections 1 8 64] [--seconds 5] [--rows 1] [--workload sales] [--out load.json]
+        [--table rows.json --as-of 2026-11-28]
 
 Runs in the serving environment. Starts the service on a small release that is made for it, or with --workload on the
 champion of NIGHTSTILL_RELEASE_STORE, and asks it over so many kept-alive connections at once; each sends its next
-request when it has its answer. Client and service share the machine's cores, so the figures are a lower bound.
+request when it has its answer. With --table, a file of the workload's own rows (.json: records, .csv, .parquet,
+.arrow: a stream), /v1/score is asked instead of /v1/predict. Client and service share the machine's cores, so the
+figures are a lower bound.
 """
 
 import argparse
@@ -35,11 +38,12 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.local.environments import PROJECT
-from serving.client import Champion
+from serving.client import Champion, Model
 from serving.contract import Codes, Contract
 from serving.service.bodies import JSON, SAFETENSORS
 from tasks.core.storage import open_store
 from tasks.releases.store import ReleaseStore
+from tasks.scoring.rows import ARROW, CSV, PARQUET
 
 STARTED = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 WARM_UP_SECONDS = 1.0
@@ -61,6 +65,16 @@ class Figures:
     answers: dict[int, int]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One request: where, in which media type, and how many rows of the model it is about."""
+
+    path: str
+    form: str
+    body: bytes
+    rows: int
+
+
 def main() -> int:
     """Print the table. Returns 1 if any request was not answered with 200."""
     parser = argparse.ArgumentParser(prog="load", description="Load of the scoring service on this machine")
@@ -68,6 +82,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--workload", help="the champion of NIGHTSTILL_RELEASE_STORE instead of a made one")
+    parser.add_argument("--table", type=Path, help="rows of the --workload's own table, for /v1/score")
+    parser.add_argument("--as-of", help="last day whose values are known")
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -79,13 +95,10 @@ def main() -> int:
         model = Champion.open(store, workload, cache=f"{folder}/cache").model
         found = []
         with service(store, workload, Path(folder) / "cache") as port:
-            for rows in arguments.rows:
-                given = random_inputs(model.contract, model.names, rows)
-                for form, body in bodies(given).items():
-                    for connections in arguments.connections:
-                        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                            asked = load(port, form, body, connections, arguments.seconds, rows)
-                            found.append(runner.run(asked))
+            for request in requests(model, arguments):
+                for connections in arguments.connections:
+                    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                        found.append(runner.run(load(port, request, connections, arguments.seconds)))
     show(found)
     if arguments.out:
         about = {"cores": os.cpu_count(), "busy": os.getloadavg()[0], "figures": [asdict(item) for item in found]}
@@ -177,7 +190,7 @@ def _status(port: int, path: str) -> int:
         connection.close()
 
 
-async def load(port: int, form: str, body: bytes, connections: int, seconds: float, rows: int) -> Figures:
+async def load(port: int, request: Asked, connections: int, seconds: float) -> Figures:
     """Send the same request over and over for so many seconds, after a second that does not count."""
     times: list[float] = []
     answers: Counter[int] = Counter()
@@ -187,7 +200,7 @@ async def load(port: int, form: str, body: bytes, connections: int, seconds: flo
     async def ask() -> None:
         connection = await Connection.open(port)
         while (start := time.perf_counter()) < end:
-            code, _ = await connection.post("/v1/predict", form, body)
+            code, _ = await connection.post(request.path, request.form, request.body)
             if start >= begin:
                 times.append(time.perf_counter() - start)
                 answers[code] += 1
@@ -195,7 +208,7 @@ async def load(port: int, form: str, body: bytes, connections: int, seconds: flo
 
     await asyncio.gather(*(ask() for _ in range(connections)))
     p50, p99 = (1000 * float(part) for part in np.percentile(times, [50, 99]))
-    return Figures(form, connections, rows, seconds, len(times) / seconds, p50, p99, dict(answers))
+    return Figures(request.form, connections, request.rows, seconds, len(times) / seconds, p50, p99, dict(answers))
 
 
 class Connection:
@@ -221,6 +234,20 @@ class Connection:
     def close(self) -> None:
         """End it."""
         self._writer.close()
+
+
+def requests(model: Model, arguments: argparse.Namespace) -> Iterator[Asked]:
+    """What is asked, one after the other."""
+    if arguments.table is None:
+        for rows in arguments.rows:
+            for form, body in bodies(random_inputs(model.contract, model.names, rows)).items():
+                yield Asked("/v1/predict", form, body, rows)
+        return
+    body = arguments.table.read_bytes()
+    form = {".json": JSON, ".csv": CSV, ".parquet": PARQUET, ".arrow": ARROW}[arguments.table.suffix]
+    if form == JSON:
+        body = json.dumps({"rows": json.loads(body)}).encode()
+    yield Asked(f"/v1/score?as_of={arguments.as_of}", form, body, 1)
 
 
 def bodies(inputs: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from serving.service.settings import ServiceSettings
 from tasks.core.errors import DataError, NightstillError, RuleError
 from tasks.scoring.rows import ARROW, CSV, PARQUET, from_arrow, from_csv, from_parquet, from_records, to_bytes, too_many
 from tasks.scoring.tables import TableScorer
+from tasks.tables.table import TableContract
 
 RUN = "run.yaml"
 FORMATS = (JSON, CSV, PARQUET, ARROW)
@@ -55,10 +56,7 @@ def score(
     try:
         table, day = _table(body, media_type, as_of, scorer, settings)
         scorer.check(table)
-        entities = table.select(pl.struct(scorer.table.entity).n_unique()).item() if scorer.table.entity else len(table)
-        if entities > settings.max_rows:
-            said = f"{entities} of {', '.join(scorer.table.entity)} in one request"
-            raise Refused(422, f"{said}; at most {settings.max_rows} are allowed, send them in parts")
+        _count(table, scorer.table, settings.max_rows)
         found = scorer.predict(table, day, Feed(model))
     except RuleError as error:
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
@@ -93,6 +91,16 @@ def _table(
     if len(table) > limit:
         raise too_many(limit)
     return table, day
+
+
+def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
+    """Refuses more entities than `limit`: the model has a row for each."""
+    if len(table) <= limit:
+        return
+    entities = table.select(pl.struct(contract.entity).n_unique()).item() if contract.entity else len(table)
+    if entities > limit:
+        said = f"{entities} of {', '.join(contract.entity) or 'the rows'} in one request"
+        raise Refused(422, f"{said}; at most {limit} are allowed, send them in parts")
 
 
 def _records(body: bytes, limit: int) -> tuple[list[dict[str, Any]], str | None]:

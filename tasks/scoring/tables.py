@@ -40,13 +40,9 @@ class TableScorer:
         except ValidationError as error:
             raise explain(origin, error) from error
         self.problem = get_problem(sections.problem)
+        self.table: TableContract = self.problem.table()
         self.contract = contract_from_json(contract)
         self._checks = sections.checks
-
-    @property
-    def table(self) -> TableContract:
-        """The contract of the raw table."""
-        return self.problem.table()
 
     def check(self, table: pl.DataFrame) -> None:
         """Raises RuleError when the table breaks its contract."""

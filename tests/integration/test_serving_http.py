@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import time
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from infra.local.environments import PROJECT
 from infra.testing.load import Connection, started
 from serving.service.bodies import JSON
 from tasks.releases.signing import generate
-from tests.serving_releases import expected, flip, inputs, open_releases, promote
+from tests.serving_releases import expected, flip, inputs, open_releases, promote, promote_tables
+from tests.unit.conftest import Sales
 
 BODY = json.dumps({"inputs": {name: array.tolist() for name, array in inputs().items()}}).encode()
 POLL = "0.1"
@@ -144,3 +147,20 @@ def test_told_to_stop_it_answers_what_is_under_way_and_ends_in_order(service: Se
     answer = asyncio.run(stop_in_the_middle())
     assert answer.startswith(b"HTTP/1.1 200") and b'"release":1' in answer
     assert service.process.wait(timeout=30) == 0
+
+
+def test_the_example_of_the_page_for_consumers_runs_word_for_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sales = Sales()
+    table = sales.table().collect()
+    promote_tables(open_releases(tmp_path / "releases"), {"kind": "forecasting", **sales.options}, table, sales.as_of)
+    table.write_csv(tmp_path / "rows.csv")
+    monkeypatch.chdir(tmp_path)
+    page = (PROJECT / "docs" / "consumers.md").read_text()
+    _, example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    found: dict[str, Any] = {}
+    with started(str(tmp_path / "releases"), "sales", tmp_path / "cache", SERVING_PORT="8081"):
+        exec(example, found)
+    assert len(found["forecast"]["rows"]) == 6 * sales.options["horizon"]
+    assert capsys.readouterr().out.startswith("1 {'date': '2024-07-15', 'series_id': 's1-d1', ")

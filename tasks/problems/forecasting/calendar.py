@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,14 +60,20 @@ def public_holidays(times: Times, country: str | None) -> NDArray[np.bool_]:
     """
     if country is None:
         return np.zeros(len(times), dtype=bool)
+    days = times.astype("datetime64[D]")
+    first, last = days.min().astype("datetime64[Y]"), days.max().astype("datetime64[Y]")
+    return np.isin(days, _holidays(country, int(first.astype(np.int64)) + 1970, int(last.astype(np.int64)) + 1970))
+
+
+@lru_cache(maxsize=64)  # making them takes longer than the rest of one series' features
+def _holidays(country: str, first_year: int, last_year: int) -> NDArray[np.datetime64]:
     import holidays
 
-    years = np.unique(times.astype("datetime64[Y]").astype(np.int64) + 1970).tolist()
     try:
-        known: Iterable[date] = holidays.country_holidays(country, years=years)
+        known: Iterable[date] = holidays.country_holidays(country, years=range(first_year, last_year + 1))
     except NotImplementedError as error:
         raise ConfigError(f"problem.country: no holidays known for {country!r}; use an ISO code such as US") from error
-    return np.isin(times.astype("datetime64[D]"), np.array(sorted(known), dtype="datetime64[D]"))
+    return np.array(sorted(known), dtype="datetime64[D]")
 
 
 def steps_to_next(flags: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tasks.problems.base import Floats
 
 Positions = NDArray[np.int64]
+FEW_ROWS = 5000  # below it, starting polars' engine costs more than what it saves
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Grid:
     def scatter(self, values: pl.Series, gap: float) -> Floats:
         """(N, steps) of a column (rows,) of 32-bit floats: `gap` where there is no row or no value."""
         dense = np.full(len(self.names) * self.steps, gap, dtype=np.float32)
-        dense[self.cells] = values.fill_null(gap).to_numpy()
+        found = values.to_numpy()  # NaN where there is no value
+        dense[self.cells] = found if np.isnan(gap) else np.where(np.isnan(found), np.float32(gap), found)
         return dense.reshape(-1, self.steps)
 
     def scatter_all(self, columns: Sequence[pl.Series]) -> Floats | None:
@@ -36,7 +38,8 @@ class Grid:
             return None
         dense = np.zeros((len(self.names) * self.steps, len(columns)), dtype=np.float32)
         for place, values in enumerate(columns):
-            dense[:, place][self.cells] = values.fill_nan(0).fill_null(0).to_numpy()
+            found = values.to_numpy()
+            dense[:, place][self.cells] = np.where(np.isnan(found), np.float32(0), found)
         return dense.reshape(-1, self.steps, len(columns))
 
 
@@ -60,6 +63,9 @@ def place_rows(frame: pl.DataFrame, step: Positions, steps: int, horizon: int) -
 
 def _lines(series: pl.Series) -> tuple[NDArray[np.str_], Positions]:
     """Sorted names, and the place of each row's name among them."""
+    if len(series) < FEW_ROWS:
+        few, lines = np.unique(series.cast(pl.String).to_numpy().astype(np.str_), return_inverse=True)
+        return few, lines.astype(np.int64)
     # Tables are mostly grouped by series: a look-up a run of equal names costs a fraction of one a row.
     changes = series.slice(1).ne_missing(series.slice(0, len(series) - 1)).to_numpy()
     begins = np.concatenate([[0], np.flatnonzero(changes) + 1])

@@ -137,12 +137,15 @@ class Forecasting(Problem):
         codes = encode(panel, contract.categories)
         output = model(gather(panel, codes, lines, np.full_like(lines, origin), options, model.names))
         times = pl.Series("date", panel.times[origin + 1 :].astype("datetime64[m]").astype("datetime64[us]"))
-        row, step = np.divmod(np.arange(output.shape[0] * options.horizon), options.horizon)
+        row, step = (
+            pl.Series(values)
+            for values in np.divmod(np.arange(output.shape[0] * options.horizon, dtype=np.uint32), options.horizon)
+        )
         names = {"series_id": panel.names, **panel.static}
         return pl.DataFrame(
             {
-                "date": (times.cast(pl.Date) if options.whole_days else times).gather(step),
-                **{name: pl.Series(values).cast(pl.Categorical).gather(row) for name, values in names.items()},
+                "date": (times.cast(pl.Date) if options.whole_days else times)[step],
+                **{name: pl.Series(values).cast(pl.Categorical)[row] for name, values in names.items()},
                 **{name: output[:, :, place].ravel() for place, name in enumerate(options.outputs)},
             }
         )

@@ -19,7 +19,7 @@ from tests.serving_releases import expected, inputs, open_releases, promote
 
 pytestmark = pytest.mark.timeout(300)
 CACHE = ("--tmpfs", "/cache:mode=1777")
-PIPELINE = "tasks dags torch mlflow polars airflow onnx sklearn dvc"
+PIPELINE = "dags torch mlflow airflow onnx sklearn dvc tasks.stages tasks.releases"
 
 
 @pytest.fixture(scope="module")

@@ -101,13 +101,18 @@ def served(request: pytest.FixtureRequest, releases: ReleaseStore, folder: Path,
     table = make()
     promote_tables(releases, options, table, AS_OF, max_units=5000)
     with TestClient(make_app(settings(folder, cache)), raise_server_exceptions=False) as client:
-        until(lambda: client.get("/readyz").status_code == 200)
+        ready(client)
         yield client, table, Scorer(releases, "sales").score(table, AS_OF)
 
 
 def settings(folder: Path, cache: Path, **changes: Any) -> ServiceSettings:
     given = {"workload": "sales", "release_store": str(folder), "cache": cache, "poll_seconds": 0.05}
     return ServiceSettings(**{**given, **changes})
+
+
+def ready(client: TestClient) -> None:
+    """Wait until it has loaded a release."""
+    until(lambda: client.get("/readyz").status_code == 200)
 
 
 def post(client: TestClient, body: bytes, form: str = JSON, query: str = "", **headers: str) -> Any:
@@ -271,7 +276,7 @@ def test_more_rows_or_entities_than_are_allowed_are_refused(
         ({"max_rows": 29}, "30 of customer in one request; at most 29 are allowed, send them in parts"),
     ):
         with TestClient(make_app(settings(folder, cache, **limits))) as client:
-            until(lambda found=client: found.get("/readyz").status_code == 200)
+            ready(client)
             answer = post(client, content(table, form), form, "" if form == JSON else f"?as_of={AS_OF}")
             assert (answer.status_code, answer.json()["error"]) == (422, said)
 
@@ -279,7 +284,7 @@ def test_more_rows_or_entities_than_are_allowed_are_refused(
 def test_a_release_without_its_run_yaml_takes_arrays_alone(releases: ReleaseStore, folder: Path, cache: Path) -> None:
     promote(releases, 2)
     with TestClient(make_app(settings(folder, cache))) as client:
-        until(lambda: client.get("/readyz").status_code == 200)
+        ready(client)
         answer = post(client, b'{"rows": []}', JSON, f"?as_of={AS_OF}")
         assert answer.status_code == 501 and "run.yaml is missing" in answer.json()["error"]
         promote(releases, 2, **{"run.yaml": b"problem: {kind: weather-magic}\nchecks: {}\n"})

@@ -8,12 +8,19 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import DataError
+from tasks.problems.forecasting import grid
 from tasks.problems.forecasting.options import Options, parse_options
 from tasks.problems.forecasting.panel import Panel, build_panel, recent
 from tasks.problems.forecasting.windows import code_books, encode, gather
 
 AS_OF = date(2024, 7, 10)
 FIRST = date(2024, 7, 1)
+
+
+@pytest.fixture(autouse=True, params=[0, 5000])
+def few_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the shortcuts of large tables, and without."""
+    monkeypatch.setattr(grid, "FEW_ROWS", request.param)
 
 
 def options(**changes: Any) -> Options:
