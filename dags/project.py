@@ -1,30 +1,24 @@
 """What the DAGs know of the project: its workloads and its pipeline.
 
-Standard library, PyYAML and tasks.pipeline.graph only.
+Standard library, PyYAML and the modules of `tasks` that need no more than these.
 """
 
 import os
 import re
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import yaml
-
+from tasks.core.params import PARAMS_FILE, Section, load_sections
 from tasks.pipeline.graph import Graph, load_graph
 
 ROOT = Path(os.environ.get("NIGHTSTILL_PROJECT") or Path(__file__).parents[1]).absolute()
 HOME = Path(os.environ.get("NIGHTSTILL_HOME") or ROOT / ".nightstill").absolute()
 
-Section = Mapping[str, Any]
-
 
 def workloads() -> dict[str, Section]:
-    """Sections of params.yaml by workload. The stages' environment validates them; here only their shape is trusted."""
-    sections: dict[str, Section] = yaml.safe_load((ROOT / "params.yaml").read_text())["workloads"]
-    return sections
+    """Sections of params.yaml by workload. The stages' environment validates them; here only their shape is."""
+    return load_sections(ROOT / PARAMS_FILE)
 
 
 def pipeline(section: Section) -> Graph:

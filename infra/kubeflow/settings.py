@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 
 from tasks.core.errors import ConfigError
+from tasks.core.params import PARAMS_FILE, load_sections
 from tasks.pipeline.graph import Graph, load_graph
 from tasks.pipeline.handover.surroundings import SECRETS, plain_variables
 
@@ -68,15 +69,11 @@ class Project:
         return cls(Path(os.environ.get("NIGHTSTILL_PROJECT") or Path(__file__).parents[2]).absolute())
 
     def workloads(self) -> dict[str, Mapping[str, Any]]:
-        """Sections of params.yaml. The stages validate them; here only their shape is. Raises BadConfiguration."""
-        document = self._read("params.yaml", yaml.safe_load)
-        sections = document.get("workloads") if isinstance(document, Mapping) else None
-        if not isinstance(sections, Mapping) or not sections:
-            raise BadConfiguration("params.yaml: expected a mapping `workloads`")
-        for name, section in sections.items():
-            if not isinstance(section, Mapping) or not isinstance(section.get("title"), str):
-                raise BadConfiguration(f"params.yaml: workloads.{name}: expected a section with a title")
-        return dict(sections)
+        """Sections of params.yaml by workload; the stages validate their fields. Raises BadConfiguration."""
+        try:
+            return load_sections(self.root / PARAMS_FILE)
+        except ConfigError as error:
+            raise BadConfiguration(str(error)) from error
 
     def section(self, workload: str) -> Mapping[str, Any]:
         """One section. Raises UnknownWorkload, BadConfiguration."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tasks.core.config import read_yaml
+from tasks.core.documents import read_yaml
 from tasks.core.settings import Settings
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.queries import read_outcome, read_verdict

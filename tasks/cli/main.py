@@ -23,10 +23,11 @@ from tasks.cli import display
 from tasks.cli.display import console, errors
 from tasks.cli.registry import registry_app
 from tasks.cli.release import release_app
-from tasks.config.workload import PARAMS_FILE, load_workload, load_workloads
+from tasks.config.workload import load_workload, load_workloads
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError, NightstillError, UsageError
 from tasks.core.files import RUN_FILE
+from tasks.core.params import PARAMS_FILE
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import GraphError

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from tasks.cli.display import console
-from tasks.config.workload import PARAMS_FILE, load_workloads
+from tasks.config.workload import load_workloads
 from tasks.core.errors import UsageError
+from tasks.core.params import PARAMS_FILE
 from tasks.core.settings import Settings
 
 registry_app = typer.Typer(

@@ -9,8 +9,9 @@ import typer
 from tasks.cli import display
 from tasks.cli import key as key_cli
 from tasks.cli.display import console
-from tasks.config.workload import PARAMS_FILE, load_workloads
+from tasks.config.workload import load_workloads
 from tasks.core.errors import UsageError
+from tasks.core.params import PARAMS_FILE
 from tasks.core.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,12 +1,7 @@
-"""YAML files as mappings, and what is wrong with them in one line."""
+"""What is wrong with a YAML file's fields, in one line."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import yaml
 from pydantic import ValidationError
 
-from tasks.core.config import read_yaml
 from tasks.core.errors import ConfigError
 
 
@@ -16,14 +11,3 @@ def explain(origin: str, error: ValidationError) -> ConfigError:
     field = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return ConfigError(f"{origin}: {field}: {first['msg']}, got {first['input']!r:.80}{more}")
-
-
-def read_mapping(text: str, origin: str) -> Mapping[str, Any]:
-    """The document as a mapping. Raises ConfigError naming `origin`."""
-    try:
-        data = read_yaml(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{origin}: expected a mapping at the top level")
-    return data

@@ -8,9 +8,10 @@ from datetime import date
 import yaml
 from pydantic import Field, ValidationError
 
-from tasks.config.reading import explain, read_mapping
+from tasks.config.reading import explain
 from tasks.config.workload import Workload
 from tasks.core.config import Name
+from tasks.core.documents import read_mapping
 from tasks.core.files import RUN_FILE
 
 

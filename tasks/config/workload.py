@@ -1,21 +1,19 @@
 """`params.yaml`: what people edit, one section a workload."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
 from tasks.compression.options import Recipe
-from tasks.config.reading import explain, read_mapping
+from tasks.config.reading import explain
 from tasks.core.config import Frozen, Name, Spec
 from tasks.core.errors import ConfigError
+from tasks.core.params import load_sections
 from tasks.distillation.options import Student, Teacher
 from tasks.gates.options import Gates
 from tasks.pipeline.resources import Resources
 from tasks.tables.validation.options import Checks
-
-PARAMS_FILE = "params.yaml"
 
 
 class Workload(Frozen):
@@ -53,15 +51,10 @@ def load_workloads(path: Path) -> dict[str, Workload]:
 
     Raises ConfigError naming the file, the field and what is wrong with it.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file; run from the project's folder or name it with --params")
-    sections = read_mapping(path.read_text(), str(path)).get("workloads")
-    if not isinstance(sections, Mapping) or not sections:
-        raise ConfigError(f"{path}: workloads: expected at least one section")
     result = {}
-    for name, section in sections.items():
+    for name, section in load_sections(path).items():
         try:
-            result[str(name)] = Workload.model_validate(section)
+            result[name] = Workload.model_validate(section)
         except ValidationError as error:
             raise explain(f"{path}: workloads.{name}", error) from error
     return result

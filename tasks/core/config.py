@@ -1,37 +1,21 @@
-"""Base classes of typed, frozen configuration, and YAML as DVC reads it."""
+"""Base classes of typed, frozen configuration."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.core.errors import ConfigError
+from tasks.core.params import NAME
 
 Kind = TypeVar("Kind", bound="Frozen")
-NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 
-class _Yaml(yaml.SafeLoader):
-    """Reads numbers by YAML 1.2, as DVC does: 1e-05 is a number. For PyYAML alone, which follows 1.1, it is a text."""
-
-
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def read_yaml(text: str | bytes) -> Any:
-    """The document as plain values. Raises yaml.YAMLError."""
-    return yaml.load(text, _Yaml)  # noqa: S506 a safe loader
-
-
 class Frozen(BaseModel):
-    """Base of every configuration model: immutable, and an unknown key is an error."""
+    """Base of every configuration model: immutable; an unknown key or a number that is not finite is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Spec(BaseModel):

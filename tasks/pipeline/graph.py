@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
+from tasks.core.documents import read_mapping
+from tasks.core.errors import ConfigError
 
 _PLACEHOLDER = re.compile(r"\$\{\s*([\w.\-]+)\s*\}")
 
@@ -72,8 +73,11 @@ def load_graph(text: str, variables: Mapping[str, Any]) -> Graph:
 
     Raises GraphError on an unknown variable, an unsupported construct, two stages that write one path, or a cycle.
     """
-    document = yaml.safe_load(text)
-    if not isinstance(document, Mapping) or not isinstance(document.get("stages"), Mapping):
+    try:
+        document = read_mapping(text, "dvc.yaml")
+    except ConfigError as error:
+        raise GraphError(str(error)) from error
+    if not isinstance(document.get("stages"), Mapping):
         raise GraphError("dvc.yaml: expected a mapping `stages`")
     found = [
         _stage(name, body) for top, entry in document["stages"].items() for name, body in _expand(top, entry, variables)

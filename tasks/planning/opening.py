@@ -6,8 +6,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from tasks.config.run import Run, parse_run
-from tasks.config.workload import PARAMS_FILE, Workload, load_workload
+from tasks.config.workload import Workload, load_workload
 from tasks.core.errors import UsageError
+from tasks.core.params import PARAMS_FILE
 from tasks.core.settings import Settings
 from tasks.core.storage import require_fence
 from tasks.pipeline.handover.checkout import checkout_commit

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.core.config import read_yaml
+from tasks.core.documents import read_yaml
 from tasks.releases.ledger import Entry
 from tasks.releases.origin import CODE, LOCK, SURROUNDINGS, changed_files, code_dependencies, lock_stages
 from tasks.releases.store import MODEL, ReleaseStore

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.core.config import read_yaml
+from tasks.core.documents import read_yaml
 from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.core.config import NAME
 from tasks.core.errors import IntegrityError, NightstillError, UnavailableError, UsageError
+from tasks.core.params import NAME
 from tasks.core.storage import ObjectExists, ObjectStore, require_fence
 from tasks.releases.manifest import DIGEST
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.core.config import read_yaml
+from tasks.core.documents import read_yaml
 from tasks.releases.manifest import sha256
 
 LOCK = "dvc.lock"

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tasks.core.config import read_yaml
+from tasks.core.documents import read_yaml
 from tasks.core.errors import NightstillError
 from tasks.pipeline.graph import load_graph
 from tasks.pipeline.handover.locks import Lock, outputs, path_digest

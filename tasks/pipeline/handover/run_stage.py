@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tasks.core.config import read_yaml
+from tasks.core.documents import read_yaml
 from tasks.core.errors import DataError, IntegrityError, NightstillError, StageFailed, UnavailableError, UsageError
 from tasks.core.files import RUN_FILE
 from tasks.core.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from tasks.core.config import read_yaml
+from tasks.core.documents import read_yaml
 from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.storage import ObjectStore
 from tasks.pipeline.handover.locks import Lock, Tree, outputs

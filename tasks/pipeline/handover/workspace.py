@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 import yaml
 
-from tasks.core.config import read_yaml
+from tasks.core.documents import read_yaml
 from tasks.core.errors import ConfigError
 from tasks.core.files import RUN_FILE
 from tasks.pipeline.graph import Graph, Stage

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasks.cli.main import main
 from tasks.config.run import Run, parse_run
 from tasks.config.workload import load_workload, load_workloads
-from tasks.core.config import read_yaml
+from tasks.core.documents import NotPlain, read_yaml
 from tasks.core.errors import ConfigError
 
 PROJECT = Path(__file__).parents[3]
@@ -74,3 +75,92 @@ def test_other_bad_files(tmp_path: Path) -> None:
         load_workloads(path)
     with pytest.raises(ConfigError, match="no workload 'nope'; there are: customers, sales"):
         load_workload(PROJECT / "params.yaml", "nope")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        # A gate that is loosened by a second line further down.
+        (
+            "      size: {max_bytes: 65536}",
+            "      size: {max_bytes: 65536}\n      size: {max_bytes: 99999999}",
+            r"line \d+: workloads\.customers\.gates\.size: stands here a second time, the first is in line \d+",
+        ),
+        ("max_gain: 0.4}", "max_gain: 0.4, 'max_gain': 1}", r"workloads\.customers\.gates\.accuracy\.max_gain: stands"),
+        (
+            "        <<: *small-mlp\n",
+            "        <<: *small-mlp\n        <<: {alpha: 0}\n",
+            r"students\.twin\.<<: stands here",
+        ),
+        ("  customers:", "  cus/tomers:", r"workloads: 'cus/tomers' names no workload"),
+        ("  customers:", "  ../customers:", r"workloads: '\.\./customers' names no workload"),
+        ("  customers:", "  Customers:", r"workloads: 'Customers' names no workload; use lower-case"),
+        ("    timezone: Europe/Berlin", "    timezone: Europe/Berlinn", r"\.timezone: 'Europe/Berlinn' is no timezone"),
+        ("    timezone: Europe/Berlin", "    timezone: Europe", r"\.timezone: 'Europe' is no timezone"),
+        ("    timezone: Europe/Berlin", "    timezone: ../../etc/passwd", r"\.timezone: '.*' is no timezone"),
+        ("    timezone: Europe/Berlin", "    timezone: 3", r"\.timezone: 3 is no timezone"),
+        ("limit: 1.15", "limit: .inf", r"workloads\.customers\.gates\.accuracy\.limit: \.inf is not a finite number"),
+        ("limit: 1.15", "limit: .NaN", r"gates\.accuracy\.limit: \.NaN is not a finite number"),
+        ("limit: 1.15", "limit: 1e999", r"gates\.accuracy\.limit: 1e999 is not a finite number"),
+        ("limit: 1.15", "limit: '.inf'", r"gates\.accuracy\.limit: "),
+        ("limit: 1.15", "limit: 'inf'", r"gates\.accuracy\.limit: Input should be a finite number, got 'inf'"),
+        (
+            "limit: 1.15",
+            f"limit: {'[' * 60}{']' * 60}",
+            r"workloads\.customers\.gates: more than 50 levels deep",
+        ),
+        ("limit: 1.15", f"limit: {'[' * 9000}{']' * 9000}", r"more than 50 levels deep"),
+        ("limit: 1.15", "limit: &self [*self]", r"gates\.accuracy\.limit\.0: refers to itself"),
+        ("limit: 1.15", "limit: 2026-13-40", r"a value is not what its form or tag says"),
+        ("limit: 1.15", "limit: !!int much", r"a value is not what its form or tag says"),
+        ("limit: 1.15", "limit: !!python/name:os.system ''", r"not valid YAML: could not determine a constructor"),
+        ("limit: 1.15", "? [limit]\n      : 1", r"a key must be one word"),
+    ],
+)
+def test_what_would_be_read_as_something_else_is_refused_in_one_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = (PROJECT / "params.yaml").read_text()
+    head, mark, tail = text.partition("  customers:\n")
+    assert old in mark + tail
+    path = tmp_path / "params.yaml"
+    path.write_text(head + (mark + tail).replace(old, new, 1))
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_workloads(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("coding", ["latin-1", "cp1252", "utf-16"])
+def test_a_file_that_is_not_utf_8_is_refused_in_one_line(tmp_path: Path, coding: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes("workloads: {sales: {title: Absätze}}".encode(coding))
+    with pytest.raises(ConfigError, match=r"params\.yaml: byte \d+ is not UTF-8; save the file as UTF-8"):
+        load_workloads(path)
+
+
+def test_references_that_stand_for_millions_of_values_are_refused() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(NotPlain, match=r"its references stand for more than 1,000,000 values"):
+        read_yaml("\n".join(lines))
+
+
+def test_merge_keys_may_be_overridden() -> None:
+    assert read_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: {<<: [*a, {z: 4}]}") == {
+        "a": {"x": 1, "y": 2},
+        "b": {"x": 3, "y": 2},
+        "c": {"x": 1, "y": 2, "z": 4},
+    }
+
+
+@pytest.mark.parametrize("content", ["workloads: {a: {title: x, title: y}}", "workloads: {sa/les: {title: x}}"])
+def test_the_program_ends_with_78_and_one_line(
+    tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_text(content)
+    monkeypatch.setenv("NIGHTSTILL_PROJECT", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main(["check"])
+    assert ended.value.code == 78
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -16,7 +16,10 @@ PROJECT = Path(__file__).parents[3]
 # What only moves bytes or finds files: it cannot change what a stage computes.
 PLUMBING = {
     f"tasks/{name}.py"
-    for name in ("__init__", "core/errors", "pipeline/resources", "core/settings", "core/storage", "stages/context")
+    for name in (
+        *("__init__", "pipeline/resources", "stages/context"),
+        *("core/documents", "core/errors", "core/params", "core/settings", "core/storage"),
+    )
 }
 # What checks the whole of run.yaml before a stage reads its own part, every field of which DVC compares.
 CHECKED = {PROJECT / "tasks" / "stages" / "context.py", *(PROJECT / "tasks" / "config").glob("*.py")}

@@ -225,9 +225,9 @@ def _title(params: dict[str, Any]) -> None:
     ("spoil", "said"),
     [
         (_limits, "params.yaml: workloads.sales.resources.teach.memory"),
-        (_teachers, "dvc.yaml: stages.teach: unknown variable ${teachers}"),
-        (_title, "params.yaml: workloads.sales: expected a section with a title"),
-        (dict.clear, "params.yaml: expected a mapping `workloads`"),
+        (_teachers, "dvc.yaml: stages.teach: unknown variable ${{teachers}}"),
+        (_title, "{root}/params.yaml: workloads.sales: expected a section with a title and a schedule"),
+        (dict.clear, "{root}/params.yaml: workloads: expected at least one section"),
     ],
 )
 def test_bad_parameters_are_one_clear_error(
@@ -239,10 +239,10 @@ def test_bad_parameters_are_one_clear_error(
     assert project.compile("sales") == 78
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith(f"error: {said}")
+    assert lines[0].startswith(f"error: {said.format(root=project.root)}")
 
 
-@pytest.mark.parametrize("content", ["workloads: [", None])
+@pytest.mark.parametrize("content", ["workloads: [", "workloads: {a: {title: x}, a: {title: y}}", None])
 def test_unreadable_parameters_are_one_clear_error(
     project: Project, capsys: pytest.CaptureFixture[str], content: str | None
 ) -> None:
@@ -251,7 +251,7 @@ def test_unreadable_parameters_are_one_clear_error(
     assert project.compile("sales") == 78
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("error: params.yaml: ")
+    assert lines[0].startswith(f"error: {path}: ")
 
 
 def test_a_store_that_containers_cannot_share_is_refused(
