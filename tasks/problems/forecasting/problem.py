@@ -99,7 +99,13 @@ class Forecasting(Problem):
         return Strategies(SOFT, TERMS, AUGMENT)
 
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
-        return seasonal_naive(dataset.inputs(rows, ["units"])["units"], self.options)
+        output = np.empty((len(rows), *dataset.contract.output_shape), np.float32)
+        done = 0
+        for inputs in dataset.batches(rows, ["units"]):
+            part = seasonal_naive(inputs["units"], self.options)
+            output[done : done + len(part)] = part
+            done += len(part)
+        return output
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         return score(output, target, self.options)
@@ -154,13 +160,13 @@ class Forecasting(Problem):
         """
         assert isinstance(dataset, Windows)
         newest = np.flatnonzero(dataset.origins[rows] == dataset.origins[rows].max())
-        past = dataset.inputs(rows[newest], ["units"])["units"][:, -PAST_STEPS_SHOWN:]
         actual = dataset.target(rows[newest])
         ranked = np.argsort(-np.nansum(actual, axis=1), kind="stable")
-        chosen = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).astype(int))
+        chosen = ranked[np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).astype(int))]
+        past = dataset.inputs(rows[newest[chosen]], ["units"])["units"][:, -PAST_STEPS_SHOWN:]
         return [
-            self._example(dataset, rows, outputs, int(newest[place]), past[place], actual[place])
-            for place in ranked[chosen].tolist()
+            self._example(dataset, rows, outputs, int(newest[place]), past[number], actual[place])
+            for number, place in enumerate(chosen.tolist())
         ]
 
     def _example(
