@@ -29,6 +29,8 @@ SoftRows = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Ten
 
 BATCH_BYTES = 24 * 2**20
 """What the inputs of one batch may take: enough that calls cost nothing, and layers that are many times as wide fit."""
+SCORING_BYTES = 256 * 2**20
+"""What the inputs of a released model may take at once: it is small, and cuts them into parts for its threads."""
 
 
 class Predict(Protocol):
@@ -69,6 +71,11 @@ class FeatureContract:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     codes: Mapping[str, tuple[Codebook, ...]] = field(default_factory=dict)
+
+    def row_bytes(self, names: Collection[str] = ()) -> int:
+        """What one row of these inputs takes in a batch; of all without."""
+        shapes = [item for name, item in self.inputs.items() if not names or name in names]
+        return sum(_row_bytes(np.dtype(kind), shape) for kind, shape in shapes)
 
 
 @dataclass(frozen=True)
@@ -113,9 +120,7 @@ class Dataset(ABC):
         self, rows: Rows, names: Collection[str] = (), budget_bytes: int = BATCH_BYTES, most: int | None = None
     ) -> Iterator[Rows]:
         """The rows in order, so many at a time that their inputs `names` keep within the budget, at most `most`."""
-        shapes = {name: item for name, item in self.contract.inputs.items() if not names or name in names}
-        one = sum(_row_bytes(np.dtype(kind), shape) for kind, shape in shapes.values())
-        size = rows_within(one, budget_bytes, most)
+        size = rows_within(self.contract.row_bytes(names), budget_bytes, most)
         return (rows[start : start + size] for start in range(0, len(rows), size))
 
     def batches(
@@ -154,11 +159,6 @@ def rows_within(row_bytes: int, budget_bytes: int = BATCH_BYTES, most: int | Non
     return fit if most is None else min(fit, most)
 
 
-def row_bytes(inputs: Inputs) -> int:
-    """What one row of these arrays takes in a batch."""
-    return sum(_row_bytes(values.dtype, values.shape[1:]) for values in inputs.values())
-
-
 @dataclass(frozen=True)
 class Batches:
     """`count` rows of inputs, made batch by batch, anew whenever they are asked for."""
@@ -176,7 +176,7 @@ class Batches:
     def of(cls, inputs: Inputs, budget_bytes: int = BATCH_BYTES, most: int | None = None) -> "Batches":
         """Views of arrays that are in memory already."""
         count = len(next(iter(inputs.values()), ()))
-        size = rows_within(row_bytes(inputs), budget_bytes, most)
+        size = rows_within(sum(_row_bytes(v.dtype, v.shape[1:]) for v in inputs.values()), budget_bytes, most)
         starts = range(0, count, size)
         return cls(
             count,

@@ -12,11 +12,14 @@ from tasks.compression.runtime import OnnxModel, usable_cores
 from tasks.config.run import parse_run
 from tasks.core.errors import DataError
 from tasks.problems import get_problem
+from tasks.problems.base import rows_within
 from tasks.problems.contracts import contract_from_json
 from tasks.releases.store import MODEL, ReleaseStore
 from tasks.tables.validation.guard import require
 
-ROWS_AT_ONCE = 8_000_000
+BYTES_AT_ONCE = 512 * 2**20
+SAMPLE = 1000
+"""Rows by which the size of a row in memory is judged."""
 
 
 class Scorer:
@@ -39,8 +42,8 @@ class Scorer:
         require(table, self._problem.table(), self._run.checks)
         return self._problem.predict(table.lazy(), as_of, self._contract, self._model)
 
-    def stream(self, table: pl.LazyFrame, as_of: date, rows: int = ROWS_AT_ONCE) -> Iterator[pl.DataFrame]:
-        """The predictions of `score` in parts, for tables larger than memory: about so many `rows` are read at once.
+    def stream(self, table: pl.LazyFrame, as_of: date, budget_bytes: int = BYTES_AT_ONCE) -> Iterator[pl.DataFrame]:
+        """The predictions of `score` in parts, for tables larger than memory: about so many bytes are read at once.
 
         A part has whole entities, and of their rows only those that a prediction on `as_of` can depend on. Raises
         DataError when the table has none, or breaks the contract.
@@ -50,7 +53,8 @@ class Scorer:
         if not count:
             raise DataError(f"table: no rows that a prediction on {as_of} could be made from")
         entity = pl.struct(self._problem.table().entity).hash(seed=0)
-        parts = -(-count // rows)
+        sample = table.head(SAMPLE).collect(engine="streaming")
+        parts = -(-count // rows_within(-(-int(sample.estimated_size()) // sample.height), budget_bytes))
         for part in range(parts):
             mine = table if parts == 1 else table.filter(entity % parts == part)
             found = mine.collect(engine="streaming")

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tasks.problems.base import (
+    SCORING_BYTES,
     Dataset,
     Example,
     FeatureContract,
@@ -22,6 +23,7 @@ from tasks.problems.base import (
     Rows,
     Score,
     Strategies,
+    rows_within,
 )
 from tasks.problems.forecasting.calendar import MINUTES
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
@@ -141,7 +143,11 @@ class Forecasting(Problem):
         lines = np.arange(len(panel.names), dtype=np.int64)
         origin = len(panel.times) - 1 - options.horizon
         codes = encode(panel, contract.categories)
-        output = model(gather(panel, codes, lines, np.full_like(lines, origin), options, model.names))
+        size = rows_within(contract.row_bytes(model.names), SCORING_BYTES)
+        parts = (lines[start : start + size] for start in range(0, len(lines), size))
+        output = np.concatenate(
+            [model(gather(panel, codes, part, np.full_like(part, origin), options, model.names)) for part in parts]
+        )
         times = pl.Series("date", panel.times[origin + 1 :].astype("datetime64[m]").astype("datetime64[us]"))
         row, step = np.divmod(np.arange(output.shape[0] * options.horizon), options.horizon)
         names = {"series_id": panel.names, **panel.static}
