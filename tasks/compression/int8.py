@@ -29,10 +29,12 @@ from pydantic import Field
 
 from tasks.compression.step import GraphStep, Rows
 from tasks.core.errors import ConfigError
-from tasks.problems.base import Inputs
+from tasks.problems.base import Batches, Inputs
 
 OPERATORS = ["MatMul", "Gemm"]
 BATCH = 256
+CALIBRATION_BYTES = 2 * 2**20
+"""Much less than elsewhere: the quantizer keeps what all layers make of a batch."""
 
 
 class Int8Dynamic(GraphStep):
@@ -92,13 +94,7 @@ class Int8Static(GraphStep):
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, inputs: Inputs) -> None:
-        rows = len(next(iter(inputs.values())))
-        self._batches = iter(
-            [
-                {name: values[start : start + BATCH] for name, values in inputs.items()}
-                for start in range(0, rows, BATCH)
-            ]
-        )
+        self._batches = iter(Batches.of(inputs, CALIBRATION_BYTES, BATCH))
 
     def get_next(self) -> Inputs | None:
         return next(self._batches, None)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from tasks.problems.base import Inputs
+from tasks.problems.base import Batches, Inputs
+from tasks.problems.blocks.outputs import outputs
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
@@ -34,10 +35,8 @@ def layer_inputs(layers: dict[str, nn.Linear], model: nn.Module, rows: Inputs) -
     recorders = {name: _Recorder(layer) for name, layer in layers.items()}
     for name, recorder in recorders.items():
         model.set_submodule(name, recorder)
-    model.eval()
     try:
-        with torch.no_grad():
-            model(*(torch.from_numpy(values) for values in rows.values()))
+        outputs(model, Batches.of(rows))
     finally:
         for name, layer in layers.items():
             model.set_submodule(name, layer)

@@ -8,7 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from tasks.problems.base import Inputs
+from tasks.problems.base import Batches, Inputs
 
 BATCH = 256
 
@@ -53,8 +53,7 @@ def mean_squares(model: onnx.ModelProto, rows: Inputs) -> dict[str, NDArray[np.f
     asked = [item.name for item in session.get_outputs() if item.name in wanted]
     sums: dict[str, NDArray[np.float64]] = {}
     counts = dict.fromkeys(wanted, 0)
-    for start in range(0, len(rows[needed[0]]), BATCH):
-        part = {name: rows[name][start : start + BATCH] for name in needed}
+    for part in Batches.of({name: rows[name] for name in needed}, most=BATCH):
         seen = dict(zip(asked, session.run(asked, part), strict=True)) if asked else {}
         for name, values in {**part, **seen}.items():
             if name in counts:

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
-import torch
 from torch import nn
 
 from tasks.compression.chain import Chain
 from tasks.compression.export import export_onnx
 from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.parity import Parity, parity
-from tasks.compression.runtime import run_onnx
+from tasks.compression.runtime import OnnxModel
 from tasks.compression.step import FineTune, Rows, also
 from tasks.compression.timing import Latency, machine, measure_all
-from tasks.problems.base import FeatureContract, Floats, Inputs
-from tasks.problems.blocks.inputs import inputs_of
+from tasks.problems.base import Batches, FeatureContract, Floats
+from tasks.problems.blocks.outputs import outputs
 
 EXAMPLE_ROWS = 4
 ROUNDS = 20
@@ -71,7 +70,7 @@ def compress(  # noqa: PLR0913 named arguments
     model: nn.Module,
     chain: Chain,
     contract: FeatureContract,
-    valid: Inputs,
+    valid: Batches,
     error: Callable[[Floats], float],
     calibration: Rows,
     tune: FineTune,
@@ -82,16 +81,17 @@ def compress(  # noqa: PLR0913 named arguments
     """Apply a chain to `model`, which is changed in place.
 
     `valid`: the inputs of the validation split that the model reads; `error`: the primary error of outputs on it;
-    `calibration(n)`: those of n training rows. Every error is measured on the exported bytes. Parity compares the final
-    bytes with the torch model as it was exported, so a change of number format counts as a difference. Latency is
+    `calibration(n)`: the inputs of n training rows. Every error is measured on the exported bytes. Parity compares the
+    final bytes with the torch model as it was exported, so a change of number format counts as a difference. Latency is
     measured at one row, all steps' bytes in turn, in so many `rounds` (0: not at all).
     """
-    example = {name: values[:EXAMPLE_ROWS] for name, values in valid.items()}
+    first = next(iter(valid))
+    example = {name: values[:EXAMPLE_ROWS] for name, values in first.items()}
     history: list[Stock] = []
     files: list[bytes] = []
 
     def record(step: str, data: bytes) -> Floats:
-        output = run_onnx(data, valid, threads=threads)
+        output = OnnxModel(data, threads).run(valid)
         history.append(Stock(step, error(output), len(data)))
         files.append(data)
         return output
@@ -108,17 +108,7 @@ def compress(  # noqa: PLR0913 named arguments
         model=files[-1],
         parameters=sum(weight.numel() for weight in weights),
         nonzero=sum(int(weight.count_nonzero()) for weight in weights),
-        parity=parity(output, torch_output(model, valid)),
+        parity=parity(output, outputs(model, valid)),
         history=tuple(history),
-        timings=measure_all(files, valid, batch=1, threads=threads, rounds=rounds) if rounds else (),
+        timings=measure_all(files, first, batch=1, threads=threads, rounds=rounds) if rounds else (),
     )
-
-
-def torch_output(model: nn.Module, inputs: Inputs, batch: int = 4096) -> Floats:
-    """Outputs of a torch model for all rows."""
-    model.eval()
-    tensors = [torch.from_numpy(inputs[name]) for name in inputs_of(model, inputs)]
-    with torch.no_grad():
-        parts = [model(*rows) for rows in zip(*(torch.split(tensor, batch) for tensor in tensors), strict=True)]
-    output: Floats = torch.cat(parts).numpy()
-    return output

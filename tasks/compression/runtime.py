@@ -1,19 +1,22 @@
 """Running ONNX bytes. Free of torch, so that scoring and evaluation start in a fraction of a second."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime
 
-from tasks.problems.base import Floats, Inputs
+from tasks.problems.base import Batches, Floats, Inputs
 
 OUTPUT = "output"
 BATCH = 4096
+"""Rows that are computed at once at most: what a part needs stays in the processor's cache."""
 
 
 class OnnxModel:
-    """ONNX bytes as a function from inputs to outputs on the CPU, computed `batch` rows at a time.
+    """ONNX bytes as a function from inputs to outputs on the CPU, computed `batch` rows at a time at most.
 
     `threads` of those parts are computed side by side, each on one core: what one part needs stays in the processor's
     cache, which is faster than to share every operator of one large call. Outputs do not depend on their number.
@@ -29,26 +32,42 @@ class OnnxModel:
         self._shape: tuple[int, ...] = tuple(self._session.get_outputs()[0].shape[1:])
 
     def __call__(self, inputs: Inputs) -> Floats:
-        given = {name: np.ascontiguousarray(inputs[name]) for name in self.names}
-        output = np.empty((len(given[self.names[0]]), *self._shape), np.float32)
+        return self.run(Batches.of({name: inputs[name] for name in self.names}))
 
-        def compute(start: int) -> None:
-            rows = slice(start, start + self._batch)
-            binding = self._session.io_binding()
-            for name, values in given.items():
-                binding.bind_cpu_input(name, values[rows])
-            part = output[rows]  # written in place: parts need not be put together
-            binding.bind_output(OUTPUT, "cpu", 0, np.float32, part.shape, part.ctypes.data)
-            self._session.run_with_iobinding(binding)
-
-        starts = range(0, len(output), self._batch)
-        if self._threads == 1 or len(starts) == 1:
-            for start in starts:
-                compute(start)
-        else:
-            with ThreadPoolExecutor(self._threads) as pool:
-                list(pool.map(compute, starts))
+    def run(self, batches: Batches) -> Floats:
+        """Outputs of all rows; a batch is let go once it is computed."""
+        output = np.empty((len(batches), *self._shape), np.float32)
+        parts = self._placed(batches, output)
+        if self._threads == 1 or len(batches) <= 1:
+            for part, place in parts:
+                self._compute(part, place)
+            return output
+        with ThreadPoolExecutor(self._threads) as pool:
+            waiting: deque[Future[None]] = deque()
+            for part, place in parts:
+                if len(waiting) > self._threads:
+                    waiting.popleft().result()
+                waiting.append(pool.submit(self._compute, part, place))
+            for job in waiting:
+                job.result()
         return output
+
+    def _placed(self, batches: Batches, output: Floats) -> Iterator[tuple[Inputs, Floats]]:
+        """Parts of the batches, each with its lines of the output."""
+        start = 0
+        for inputs in batches:
+            for part in Batches.of({name: inputs[name] for name in self.names}, most=self._batch):
+                end = start + len(part[self.names[0]])
+                yield part, output[start:end]
+                start = end
+
+    def _compute(self, part: Inputs, output: Floats) -> None:
+        """Writes in place: parts need not be put together."""
+        binding = self._session.io_binding()
+        for name, values in part.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        binding.bind_output(OUTPUT, "cpu", 0, np.float32, output.shape, output.ctypes.data)
+        self._session.run_with_iobinding(binding)
 
 
 def usable_cores() -> int:

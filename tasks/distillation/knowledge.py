@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.distillation.ensemble import member_weights
-from tasks.problems.base import Dataset, Floats, Problem
+from tasks.problems.base import Dataset, Floats, Problem, rows_within
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,12 @@ class Knowledge:
         weights = member_weights(problem, dataset, self.soft, self.weighed)
         if weights is not None:
             log.info("teachers: %s", ", ".join(f"{name} {w:.3f}" for name, w in zip(self.soft, weights, strict=True)))
-        return problem.ensemble(self.soft.values(), weights)
+        found = np.empty((len(dataset.groups), *dataset.contract.output_shape), np.float32)
+        size = rows_within(found.nbytes // max(1, len(found)))
+        for start in range(0, len(found), size):
+            part = slice(start, start + size)
+            found[part] = problem.ensemble((values[part] for values in self.soft.values()), weights)
+        return found
 
 
 def load_knowledge(folder: Path, weighed: Literal["mean", "validation"]) -> Knowledge:

@@ -1,7 +1,7 @@
 """What a training minimises: the truth, and for a student its teacher too."""
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tasks.core.errors import DataError
 from tasks.distillation.alignment import Alignment
-from tasks.problems.base import Augment, Dataset, Floats, HardRows, Labelled, Rows, SoftRows
+from tasks.problems.base import Augment, Dataset, Floats, HardRows, Labelled, Rows, SoftRows, rows_within
 from tasks.problems.blocks.inputs import inputs_of
 
 Model = Callable[..., Any]
@@ -68,7 +68,7 @@ class Objective(nn.Module):
         if self.teaching is None:
             return
         given = [self.teaching.soft, *(part.features for part in self.teaching.aligned)]
-        if not all(np.isfinite(values[rows]).all() for values in given):
+        if not all(np.isfinite(values[part]).all() for values in given for part in _parts(values, rows)):
             raise DataError("soft targets: missing for some training rows; run the teachers again")
 
     def loss(self, model: Model, rows: Rows, done: float, rng: np.random.Generator, device: torch.device) -> Tensor:
@@ -124,3 +124,9 @@ class Objective(nn.Module):
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def _parts(values: NDArray[Any], rows: Rows) -> Iterator[Rows]:
+    """So many of the rows at a time as can be read at once of `values`, which may lie on a disk."""
+    size = rows_within(values.nbytes // max(1, len(values)))
+    return (rows[start : start + size] for start in range(0, len(rows), size))

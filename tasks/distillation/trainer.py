@@ -21,6 +21,7 @@ from tasks.distillation.options import Training
 from tasks.problems.base import Dataset, Floats, Rows
 from tasks.problems.blocks.features import Featured
 from tasks.problems.blocks.inputs import inputs_of
+from tasks.problems.blocks.outputs import outputs
 
 log = logging.getLogger(__name__)
 
@@ -132,15 +133,8 @@ def features(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
 
 
 def _forward(model: nn.Module, call: Callable[..., Tensor], dataset: Dataset, rows: Rows) -> Floats:
-    model.eval()
-    where = next((weights.device for weights in model.parameters()), torch.device("cpu"))
-    names, parts = inputs_of(model, dataset.contract.inputs), []
-    with torch.inference_mode():
-        for start in range(0, len(rows), PREDICTION_BATCH):
-            inputs = dataset.inputs(rows[start : start + PREDICTION_BATCH], names)
-            tensors = (torch.from_numpy(inputs[name]).to(where) for name in names)
-            parts.append(call(*tensors).cpu().numpy())
-    return np.concatenate(parts)
+    names = inputs_of(model, dataset.contract.inputs)
+    return outputs(model, dataset.batches(rows, names, most=PREDICTION_BATCH), call)
 
 
 class _Loop:

@@ -20,8 +20,7 @@ def trust(dataset: Dataset, problem: Problem, soft: Floats) -> Floats:
     rows = _spread(dataset.splits["train"], dataset.groups)
     count = int(dataset.groups.max()) + 1
     naive, teacher = np.zeros(count), np.zeros(count)
-    for start in range(0, len(rows), CHUNK):
-        part = rows[start : start + CHUNK]
+    for part in dataset.parts(rows, most=CHUNK):
         groups, target = dataset.groups[part], dataset.target(part)
         naive += np.bincount(groups, problem.score(problem.naive(dataset, part), target).loss, count)
         teacher += np.bincount(groups, problem.score(soft[part], target).loss, count)

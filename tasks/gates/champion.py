@@ -9,7 +9,6 @@ from tasks.problems.base import Floats, Inputs, Score
 from tasks.problems.contracts import contract_from_json
 
 WAY_OUT = "to start a new line of releases, give the workload a new name in params.yaml"
-SAMPLE = 1024
 
 
 @dataclass(frozen=True)
@@ -55,5 +54,4 @@ def measure_champion(sequence: int, model: bytes | None, contract: bytes | None,
         output = under.run(model)
     except Exception as error:  # noqa: BLE001 a faulty champion must not stop the verdict, only refuse every candidate
         return Champion(sequence, model, note=f"{name} cannot be compared: {one_line(error)}; {WAY_OUT}")
-    sample = {name: values[:SAMPLE].copy() for name, values in under.inputs.items()}
-    return Champion(sequence, model, output, evaluation.score(output), sample=sample)
+    return Champion(sequence, model, output, evaluation.score(output), sample=under.sample)

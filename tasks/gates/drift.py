@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from polars import selectors
 from scipy import stats
 
 from tasks.gates.options import DriftGate
@@ -84,20 +83,22 @@ def profile_inputs(raw: Raw, contract: TableContract) -> dict[str, Column]:
     recent = raw.table.filter(day <= raw.as_of, day > raw.as_of - timedelta(days=DAYS))
     names = raw.table.collect_schema().names()
     chosen = [item.name for item in contract.columns if not item.key and item.kind != "date" and item.name in names]
-    table = recent.select(chosen).with_columns(selectors.boolean().cast(pl.String)).collect(engine="streaming")
-    return {
-        values.name: _numbers(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
-        if values.dtype.is_numeric()
-        else _categories(values.cast(pl.String))
-        for values in table.get_columns()
-    }
+    found = {}
+    for name in chosen:  # one at a time: a table is many columns, each as long as the snapshot
+        values = recent.select(pl.col(name)).collect(engine="streaming").to_series()
+        found[name] = (
+            _numbers(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
+            if values.dtype.is_numeric()
+            else _categories(values.cast(pl.String))
+        )
+    return found
 
 
 def profile_outputs(output: Floats, names: Sequence[str] = ()) -> dict[str, Column]:
     """Every output of a model, over all rows (and steps): (n, …, outputs). Without `names` they are numbered."""
-    flat = output.reshape(-1, output.shape[-1]).astype(np.float64)
+    flat = output.reshape(-1, output.shape[-1])
     chosen = names or [f"output {place}" for place in range(flat.shape[1])]
-    return {name: _numbers(flat[:, place]) for place, name in enumerate(chosen)}
+    return {name: _numbers(flat[:, place].astype(np.float64)) for place, name in enumerate(chosen)}
 
 
 def profile_json(inputs: Profile, predictions: Profile) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The frozen rows on which every model of a run is measured, through ONNX Runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -8,8 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.compression.runtime import run_onnx
-from tasks.problems.base import Clusters, Dataset, FeatureContract, Floats, Inputs, Problem, Raw, Rows, Score, Split
+from tasks.compression.runtime import OnnxModel
+from tasks.problems.base import (
+    Batches,
+    Clusters,
+    Dataset,
+    FeatureContract,
+    Floats,
+    Inputs,
+    Problem,
+    Raw,
+    Rows,
+    Score,
+    Split,
+)
+
+SAMPLE = 1024
 
 
 @dataclass(frozen=True)
@@ -31,9 +45,9 @@ class EvaluationSet:
         return self.dataset.splits[self.split]
 
     @cached_property
-    def inputs(self) -> Inputs:
-        """Model inputs of all rows."""
-        return self.dataset.inputs(self.rows)
+    def sample(self) -> Inputs:
+        """Model inputs of the first rows, to measure latency with."""
+        return self.dataset.inputs(self.rows[:SAMPLE])
 
     @cached_property
     def target(self) -> NDArray[Any]:
@@ -54,9 +68,24 @@ class EvaluationSet:
         """The same rows with inputs under another contract. Raises ValueError when they cannot be made."""
         return replace(self, dataset=self.dataset.under(contract, self.raw))
 
-    def run(self, model: bytes, inputs: Inputs | None = None) -> Floats:
-        """Outputs of a model. Raises ValueError unless they are finite and have the contract's shape."""
-        output = run_onnx(model, self.inputs if inputs is None else inputs, threads=self.threads)
+    def naive(self) -> Floats:
+        """Outputs of the problem's baseline."""
+        return self.problem.naive(self.dataset, self.rows)
+
+    def disturbed(self, kind: str, level: float, seed: int) -> Batches:
+        """The inputs under a disturbance, the same for every model. Raises ConfigError on an unknown kind."""
+        self.problem.corrupt(kind, level, self.dataset.inputs(self.rows[:1]), seed)
+
+        def make() -> Iterator[Inputs]:
+            for number, inputs in enumerate(self.dataset.batches(self.rows)):
+                yield self.problem.corrupt(kind, level, inputs, _seed(seed, number))
+
+        return Batches(len(self.rows), make)
+
+    def run(self, model: bytes, batches: Batches | None = None) -> Floats:
+        """Outputs of a model for these inputs or `batches`. Raises ValueError unless finite and of the right shape."""
+        runtime = OnnxModel(model, self.threads)
+        output = runtime.run(self.dataset.batches(self.rows, runtime.names) if batches is None else batches)
         expected = (len(self.rows), *self.dataset.contract.output_shape)
         if output.shape != expected:
             raise ValueError(f"output has shape {output.shape}, the contract says {expected}")
@@ -69,3 +98,8 @@ class EvaluationSet:
     def score(self, output: Floats) -> Score:
         """Errors of outputs of all rows."""
         return self.problem.score(output, self.target)
+
+
+def _seed(seed: int, batch: int) -> int:
+    """Batches are disturbed independently of each other."""
+    return seed if batch == 0 else int(np.random.SeedSequence([seed, batch]).generate_state(1)[0])

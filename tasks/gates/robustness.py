@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from tasks.gates.options import Corruption
 from tasks.gates.result import GateResult, at_most, refused
-from tasks.problems.base import Inputs, Score
+from tasks.problems.base import Batches, Score
 
 
 def robustness(
-    candidate: str, clean: Score, corruption: Corruption, inputs: Inputs, score: Callable[[Inputs], Score]
+    candidate: str, clean: Score, corruption: Corruption, inputs: Batches, score: Callable[[Batches], Score]
 ) -> GateResult:
     """`inputs`: the disturbed evaluation inputs; `score`: runs the candidate on inputs and scores its output."""
     name = f"robustness/{corruption.kind}"

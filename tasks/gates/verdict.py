@@ -17,7 +17,7 @@ from tasks.gates.result import GateResult, refused
 from tasks.gates.robustness import one_line, robustness
 from tasks.gates.segments import segment_gates
 from tasks.gates.size import size
-from tasks.problems.base import Floats, Inputs, Score
+from tasks.problems.base import Batches, Floats, Score
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,7 @@ def decide(
 
     Raises ConfigError on a segment column or corruption that the problem does not know; never because of a candidate.
     """
-    disturbed = [
-        evaluation.problem.corrupt(item.kind, item.level, evaluation.inputs, seed) for item in gates.robustness
-    ]
+    disturbed = [evaluation.disturbed(item.kind, item.level, seed) for item in gates.robustness]
     judged = {
         candidate.name: judge(candidate, evaluation, opponents, gates, disturbed, seed) for candidate in candidates
     }
@@ -118,7 +116,7 @@ def judge(
     evaluation: EvaluationSet,
     opponents: Opponents,
     gates: Gates,
-    disturbed: Sequence[Inputs],
+    disturbed: Sequence[Batches],
     seed: int,
 ) -> Judgement:
     """All gates of one candidate. `disturbed`: the evaluation inputs under each of `gates.robustness`."""
@@ -148,8 +146,8 @@ def judge(
         *latency_gates(name, latency, gates.latency, why),
         parity(name, model, candidate.about, gates.parity),
         *(
-            robustness(name, score, item, inputs, lambda values: evaluation.score(evaluation.run(model, values)))
-            for item, inputs in zip(gates.robustness, disturbed, strict=True)
+            robustness(name, score, item, batches, lambda given: evaluation.score(evaluation.run(model, given)))
+            for item, batches in zip(gates.robustness, disturbed, strict=True)
         ),
         *drift_gate(name, opponents.drift, gates.drift),
     )
@@ -161,7 +159,7 @@ def _latency(model: bytes, evaluation: EvaluationSet, gates: Gates) -> tuple[Lat
     try:
         limits = rule.max_p50_ratio, rule.max_p95_ratio
         found = measure_against(
-            model, evaluation.inputs, limits, batch=rule.batch, threads=rule.threads, rounds=rule.rounds
+            model, evaluation.sample, limits, batch=rule.batch, threads=rule.threads, rounds=rule.rounds
         )
     except Exception as error:  # noqa: BLE001 see judge
         return None, one_line(error)

@@ -1,7 +1,8 @@
 """What differs by kind of learning, behind one interface: stages, trainer, compression and gates know only this."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -24,6 +25,12 @@ Inputs = dict[str, NDArray[Any]]
 Split = Literal["train", "valid", "test"]
 HardRows = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 SoftRows = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+
+
+BATCH_BYTES = 24 * 2**20
+"""What the inputs of one batch may take: enough that calls cost nothing, and layers that are many times as wide fit."""
+SCORING_BYTES = 256 * 2**20
+"""What the inputs of a released model may take at once: it is small, and cuts them into parts for its threads."""
 
 
 class Predict(Protocol):
@@ -65,6 +72,11 @@ class FeatureContract:
     settings: Mapping[str, Any] = field(default_factory=dict)
     codes: Mapping[str, tuple[Codebook, ...]] = field(default_factory=dict)
 
+    def row_bytes(self, names: Collection[str] = ()) -> int:
+        """What one row of these inputs takes in a batch; of all without."""
+        shapes = [item for name, item in self.inputs.items() if not names or name in names]
+        return sum(_row_bytes(np.dtype(kind), shape) for kind, shape in shapes)
+
 
 @dataclass(frozen=True)
 class Raw:
@@ -104,6 +116,21 @@ class Dataset(ABC):
         NaN where nobody knows: no loss counts it, no error is measured there.
         """
 
+    def parts(
+        self, rows: Rows, names: Collection[str] = (), budget_bytes: int = BATCH_BYTES, most: int | None = None
+    ) -> Iterator[Rows]:
+        """The rows in order, so many at a time that their inputs `names` keep within the budget, at most `most`."""
+        size = rows_within(self.contract.row_bytes(names), budget_bytes, most)
+        return (rows[start : start + size] for start in range(0, len(rows), size))
+
+    def batches(
+        self, rows: Rows, names: Collection[str] = (), budget_bytes: int = BATCH_BYTES, most: int | None = None
+    ) -> "Batches":
+        """The inputs of `parts`: how every loop reads rows that are more than a training's batch or a sample."""
+        return Batches(
+            len(rows), lambda: (self.inputs(part, names) for part in self.parts(rows, names, budget_bytes, most))
+        )
+
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Dataset":
         """The same rows with inputs made under another contract of this workload, such as the champion's.
 
@@ -124,6 +151,42 @@ class Dataset(ABC):
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write deterministic files into `folder` (equal data: equal bytes); `Problem.load` reads them."""
+
+
+def rows_within(row_bytes: int, budget_bytes: int = BATCH_BYTES, most: int | None = None) -> int:
+    """Rows of this size that keep within the budget: one at least, `most` at most."""
+    fit = max(1, budget_bytes // max(1, row_bytes))
+    return fit if most is None else min(fit, most)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """`count` rows of inputs, made batch by batch, anew whenever they are asked for."""
+
+    count: int
+    make: Callable[[], Iterator[Inputs]]
+
+    def __iter__(self) -> Iterator[Inputs]:
+        return self.make()
+
+    def __len__(self) -> int:
+        return self.count
+
+    @classmethod
+    def of(cls, inputs: Inputs, budget_bytes: int = BATCH_BYTES, most: int | None = None) -> "Batches":
+        """Views of arrays that are in memory already."""
+        count = len(next(iter(inputs.values()), ()))
+        size = rows_within(sum(_row_bytes(v.dtype, v.shape[1:]) for v in inputs.values()), budget_bytes, most)
+        starts = range(0, count, size)
+        return cls(
+            count,
+            lambda: ({name: values[start : start + size] for name, values in inputs.items()} for start in starts),
+        )
+
+
+def _row_bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """A number counts as four bytes at least: the first layer makes a float of each byte of an image."""
+    return max(dtype.itemsize, 4) * math.prod(shape)
 
 
 @dataclass(frozen=True)
@@ -251,7 +314,7 @@ class Problem(ABC):
 
     @abstractmethod
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
-        """The baseline that any model must beat: (n, *output_shape)."""
+        """The baseline that any model must beat: (n, *output_shape). What it reads of inputs it reads in batches."""
 
     @abstractmethod
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
@@ -259,11 +322,17 @@ class Problem(ABC):
 
     @abstractmethod
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
-        """One prediction from several models' outputs, same shape as each; `weights` sum to 1, None: equal ones."""
+        """One prediction from several models' outputs, same shape as each; `weights` sum to 1, None: equal ones.
+
+        A row of it depends on the same row of each alone.
+        """
 
     @abstractmethod
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
-        """Inputs under a declared disturbance, for the robustness gate. Raises ConfigError on an unknown kind."""
+        """Inputs under a declared disturbance, for the robustness gate, which asks batch by batch.
+
+        Raises ConfigError on an unknown kind.
+        """
 
     def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
         """The rows of a raw table that predictions on `as_of` can depend on: all, unless the problem knows better."""

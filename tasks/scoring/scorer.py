@@ -10,10 +10,13 @@ import polars as pl
 
 from tasks.compression.runtime import OnnxModel, usable_cores
 from tasks.core.errors import DataError
+from tasks.problems.base import rows_within
 from tasks.releases.store import MODEL, ReleaseStore
 from tasks.scoring.tables import TableScorer
 
-ROWS_AT_ONCE = 8_000_000
+BYTES_AT_ONCE = 512 * 2**20
+SAMPLE = 1000
+"""Rows by which the size of a row in memory is judged."""
 
 
 class Scorer:
@@ -35,8 +38,8 @@ class Scorer:
         self._tables.check(table)
         return self._tables.predict(table, as_of, self._model)
 
-    def stream(self, table: pl.LazyFrame, as_of: date, rows: int = ROWS_AT_ONCE) -> Iterator[pl.DataFrame]:
-        """The predictions of `score` in parts, for tables larger than memory: about so many `rows` are read at once.
+    def stream(self, table: pl.LazyFrame, as_of: date, budget_bytes: int = BYTES_AT_ONCE) -> Iterator[pl.DataFrame]:
+        """The predictions of `score` in parts, for tables larger than memory: about so many bytes are read at once.
 
         A part has whole entities, and of their rows only those that a prediction on `as_of` can depend on. Raises
         DataError when the table has none, or breaks the contract.
@@ -46,7 +49,8 @@ class Scorer:
         if not count:
             raise DataError(f"table: no rows that a prediction on {as_of} could be made from")
         entity = pl.struct(self._tables.table.entity).hash(seed=0)
-        parts = -(-count // rows)
+        sample = table.head(SAMPLE).collect(engine="streaming")
+        parts = -(-count // rows_within(-(-int(sample.estimated_size()) // sample.height), budget_bytes))
         for part in range(parts):
             mine = table if parts == 1 else table.filter(entity % parts == part)
             found = mine.collect(engine="streaming")

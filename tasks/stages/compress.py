@@ -49,7 +49,7 @@ def run(ctx: Context, name: str | None = None) -> None:
     model = build_model(student.model, dataset.contract)
     load_weights(model, (ctx.artifacts / "students" / chosen / "model.safetensors").read_bytes())
     names, rows = inputs_of(model, dataset.contract.inputs), dataset.splits["valid"]
-    valid, target = dataset.inputs(rows, names), dataset.target(rows)
+    valid, target = dataset.batches(rows, names), dataset.target(rows)
     calibration, tune = _calibration(dataset, names), _fine_tuning(ctx, problem, dataset, chosen)
 
     def build(chain: Chain) -> Compressed:
@@ -68,7 +68,8 @@ def run(ctx: Context, name: str | None = None) -> None:
 
     folder = ctx.artifacts / "candidates" / name
     if recipe.search:
-        found = _search(ctx, name, recipe.search, model, valid, build)
+        sample = dataset.inputs(rows[: recipe.search.batch], names)
+        found = _search(ctx, name, recipe.search, model, sample, build)
         write_json(folder / "trials.json", found.trials_json())
         write_json(ctx.pages / f"compress@{name}.search.json", found.latency_json())
         result, measured = found.result, found.about()
@@ -94,15 +95,15 @@ def _log_history(name: str, result: Compressed) -> None:
 
 
 def _search(
-    ctx: Context, name: str, settings: Search, model: nn.Module, valid: Inputs, build: Callable[[Chain], Compressed]
+    ctx: Context, name: str, settings: Search, model: nn.Module, sample: Inputs, build: Callable[[Chain], Compressed]
 ) -> "Found":
-    """The search of a recipe, continued from the trials that a killed attempt has kept."""
+    """The search of a recipe, continued from the trials that a killed attempt has kept. `sample`: rows to time."""
     from tasks.compression.search.study import Task, search
 
     space = parse_space(name, settings.space or default_space(model))
 
     def latency(data: bytes, rounds: int) -> Latency:
-        return measure(data, valid, batch=settings.batch, threads=ctx.run.threads, rounds=rounds)
+        return measure(data, sample, batch=settings.batch, threads=ctx.run.threads, rounds=rounds)
 
     shelf = open_store(ctx.checkpoints) if ctx.checkpoints else Memory()
     return search(Task(name, settings, space, build, latency, ctx.run.seed, shelf))

@@ -42,7 +42,7 @@ def run(ctx: Context, name: str | None = None) -> None:
     dataset = problem.load(ctx.artifacts / "features")
     raw = Raw(pl.scan_parquet(ctx.artifacts / "snapshot" / "table.parquet"), ctx.run.as_of)
     evaluation = EvaluationSet(problem, dataset, threads=gates.latency.threads, raw=raw)
-    naive = problem.naive(dataset, evaluation.rows)
+    naive = evaluation.naive()
     teacher = _teachers(ctx, evaluation)
     champion = _champion(ctx, evaluation)
     inputs = profile_inputs(raw, problem.table())
@@ -74,7 +74,7 @@ def _teachers(ctx: Context, evaluation: EvaluationSet) -> Floats | None:
     """Outputs of the ensemble; None, which refuses all candidates, if a member cannot be run."""
     try:
         weights = member_weights(evaluation.problem, evaluation.dataset, _soft_targets(ctx), ctx.run.ensemble)
-        outputs = [evaluation.run(_teacher(ctx, name)) for name in ctx.run.teachers]
+        outputs = (evaluation.run(_teacher(ctx, name)) for name in ctx.run.teachers)
         return evaluation.problem.ensemble(outputs, weights)
     except Exception as error:  # noqa: BLE001 refuses all candidates
         log.warning("the teachers cannot be measured: %s", one_line(error))
@@ -178,7 +178,7 @@ def _latency(ctx: Context, verdict: Verdict, champion: Champion, evaluation: Eva
     for name, model in models.items():
         for batch in LATENCY_BATCHES:
             try:
-                inputs = champion.sample if name == "champion" else evaluation.inputs
+                inputs = champion.sample if name == "champion" else evaluation.sample
                 found = measure(model or b"", inputs, batch=batch, threads=rule.threads, rounds=LATENCY_ROUNDS)
             except Exception as error:  # noqa: BLE001 it gates nothing
                 log.warning("latency of %s at batch %d: %s", name, batch, one_line(error))

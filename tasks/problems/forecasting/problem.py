@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tasks.problems.base import (
+    SCORING_BYTES,
     Dataset,
     Example,
     FeatureContract,
@@ -22,6 +23,7 @@ from tasks.problems.base import (
     Rows,
     Score,
     Strategies,
+    rows_within,
 )
 from tasks.problems.forecasting.calendar import MINUTES
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
@@ -99,7 +101,13 @@ class Forecasting(Problem):
         return Strategies(SOFT, TERMS, AUGMENT)
 
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
-        return seasonal_naive(dataset.inputs(rows, ["units"])["units"], self.options)
+        output = np.empty((len(rows), *dataset.contract.output_shape), np.float32)
+        done = 0
+        for inputs in dataset.batches(rows, ["units"]):
+            part = seasonal_naive(inputs["units"], self.options)
+            output[done : done + len(part)] = part
+            done += len(part)
+        return output
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         return score(output, target, self.options)
@@ -135,7 +143,11 @@ class Forecasting(Problem):
         lines = np.arange(len(panel.names), dtype=np.int64)
         origin = len(panel.times) - 1 - options.horizon
         codes = encode(panel, contract.categories)
-        output = model(gather(panel, codes, lines, np.full_like(lines, origin), options, model.names))
+        size = rows_within(contract.row_bytes(model.names), SCORING_BYTES)
+        parts = (lines[start : start + size] for start in range(0, len(lines), size))
+        output = np.concatenate(
+            [model(gather(panel, codes, part, np.full_like(part, origin), options, model.names)) for part in parts]
+        )
         times = pl.Series("date", panel.times[origin + 1 :].astype("datetime64[m]").astype("datetime64[us]"))
         row, step = (
             pl.Series(values)
@@ -157,13 +169,13 @@ class Forecasting(Problem):
         """
         assert isinstance(dataset, Windows)
         newest = np.flatnonzero(dataset.origins[rows] == dataset.origins[rows].max())
-        past = dataset.inputs(rows[newest], ["units"])["units"][:, -PAST_STEPS_SHOWN:]
         actual = dataset.target(rows[newest])
         ranked = np.argsort(-np.nansum(actual, axis=1), kind="stable")
-        chosen = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).astype(int))
+        chosen = ranked[np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).astype(int))]
+        past = dataset.inputs(rows[newest[chosen]], ["units"])["units"][:, -PAST_STEPS_SHOWN:]
         return [
-            self._example(dataset, rows, outputs, int(newest[place]), past[place], actual[place])
-            for place in ranked[chosen].tolist()
+            self._example(dataset, rows, outputs, int(newest[place]), past[number], actual[place])
+            for number, place in enumerate(chosen.tolist())
         ]
 
     def _example(

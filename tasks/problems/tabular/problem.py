@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tasks.problems.base import (
+    SCORING_BYTES,
     Dataset,
     Example,
     FeatureContract,
@@ -21,6 +22,7 @@ from tasks.problems.base import (
     Rows,
     Score,
     Strategies,
+    rows_within,
 )
 from tasks.problems.tabular.dataset import EntityRows, build_rows, load_rows, make_contract, model_inputs
 from tasks.problems.tabular.disturbances import disturb
@@ -108,7 +110,10 @@ class Tabular(Problem):
         rows = features(table.filter(pl.col(options.date) <= as_of), Origins(as_of), options).collect(
             engine="streaming"
         )
-        chances = probabilities(model(model_inputs(rows, contract)))
+        size = rows_within(contract.row_bytes(), SCORING_BYTES)
+        chances = probabilities(
+            np.concatenate([model(model_inputs(part, contract)) for part in rows.iter_slices(size)])
+        )
         return rows.select(options.entity).with_columns(
             *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],
             pl.Series("predicted", np.array(options.classes)[chances.argmax(axis=1)]),

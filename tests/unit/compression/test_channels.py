@@ -9,11 +9,12 @@ from torch import nn
 
 from tasks.compression.channels import ChannelPrunable, Channels
 from tasks.compression.export import export_onnx
-from tasks.compression.recipe import torch_output
 from tasks.compression.runtime import run_onnx
 from tasks.compression.units import importance
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
+from tasks.problems.base import Batches
+from tasks.problems.blocks.outputs import outputs
 from tasks.problems.models import build_model
 
 
@@ -66,10 +67,10 @@ def test_a_convolutional_student_loses_its_dead_channels_and_its_file_shrinks(sa
     with torch.no_grad():
         for layer in (*(block.convolution for block in model.encoder.blocks), model.decoder.from_past):
             layer.weight[:, [1, 5]] = 0
-    before, size = torch_output(model, inputs), len(export_onnx(model, contract, inputs))
+    before, size = outputs(model, Batches.of(inputs)), len(export_onnx(model, contract, inputs))
     Channels(keep=0.75, epochs=0).apply(model, tuner, lambda _: inputs)
     assert model.encoder.enter.out_channels == model.feature_width == 6
-    np.testing.assert_allclose(torch_output(model, inputs), before, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs(model, Batches.of(inputs)), before, rtol=1e-5, atol=1e-5)
     data = export_onnx(model, contract, inputs)
     np.testing.assert_allclose(run_onnx(data, inputs), before, rtol=1e-4, atol=1e-4)
     gone = 2 * (16 + 1) + 3 * (8 * 8 * 3 + 8 - 6 * 6 * 3 - 6) + 2 * 6

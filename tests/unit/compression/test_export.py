@@ -15,11 +15,11 @@ from torch import nn
 
 from tasks.compression.export import export_onnx
 from tasks.compression.onnx_graph import strip
-from tasks.compression.recipe import torch_output
 from tasks.compression.runtime import run_onnx
 from tasks.core.config import Spec
 from tasks.distillation.teacher import Mean
-from tasks.problems.base import Inputs
+from tasks.problems.base import Batches, Inputs
+from tasks.problems.blocks.outputs import outputs
 from tasks.problems.models import build_model
 
 MODELS: dict[str, list[dict[str, Any]]] = {
@@ -62,14 +62,16 @@ def traces(data: bytes) -> set[str]:
 def test_a_file_gives_what_torch_gives_at_any_batch(sales: Any, files: dict[str, bytes], name: str, rows: int) -> None:
     inputs = inputs_of(sales, rows, start=20)
     output = run_onnx(files[name], inputs)
-    expected = torch_output(model_of(sales, name), inputs)
+    expected = outputs(model_of(sales, name), Batches.of(inputs))
     assert output.shape == (rows, 5, 3) and output.dtype == np.float32
     np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-4)
     assert expected.max() > 1 and len(np.unique(expected)) > rows
     with torch.no_grad():
         other = model_of(sales, name)
         next(other.parameters()).add_(0.5)
-    assert not np.allclose(output, torch_output(other, inputs), rtol=1e-5, atol=1e-4), "other weights, equal answers"
+    assert not np.allclose(output, outputs(other, Batches.of(inputs)), rtol=1e-5, atol=1e-4), (
+        "other weights, equal answers"
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -135,7 +137,7 @@ def test_an_input_that_the_model_does_not_read_stays_in_the_contract(sales: Any)
     model = build_model(Spec(kind="linear-mlp", hidden=4), dataset.contract)
     inputs = dataset.inputs(np.arange(3))
     output = run_onnx(export_onnx(model, dataset.contract, inputs), inputs)
-    np.testing.assert_allclose(output, torch_output(model, inputs), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(output, outputs(model, Batches.of(inputs)), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -145,7 +147,7 @@ def test_exporting_leaves_the_model_in_its_mode_and_dropout_out_of_the_file(sale
     data = export_onnx(model, sales.dataset.contract, inputs_of(sales, 2))
     assert model.training is training
     inputs = inputs_of(sales, 3)
-    np.testing.assert_allclose(run_onnx(data, inputs), torch_output(model, inputs), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(run_onnx(data, inputs), outputs(model, Batches.of(inputs)), rtol=1e-5, atol=1e-4)
 
 
 def test_rows_are_computed_in_batches_and_no_rows_give_no_output(sales: Any, files: dict[str, bytes]) -> None:

@@ -18,14 +18,14 @@ from tasks.compression.fp16 import Fp16
 from tasks.compression.int8 import Int8Dynamic, Int8Static
 from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.parity import parity
-from tasks.compression.recipe import torch_output
 from tasks.compression.runtime import run_onnx
 from tasks.compression.step import GraphStep
 from tasks.core.config import Spec
 from tasks.gates.options import ParityGate
 from tasks.gates.parity import parity as parity_gate
 from tasks.gates.result import GateResult
-from tasks.problems.base import Floats, Inputs, Rows
+from tasks.problems.base import Batches, Floats, Inputs, Rows
+from tasks.problems.blocks.outputs import outputs
 from tasks.problems.forecasting.models.inputs import STUDENT_INPUTS
 from tasks.problems.models import build_model
 
@@ -86,7 +86,7 @@ def test_narrower_numbers_load_shrink_and_stay_close(
     assert [item.name for item in session.get_inputs()] == ["units", "observed", "future", "static"]
     assert [item.type for item in session.get_outputs()] == ["tensor(float)"]
     inputs = sales.dataset.inputs(np.arange(70, 70 + rows))
-    found = parity(run_onnx(data, inputs), torch_output(student, inputs))
+    found = parity(run_onnx(data, inputs), outputs(student, Batches.of(inputs)))
     assert 0 < found.relative < 0.02, "equal numbers would mean that nothing was narrowed"
     assert gate(name, data, found.relative).passed
 
@@ -212,7 +212,7 @@ def test_a_file_with_a_changed_weight_is_refused_by_parity(sales: Any, student: 
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.05), tensor.name))
     wrong = model.SerializeToString()
     inputs = sales.dataset.inputs(sales.dataset.splits["valid"])
-    expected = torch_output(student, inputs)
+    expected = outputs(student, Batches.of(inputs))
     good, bad = (parity(run_onnx(data, inputs), expected) for data in (plain, wrong))
     assert good.relative < 1e-6 and gate("fp32", plain, good.relative).passed
     result = gate("fp32", wrong, bad.relative)
@@ -228,7 +228,7 @@ def test_ranges_of_rows_unlike_the_real_ones_are_refused_by_parity(
 
     data = narrowed(sales, plain, Int8Static(samples=8), silent)
     inputs = sales.dataset.inputs(sales.dataset.splits["valid"])
-    found = parity(run_onnx(data, inputs), torch_output(student, inputs))
+    found = parity(run_onnx(data, inputs), outputs(student, Batches.of(inputs)))
     result = gate("int8-static", data, found.relative)
     assert not result.passed and result.observed is not None and result.observed > 0.02
 

@@ -14,10 +14,11 @@ from tasks.compression.chain import parse_chain
 from tasks.compression.magnitude import prunable_weights
 from tasks.compression.options import Recipe
 from tasks.compression.qat import Int8Linear, Int8Qat, TrainedLinear, affine, best_range, rounded
-from tasks.compression.recipe import Compressed, compress, torch_output
+from tasks.compression.recipe import Compressed, compress
 from tasks.compression.runtime import run_onnx
 from tasks.core.errors import ConfigError
-from tasks.problems.base import Floats
+from tasks.problems.base import Batches, Floats
+from tasks.problems.blocks.outputs import outputs
 
 SPARSE = {"kind": "magnitude", "sparsity": 0.5, "epochs": 1}
 QAT = {"kind": "int8-qat", "epochs": 1, "samples": 64}
@@ -44,7 +45,7 @@ class Towards:
 def result(network: Any, contract: Any, rows: Any, error: Any, calibration: Any, tuner: Any) -> Any:
     def run(*steps: dict[str, object]) -> Compressed:
         chain = parse_chain("qat", Recipe.model_validate({"steps": steps}))
-        return compress(copy.deepcopy(network), chain, contract, rows, error, calibration, tuner, rounds=0)
+        return compress(copy.deepcopy(network), chain, contract, Batches.of(rows), error, calibration, tuner, rounds=0)
 
     return run
 
@@ -100,7 +101,7 @@ def test_the_graph_is_integer_with_the_trained_scales(
     weight = products[gemm.input[1]]
     np.testing.assert_array_equal(stored[weight.input[0]], hidden.weight_levels.numpy())
     np.testing.assert_array_equal(stored[weight.input[1]], hidden.weight_scale.numpy())
-    expected = torch_output(network, calibration(300))
+    expected = outputs(network, Batches.of(calibration(300)))
     np.testing.assert_allclose(run_onnx(data, calibration(300)), expected, atol=2e-3 * np.abs(expected).max())
 
 
@@ -109,10 +110,10 @@ def test_a_pruned_neuron_keeps_its_bias(network: Any, calibration: Any) -> None:
         network.hidden.weight[3] = 0
         network.hidden.bias[3] = 0.7
         network.output.weight[:, 3] = 5
-    expected = torch_output(network, calibration(300))
+    expected = outputs(network, Batches.of(calibration(300)))
     Int8Qat(epochs=1).apply(network, lambda *_, **__: None, calibration)
     assert network.hidden.bias[3].item() == pytest.approx(0.7, rel=1e-6)
-    assert np.abs(torch_output(network, calibration(300)) - expected).mean() < 0.02 * np.abs(expected).mean()
+    assert np.abs(outputs(network, Batches.of(calibration(300))) - expected).mean() < 0.02 * np.abs(expected).mean()
 
 
 def test_scales_move_in_training(network: Any, calibration: Any) -> None:
@@ -147,7 +148,7 @@ def test_pruned_weights_stay_zero_through_training_and_in_the_file(result: Any) 
 def test_it_beats_fixed_ranges_where_an_outlier_stretches_them(
     network: Any, contract: Any, rows: Any, calibration: Any
 ) -> None:
-    teacher = torch_output(network, rows)
+    teacher = outputs(network, Batches.of(rows))
     wild = {"x": rows["x"].copy()}
     wild["x"][0, 0] = 300.0
 
@@ -159,7 +160,9 @@ def test_it_beats_fixed_ranges_where_an_outlier_stretches_them(
     def of(kind: str, **options: object) -> float:
         chain = parse_chain(kind, Recipe.model_validate({"steps": [{"kind": kind, **options}]}))
         model = copy.deepcopy(network)
-        return compress(model, chain, contract, rows, error, lambda _: wild, tune, rounds=0).history[-1].error
+        return (
+            compress(model, chain, contract, Batches.of(rows), error, lambda _: wild, tune, rounds=0).history[-1].error
+        )
 
     assert of("int8-qat", epochs=2, learning_rate_factor=1.0) < 0.5 * of("int8-static")
 
@@ -180,11 +183,11 @@ def test_layers_that_are_called_with_sequences_and_those_never_called() -> None:
 
     model = Days()
     rows = {"x": np.random.default_rng(0).standard_normal((50, 7, 4), dtype=np.float32)}
-    expected = torch_output(model, rows)
+    expected = outputs(model, Batches.of(rows))
     Int8Qat(epochs=1).apply(model, lambda *_, **__: None, lambda _: rows)
     data = export_onnx(model, FeatureContract("plane", {"x": ("float32", (7, 4))}, (7, 3)), rows)
     assert [node.op_type for node in onnx.load_model_from_string(data).graph.node].count("MatMul") == 1
-    np.testing.assert_allclose(run_onnx(data, rows), torch_output(model, rows), atol=1e-4)
+    np.testing.assert_allclose(run_onnx(data, rows), outputs(model, Batches.of(rows)), atol=1e-4)
     np.testing.assert_allclose(run_onnx(data, rows), expected, atol=0.03)
 
 

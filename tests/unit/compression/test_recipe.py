@@ -11,9 +11,11 @@ import pytest
 from tasks.compression.chain import parse_chain
 from tasks.compression.options import Recipe
 from tasks.compression.parity import parity
-from tasks.compression.recipe import Compressed, compress, torch_output
+from tasks.compression.recipe import Compressed, compress
 from tasks.compression.runtime import run_onnx
 from tasks.core.errors import ConfigError
+from tasks.problems.base import Batches
+from tasks.problems.blocks.outputs import outputs
 
 STEPS: dict[str, list[dict[str, object]]] = {
     "fp32": [],
@@ -39,7 +41,9 @@ STEPS: dict[str, list[dict[str, object]]] = {
 def apply(network: Any, contract: Any, rows: Any, error: Any, tuner: Any, calibration: Any) -> Any:
     def run(name: str, rounds: int = 0) -> Compressed:
         chain = parse_chain(name, Recipe.model_validate({"steps": STEPS[name]}))
-        return compress(copy.deepcopy(network), chain, contract, rows, error, calibration, tuner, rounds=rounds)
+        return compress(
+            copy.deepcopy(network), chain, contract, Batches.of(rows), error, calibration, tuner, rounds=rounds
+        )
 
     return run
 
@@ -109,7 +113,7 @@ def test_quantizing_a_graph_without_products_is_a_configuration_error(
     for name in ("int8-dynamic", "int8-static"):
         chain = parse_chain(name, Recipe.model_validate({"steps": STEPS[name]}))
         with pytest.raises(ConfigError, match=f"step {name}: the graph has no matrix product to quantize"):
-            compress(FirstSix(), chain, contract, rows, error, lambda count: rows, tuner)
+            compress(FirstSix(), chain, contract, Batches.of(rows), error, lambda count: rows, tuner)
 
 
 def test_every_step_is_timed_and_no_time_enters_the_lock(apply: Any) -> None:
@@ -131,5 +135,7 @@ def test_parity_figures() -> None:
         parity(onnx_side, torch_side[:1])
 
 
-def test_torch_output_is_the_models_own(network: Any, rows: Any) -> None:
-    np.testing.assert_allclose(torch_output(network, rows, batch=7), torch_output(network, rows), atol=1e-6)
+def test_outputs_do_not_depend_on_batches(network: Any, rows: Any) -> None:
+    np.testing.assert_allclose(
+        outputs(network, Batches.of(rows, most=7)), outputs(network, Batches.of(rows)), atol=1e-6
+    )

@@ -65,7 +65,7 @@ def test_a_champion_of_other_options_is_scored_as_under_its_own(
     # The rows are tonight's: series and origins in their order, and their targets.
     assert np.array_equal(theirs.target(rows), tonight.target)
     under = tonight.under(theirs.contract)
-    for name, values in under.inputs.items():
+    for name, values in under.sample.items():
         assert np.array_equal(values, theirs.inputs(rows)[name]), name
 
 
@@ -86,8 +86,8 @@ def test_features_are_taken_by_name_so_that_an_older_set_or_order_still_fits(ton
     fewer = [name for name in reversed(known) if name != "holiday_ahead"]
     days = calendar[:7]
     settings = {**contract.settings, "future_features": fewer, "calendar_features": days}
-    under = tonight.under(replace(contract, settings=settings)).inputs
-    own = tonight.inputs
+    under = tonight.under(replace(contract, settings=settings)).sample
+    own = tonight.sample
     places = [known.index(name) for name in fewer]
     assert np.array_equal(under["future"], own["future"][:, :, places])
     assert np.array_equal(under["calendar"], own["calendar"][:, :, :7])

@@ -100,14 +100,14 @@ def test_a_table_that_breaks_the_contract_does_not_score(scored: Any) -> None:
 @pytest.mark.parametrize(("rows", "parts"), [(10_000, 1), (1_500, 4)])
 def test_a_table_scored_in_parts_gives_what_it_gives_at_once(scored: Any, rows: int, parts: int) -> None:
     scorer = Scorer(scored, "sales")
-    found = list(scorer.stream(TABLE.lazy(), DAY, rows))
+    found = list(scorer.stream(TABLE.lazy(), DAY, 4 * rows))
     assert len(found) == parts
     assert max(part.height for part in found) < 1.2 * rows
     assert pl.concat(found).sort("x").equals(scorer.score(TABLE.filter(pl.col("x") >= 10), DAY))
 
 
 def test_parts_are_written_as_one_file(scored: Any) -> None:
-    content, rows = to_parquet(Scorer(scored, "sales").stream(TABLE.lazy(), DAY, 1_500))
+    content, rows = to_parquet(Scorer(scored, "sales").stream(TABLE.lazy(), DAY, 6_000))
     assert rows == 4990
     assert pl.read_parquet(content)["y"].sort().to_list() == [3.0 * value for value in range(10, 5000)]
 
@@ -141,4 +141,4 @@ def test_a_table_without_rows_in_reach_is_refused(scored: Any) -> None:
 def test_every_part_must_keep_the_contract(scored: Any) -> None:
     spoilt = TABLE.with_columns(x=pl.when(pl.col("x") == 4000).then(float("nan")).otherwise("x"))
     with pytest.raises(DataError, match="x: no NaN or infinity"):
-        list(Scorer(scored, "sales").stream(spoilt.lazy(), DAY, 1_500))
+        list(Scorer(scored, "sales").stream(spoilt.lazy(), DAY, 6_000))

@@ -11,13 +11,15 @@ import torch
 
 from tasks.compression.chain import Chain
 from tasks.compression.options import Search
-from tasks.compression.recipe import Compressed, compress, torch_output
+from tasks.compression.recipe import Compressed, compress
 from tasks.compression.search.found import Found
 from tasks.compression.search.space import parse_space
 from tasks.compression.search.study import Task, search
 from tasks.compression.search.trial import Memory, Shelf
 from tasks.compression.timing import Latency
 from tasks.core.config import Spec
+from tasks.problems.base import Batches
+from tasks.problems.blocks.outputs import outputs
 
 FREE = 8
 """Hidden neurons of 32 that reach no output: keep 0.75 costs nothing, one neuron fewer does."""
@@ -44,7 +46,7 @@ class Bench:
             copy.deepcopy(self.network),
             chain,
             self.contract,
-            self.rows,
+            Batches.of(self.rows),
             lambda output: float(np.abs(output - self.target).mean()),
             lambda count: {name: values[:count] for name, values in self.rows.items()},
             self.tuner,
@@ -73,7 +75,7 @@ def bench(network: Any, contract: Any, rows: Any, tuner: Any) -> Bench:
     with torch.no_grad():
         network.hidden.bias.fill_(3.0)  # every other neuron is active on every row
         network.output.weight[:, 5 : 5 + FREE] = 0
-    return Bench(network, contract, rows, tuner, torch_output(network, rows))
+    return Bench(network, contract, rows, tuner, outputs(network, Batches.of(rows)))
 
 
 @pytest.fixture

@@ -115,8 +115,7 @@ class Boosted(nn.Module):
         each = min(horizon, max(1, self.options.samples // count))
         chosen = np.sort(generator.permutation(rows)[:count])
         features, targets, scales = [], [], []
-        for start in range(0, count, BATCH):
-            part = chosen[start : start + BATCH]
+        for part in dataset.parts(chosen, self.uses, most=BATCH):
             inputs = tuple(torch.from_numpy(values) for values in dataset.inputs(part, self.uses).values())
             with torch.no_grad():
                 lines = self.inputs(*inputs).numpy()

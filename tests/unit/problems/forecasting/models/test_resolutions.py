@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from tasks.compression.export import export_onnx
-from tasks.compression.recipe import torch_output
 from tasks.compression.runtime import run_onnx
 from tasks.core.errors import ConfigError
+from tasks.problems.base import Batches
 from tasks.problems.blocks.inputs import inputs_of
+from tasks.problems.blocks.outputs import outputs
 from tasks.problems.forecasting.models.direct import Direct
 from tasks.problems.forecasting.models.resolutions import LookBack
 from tests.unit.problems.forecasting.models.windows import CONTRACT, model_of, windows_of
@@ -59,4 +60,4 @@ def test_a_student_looks_back_in_parts_in_torch_and_as_a_file(kind: str) -> None
     rows = {name: values.numpy() for name, values in windows.items()}
     rows = {name: rows[name] for name in inputs_of(coarse, rows)}
     file = export_onnx(coarse, CONTRACT, {name: values[:4] for name, values in rows.items()})
-    assert run_onnx(file, rows) == pytest.approx(torch_output(coarse, rows), abs=1e-4)
+    assert run_onnx(file, rows) == pytest.approx(outputs(coarse, Batches.of(rows)), abs=1e-4)
