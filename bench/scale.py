@@ -61,7 +61,7 @@ def night(data: BenchSet, count: int) -> dict[str, Any]:
     chosen = np.unique(np.linspace(0, len(data.series) - 1, count).astype(np.int64))
     with TemporaryDirectory(prefix="nightstill-scale-") as name:
         folder = Path(name)
-        for part in ("tasks", "requirements"):
+        for part in ("tasks", "serving", "requirements"):
             shutil.copytree(PROJECT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(PROJECT / "dvc.yaml", folder)
         table(data, chosen).write_parquet(folder / "table.parquet")
@@ -137,7 +137,7 @@ def _score(folder: Path, day: date) -> float:
     times = []
     for _ in range(5):
         begun = time.perf_counter()
-        content, _ = to_parquet(scorer.stream(pl.scan_parquet(folder / "window.parquet"), day))
+        content, _ = to_parquet(scorer.stream({"series": pl.scan_parquet(folder / "window.parquet")}, day))
         (folder / "again.parquet").write_bytes(content)
         times.append(time.perf_counter() - begun)
     return min(times)

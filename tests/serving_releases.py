@@ -139,7 +139,8 @@ def table_model(contract: FeatureContract) -> bytes:
 
 def promote_tables(releases: ReleaseStore, options: dict[str, Any], table: Any, as_of: date, **checks: Any) -> Entry:
     """Release a model that takes the rows of a real kind of learning, with that kind's `options`."""
-    contract = get_problem(Spec(**options)).features(table.lazy(), as_of).contract
+    problem = get_problem(Spec(**options))
+    contract = problem.features({problem.tables()[0].name: table.lazy()}, as_of).contract
     last = releases.champion()
     files = {
         "model.onnx": table_model(contract),

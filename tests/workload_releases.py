@@ -13,8 +13,9 @@ from pathlib import Path
 from tasks.cli.main import main as nightstill
 from tasks.compression.export import export_onnx
 from tasks.config.run import Run
-from tasks.config.workload import PARAMS_FILE, load_workloads
+from tasks.config.workload import load_workloads
 from tasks.core.files import write_json
+from tasks.core.params import PARAMS_FILE
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.problems import get_problem
@@ -32,8 +33,8 @@ def make(out: Path) -> list[str]:
     workloads = load_workloads(settings.project / PARAMS_FILE)
     for name, section in workloads.items():
         problem = get_problem(section.problem)
-        table = get_source(section.source, problem.table(), name, settings.project).fetch(AS_OF).table
-        dataset = problem.features(table.lazy(), AS_OF)
+        tables = get_source(section.source, problem.tables(), name, settings.project).fetch(AS_OF).tables
+        dataset = problem.features({name: table.lazy() for name, table in tables.items()}, AS_OF)
         student = next(iter(section.students.values()))
         model = build_model(student.model, dataset.contract).eval()
         run = Run(**section.model_dump(), workload=name, as_of=AS_OF, champion=0)
@@ -46,6 +47,7 @@ def make(out: Path) -> list[str]:
         }
         releases = ReleaseStore(open_store(str(out / "releases")), name)
         releases.publish(files, expected=0, run_id="run", as_of=AS_OF, reason="first")
+        (table,) = tables.values()
         table.write_parquet(out / name / "table.parquet")
     return list(workloads)
 

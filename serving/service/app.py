@@ -210,6 +210,7 @@ _REQUEST: dict[str, Any] = {
     }
 }
 
+_ROWS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
 _TABLE: dict[str, Any] = {
     "parameters": [
         {
@@ -225,11 +226,11 @@ _TABLE: dict[str, Any] = {
             JSON: {
                 "schema": {
                     "type": "object",
-                    "required": ["rows"],
                     "additionalProperties": False,
                     "properties": {
                         "as_of": {"type": "string", "format": "date"},
-                        "rows": {"type": "array", "items": {"type": "object"}},
+                        "rows": _ROWS,
+                        "tables": {"type": "object", "additionalProperties": _ROWS},
                     },
                 }
             },

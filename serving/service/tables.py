@@ -1,7 +1,7 @@
 """Rows of the workload's own table in, predictions out: features are made by the code of training."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -54,10 +54,11 @@ def score(
     """The answer to a request's body in the media type `wanted`, and its number of rows. Raises Refused."""
     scorer = scorer_of(model)
     try:
-        table, day = _table(body, media_type, as_of, scorer, settings)
-        scorer.check(table)
-        _count(table, scorer.table, settings.max_rows)
-        found = scorer.predict(table, day, Feed(model))
+        given, day = _tables(body, media_type, as_of, scorer, settings)
+        tables = scorer.check(given)
+        main = scorer.contracts[0]
+        _count(tables[main.name], main, settings.max_rows)
+        found = scorer.predict(tables, day, Feed(model))
     except RuleError as error:
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
     except DataError as error:
@@ -73,24 +74,26 @@ def wanted_type(accept: str, media_type: str) -> str:
     return next((one for one in named if one in FORMATS), media_type)
 
 
-def _table(
+def _tables(
     body: bytes, media_type: str, as_of: str | None, scorer: TableScorer, settings: ServiceSettings
-) -> tuple[pl.DataFrame, date]:
-    contract, limit = scorer.table, settings.max_table_rows
+) -> tuple[dict[str, pl.DataFrame], date]:
+    contracts, limit = {contract.name: contract for contract in scorer.contracts}, settings.max_table_rows
+    main = scorer.contracts[0]
     if media_type == JSON:
-        records, said = _records(body, limit)
+        records, said = _records(body, limit, tuple(contracts))
         if as_of is not None and said is not None and as_of != said:
             raise Refused(422, f"as_of: {as_of} in the address and {said} in the body; give one", "as_of")
-        day, table = _day(as_of if said is None else said), from_records(records, contract)
+        day = _day(as_of if said is None else said)
+        tables = {name: from_records(rows, contracts[name]) for name, rows in records.items()}
     else:
         day = _day(as_of)
         if media_type == PARQUET:
-            table = from_parquet(body, contract, limit)
+            tables = {main.name: from_parquet(body, main, limit)}
         else:
-            table = (from_csv if media_type == CSV else from_arrow)(body, contract)
-    if len(table) > limit:
+            tables = {main.name: (from_csv if media_type == CSV else from_arrow)(body, main)}
+    if sum(map(len, tables.values())) > limit:
         raise too_many(limit)
-    return table, day
+    return tables, day
 
 
 def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
@@ -103,26 +106,39 @@ def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
         raise Refused(422, f"{said}; at most {limit} are allowed, send them in parts")
 
 
-def _records(body: bytes, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-    """Rows and `as_of` of a JSON body."""
+def _records(body: bytes, limit: int, names: Sequence[str]) -> tuple[dict[str, list[dict[str, Any]]], str | None]:
+    """Rows of each table and `as_of` of a JSON body; `rows` are those of the first of the workload's tables."""
     # Python's objects are many times larger than their text: what has too many is not read at all.
-    if body.count(b"{") > limit + 1 or body.count(b"[") > limit:
+    if body.count(b"{") > limit + 2 or body.count(b"[") > limit:
         raise too_many(limit)
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refused(400, f"not JSON: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
-        raise Refused(422, 'rows: expected an object: {"as_of": "YYYY-MM-DD", "rows": [{column: value}]}', "rows")
-    if others := sorted(found.keys() - {"rows", "as_of"}):
-        raise Refused(422, f"{others[0]}: no such field; the request has `rows` and `as_of`", others[0])
-    rows, said = found["rows"], found.get("as_of")
-    for place, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise Refused(422, f"rows: row {place} is no object", "rows", rule="an object by column", row=place)
+    if not isinstance(found, dict) or len(found.keys() & {"rows", "tables"}) != 1:
+        said = '{"as_of": "YYYY-MM-DD", "rows": [{column: value}]}, or with several tables "tables": {name: rows}'
+        raise Refused(422, f"rows: expected an object: {said}", "rows")
+    if others := sorted(found.keys() - {"rows", "tables", "as_of"}):
+        raise Refused(422, f"{others[0]}: no such field; the request has `rows` or `tables`, and `as_of`", others[0])
+    tables = {names[0]: found["rows"]} if "rows" in found else found["tables"]
+    if not isinstance(tables, dict):
+        raise Refused(422, "tables: expected an object: {name: [{column: value}]}", "tables")
+    for name, rows in tables.items():
+        _check_rows(name, rows, "rows" if "rows" in found else f"tables.{name}", names)
+    said = found.get("as_of")
     if said is not None and not isinstance(said, str):
         raise Refused(422, "as_of: expected a day as YYYY-MM-DD", "as_of")
-    return rows, said
+    return tables, said
+
+
+def _check_rows(name: str, rows: Any, field: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise Refused(422, f"{field}: no such table; the workload has: {', '.join(names)}", field)
+    if not isinstance(rows, list):
+        raise Refused(422, f"{field}: expected a list of rows, each an object: {{column: value}}", field)
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise Refused(422, f"{field}: row {place} is no object", field, rule="an object by column", row=place)
 
 
 def _day(text: str | None) -> date:

@@ -24,7 +24,6 @@ from tasks.cli.display import console, errors
 from tasks.cli.registry import registry_app
 from tasks.cli.release import release_app
 from tasks.config.workload import load_workload, load_workloads
-from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError, NightstillError, UsageError
 from tasks.core.files import RUN_FILE
 from tasks.core.params import PARAMS_FILE
@@ -79,7 +78,7 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
         workloads = {workload: load_workload(settings.project / PARAMS_FILE, workload)}
     for name, section in workloads.items():
         problem = get_problem(section.problem)
-        get_source(section.source, problem.table(), name)
+        get_source(section.source, problem.tables(), name)
         try:
             check_students(problem, section.teachers, section.students)
             for recipe_name, recipe in section.recipes.items():
@@ -224,30 +223,33 @@ def score(
     workload: WorkloadArgument,
     out: Annotated[str, typer.Option(help="Parquet file to write: a path, or s3://bucket/key.")],
     as_of: AsOf = None,
-    table: Annotated[Path | None, typer.Option(help="Parquet or CSV file; default: the workload's source.")] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="Parquet or CSV file, NAME=FILE where there are several; default: the workload's source."),
+    ] = None,
     release: Annotated[int | None, typer.Option(help="A release's number; default: the champion.")] = None,
 ) -> None:
-    """Score a table with the champion into Parquet."""
+    """Score raw tables with the champion into Parquet."""
     from tasks.problems import get_problem
     from tasks.releases.signing import load_keys
     from tasks.releases.store import ReleaseStore
     from tasks.scoring.scorer import Scorer, to_parquet
     from tasks.tables.sources import get_source
-    from tasks.tables.sources.table import scan
+    from tasks.tables.sources.files import read_files
 
     settings = Settings()
     section = load_workload(settings.project / PARAMS_FILE, workload)
     day = _day(as_of) or planning.yesterday(section)
     keys = load_keys(trusted_keys=settings.trusted_keys)
     scorer = Scorer(ReleaseStore(settings.releases(), workload, keys), workload, release)
-    if table is not None and table.suffix == ".parquet":
-        parts = scorer.stream(scan(table, get_problem(section.problem).table()), day)
+    contracts = get_problem(section.problem).tables()
+    if table:
+        parts = scorer.stream(read_files(table, contracts), day)
     else:
-        source = section.source if table is None else Spec(kind="table", path=str(table.absolute()))
-        snapshot = get_source(source, get_problem(section.problem).table(), workload, settings.project).fetch(day)
-        if snapshot.unreadable:
-            raise DataError(snapshot.unreadable)
-        parts = iter([scorer.score(snapshot.table, day)])
+        snapshot = get_source(section.source, contracts, workload, settings.project).fetch(day)
+        for reason in snapshot.unreadable.values():
+            raise DataError(reason)
+        parts = iter([scorer.score(snapshot.tables, day)])
     content, rows = to_parquet(parts)
     place, _, name = out.rpartition("/")
     open_store(place or ".").write(name, content)

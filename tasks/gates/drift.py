@@ -6,7 +6,7 @@ A profile is what a release keeps of its own: quantiles of every number, shares 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -77,11 +77,26 @@ class DriftFound:
     first_night: bool = False
 
 
-def profile_inputs(raw: Raw, contract: TableContract) -> dict[str, Column]:
-    """Every column of the contract but keys and dates, over the last `DAYS` days up to `as_of`."""
-    day = pl.col(contract.date).cast(pl.Date)
-    recent = raw.table.filter(day <= raw.as_of, day > raw.as_of - timedelta(days=DAYS))
-    names = raw.table.collect_schema().names()
+def profile_inputs(raw: Raw, contracts: Sequence[TableContract]) -> dict[str, Column]:
+    """Every column of every table but keys and dates, over the last `DAYS` days up to `as_of`.
+
+    Where there are several tables, a column's name follows that of its table: `items.price`.
+    """
+    found: dict[str, Column] = {}
+    for contract in contracts:
+        if contract.name in raw.tables:
+            prefix = f"{contract.name}." if len(contracts) > 1 else ""
+            profile = _profile_table(raw.tables[contract.name], contract, raw.as_of)
+            found |= {f"{prefix}{name}": column for name, column in profile.items()}
+    return found
+
+
+def _profile_table(table: pl.LazyFrame, contract: TableContract, as_of: date) -> dict[str, Column]:
+    recent = table
+    if contract.date is not None:
+        day = pl.col(contract.date).cast(pl.Date)
+        recent = table.filter(day <= as_of, day > as_of - timedelta(days=DAYS))
+    names = table.collect_schema().names()
     chosen = [item.name for item in contract.columns if not item.key and item.kind != "date" and item.name in names]
     found = {}
     for name in chosen:  # one at a time: a table is many columns, each as long as the snapshot

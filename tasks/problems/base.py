@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from serving.contract import Codebook
 from tasks.core.config import Frozen
-from tasks.tables.table import TableContract
+from tasks.tables.table import TableContract, Tables
 
 if TYPE_CHECKING:
     import torch
@@ -80,14 +80,14 @@ class FeatureContract:
 
 @dataclass(frozen=True)
 class Raw:
-    """The table that a dataset was made of, and its day: for inputs that the dataset's own rows do not hold."""
+    """The tables that a dataset was made of, and its day: for inputs that the dataset's own rows do not hold."""
 
-    table: pl.LazyFrame
+    tables: Tables
     as_of: date
 
-    def require(self, columns: Collection[str], what: str) -> None:
-        """Raises ValueError when the table lacks some of the `columns` that a model's inputs (`what`) are made of."""
-        known = self.table.collect_schema()
+    def require(self, table: str, columns: Collection[str], what: str) -> None:
+        """Raises ValueError when a table lacks some of the `columns` that a model's inputs (`what`) are made of."""
+        known = self.tables[table].collect_schema()
         if missing := [name for name in columns if name not in known]:
             raise ValueError(f"its {what} need {', '.join(missing)}, which tonight's table does not have")
 
@@ -289,15 +289,15 @@ class Problem(ABC):
         return ()
 
     @abstractmethod
-    def table(self) -> TableContract:
-        """The contract of the raw table."""
+    def tables(self) -> tuple[TableContract, ...]:
+        """The contracts of the raw tables; the first is the one that predictions are about."""
 
     @abstractmethod
     def draft_contract(self) -> FeatureContract:
         """A contract as these options make it, without what only data can tell: to check models before there is any."""
 
     @abstractmethod
-    def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
+    def features(self, tables: Tables, as_of: date) -> Dataset:
         """Model-ready rows for training and evaluation; nothing after `as_of` but known-ahead columns is read."""
 
     @abstractmethod
@@ -334,13 +334,13 @@ class Problem(ABC):
         Raises ConfigError on an unknown kind.
         """
 
-    def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
-        """The rows of a raw table that predictions on `as_of` can depend on: all, unless the problem knows better."""
-        return table
+    def recent(self, tables: Tables, as_of: date, contract: FeatureContract) -> Tables:
+        """The rows of raw tables that predictions on `as_of` can depend on: all, unless the problem knows better."""
+        return tables
 
     @abstractmethod
-    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
-        """Score a raw table with a released model, through the same feature code as training."""
+    def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        """Score raw tables with a released model, through the same feature code as training."""
 
     @abstractmethod
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.config.run import Run
+from tasks.tables.facts import table_facts_of
 
 
 def model_card(
@@ -48,8 +49,11 @@ def model_card(
 
 def _data(snapshot: Mapping[str, Any]) -> list[str]:
     lines = [f"source: {snapshot.get('source', '–')}"]
-    lines.append(f"{_number(snapshot.get('rows'))} rows, {_number(snapshot.get('entities'))} entities")
-    lines.append(f"{snapshot.get('first_date')} to {snapshot.get('last_date')}, as of {snapshot.get('as_of')}")
+    tables = table_facts_of(snapshot)
+    for name, facts in tables.items():
+        prefix = f"{name}: " if len(tables) > 1 else ""
+        lines.append(f"{prefix}{_number(facts.get('rows'))} rows, {_number(facts.get('entities'))} entities")
+        lines.append(f"{prefix}{facts.get('first_date')} to {facts.get('last_date')}, as of {snapshot.get('as_of')}")
     if "shift_weeks" in snapshot:
         lines.append(f"a replay: the source's days are shown {snapshot['shift_weeks']} weeks later than they were")
     return [*lines, *snapshot.get("notes", ())]

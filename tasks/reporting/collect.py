@@ -29,6 +29,7 @@ from tasks.reporting.facts import (
     Student,
     Trial,
 )
+from tasks.tables.facts import table_facts_of
 
 
 @dataclass(frozen=True)
@@ -286,18 +287,21 @@ def _trial(row: Mapping[str, Any], latency: float | None) -> Trial:
 def _data(about: Mapping[str, Any]) -> dict[str, str]:
     if not about:
         return {}
-    data = {
-        "source": str(about["source"]),
-        "rows": f"{about['rows']:,}",
-        "entities": f"{about['entities']:,}",
-        "days": f"{about['first_date']} to {about['last_date']}",
-    }
-    if about.get("mean_target") is not None:
-        data["mean target"] = f"{about['mean_target']:,.4g}"
+    data = {"source": str(about["source"])}
+    tables = table_facts_of(about)
+    for name, facts in tables.items():
+        prefix = f"{name}: " if len(tables) > 1 else ""
+        data[f"{prefix}rows"] = f"{facts['rows']:,}"
+        if facts.get("entities"):
+            data[f"{prefix}entities"] = f"{facts['entities']:,}"
+        if facts.get("first_date"):
+            data[f"{prefix}days"] = f"{facts['first_date']} to {facts['last_date']}"
+        if facts.get("mean_target") is not None:
+            data[f"{prefix}mean target"] = f"{facts['mean_target']:,.4g}"
+        if facts.get("unreadable"):
+            data[f"{prefix}unreadable"] = str(facts["unreadable"])
     if about.get("shift_weeks") is not None:
         data["replay"] = f"dates are moved by {about['shift_weeks']} whole weeks"
-    if about.get("unreadable"):
-        data["unreadable"] = str(about["unreadable"])
     return data
 
 

@@ -1,7 +1,7 @@
-"""Scoring a raw table with a release: its verified bytes, its own feature contract, the code that trained it."""
+"""Scoring raw tables with a release: its verified bytes, its own feature contract, the code that trained it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from io import BytesIO
 from itertools import chain
@@ -13,6 +13,7 @@ from tasks.core.errors import DataError
 from tasks.problems.base import rows_within
 from tasks.releases.store import MODEL, ReleaseStore
 from tasks.scoring.tables import TableScorer
+from tasks.tables.table import Tables, known
 
 BYTES_AT_ONCE = 512 * 2**20
 SAMPLE = 1000
@@ -30,32 +31,35 @@ class Scorer:
         entry = releases.release(release)
         run = releases.read(entry, "run.yaml").decode()
         contract = json.loads(releases.read(entry, "contract.json"))
-        self._tables = TableScorer(run, contract, f"{workload} release {entry.release}: run.yaml")
+        self._scorer = TableScorer(run, contract, f"{workload} release {entry.release}: run.yaml")
         self._model = OnnxModel(releases.read(entry, MODEL), threads=usable_cores())
 
-    def score(self, table: pl.DataFrame, as_of: date) -> pl.DataFrame:
-        """Predictions for a raw table under the problem's table contract. Raises DataError when it breaks that."""
-        self._tables.check(table)
-        return self._tables.predict(table, as_of, self._model)
+    def score(self, tables: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
+        """Predictions for raw tables under the problem's table contracts. Raises DataError when one breaks them."""
+        return self._scorer.predict(self._scorer.check(tables), as_of, self._model)
 
-    def stream(self, table: pl.LazyFrame, as_of: date, budget_bytes: int = BYTES_AT_ONCE) -> Iterator[pl.DataFrame]:
+    def stream(self, tables: Tables, as_of: date, budget_bytes: int = BYTES_AT_ONCE) -> Iterator[pl.DataFrame]:
         """The predictions of `score` in parts, for tables larger than memory: about so many bytes are read at once.
 
-        A part has whole entities, and of their rows only those that a prediction on `as_of` can depend on. Raises
-        DataError when the table has none, or breaks the contract.
+        A part has whole entities of the first table, and of their rows only those that a prediction on `as_of` can
+        depend on; the other tables are read whole. Raises DataError when the first table has none, or a table breaks
+        its contract.
         """
-        table = self._tables.problem.recent(table, as_of, self._tables.contract)
+        main = self._scorer.contracts[0]
+        tables = self._scorer.problem.recent(known(tables, self._scorer.contracts), as_of, self._scorer.contract)
+        table = tables[main.name]
+        others = {name: other.collect(engine="streaming") for name, other in tables.items() if name != main.name}
         count = int(table.select(pl.len()).collect(engine="streaming").item())
         if not count:
-            raise DataError(f"table: no rows that a prediction on {as_of} could be made from")
-        entity = pl.struct(self._tables.table.entity).hash(seed=0)
+            raise DataError(f"{main.name}: no rows that a prediction on {as_of} could be made from")
+        entity = pl.struct(main.entity).hash(seed=0)
         sample = table.head(SAMPLE).collect(engine="streaming")
         parts = -(-count // rows_within(-(-int(sample.estimated_size()) // sample.height), budget_bytes))
         for part in range(parts):
             mine = table if parts == 1 else table.filter(entity % parts == part)
             found = mine.collect(engine="streaming")
             if not found.is_empty():
-                yield self.score(found, as_of)
+                yield self.score({main.name: found, **others}, as_of)
 
 
 def to_parquet(parts: Iterator[pl.DataFrame]) -> tuple[bytes, int]:

@@ -7,14 +7,16 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.config.reading import explain, read_mapping
+from tasks.config.reading import explain
 from tasks.core.config import Spec
+from tasks.core.documents import read_mapping
+from tasks.core.errors import RuleError
 from tasks.problems import get_problem
 from tasks.problems.base import Predict
 from tasks.problems.contracts import contract_from_json
-from tasks.tables.table import TableContract
+from tasks.tables.table import TableContract, known
 from tasks.tables.validation.guard import require
-from tasks.tables.validation.options import Checks
+from tasks.tables.validation.options import Checks, checks_by_table
 
 
 class Sections(BaseModel):
@@ -40,14 +42,28 @@ class TableScorer:
         except ValidationError as error:
             raise explain(origin, error) from error
         self.problem = get_problem(sections.problem)
-        self.table: TableContract = self.problem.table()
+        self.contracts: tuple[TableContract, ...] = self.problem.tables()
         self.contract = contract_from_json(contract)
-        self._checks = sections.checks
+        self._checks = checks_by_table(sections.checks, self.contracts)
 
-    def check(self, table: pl.DataFrame) -> None:
-        """Raises RuleError when the table breaks its contract."""
-        require(table, self.table, self._checks)
+    def check(self, tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """The raw tables, by name. Raises DataError on one that is missing, RuleError when one breaks its contract."""
+        given = known(tables, self.contracts)
+        for contract in self.contracts:
+            if contract.name in given:
+                self._require(given[contract.name], contract)
+        return given
 
-    def predict(self, table: pl.DataFrame, as_of: date, model: Predict) -> pl.DataFrame:
-        """Predictions for a raw table that was checked. Raises DataError when none can be made."""
-        return self.problem.predict(table.lazy(), as_of, self.contract, model)
+    def _require(self, table: pl.DataFrame, contract: TableContract) -> None:
+        try:
+            require(table, contract, self._checks[contract.name])
+        except RuleError as error:
+            if len(self.contracts) == 1:
+                raise
+            column = f"{contract.name}.{error.column}" if error.column else contract.name
+            raise RuleError(f"{contract.name}: {error}", column, error.rule, error.row) from None
+
+    def predict(self, tables: Mapping[str, pl.DataFrame], as_of: date, model: Predict) -> pl.DataFrame:
+        """Predictions for raw tables that were checked. Raises DataError when none can be made."""
+        lazy = {name: table.lazy() for name, table in tables.items()}
+        return self.problem.predict(lazy, as_of, self.contract, model)

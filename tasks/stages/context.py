@@ -4,11 +4,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.config.run import Run, parse_run
 from tasks.core.files import RUN_FILE, write_json
 from tasks.core.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.tables.table import Tables
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,13 @@ class Context:
     def artifacts(self) -> Path:
         """Folder of all declared outputs."""
         return self.root / "artifacts"
+
+    def tables(self) -> "Tables":
+        """The snapshot's tables by name, read as far as they are asked for."""
+        import polars as pl
+
+        folder = self.artifacts / "snapshot" / "tables"
+        return {path.stem: pl.scan_parquet(path) for path in sorted(folder.glob("*.parquet"))}
 
     def summary(self, stage: str, numbers: Mapping[str, Any]) -> None:
         """Hand a few numbers to the result manifest (they enter no lock)."""

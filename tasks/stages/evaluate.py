@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from tasks.compression.timing import machine, measure
 from tasks.core.files import read_json, write_json
@@ -40,12 +39,12 @@ def run(ctx: Context, name: str | None = None) -> None:
     """Write verdict.json, segments.json, examples.json, profile.json and drift.json; measured times go to the pages."""
     problem, gates, seed = get_problem(ctx.run.problem), ctx.run.gates, ctx.run.seed
     dataset = problem.load(ctx.artifacts / "features")
-    raw = Raw(pl.scan_parquet(ctx.artifacts / "snapshot" / "table.parquet"), ctx.run.as_of)
+    raw = Raw(ctx.tables(), ctx.run.as_of)
     evaluation = EvaluationSet(problem, dataset, threads=gates.latency.threads, raw=raw)
     naive = evaluation.naive()
     teacher = _teachers(ctx, evaluation)
     champion = _champion(ctx, evaluation)
-    inputs = profile_inputs(raw, problem.table())
+    inputs = profile_inputs(raw, problem.tables())
     opponents = Opponents(
         naive=evaluation.score(naive),
         teacher=None if teacher is None else evaluation.score(teacher),

@@ -2,32 +2,38 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
-
-import polars as pl
 
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
 from tasks.problems import get_problem
 from tasks.stages.context import Context
+from tasks.tables.facts import facts_of
+from tasks.tables.table import known
+from tasks.tables.validation.options import checks_by_table
 from tasks.tables.validation.suite import Check, validate
 
 
 def run(ctx: Context, name: str | None = None) -> None:
     """Write artifacts/validation/result.json and Data Docs. Raises DataError with the first failure in one line."""
-    folder = ctx.artifacts / "snapshot"
-    docs = ctx.pages / "data-docs"
-    checks = validate(
-        table=pl.read_parquet(folder / "table.parquet"),
-        about=read_json(folder / "about.json"),
-        contract=get_problem(ctx.run.problem).table(),
-        checks=ctx.run.checks,
-        as_of=ctx.run.as_of,
-        reference=_reference(ctx),
-        docs=docs,
-        name=ctx.run.workload,
-    )
+    about, reference = read_json(ctx.artifacts / "snapshot" / "about.json"), _reference(ctx)
+    contracts = {contract.name: contract for contract in get_problem(ctx.run.problem).tables()}
+    thresholds = checks_by_table(ctx.run.checks, tuple(contracts.values()))
+    checks: list[Check] = []
+    for table_name, table in known(ctx.tables(), contracts.values()).items():
+        docs = ctx.pages / "data-docs"
+        found = validate(
+            table=table.collect(),
+            about=facts_of(about, table_name) or {},
+            contract=contracts[table_name],
+            checks=thresholds[table_name],
+            as_of=ctx.run.as_of,
+            reference=None if reference is None else facts_of(reference, table_name),
+            docs=docs / table_name if checks else docs,
+            name=ctx.run.workload,
+        )
+        checks += [replace(check, table=table_name if len(contracts) > 1 else "") for check in found]
     failed = [check for check in checks if not check.success]
     result = {"success": not failed, "checks": [asdict(check) for check in checks]}
     write_json(ctx.artifacts / "validation" / "result.json", result)

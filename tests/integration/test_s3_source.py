@@ -28,7 +28,7 @@ def put(client: Any, bucket: str, key: str, units: float) -> None:
 
 
 def fetch(path: str) -> Any:
-    return get_source(Spec(kind="table", path=path), CONTRACT, "sales").fetch(date(2026, 3, 1))
+    return get_source(Spec(kind="table", path=path), (CONTRACT,), "sales").fetch(date(2026, 3, 1))
 
 
 def test_a_glob_reads_its_objects_alone_in_order(bucket: str) -> None:
@@ -36,21 +36,23 @@ def test_a_glob_reads_its_objects_alone_in_order(bucket: str) -> None:
     put(client, name, "sales/b.parquet", 2.0)
     put(client, name, "sales/a.parquet", 1.0)
     put(client, name, "stock/a.parquet", 9.0)
-    assert fetch(f"s3://{name}/sales/*.parquet").table["units"].to_list() == [1.0, 2.0]
-    assert fetch(f"s3://{name}/stock/a.parquet").table["units"].to_list() == [9.0]
+    assert fetch(f"s3://{name}/sales/*.parquet").tables["table"]["units"].to_list() == [1.0, 2.0]
+    assert fetch(f"s3://{name}/stock/a.parquet").tables["table"]["units"].to_list() == [9.0]
 
 
 def test_csv_is_read_from_s3(bucket: str) -> None:
     client, name = boto3.client("s3"), bucket
     client.put_object(Bucket=name, Key="a.csv", Body=b"date,store_id,units\n2026-03-01,007,4\n")
-    assert fetch(f"s3://{name}/a.csv").table.rows() == [(date(2026, 3, 1), "007", 4)]
+    assert fetch(f"s3://{name}/a.csv").tables["table"].rows() == [(date(2026, 3, 1), "007", 4)]
 
 
 def test_a_truncated_object_and_a_missing_one_are_told_by_name(bucket: str) -> None:
     client, name = boto3.client("s3"), bucket
     client.put_object(Bucket=name, Key="cut.parquet", Body=b"PAR1 and no more")
-    assert fetch(f"s3://{name}/cut.parquet").unreadable.startswith(f"s3://{name}/cut.parquet: cannot be parsed")
-    assert fetch(f"s3://{name}/absent.parquet").unreadable == f"s3://{name}/absent.parquet: no such file"
+    assert (
+        fetch(f"s3://{name}/cut.parquet").unreadable["table"].startswith(f"s3://{name}/cut.parquet: cannot be parsed")
+    )
+    assert fetch(f"s3://{name}/absent.parquet").unreadable["table"] == f"s3://{name}/absent.parquet: no such file"
 
 
 def test_a_missing_bucket_is_a_configuration_error(bucket: str) -> None:

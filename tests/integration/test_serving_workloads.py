@@ -66,7 +66,7 @@ def test_client_and_service_give_the_numbers_of_scoring(workload: str, made: Pat
     champion = Champion.open(str(made / "releases"), workload, cache=tmp_path / "cache", files=(RUN,))
     as_of = date.fromisoformat(champion.release.as_of)
     scorer = scorer_of(champion.model)
-    by_client = scorer.predict(pl.scan_parquet(table).collect(), as_of, Feed(champion.model))
+    by_client = scorer.predict({scorer.contracts[0].name: pl.read_parquet(table)}, as_of, Feed(champion.model))
     assert difference(by_client, wanted) == 0
     with started(str(made / "releases"), workload, tmp_path / "cache") as (port, _):
         answer = ask(port, table.read_bytes(), as_of)

@@ -12,8 +12,8 @@ import pytest
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError
 from tasks.stages import validate as validate_stage
-from tasks.stages.snapshot import describe
 from tasks.tables.sources import get_source
+from tasks.tables.sources.about import describe
 from tasks.tables.table import Column, TableContract
 from tasks.tables.validation.options import Checks
 from tasks.tables.validation.suite import Check, validate
@@ -75,11 +75,11 @@ def cell(column: str, value: float) -> Callable[[pl.DataFrame], pl.DataFrame]:
 
 def check(folder: Path, path: str, reference: dict[str, Any] | None = None, docs: Path | None = None) -> list[Check]:
     """Snapshot of a file and its validation, as the stages do them."""
-    source = get_source(Spec(kind="table", path=path), CONTRACT, "sales", folder)
+    source = get_source(Spec(kind="table", path=path), (CONTRACT,), "sales", folder)
     snapshot = source.fetch(AS_OF)
     file = folder / "snapshot.parquet"
-    snapshot.table.write_parquet(file)
-    about = describe(snapshot, CONTRACT, "table", AS_OF)
+    snapshot.tables["table"].write_parquet(file)
+    about = describe(snapshot, {"table": CONTRACT}, {"table": ""}, "table", AS_OF)["tables"]["table"]
     return validate(pl.read_parquet(file), about, CONTRACT, CHECKS, AS_OF, reference, docs, "sales")
 
 
@@ -302,7 +302,7 @@ def test_the_stage_keeps_its_result_and_fails_with_one_line(tmp_path: Path, monk
     assert [each for each in kept["checks"] if not each["success"]] == [
         {
             "column": "units", "rule": ">= 0", "expected": ">= 0", "observed": "1 of 1192 rows", "success": False,
-            "count": 1, "sample": [{"date": "2026-03-05", "series_id": "s3-a", "units": -3.0}],
+            "count": 1, "sample": [{"date": "2026-03-05", "series_id": "s3-a", "units": -3.0}], "table": "",
         }
     ]  # fmt: skip
 
@@ -315,20 +315,41 @@ def test_equal_data_gives_equal_bytes_of_both_stages(tmp_path: Path, monkeypatch
     assert _both(context) == first
 
 
-def _context(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def test_several_tables_are_checked_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (Column("store_id", "string", key=True), Column("size", "number", low=0))
+    stores = TableContract(columns, None, None, ("store_id",), name="stores")
+    source = {"table": {"kind": "table", "path": "table.parquet"}, "stores": {"kind": "table", "path": "stores.csv"}}
+    context = _context(tmp_path, monkeypatch, (CONTRACT, stores), Spec(kind="tables", tables=source))
+    good().write_parquet(tmp_path / "table.parquet")
+    (tmp_path / "stores.csv").write_text("store_id,size\ns1,10\ns2,20\n")
+    kept = _both(context)
+    assert {"table.parquet", "stores.parquet"} < kept.keys()
+    assert list(json.loads(kept["about.json"])["tables"]) == ["stores", "table"]
+    assert (tmp_path / "pages" / "data-docs" / "stores" / "index.html").is_file()
+    (tmp_path / "stores.csv").write_text("store_id,size\ns1,10\ns2,-20\n")
+    _snapshot(context)
+    line = r"^validate: 1 of \d+ expectations failed; stores: size: >= 0: observed 1 of 2 rows, e\.g\. store_id=s2"
+    with pytest.raises(DataError, match=line):
+        validate_stage.run(context)
+
+
+def _context(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tables: tuple[TableContract, ...] = (CONTRACT,),
+    source: Spec | None = None,
+) -> Any:
     from types import SimpleNamespace
 
     from tasks.core.settings import Settings
     from tasks.stages import snapshot as snapshot_stage
     from tasks.stages.context import Context
 
-    problem = SimpleNamespace(table=lambda: CONTRACT)
+    problem = SimpleNamespace(tables=lambda: tables)
     for stage in (snapshot_stage, validate_stage):
         monkeypatch.setattr(stage, "get_problem", lambda _: problem)
-    run = SimpleNamespace(
-        workload="sales", as_of=AS_OF, champion=0, checks=CHECKS, problem=None,
-        source=Spec(kind="table", path="table.parquet"),
-    )  # fmt: skip
+    source = source or Spec(kind="table", path="table.parquet")
+    run = SimpleNamespace(workload="sales", as_of=AS_OF, champion=0, checks=CHECKS, problem=None, source=source)
     return Context(run=run, settings=Settings(project=folder), root=folder, pages=folder / "pages")  # type: ignore[arg-type]
 
 

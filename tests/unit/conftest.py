@@ -74,7 +74,7 @@ class Sales:
     @cached_property
     def dataset(self) -> Any:
         """Rows of the table; to be left as they are."""
-        return self.problem().features(self.table(), AS_OF)
+        return self.problem().features({"series": self.table()}, AS_OF)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from tasks.core.files import read_json, write_json
 from tasks.problems.base import Clusters, Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.forecasting.options import Options, parse_options
-from tasks.problems.forecasting.panel import Panel, build_panel
+from tasks.problems.forecasting.panel import SERIES, Panel, build_panel
 from tasks.problems.forecasting.windows import PHASE, code_books, encode, gather, make_contract, targets
 
 SAME = ("horizon", "frequency", "outputs")
@@ -77,8 +77,8 @@ class Windows(Dataset):
 
     def _rebuilt(self, contract: FeatureContract, theirs: Options, raw: Raw) -> "Windows":
         columns = (*theirs.static, *([theirs.price] if theirs.price else []), *theirs.promotions)
-        raw.require(columns, "inputs")
-        panel = build_panel(raw.table, raw.as_of, theirs)
+        raw.require(SERIES, columns, "inputs")
+        panel = build_panel(raw.tables[SERIES], raw.as_of, theirs)
         places = {name: place for place, name in enumerate(panel.names.tolist())}
         if panel.times[-1] != self.panel.times[-1] or not places.keys() >= set(self.panel.names.tolist()):
             raise ValueError("the raw table does not hold the rows of tonight's features")

@@ -20,6 +20,8 @@ from tasks.problems.forecasting.calendar import (
 from tasks.problems.forecasting.grid import place_rows
 from tasks.problems.forecasting.options import Options
 
+SERIES = "series"
+"""The name of the raw table."""
 MINUTE_OF_DAY = 1439
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 a table's own time
 MOMENT = pl.col("date").cast(pl.Datetime("us")).to_physical()  # numbers: a literal datetime costs .2 ms each

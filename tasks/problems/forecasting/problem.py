@@ -30,9 +30,9 @@ from tasks.problems.forecasting.dataset import Windows, build_windows, load_wind
 from tasks.problems.forecasting.disturbances import disturb
 from tasks.problems.forecasting.metrics import score, seasonal_naive
 from tasks.problems.forecasting.options import parse_options
-from tasks.problems.forecasting.panel import build_panel, recent
+from tasks.problems.forecasting.panel import SERIES, build_panel, recent
 from tasks.problems.forecasting.windows import UNKNOWN, encode, gather, make_contract, phase_book
-from tasks.tables.table import Column, TableContract
+from tasks.tables.table import Column, TableContract, Tables
 
 PAST_STEPS_SHOWN = 42
 
@@ -53,7 +53,7 @@ class Forecasting(Problem):
     def output_names(self) -> tuple[str, ...]:
         return self.options.outputs
 
-    def table(self) -> TableContract:
+    def tables(self) -> tuple[TableContract, ...]:
         options = self.options
         columns = [
             Column("date", "date", key=True, known_ahead=True, about="day"),
@@ -76,14 +76,14 @@ class Forecasting(Problem):
         about = "public holiday; without this column it is computed for problem.country"
         columns.append(Column("holiday", "boolean", required=False, known_ahead=True, about=about))
         days = -(-options.horizon * MINUTES[options.frequency] // MINUTES["1d"])
-        return TableContract(tuple(columns), "date", "units", ("series_id",), days)
+        return (TableContract(tuple(columns), "date", "units", ("series_id",), days, name=SERIES),)
 
     def draft_contract(self) -> FeatureContract:
         options = self.options
         return make_contract(options, {**phase_book(options), **dict.fromkeys(options.static, (UNKNOWN,))}, 1.0)
 
-    def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
-        return build_windows(build_panel(table, as_of, self.options), self.options)
+    def features(self, tables: Tables, as_of: date) -> Dataset:
+        return build_windows(build_panel(tables[SERIES], as_of, self.options), self.options)
 
     def load(self, folder: Path) -> Dataset:
         return load_windows(folder)
@@ -126,11 +126,11 @@ class Forecasting(Problem):
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
         return disturb(kind, level, inputs, seed)
 
-    def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
+    def recent(self, tables: Tables, as_of: date, contract: FeatureContract) -> Tables:
         """Those from `context` steps before the end of `as_of` on."""
-        return recent(table, as_of, parse_options(contract.settings["options"]))
+        return {SERIES: recent(tables[SERIES], as_of, parse_options(contract.settings["options"]))}
 
-    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+    def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Columns date, series_id, the static columns, and one column an output (p10, p50, p90, mean).
 
         Every series with a row in the last `context` steps up to `as_of` gets a forecast: missing history counts as not
@@ -139,7 +139,7 @@ class Forecasting(Problem):
         """
         options = parse_options(contract.settings["options"])
         steps = options.context + options.horizon
-        panel = build_panel(self.recent(table, as_of, contract), as_of, options, steps)
+        panel = build_panel(recent(tables[SERIES], as_of, options), as_of, options, steps)
         lines = np.arange(len(panel.names), dtype=np.int64)
         origin = len(panel.times) - 1 - options.horizon
         codes = encode(panel, contract.categories)

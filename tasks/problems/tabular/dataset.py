@@ -18,6 +18,8 @@ from tasks.problems.tabular.options import Options, parse_options
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SPLIT, LABEL = "split", "label"
+EVENTS = "events"
+"""The name of the raw table."""
 SAME = ("entity", "date", "target", "horizon_days", "classes")
 """Options that say what is predicted."""
 REBUILT = ("windows", "amounts", "parts", "categories")
@@ -69,11 +71,11 @@ class EntityRows(Dataset):
     def _rebuilt(self, theirs: Options, raw: Raw) -> pl.DataFrame:
         """This table with features made under other options."""
         columns = (*theirs.sums, *theirs.parts, *theirs.categories)
-        raw.require(columns, "features")
+        raw.require(EVENTS, columns, "features")
         days = self.table[ORIGIN].unique().sort()
         step = self.options.step_days
         origins = Origins(days[-1], step, (days[-1] - days[0]).days // step + 1)
-        known = raw.table.filter(pl.col(theirs.date) <= raw.as_of)
+        known = raw.tables[EVENTS].filter(pl.col(theirs.date) <= raw.as_of)
         made = features(known, origins, theirs).drop(PREVIOUS).collect(engine="streaming")
         keys = [theirs.entity, ORIGIN]
         rows = self.table.select(*keys, SPLIT, LABEL, PREVIOUS)

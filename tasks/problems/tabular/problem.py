@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tasks.core.errors import DataError
 from tasks.problems.base import (
     SCORING_BYTES,
     Dataset,
@@ -24,12 +25,12 @@ from tasks.problems.base import (
     Strategies,
     rows_within,
 )
-from tasks.problems.tabular.dataset import EntityRows, build_rows, load_rows, make_contract, model_inputs
+from tasks.problems.tabular.dataset import EVENTS, EntityRows, build_rows, load_rows, make_contract, model_inputs
 from tasks.problems.tabular.disturbances import disturb
 from tasks.problems.tabular.history import UNKNOWN, Origins, feature_names, features
 from tasks.problems.tabular.metrics import mean_logits, probabilities, score_classes, transitions
 from tasks.problems.tabular.options import parse_options
-from tasks.tables.table import Column, TableContract
+from tasks.tables.table import Column, TableContract, Tables
 
 
 class Tabular(Problem):
@@ -48,7 +49,7 @@ class Tabular(Problem):
     def output_names(self) -> tuple[str, ...]:
         return self.options.classes
 
-    def table(self) -> TableContract:
+    def tables(self) -> tuple[TableContract, ...]:
         options = self.options
         parts = [Column(name, "number", low=0, about=f"part of {options.target}") for name in options.parts]
         columns = (
@@ -59,15 +60,15 @@ class Tabular(Problem):
             *parts,
             *[Column(name, "string", nullable=True, about="category; null is unknown") for name in options.categories],
         )
-        return TableContract(columns, options.date, options.target, (options.entity,))
+        return (TableContract(columns, options.date, options.target, (options.entity,), name=EVENTS),)
 
     def draft_contract(self) -> FeatureContract:
         width = len(feature_names(self.options))
         statistics = {"edges": list(self.options.edges or ()), "log_mean": [0.0] * width, "log_scale": [1.0] * width}
         return make_contract(self.options, dict.fromkeys(self.options.categories, (UNKNOWN,)), statistics)
 
-    def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
-        return build_rows(table, as_of, self.options)
+    def features(self, tables: Tables, as_of: date) -> Dataset:
+        return build_rows(tables[EVENTS], as_of, self.options)
 
     def load(self, folder: Path) -> Dataset:
         return load_rows(folder)
@@ -101,15 +102,18 @@ class Tabular(Problem):
         amounts = [place for place, name in enumerate(feature_names(self.options)) if name in summed]
         return disturb(kind, level, inputs, seed, np.array(amounts))
 
-    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+    def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Columns: the entity, p_<class> of each class, and `predicted`, the likeliest class.
 
         One row for each entity with a row up to `as_of`; a category that training did not see counts as unknown.
+        Raises DataError when there is none.
         """
         options = parse_options(contract.settings["options"])
-        rows = features(table.filter(pl.col(options.date) <= as_of), Origins(as_of), options).collect(
+        rows = features(tables[EVENTS].filter(pl.col(options.date) <= as_of), Origins(as_of), options).collect(
             engine="streaming"
         )
+        if rows.is_empty():
+            raise DataError(f"{EVENTS}: no rows up to {as_of}")
         size = rows_within(contract.row_bytes(), SCORING_BYTES)
         chances = probabilities(
             np.concatenate([model(model_inputs(part, contract)) for part in rows.iter_slices(size)])

@@ -1,5 +1,6 @@
 """Sources of raw rows, by kind."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.core.config import Spec
@@ -9,12 +10,23 @@ from tasks.tables.sources.base import Source
 from tasks.tables.table import TableContract
 
 
-def get_source(spec: Spec, contract: TableContract, workload: str, project: Path | None = None) -> Source:
-    """The source that a workload's `source` section asks for.
+def get_source(spec: Spec, tables: Sequence[TableContract], workload: str, project: Path | None = None) -> Source:
+    """The source that a workload's `source` section asks for: of the kind's one table, or of its `tables` by name.
 
     `project`: folder that relative paths start from (default: the installation's). Raises ConfigError on an unknown
     kind or option.
     """
+    if spec.kind == "tables":
+        from tasks.tables.sources.several import SeveralTables
+
+        return SeveralTables(spec.options, tables, lambda one, table: get_source(one, (table,), workload, project))
+    if len(tables) != 1:
+        names = ", ".join(table.name for table in tables)
+        raise ConfigError(
+            f"workloads.{workload}.source.kind: {spec.kind} gives one table, and the workload has {names}; "
+            "take kind tables, with a source for each"
+        )
+    (contract,) = tables
     match spec.kind:
         case "complete-journey":
             from tasks.tables.sources.journey_sales import JourneySales
@@ -23,7 +35,7 @@ def get_source(spec: Spec, contract: TableContract, workload: str, project: Path
         case "complete-journey-households":
             from tasks.tables.sources.journey_households import JourneyHouseholds
 
-            return JourneyHouseholds(spec.options)
+            return JourneyHouseholds(spec.options, contract)
         case "table":
             from tasks.tables.sources.table import TableSource
 
@@ -32,5 +44,5 @@ def get_source(spec: Spec, contract: TableContract, workload: str, project: Path
             from tasks.tables.sources.sql import SqlSource
 
             return SqlSource(spec.options, contract)
-    kinds = "complete-journey, complete-journey-households, table, sql"
+    kinds = "complete-journey, complete-journey-households, table, tables, sql"
     raise ConfigError(f"workloads.{workload}.source.kind: unknown kind {spec.kind!r}; there are: {kinds}")

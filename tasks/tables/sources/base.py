@@ -1,7 +1,7 @@
 """What a source of raw rows must do, and what it hands to the snapshot."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol, TypeVar
 
@@ -18,19 +18,19 @@ T = TypeVar("T", bound=Frozen)
 class Snapshot:
     """Rows of one night.
 
-    `table`: the rows, sorted by the contract's keys where these exist. `notes`: facts that a reader of the run should
-    know. `shift_weeks`: how far a replayed set's dates were moved. `unreadable`: why the data could not be parsed; the
-    table is empty then and validation refuses it.
+    `tables`: the rows of each, sorted by the contract's keys where these exist. `notes`: facts that a reader of the run
+    should know. `shift_weeks`: how far a replayed set's dates were moved. `unreadable`: why the data of a table could
+    not be parsed, by its name; that table is empty then and validation refuses it.
     """
 
-    table: pl.DataFrame
+    tables: Mapping[str, pl.DataFrame]
     notes: tuple[str, ...] = ()
     shift_weeks: int | None = None
-    unreadable: str | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 class Source(Protocol):
-    """Where raw rows come from."""
+    """Where the rows of one table, or of several, come from."""
 
     def fetch(self, as_of: date) -> Snapshot:
         """Rows for a run as of the end of the day `as_of`.

@@ -17,6 +17,7 @@ from tasks.tables.sources.replay import (
     shift_weeks,
     transactions,
 )
+from tasks.tables.table import TableContract
 
 SPEND_COLUMNS = {
     "spend_grocery": ("GROCERY", "FROZEN GROCERY"),
@@ -41,8 +42,9 @@ class JourneyHouseholds:
     - `age`, `income`, `household_size`: bands, null for the two thirds of households that gave none.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], contract: TableContract) -> None:
         parse_options(Options, options, "complete-journey-households")
+        self.name = contract.name
 
     def fetch(self, as_of: date) -> Snapshot:
         today, weeks = original_day(as_of), shift_weeks(as_of)
@@ -74,4 +76,4 @@ class JourneyHouseholds:
             .sort("date", "household_id")
             .collect()
         )
-        return Snapshot(table, notes=(f"{NOTE}: {as_of} shows the set's {today}",), shift_weeks=weeks)
+        return Snapshot({self.name: table}, notes=(f"{NOTE}: {as_of} shows the set's {today}",), shift_weeks=weeks)

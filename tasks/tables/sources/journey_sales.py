@@ -52,6 +52,7 @@ class JourneySales:
         self.options = parse_options(Options, options, "complete-journey")
         if contract.horizon_days > MAX_HORIZON_DAYS:
             raise ConfigError(f"problem.horizon: the replayed set has {MAX_HORIZON_DAYS} days ahead of as_of at most")
+        self.name = contract.name
         self.horizon = timedelta(days=contract.horizon_days)
 
     def fetch(self, as_of: date) -> Snapshot:
@@ -86,7 +87,7 @@ class JourneySales:
             )
             .sort("date", "series_id")
         )
-        return Snapshot(table, notes=(f"{NOTE}: {as_of} shows the set's {today}",), shift_weeks=weeks)
+        return Snapshot({self.name: table}, notes=(f"{NOTE}: {as_of} shows the set's {today}",), shift_weeks=weeks)
 
     def _chosen(self, early: pl.DataFrame) -> pl.DataFrame:
         """The series: pairs of the largest stores and departments that sold anything on the selection days."""

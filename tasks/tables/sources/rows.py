@@ -37,8 +37,8 @@ def conform(
             table = table.with_columns(_as_date(values, untyped=untyped))
         elif column.kind == "boolean" and untyped and values.dtype.is_integer() and values.is_in([0, 1, None]).all():
             table = table.with_columns(values.cast(pl.Boolean))
-    if until is not None and table.schema.get(contract.date) == pl.Date:
-        table = _known(table, contract, until)
+    if until is not None and contract.date is not None and table.schema.get(contract.date) == pl.Date:
+        table = _known(table, contract, contract.date, until)
     return sort_by_keys(table, contract.keys)
 
 
@@ -53,8 +53,8 @@ def _as_date(values: pl.Series, *, untyped: bool) -> pl.Series:
     return values
 
 
-def _known(table: pl.DataFrame, contract: TableContract, until: date) -> pl.DataFrame:
-    day = pl.col(contract.date)
+def _known(table: pl.DataFrame, contract: TableContract, column: str, until: date) -> pl.DataFrame:
+    day = pl.col(column)
     ahead = contract.horizon_days if any(column.known_ahead for column in contract.columns) else 0
     table = table.filter(day.is_null() | (day <= until + pl.duration(days=ahead)))
     if contract.target in table.columns:

@@ -64,7 +64,9 @@ class SqlSource:
         until = as_of if self.options.until_as_of else None
         untyped = engine.dialect.name == "sqlite"
         table = conform(table, self.contract, self.options.columns, untyped=untyped, until=until)
-        return Snapshot(table, (f"SQL query on the {engine.dialect.name} database of {variable}",))
+        return Snapshot(
+            {self.contract.name: table}, (f"SQL query on the {engine.dialect.name} database of {variable}",)
+        )
 
     def _engine(self) -> Any:
         import sqlalchemy as sa

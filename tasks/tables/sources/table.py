@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from tasks.core.config import Frozen
-from tasks.core.errors import ConfigError, DataError
+from tasks.core.errors import ConfigError
 from tasks.core.storage import open_store
 from tasks.tables.sources.base import Snapshot, parse_options
 from tasks.tables.sources.rows import conform
@@ -39,22 +39,6 @@ class Unreadable(Exception):
     """A file that cannot be parsed; the text names it and says why."""
 
 
-def scan(path: Path, contract: TableContract) -> pl.LazyFrame:
-    """Rows of a Parquet file, read as far as they are asked for. Raises DataError naming a file that cannot be read."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    table = pl.scan_parquet(path)
-    try:
-        dtype = table.collect_schema().get(contract.date)
-        if isinstance(dtype, pl.Datetime):
-            moment = pl.col(contract.date)
-            odd = table.select((moment.cast(pl.Date).cast(dtype) != moment).any()).collect(engine="streaming").item()
-            table = table if odd else table.with_columns(moment.cast(pl.Date))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: cannot be parsed as parquet: {' '.join(str(error).split()):.160}") from error
-    return table
-
-
 class TableSource:
     """All matching files, in the order of their names, as one table. S3 honours AWS_ENDPOINT_URL."""
 
@@ -67,14 +51,17 @@ class TableSource:
     def fetch(self, as_of: date) -> Snapshot:
         csv = self.options.path.endswith(".csv")
         try:
-            parts = [(name, self._parse(name, content)) for name, content in self._files()]
+            parts = [
+                (name, read_file(name, content, self.contract, self.options.columns)) for name, content in self._files()
+            ]
             table = _concat(parts)
         except Unreadable as error:
-            return Snapshot(pl.DataFrame(), unreadable=str(error))
+            return Snapshot({self.contract.name: pl.DataFrame()}, unreadable={self.contract.name: str(error)})
         until = as_of if self.options.until_as_of else None
         names = ", ".join(Path(name).name for name, _ in parts[:3])
         note = f"{len(parts)} file(s): {names}{', …' if len(parts) > 3 else ''}"
-        return Snapshot(conform(table, self.contract, self.options.columns, untyped=csv, until=until), (note,))
+        rows = conform(table, self.contract, self.options.columns, untyped=csv, until=until)
+        return Snapshot({self.contract.name: rows}, (note,))
 
     def _files(self) -> list[tuple[str, Path | BytesIO]]:
         """(name, content) of each matching file. Raises Unreadable when there is none."""
@@ -94,25 +81,30 @@ class TableSource:
             raise Unreadable(f"{path}: no such file")
         return found
 
-    def _parse(self, name: str, content: Path | BytesIO) -> pl.DataFrame:
-        size = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
-        if size == 0:
-            raise Unreadable(f"{name}: the file is empty (0 bytes)")
-        try:
-            if name.endswith(".parquet"):
-                return pl.read_parquet(content)
-            # Ids that look like numbers stay text, and every row has its say about a column's type.
-            theirs = {
-                column.name: self.options.columns.get(column.name, column.name) for column in self.contract.columns
-            }
-            text = {theirs[column.name]: pl.String for column in self.contract.columns if column.kind == "string"}
-            with_text = {key: value for key, value in text.items() if key in pl.read_csv(content, n_rows=0).columns}
-            if isinstance(content, BytesIO):
-                content.seek(0)
-            return pl.read_csv(content, schema_overrides=with_text, infer_schema_length=None, null_values=[""])
-        except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise Unreadable(f"{name}: cannot be parsed as {name.rpartition('.')[2]}: {reason:.160}") from error
+
+def read_file(name: str, content: Path | BytesIO, contract: TableContract, columns: Mapping[str, str]) -> pl.DataFrame:
+    """The rows of a Parquet or CSV file, told apart by `name`; `columns`: contract name -> the file's name.
+
+    Raises Unreadable.
+    """
+    if isinstance(content, Path) and not content.is_file():
+        raise Unreadable(f"{name}: no such file")
+    size = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
+    if size == 0:
+        raise Unreadable(f"{name}: the file is empty (0 bytes)")
+    try:
+        if name.endswith(".parquet"):
+            return pl.read_parquet(content)
+        # Ids that look like numbers stay text, and every row has its say about a column's type.
+        theirs = {column.name: columns.get(column.name, column.name) for column in contract.columns}
+        text = {theirs[column.name]: pl.String for column in contract.columns if column.kind == "string"}
+        with_text = {key: value for key, value in text.items() if key in pl.read_csv(content, n_rows=0).columns}
+        if isinstance(content, BytesIO):
+            content.seek(0)
+        return pl.read_csv(content, schema_overrides=with_text, infer_schema_length=None, null_values=[""])
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise Unreadable(f"{name}: cannot be parsed as {name.rpartition('.')[2]}: {reason:.160}") from error
 
 
 def _concat(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:

@@ -59,7 +59,7 @@ def _rising(table: pl.DataFrame, contract: TableContract) -> bool:
     if not others or contract.date not in contract.keys:
         return False
     before, after = table.head(-1), table.tail(-1)
-    later = after[contract.date] > before[contract.date]
+    later = after[contract.moment] > before[contract.moment]
     begins = pl.zeros(len(later), pl.Boolean, eager=True)
     for name in others:
         begins |= after[name].ne_missing(before[name])

@@ -1,5 +1,7 @@
 """Thresholds of the data checks: the `checks` section of a workload."""
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.core.errors import ConfigError
@@ -32,6 +34,14 @@ class CheckOptions(Checks):
     max_gap_days: int = Field(default=6, ge=0)
     min_entity_share: float = Field(default=0.7, gt=0, le=1)
     max_units: float | None = Field(default=None, gt=0)
+
+
+def checks_by_table(checks: Checks, contracts: Sequence[TableContract]) -> dict[str, Checks]:
+    """The thresholds of each table: `max_units` is of those that have a target, if any has."""
+    if all(contract.target is None for contract in contracts):
+        return {contract.name: checks for contract in contracts}
+    without = Checks.model_validate({name: value for name, value in checks.model_dump().items() if name != "max_units"})
+    return {contract.name: without if contract.target is None else checks for contract in contracts}
 
 
 def parse_checks(checks: Checks, contract: TableContract) -> CheckOptions:

@@ -144,12 +144,12 @@ def table_facts(
 ) -> list[Fact]:
     """Facts about numbers, dates, entities and volume, as far as the usable columns allow.
 
-    `reference`: `about.json` of the champion's snapshot, None when there is no champion: volume and entities are then
+    `reference`: facts of the champion's snapshot, None when there is no champion: volume and entities are then
     compared with the table's own past alone.
     """
     names = {column.name for column in columns}
     facts = list(finite_facts(table, columns, contract))
-    if contract.date not in names:
+    if contract.date is None or contract.date not in names:
         return facts
     day = pl.col(contract.date)
     target = contract.target if contract.target in names else None
@@ -209,27 +209,27 @@ def finite_facts(table: pl.DataFrame, columns: list[Column], contract: TableCont
 
 def _freshness(known: pl.DataFrame, contract: TableContract, options: CheckOptions, as_of: date) -> list[Fact]:
     has_target = contract.target in known.columns
-    last = (known.drop_nulls(contract.target) if has_target else known)[contract.date].max()
+    last = (known.drop_nulls(contract.target) if has_target else known)[contract.moment].max()
     if not isinstance(last, date):
-        return [Fact(contract.date, f"rows up to as_of {as_of}", 0, low=1, count=1)]
+        return [Fact(contract.moment, f"rows up to as_of {as_of}", 0, low=1, count=1)]
     stale = (as_of - last).days
     sample = ({"last_date": last.isoformat()},) if stale > options.max_stale_days else ()
     rule = f"days without data before as_of {as_of}"
-    return [Fact(contract.date, rule, stale, high=options.max_stale_days, count=int(bool(sample)), sample=sample)]
+    return [Fact(contract.moment, rule, stale, high=options.max_stale_days, count=int(bool(sample)), sample=sample)]
 
 
 def _gaps(known: pl.DataFrame, contract: TableContract, options: CheckOptions, entity: list[str]) -> Iterator[Fact]:
     """Days in a row without a row: in the whole table, and in each entity if the table has a row for every day."""
     for by in ([], entity) if entity else ([],):
-        days = known.select(contract.date, *by).drop_nulls().unique().sort(*by, contract.date)
-        step = pl.col(contract.date).diff().dt.total_days()
+        days = known.select(contract.moment, *by).drop_nulls().unique().sort(*by, contract.moment)
+        step = pl.col(contract.moment).diff().dt.total_days()
         days = days.with_columns(gap=(step.over(by) if by else step) - 1).drop_nulls("gap")
-        worst = days.filter(pl.col("gap") > options.max_gap_days).sort("gap", *by, contract.date, descending=True)
+        worst = days.filter(pl.col("gap") > options.max_gap_days).sort("gap", *by, contract.moment, descending=True)
         longest = days["gap"].max()
         sample = tuple(_records(_text_dates(worst.head(SAMPLE)).rename({"gap": "missing_days_before"})))
         rule = f"most days missing in a row{f' of one {plus(by)}' if by else ''}"
         value = longest if isinstance(longest, int) else 0
-        yield Fact(contract.date, rule, value, high=options.max_gap_days, count=worst.height, sample=sample)
+        yield Fact(contract.moment, rule, value, high=options.max_gap_days, count=worst.height, sample=sample)
 
 
 def plus(columns: Sequence[str]) -> str:
@@ -249,8 +249,8 @@ def _entities(known: pl.DataFrame, contract: TableContract, options: CheckOption
     """
     every_day = days_ahead(contract) > 0
     window = timedelta(days=28)
-    day = pl.col(contract.date)
-    last = known[contract.date].max()
+    day = pl.col(contract.moment)
+    last = known[contract.moment].max()
     assert isinstance(last, date)
     start = last if every_day else last - window + timedelta(days=1)
     now = known.filter(day >= start).select(entity).unique()

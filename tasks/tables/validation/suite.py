@@ -18,7 +18,10 @@ from tasks.tables.validation.rules import Fact, RowRule, row_rules, samples, tab
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one expectation. `count`: failing rows (or days, entities); `sample`: a few of them."""
+    """The result of one expectation. `count`: failing rows (or days, entities); `sample`: a few of them.
+
+    `table`: where the workload has several.
+    """
 
     column: str
     rule: str
@@ -27,11 +30,13 @@ class Check:
     success: bool
     count: int
     sample: tuple[Mapping[str, Any], ...]
+    table: str = ""
 
     def __str__(self) -> str:
         first = f", e.g. {', '.join(f'{key}={value}' for key, value in self.sample[0].items())}" if self.sample else ""
         wanted = "" if self.expected == self.rule else f" (expected {self.expected})"
-        return f"{self.column}: {self.rule}{wanted}: observed {self.observed}{first}"
+        where = f"{self.table}: " if self.table else ""
+        return f"{where}{self.column}: {self.rule}{wanted}: observed {self.observed}{first}"
 
 
 def validate(
@@ -46,8 +51,9 @@ def validate(
 ) -> list[Check]:
     """Check a snapshot; write Data Docs into `docs` (None: none), replacing those of an earlier try.
 
-    `about`: the snapshot's about.json; `reference`: that of the champion's snapshot, or None. Columns that are missing
-    or of a wrong type are reported and left out of the other rules. Raises ConfigError on a wrong threshold.
+    `about`: facts of the table; `reference`: those of the champion's snapshot, or None. Columns that are missing or of
+    a wrong type are reported and left out of the other rules. Raises ConfigError on a wrong
+    threshold.
     """
     options = parse_checks(checks, contract)
     rows: list[RowRule] = []

@@ -133,7 +133,7 @@ def test_the_graph_states_its_contract(files: dict[str, bytes]) -> None:
 
 def test_an_input_that_the_model_does_not_read_stays_in_the_contract(sales: Any) -> None:
     problem = sales.problem(static=[])
-    dataset = problem.features(sales.table(), sales.as_of)
+    dataset = problem.features({"series": sales.table()}, sales.as_of)
     model = build_model(Spec(kind="linear-mlp", hidden=4), dataset.contract)
     inputs = dataset.inputs(np.arange(3))
     output = run_onnx(export_onnx(model, dataset.contract, inputs), inputs)

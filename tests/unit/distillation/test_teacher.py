@@ -78,7 +78,7 @@ def test_poisoned_targets_do_not_reach_the_soft_targets_of_their_own_rows(
 
     The other rows are labelled by the model that learned the poison: they must change, or nothing was poisoned.
     """
-    dataset = sales.problem().features(sales.table(), sales.as_of)
+    dataset = sales.problem().features({"series": sales.table()}, sales.as_of)
     train = dataset.splits["train"]
     own = fold_rows(train, assign_folds(dataset.groups, 2, seed=5), fold)[1]
     other = np.setdiff1d(train, own)

@@ -28,7 +28,7 @@ from tasks.problems.base import (
     Rows,
     Score,
 )
-from tasks.tables.table import TableContract
+from tasks.tables.table import TableContract, Tables
 
 TRUTH = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 4.0]], dtype=np.float32)
 
@@ -85,13 +85,13 @@ class PlaneProblem(Problem):
         curves = {name: tuple(float(value) for value in output[0]) for name, output in outputs.items()}
         return [Example("first", ("a", "b"), (), tuple(dataset.target(rows)[0].tolist()), curves)]
 
-    def table(self) -> TableContract:
+    def tables(self) -> tuple[TableContract, ...]:
         raise NotImplementedError
 
     def draft_contract(self) -> FeatureContract:
         raise NotImplementedError
 
-    def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
+    def features(self, tables: Tables, as_of: date) -> Dataset:
         raise NotImplementedError
 
     def load(self, folder: Path) -> Dataset:
@@ -100,7 +100,7 @@ class PlaneProblem(Problem):
     def hard_loss(self, contract: FeatureContract) -> HardRows:
         raise NotImplementedError
 
-    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+    def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         raise NotImplementedError
 
 

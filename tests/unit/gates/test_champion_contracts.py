@@ -19,12 +19,12 @@ from tasks.problems.models import build_model
 
 @pytest.fixture(scope="module")
 def tonight(sales: Any) -> EvaluationSet:
-    return EvaluationSet(sales.problem(), sales.dataset, raw=Raw(sales.table(), sales.as_of))
+    return EvaluationSet(sales.problem(), sales.dataset, raw=Raw({"series": sales.table()}, sales.as_of))
 
 
 def former(sales: Any, changes: dict[str, Any]) -> Dataset:
     """Tonight's table as a champion's own code and options would have made it into rows."""
-    dataset: Dataset = sales.problem(**changes).features(sales.table(), sales.as_of)
+    dataset: Dataset = sales.problem(**changes).features({"series": sales.table()}, sales.as_of)
     return dataset
 
 
@@ -127,4 +127,4 @@ def test_what_cannot_be_made_tonight_is_refused_with_what_is_missing(sales: Any,
     assert "cannot be compared" in told(tonight.dataset.contract)
     # A table that lacks a series of tonight's features is not the one that they were made of.
     table = sales.table(("s1",))
-    assert "does not hold the rows" in told(own, replace(tonight, raw=Raw(table, sales.as_of)))
+    assert "does not hold the rows" in told(own, replace(tonight, raw=Raw({"series": table}, sales.as_of)))

@@ -32,7 +32,7 @@ LAST = date(2026, 3, 31)
 
 
 def raw(sales: Any, **changes: pl.Expr) -> Raw:
-    return Raw(sales.table().with_columns(**changes), sales.as_of)
+    return Raw({"series": sales.table().with_columns(**changes)}, sales.as_of)
 
 
 def numbers(values: Any) -> Column:
@@ -90,18 +90,18 @@ def test_a_category_that_is_new_or_gone_is_seen() -> None:
 
 
 def test_a_profile_is_of_the_last_weeks_up_to_as_of_and_of_no_key(sales: Any) -> None:
-    found = profile_inputs(raw(sales), sales.problem().table())
+    found = profile_inputs(raw(sales), sales.problem().tables())
     assert set(found) == {"store_id", "department", "units", "price", "promo_display", "promo_mailer", "holiday"}
     assert found["department"].shares == pytest.approx({"d1": 1 / 3, "d2": 1 / 3, "d3": 1 / 3}, abs=1e-5)
     old = (pl.col("date") <= sales.as_of - timedelta(days=DAYS)) | (pl.col("date") > sales.as_of)
     spoilt = raw(sales, price=pl.when(old).then(99.0).otherwise("price"))
-    assert profile_inputs(spoilt, sales.problem().table()) == found
+    assert profile_inputs(spoilt, sales.problem().tables()) == found
 
 
 def test_equal_rows_in_another_order_give_an_equal_profile_of_a_few_kilobytes(sales: Any) -> None:
-    one = released(profile_inputs(raw(sales), sales.problem().table()))
-    shuffled = Raw(sales.table().sort("units", "price", "promo_mailer"), sales.as_of)
-    assert released(profile_inputs(shuffled, sales.problem().table())) == one
+    one = released(profile_inputs(raw(sales), sales.problem().tables()))
+    shuffled = Raw({"series": sales.table().sort("units", "price", "promo_mailer")}, sales.as_of)
+    assert released(profile_inputs(shuffled, sales.problem().tables())) == one
     assert len(one) < 30_000
 
 
@@ -112,14 +112,14 @@ def test_many_categories_are_kept_short_and_the_rest_is_one() -> None:
     from tasks.tables.table import TableContract
 
     columns = (TableColumn("date", "date", key=True), TableColumn("store_id", "string"))
-    contract = TableContract(columns, "date", None, ("store_id",))
-    shares = profile_inputs(Raw(table, LAST), contract)["store_id"].shares
+    contract = TableContract(columns, "date", None, ("store_id",), name="series")
+    shares = profile_inputs(Raw({"series": table}, LAST), (contract,))["store_id"].shares
     assert shares is not None and len(shares) == 101
     assert shares["(other)"] == pytest.approx(2 / 3, abs=1e-5)
 
 
 def test_inputs_and_the_champions_predictions_are_compared_the_most_drifted_first(sales: Any) -> None:
-    contract = sales.problem().table()
+    contract = sales.problem().tables()
     then, now = profile_inputs(raw(sales), contract), profile_inputs(raw(sales, price=pl.col("price") * 3), contract)
     random = np.random.default_rng(3)
     said = profile_outputs(random.normal(size=(400, 5, 2)).astype(np.float32), ["p10", "p50"])
@@ -139,7 +139,7 @@ LIMIT = DriftGate(max_psi=0.25)
 
 
 def test_the_gate_refuses_drifted_inputs_and_lets_equal_ones_pass(sales: Any) -> None:
-    contract = sales.problem().table()
+    contract = sales.problem().tables()
     then = profile_inputs(raw(sales), contract)
     same = drift_gate("c", drift_since(2, released(then), then, None), LIMIT)
     assert [result.passed for result in same] == [True]

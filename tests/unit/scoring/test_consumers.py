@@ -30,7 +30,7 @@ def _sales(sales: Any) -> tuple[Problem, Dataset, Any, date, Spec]:
     problem = sales.problem(static=STATIC)
     return (
         problem,
-        problem.features(sales.table(), sales.as_of),
+        problem.features({problem.tables()[0].name: sales.table()}, sales.as_of),
         sales.table(),
         sales.as_of,
         Spec(kind="linear-mlp", hidden=8, embedding=2),
@@ -40,7 +40,13 @@ def _sales(sales: Any) -> tuple[Problem, Dataset, Any, date, Spec]:
 def _customers() -> tuple[Problem, Dataset, Any, date, Spec]:
     problem = get_problem(Spec(kind="tabular", **customers.OPTIONS))
     table = customers.shop()
-    return problem, problem.features(table, customers.AS_OF), table, customers.AS_OF, Spec(kind="mlp", hidden=[8])
+    return (
+        problem,
+        problem.features({problem.tables()[0].name: table}, customers.AS_OF),
+        table,
+        customers.AS_OF,
+        Spec(kind="mlp", hidden=[8]),
+    )
 
 
 @pytest.fixture(params=["forecasting", "tabular"])
@@ -91,8 +97,11 @@ def test_the_client_gives_the_numbers_that_scoring_the_table_gives(
             fed.append(len(next(iter(inputs.values()))))
             return champion.predict({name: inputs[name] for name in self.names})
 
-    by_client = problem.predict(table, as_of, dataset.contract, Client())
-    assert by_client.equals(problem.predict(table, as_of, dataset.contract, loaded)) and sum(fed) > 5
+    by_client = problem.predict({problem.tables()[0].name: table}, as_of, dataset.contract, Client())
+    assert (
+        by_client.equals(problem.predict({problem.tables()[0].name: table}, as_of, dataset.contract, loaded))
+        and sum(fed) > 5
+    )
 
 
 def test_raw_values_get_the_codes_of_training(made: Any) -> None:

@@ -17,7 +17,7 @@ from tasks.core.errors import DataError, IntegrityError, UsageError
 from tasks.problems.base import FeatureContract, Predict
 from tasks.scoring import tables as scoring
 from tasks.scoring.scorer import Scorer, to_parquet
-from tasks.tables.table import Column, TableContract
+from tasks.tables.table import Column, TableContract, Tables
 
 PROJECT = Path(__file__).parents[3]
 DAY = date(2026, 1, 1)
@@ -41,14 +41,14 @@ def times(factor: float) -> bytes:
 class Identity:
     """A problem whose features are its table."""
 
-    def table(self) -> TableContract:
-        return TableContract(columns=(Column("x", "number"),), date="x", target="x", entity=("x",))
+    def tables(self) -> tuple[TableContract, ...]:
+        return (TableContract(columns=(Column("x", "number"),), date="x", target="x", entity=("x",)),)
 
-    def recent(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract) -> pl.LazyFrame:
-        return table.filter(pl.col("x") >= 10)
+    def recent(self, tables: Tables, as_of: date, contract: FeatureContract) -> Tables:
+        return {"table": tables["table"].filter(pl.col("x") >= 10)}
 
-    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
-        frame = table.collect()
+    def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        frame = tables["table"].collect()
         assert contract.inputs == {"x": ("float32", (1,))} and as_of == DAY
         inputs = {"x": frame["x"].to_numpy()[:, None], "unknown to the model": np.zeros(frame.height)}
         return frame.with_columns(y=model(inputs)[:, 0])
@@ -74,40 +74,40 @@ def scored(releases: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_champion_scores(scored: Any) -> None:
-    result = Scorer(scored, "sales").score(TABLE, DAY)
+    result = Scorer(scored, "sales").score({"table": TABLE}, DAY)
     assert result["y"].to_list() == [3.0 * value for value in range(5000)]
 
 
 def test_another_release_scores(scored: Any) -> None:
-    assert Scorer(scored, "sales", 1).score(TABLE, DAY)["y"][1] == 2.0
+    assert Scorer(scored, "sales", 1).score({"table": TABLE}, DAY)["y"][1] == 2.0
     with pytest.raises(UsageError, match="no release 3"):
-        Scorer(scored, "sales", 3).score(TABLE, DAY)
+        Scorer(scored, "sales", 3).score({"table": TABLE}, DAY)
     scored.rollback(1, "bad")
-    assert Scorer(scored, "sales").score(TABLE, DAY)["y"][1] == 2.0
+    assert Scorer(scored, "sales").score({"table": TABLE}, DAY)["y"][1] == 2.0
 
 
 def test_changed_bytes_do_not_score(scored: Any, folder: Path) -> None:
     (folder / scored.champion().files / "model.onnx").write_bytes(times(4.0))
     with pytest.raises(IntegrityError, match=r"model.onnx: .* bytes with SHA-256"):
-        Scorer(scored, "sales").score(TABLE, DAY)
+        Scorer(scored, "sales").score({"table": TABLE}, DAY)
 
 
 def test_a_table_that_breaks_the_contract_does_not_score(scored: Any) -> None:
     with pytest.raises(DataError, match="x: column exists: observed missing; the table has: y"):
-        Scorer(scored, "sales").score(TABLE.rename({"x": "y"}), DAY)
+        Scorer(scored, "sales").score({"table": TABLE.rename({"x": "y"})}, DAY)
 
 
 @pytest.mark.parametrize(("rows", "parts"), [(10_000, 1), (1_500, 4)])
 def test_a_table_scored_in_parts_gives_what_it_gives_at_once(scored: Any, rows: int, parts: int) -> None:
     scorer = Scorer(scored, "sales")
-    found = list(scorer.stream(TABLE.lazy(), DAY, 4 * rows))
+    found = list(scorer.stream({"table": TABLE.lazy()}, DAY, 4 * rows))
     assert len(found) == parts
     assert max(part.height for part in found) < 1.2 * rows
-    assert pl.concat(found).sort("x").equals(scorer.score(TABLE.filter(pl.col("x") >= 10), DAY))
+    assert pl.concat(found).sort("x").equals(scorer.score({"table": TABLE.filter(pl.col("x") >= 10)}, DAY))
 
 
 def test_parts_are_written_as_one_file(scored: Any) -> None:
-    content, rows = to_parquet(Scorer(scored, "sales").stream(TABLE.lazy(), DAY, 6_000))
+    content, rows = to_parquet(Scorer(scored, "sales").stream({"table": TABLE.lazy()}, DAY, 6_000))
     assert rows == 4990
     assert pl.read_parquet(content)["y"].sort().to_list() == [3.0 * value for value in range(10, 5000)]
 
@@ -135,10 +135,10 @@ def test_the_file_has_the_types_and_the_very_values_of_all_parts() -> None:
 
 def test_a_table_without_rows_in_reach_is_refused(scored: Any) -> None:
     with pytest.raises(DataError, match="table: no rows that a prediction on 2026-01-01 could be made from"):
-        list(Scorer(scored, "sales").stream(TABLE.head(5).lazy(), DAY))
+        list(Scorer(scored, "sales").stream({"table": TABLE.head(5).lazy()}, DAY))
 
 
 def test_every_part_must_keep_the_contract(scored: Any) -> None:
     spoilt = TABLE.with_columns(x=pl.when(pl.col("x") == 4000).then(float("nan")).otherwise("x"))
     with pytest.raises(DataError, match="x: no NaN or infinity"):
-        list(Scorer(scored, "sales").stream(spoilt.lazy(), DAY, 6_000))
+        list(Scorer(scored, "sales").stream({"table": spoilt.lazy()}, DAY, 6_000))

@@ -15,7 +15,9 @@ from fastapi.testclient import TestClient
 from serving.service.app import make_app
 from serving.service.settings import ServiceSettings
 from tasks.releases.store import ReleaseStore
+from tasks.scoring import tables as scoring
 from tasks.scoring.scorer import Scorer
+from tasks.tables.table import Column, TableContract, Tables
 from tests.conftest import sales_table
 from tests.serving_releases import promote, promote_tables
 from tests.unit.serving.test_service import until, value
@@ -60,6 +62,7 @@ def purchases() -> pl.DataFrame:
     return pl.DataFrame(rows, ["day", "customer", "paid", "pieces", "city"], orient="row").sort("day", "customer")
 
 
+NAMES = {"forecasting": "series", "tabular": "events"}
 KINDS: dict[str, tuple[dict[str, Any], Callable[[], pl.DataFrame]]] = {
     "forecasting": (SALES, lambda: sales_table(AS_OF, days=200)),
     "tabular": (CUSTOMERS, purchases),
@@ -102,7 +105,7 @@ def served(request: pytest.FixtureRequest, releases: ReleaseStore, folder: Path,
     promote_tables(releases, options, table, AS_OF, max_units=5000)
     with TestClient(make_app(settings(folder, cache)), raise_server_exceptions=False) as client:
         ready(client)
-        yield client, table, Scorer(releases, "sales").score(table, AS_OF)
+        yield client, table, Scorer(releases, "sales").score({NAMES[request.param]: table}, AS_OF)
 
 
 def settings(folder: Path, cache: Path, **changes: Any) -> ServiceSettings:
@@ -229,7 +232,7 @@ def test_a_csv_field_that_is_no_number_is_named(served: Any) -> None:
     [
         (b"{", JSON, "", 400, "", "not JSON: "),
         (b"[]", JSON, "", 422, "rows", "rows: expected an object: "),
-        (b'{"rows": 1}', JSON, "", 422, "rows", "rows: expected an object: "),
+        (b'{"rows": 1}', JSON, "", 422, "rows", "rows: expected a list of rows"),
         (b'{"rows": [], "as-of": 1}', JSON, "", 422, "as-of", "as-of: no such field; "),
         (b'{"rows": [{}, 1]}', JSON, "", 422, "rows", "rows: row 1 is no object"),
         (b'{"rows": []}', JSON, "", 422, "as_of", "as_of: missing; "),
@@ -259,10 +262,7 @@ def test_rows_that_no_forecast_can_be_made_from_are_refused(served: Any) -> None
     client, table, _ = served
     early = {"rows": table.to_dicts(), "as_of": "2020-01-01"}
     answer = post(client, json.dumps(early, default=str).encode())
-    if answer.status_code == 200:
-        assert answer.json()["rows"] == []
-    else:
-        assert answer.status_code == 422 and "no rows up to 2020-01-01" in answer.json()["error"]
+    assert answer.status_code == 422 and "no rows up to 2020-01-01" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("form", [JSON, CSV, PARQUET, ARROW])
@@ -291,3 +291,42 @@ def test_a_release_without_its_run_yaml_takes_arrays_alone(releases: ReleaseStor
         until(lambda: client.get("/readyz").json()["release"] == 2)
         answer = post(client, b'{"rows": []}', JSON, f"?as_of={AS_OF}")
         assert answer.status_code == 501 and "weather-magic" in answer.json()["error"]
+
+
+class Revenue:
+    """A kind of two tables: pieces times price."""
+
+    def tables(self) -> tuple[TableContract, ...]:
+        columns = (Column("item", "string", key=True), Column("pieces", "number"))
+        items = (Column("item", "string", key=True), Column("price", "number", low=0))
+        return (
+            TableContract(columns, None, None, ("item",), name="sales"),
+            TableContract(items, None, None, ("item",), name="items"),
+        )
+
+    def predict(self, tables: Tables, as_of: date, contract: Any, model: Any) -> pl.DataFrame:
+        joined = tables["sales"].join(tables["items"], on="item").sort("item").collect()
+        return joined.select("item", revenue=pl.col("pieces") * pl.col("price"))
+
+
+def test_several_tables_are_sent_by_name(
+    releases: ReleaseStore, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "get_problem", lambda spec: Revenue())
+    promote(releases, 2, **{"run.yaml": b"problem: {kind: revenue}\nchecks: {}\n"})
+    sales, items = [{"item": "a", "pieces": 7}], [{"item": "a", "price": 2}]
+
+    def ask(**tables: Any) -> Any:
+        return post(client, json.dumps({"as_of": "2026-01-01", **tables}).encode()).json()
+
+    with TestClient(make_app(settings(folder, cache))) as client:
+        ready(client)
+        assert ask(tables={"sales": sales, "items": items})["rows"] == [{"item": "a", "revenue": 14.0}]
+        assert ask(tables={"sales": sales})["error"].startswith("items: this table is missing")
+        assert ask(rows=sales)["error"].startswith("items: this table is missing")
+        assert ask(tables={"orders": []})["error"] == "tables.orders: no such table; the workload has: sales, items"
+        assert ask(tables=[])["error"] == "tables: expected an object: {name: [{column: value}]}"
+        assert ask(tables={"items": 1})["error"].startswith("tables.items: expected a list of rows")
+        assert ask(rows=sales, tables={})["error"].startswith("rows: expected an object")
+        spoilt = ask(tables={"sales": sales, "items": [{"item": "a", "price": -1}]})
+        assert (spoilt["field"], spoilt["rule"], spoilt["row"]) == ("items.price", ">= 0", 0)

@@ -42,9 +42,9 @@ class Nights:
         )
         table = self.sales.table().with_columns(price=pl.col("price") * price).collect()
         folder = context.artifacts
-        (folder / "snapshot").mkdir(parents=True)
-        table.write_parquet(folder / "snapshot" / "table.parquet")
-        dataset = self.sales.problem(**options).features(table.lazy(), self.sales.as_of)
+        (folder / "snapshot" / "tables").mkdir(parents=True)
+        table.write_parquet(folder / "snapshot" / "tables" / "series.parquet")
+        dataset = self.sales.problem(**options).features({"series": table.lazy()}, self.sales.as_of)
         dataset.save(folder / "features")
         model = _model(dataset)
         about = {"valid_error": 0.3, "sha256": hashlib.sha256(model).hexdigest(), "parity": {"relative": 0.0}}

@@ -78,7 +78,7 @@ def spoilt(table: pl.LazyFrame, origin: date) -> pl.LazyFrame:
 
 @pytest.mark.parametrize("origin", [OLDEST, NEWEST, VALID, TEST])
 def test_nothing_after_an_origin_changes_its_inputs(sales: Any, origin: date) -> None:
-    other = sales.problem().features(spoilt(sales.table(), origin), AS_OF)
+    other = sales.problem().features({"series": spoilt(sales.table(), origin)}, AS_OF)
     assert changed(other, inputs_at(sales.dataset, origin), inputs_at(other, origin)) == set()
     targets = [dataset.target(rows_at(dataset, origin)) for dataset in (sales.dataset, other)]
     assert np.array_equal(targets[0] * 7 + 100, targets[1]), "the table was not spoilt"
@@ -112,7 +112,7 @@ def holidays_beyond_the_window(dataset: Windows, origin: date) -> Inputs:
     ],
 )
 def test_inputs_that_do_leak_are_noticed(sales: Any, leaking: Callable[[Windows, date], Inputs], noticed: str) -> None:
-    other = sales.problem().features(spoilt(sales.table(), TEST), AS_OF)
+    other = sales.problem().features({"series": spoilt(sales.table(), TEST)}, AS_OF)
     assert noticed in changed(other, leaking(sales.dataset, TEST), leaking(other, TEST))
 
 
@@ -131,7 +131,7 @@ def test_what_is_known_ahead_shows_on_its_own_days_only(
 ) -> None:
     inside = pl.col("date").is_between(TEST + timedelta(days=2), TEST + timedelta(days=5))
     table = sales.table().with_columns(pl.when(inside).then(value).otherwise(column).alias(column))
-    other = sales.problem().features(table, AS_OF)
+    other = sales.problem().features({"series": table}, AS_OF)
     before, after = inputs_at(sales.dataset, TEST), inputs_at(other, TEST)
     assert changed(other, before, after) == allowed
     if column != "holiday":
@@ -142,7 +142,7 @@ def test_what_is_known_ahead_shows_on_its_own_days_only(
 
 def test_series_that_began_after_training_change_no_code(sales: Any) -> None:
     newcomers = sales.table(("a-new",)).filter(pl.col("date") > NEWEST)
-    other = sales.problem().features(pl.concat([sales.table(), newcomers]), AS_OF)
+    other = sales.problem().features({"series": pl.concat([sales.table(), newcomers])}, AS_OF)
     assert other.contract.categories == {"store_id": ("<unknown>", "s1", "s2"), "department": DEPARTMENTS} | PHASES
     rows = rows_at(other, TEST)
     assert other.inputs(rows)["static"].tolist()[:4] == [[2, 7, 11], [2, 7, 12], [2, 7, 13], [2, 8, 11]]
@@ -151,7 +151,7 @@ def test_series_that_began_after_training_change_no_code(sales: Any) -> None:
 
 def test_rows_after_as_of_are_not_read(sales: Any) -> None:
     later = sales.table(as_of=AS_OF + timedelta(days=40))
-    other = sales.problem().features(later, AS_OF)
+    other = sales.problem().features({"series": later}, AS_OF)
     rows = np.arange(len(sales.dataset.groups))
     assert changed(other, sales.dataset.inputs(rows), other.inputs(rows)) == set()
     assert np.array_equal(sales.dataset.target(rows), other.target(rows))
@@ -163,7 +163,9 @@ def test_rows_after_as_of_are_not_read(sales: Any) -> None:
 def test_the_order_of_the_tables_rows_does_not_matter(sales: Any) -> None:
     moved = (pl.col("series_id") == "s1-d1") & (pl.col("date") > NEWEST)
     table = sales.table().with_columns(pl.when(moved).then(pl.lit("s2")).otherwise("store_id").alias("store_id"))
-    one, other = (sales.problem().features(rows, AS_OF) for rows in (table, table.sort("units", descending=True)))
+    one, other = (
+        sales.problem().features({"series": rows}, AS_OF) for rows in (table, table.sort("units", descending=True))
+    )
     rows = np.arange(len(one.groups))
     assert changed(one, one.inputs(rows), other.inputs(rows)) == set()
     assert np.array_equal(one.target(rows), other.target(rows))
@@ -183,7 +185,7 @@ def test_target_days_of_splits_do_not_overlap(sales: Any) -> None:
 
 def test_a_series_is_trained_on_after_its_first_weeks_and_tested_from_its_first_day(sales: Any) -> None:
     table = sales.table().filter((pl.col("series_id") != "s1-d1") | (pl.col("date") >= date(2024, 6, 16)))
-    dataset = sales.problem().features(table, AS_OF)
+    dataset = sales.problem().features({"series": table}, AS_OF)
     line = dataset.lines == 0
     assert [int(line[dataset.splits[name]].sum()) for name in ("train", "valid", "test")] == [1, 1, 1]
     first = dataset.origins[dataset.splits["train"]][line[dataset.splits["train"]]][0]
@@ -194,12 +196,12 @@ def test_too_short_a_history_is_refused_with_the_days_it_needs(sales: Any) -> No
     with pytest.raises(
         DataError, match="table: 28 steps of history up to as_of, but training, validation and test need 29"
     ):
-        sales.problem().features(sales.table().filter(pl.col("date") >= date(2024, 6, 17)), AS_OF)
-    assert sales.problem().features(sales.table().filter(pl.col("date") >= date(2024, 6, 16)), AS_OF)
+        sales.problem().features({"series": sales.table().filter(pl.col("date") >= date(2024, 6, 17))}, AS_OF)
+    assert sales.problem().features({"series": sales.table().filter(pl.col("date") >= date(2024, 6, 16))}, AS_OF)
     with pytest.raises(DataError, match="no rows up to 2024-04-01"):
-        sales.problem().features(sales.table(), date(2024, 4, 1))
+        sales.problem().features({"series": sales.table()}, date(2024, 4, 1))
     with pytest.raises(DataError, match="units are zero in all of the training period"):
-        sales.problem().features(sales.table().with_columns(units=pl.lit(0.0)), AS_OF)
+        sales.problem().features({"series": sales.table().with_columns(units=pl.lit(0.0))}, AS_OF)
 
 
 def test_windows_have_hand_made_values(sales: Any) -> None:
@@ -219,7 +221,7 @@ def test_windows_have_hand_made_values(sales: Any) -> None:
         },
         schema_overrides={"department": pl.String},
     ).filter(pl.col("date") != date(2024, 7, 8))  # a gap on the day before the origin, position 68
-    dataset = sales.problem().features(table, AS_OF)
+    dataset = sales.problem().features({"series": table}, AS_OF)
     inputs = dataset.inputs(rows_at(dataset, TEST))
     units, observed, future, past = (inputs[name][0] for name in ("units", "observed", "future", "past"))
     assert units.tolist() == [*range(56, 68), 0, 69]
@@ -241,7 +243,7 @@ def test_the_mean_of_units_is_that_of_observed_training_days(sales: Any) -> None
     training = pl.col("date") <= date(2024, 7, 4)  # the last target day of the last training origin
     sold = pl.when(training).then(10.0).otherwise(900.0)
     table = sales.table().with_columns(units=pl.when(pl.col("date").dt.day() == 13).then(None).otherwise(sold))
-    assert sales.problem().features(table, AS_OF).contract.statistics == {"mean_units": 10.0}
+    assert sales.problem().features({"series": table}, AS_OF).contract.statistics == {"mean_units": 10.0}
 
 
 def test_the_calendar_has_its_hand_computed_values() -> None:
@@ -299,7 +301,7 @@ HOURLY: dict[str, Any] = {
 
 
 def test_hours_and_values_below_zero(sales: Any) -> None:
-    dataset = sales.problem(**HOURLY).features(hourly(240), date(2024, 7, 10))
+    dataset = sales.problem(**HOURLY).features({"series": hourly(240)}, date(2024, 7, 10))
     last = dataset.splits["test"]
     inputs = dataset.inputs(last)
     assert {name: values.shape[1:] for name, values in inputs.items()} == {
@@ -324,7 +326,7 @@ def test_a_row_between_the_steps_is_refused(sales: Any) -> None:
     with pytest.raises(
         DataError, match=r"2024-07-01 15:05:00 is no step of problem.frequency 1h, counted from 2024-07-01"
     ):
-        sales.problem(**HOURLY).features(late, date(2024, 7, 10))
+        sales.problem(**HOURLY).features({"series": late}, date(2024, 7, 10))
 
 
 def test_holidays_are_those_of_the_country() -> None:
@@ -343,9 +345,9 @@ def test_days_to_the_next_holiday() -> None:
 
 def test_holidays_are_computed_when_the_table_has_none(sales: Any) -> None:
     table = sales.table().drop("holiday")
-    computed = sales.problem(country="US").features(table, AS_OF)
+    computed = sales.problem(country="US").features({"series": table}, AS_OF)
     assert inputs_at(computed, date(2024, 6, 29))["future"][0, :, 3].tolist() == [0, 0, 0, 0, 1]
-    without = sales.problem().features(table, AS_OF)
+    without = sales.problem().features({"series": table}, AS_OF)
     assert not inputs_at(without, date(2024, 6, 29))["future"][:, :, 3].any()
 
 
@@ -365,7 +367,7 @@ class Recording:
 def seen_by_scoring(sales: Any, table: pl.LazyFrame, as_of: date, contract: Any) -> tuple[Inputs, pl.DataFrame]:
     """Inputs that a model gets, and the table that is made of its answers 1, 2 and 3 times the row's number."""
     model = Recording()
-    result = sales.problem().predict(table, as_of, contract, model)
+    result = sales.problem().predict({"series": table}, as_of, contract, model)
     assert len(model.seen) == 1
     return model.seen[0], result
 
@@ -383,13 +385,15 @@ def test_scoring_sees_what_training_saw(sales: Any, origin: date) -> None:
 
 def test_scoring_gathers_only_what_the_model_reads(sales: Any) -> None:
     model = Recording("units", "static")
-    sales.problem().predict(sales.table(), AS_OF, sales.dataset.contract, model)
+    sales.problem().predict({"series": sales.table()}, AS_OF, sales.dataset.contract, model)
     assert list(model.seen[0]) == ["units", "static"]
 
 
 def test_scoring_leaves_out_a_series_that_ended_before_the_window(sales: Any) -> None:
     gone = (pl.col("series_id") == "s1-d1") & (pl.col("date") > AS_OF - timedelta(days=14))
-    result = sales.problem().predict(sales.table().filter(~gone), AS_OF, sales.dataset.contract, Recording())
+    result = sales.problem().predict(
+        {"series": sales.table().filter(~gone)}, AS_OF, sales.dataset.contract, Recording()
+    )
     assert result["series_id"].unique().sort().to_list() == ["s1-d2", "s1-d3", "s2-d1", "s2-d2", "s2-d3"]
 
 
@@ -406,7 +410,7 @@ def test_a_columns_codes_go_on_where_those_of_the_column_before_end(sales: Any) 
 
 
 def test_equal_values_of_two_static_columns_have_codes_of_their_own(sales: Any) -> None:
-    dataset = sales.problem().features(sales.table().with_columns(store_id="department"), AS_OF)
+    dataset = sales.problem().features({"series": sales.table().with_columns(store_id="department")}, AS_OF)
     assert dataset.contract.categories["store_id"] == dataset.contract.categories["department"] == DEPARTMENTS
     phases, stores, departments = (set(codes.tolist()) for codes in dataset.inputs(np.arange(84))["static"].T)
     assert phases <= set(range(7)) and (stores, departments) == ({8, 9, 10}, {12, 13, 14})
@@ -414,7 +418,7 @@ def test_equal_values_of_two_static_columns_have_codes_of_their_own(sales: Any) 
 
 def test_a_dataset_is_saved_and_loaded_and_equal_data_gives_equal_bytes(sales: Any, tmp_path: Path) -> None:
     sales.dataset.save(tmp_path / "a")
-    sales.problem().features(sales.table(), AS_OF).save(tmp_path / "b")
+    sales.problem().features({"series": sales.table()}, AS_OF).save(tmp_path / "b")
     for name in ("panel.safetensors", "series.json", "contract.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     loaded = sales.problem().load(tmp_path / "a")
@@ -449,9 +453,9 @@ def test_a_contract_without_an_order_of_categories_keeps_that_of_its_file(sales:
 
 
 def test_an_older_model_gets_tonights_rows_in_its_own_encoding(sales: Any) -> None:
-    then = sales.problem().features(sales.table(as_of=VALID), VALID)
+    then = sales.problem().features({"series": sales.table(as_of=VALID)}, VALID)
     # The newcomer sorts first and so shifts the codes of all other stores.
-    tonight = sales.problem().features(sales.table(("a-new", "s1", "s2")), AS_OF)
+    tonight = sales.problem().features({"series": sales.table(("a-new", "s1", "s2"))}, AS_OF)
     assert then.contract.statistics != tonight.contract.statistics
     origin = date(2024, 6, 29)
     former, rows = inputs_at(then, origin), rows_at(tonight, origin)
@@ -483,7 +487,7 @@ def test_an_older_model_gets_tonights_rows_in_its_own_encoding(sales: Any) -> No
     ],
 )
 def test_a_contract_of_other_inputs_is_refused(sales: Any, changes: dict[str, Any], message: str) -> None:
-    other = sales.problem(**changes).features(sales.table(), AS_OF).contract
+    other = sales.problem(**changes).features({"series": sales.table()}, AS_OF).contract
     with pytest.raises(ValueError, match=message):
         sales.dataset.under(other)
 
@@ -505,7 +509,7 @@ def test_a_contract_whose_inputs_are_named_otherwise_is_refused(sales: Any) -> N
 
 
 def test_a_contract_may_differ_in_what_only_chooses_rows(sales: Any) -> None:
-    other = sales.problem(stride=2, min_history=7).features(sales.table(), AS_OF).contract
+    other = sales.problem(stride=2, min_history=7).features({"series": sales.table()}, AS_OF).contract
     assert (
         changed(sales.dataset, sales.dataset.under(other).inputs(np.arange(84)), sales.dataset.inputs(np.arange(84)))
         == set()
@@ -532,7 +536,7 @@ def test_a_wrong_option_is_refused_by_name(sales: Any, changes: dict[str, Any], 
 
 
 def test_the_table_contract_says_what_is_known_ahead(sales: Any) -> None:
-    contract = sales.problem().table()
+    (contract,) = sales.problem().tables()
     assert contract.keys == ("date", "series_id")
     assert [column.name for column in contract.columns if not column.known_ahead] == ["units"]
     assert [column.name for column in contract.columns if not column.required] == ["holiday"]

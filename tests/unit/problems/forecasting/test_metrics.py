@@ -156,7 +156,7 @@ def test_disturbances_are_as_strong_as_they_say(sales: Any, clean: Inputs) -> No
 
 def test_examples_leave_out_what_was_not_observed(sales: Any) -> None:
     gap = (pl.col("series_id") == pl.col("series_id").min()) & (pl.col("date") == pl.date(2024, 7, 12))
-    dataset = sales.problem().features(sales.table().filter(~gap), date(2024, 7, 14))
+    dataset = sales.problem().features({"series": sales.table().filter(~gap)}, date(2024, 7, 14))
     rows = dataset.splits["test"]
     assert np.argwhere(np.isnan(dataset.target(rows))).tolist() == [[0, 2]]
     shown = sales.problem().examples(dataset, rows, {"naive": sales.problem().naive(dataset, rows)}, 6)

@@ -80,7 +80,7 @@ def arrays(dataset: Dataset) -> Inputs:
 
 @pytest.fixture(scope="module")
 def dataset() -> EntityRows:
-    built = problem().features(shop(), AS_OF)
+    built = problem().features({"events": shop()}, AS_OF)
     assert isinstance(built, EntityRows)
     return built
 
@@ -139,7 +139,7 @@ def test_nothing_after_an_origin_changes_its_inputs() -> None:
         pl.when(pl.col("day") > TEST_ORIGIN).then(pl.col("paid") * 100).otherwise("paid").alias("paid"),
         pl.when(pl.col("day") > TEST_ORIGIN).then(pl.lit("Z")).otherwise("city").alias("city"),
     )
-    one, other = problem().features(shop(), AS_OF), problem().features(changed, AS_OF)
+    one, other = problem().features({"events": shop()}, AS_OF), problem().features({"events": changed}, AS_OF)
     for name, values in arrays(one).items():
         assert np.array_equal(values, arrays(other)[name])
     assert one.contract == other.contract
@@ -148,9 +148,9 @@ def test_nothing_after_an_origin_changes_its_inputs() -> None:
 
 
 def test_rows_after_as_of_are_not_read() -> None:
-    one = problem().features(shop(days=140), AS_OF)
-    other = problem().features(shop(days=140).filter(pl.col("day") <= AS_OF), AS_OF)
-    later = problem().features(pl.concat([shop(), rows_of(("c00", 160, 500.0, 1, 0.0, "Q"))]), AS_OF)
+    one = problem().features({"events": shop(days=140)}, AS_OF)
+    other = problem().features({"events": shop(days=140).filter(pl.col("day") <= AS_OF)}, AS_OF)
+    later = problem().features({"events": pl.concat([shop(), rows_of(("c00", 160, 500.0, 1, 0.0, "Q"))])}, AS_OF)
     for compared in (other, later):
         assert one.contract == compared.contract
         assert np.array_equal(one.target(one.splits["test"]), compared.target(compared.splits["test"]))
@@ -176,7 +176,7 @@ def test_given_edges_bound_the_classes_and_belong_to_the_upper_one() -> None:
     after = AS_OF - FIRST - timedelta(days=5)
     buys += [(name, after.days, amount, 1, 0.0, None) for name, amount in (("l", 9.99), ("m", 10.0), ("h", 40.0))]
     buys += [(name, 0, 1.0, 1, 0.0, None) for name in "lmh"]
-    built = problem().features(rows_of(*buys), AS_OF)
+    built = problem().features({"events": rows_of(*buys)}, AS_OF)
     assert isinstance(built, EntityRows)
     labels = dict(built.table[built.splits["test"]].select("customer", "label").iter_rows())
     assert labels == {"a": 2, "l": 1, "m": 2, "h": 3}
@@ -186,10 +186,12 @@ def test_quantile_edges_come_from_training_rows_only() -> None:
     options = {key: value for key, value in OPTIONS.items() if key != "edges"}
     training_end = AS_OF - timedelta(days=56)
     changed = shop().with_columns(pl.when(pl.col("day") > training_end).then(9.0).otherwise("paid").alias("paid"))
-    edges = [Tabular(options).features(table, AS_OF).contract.statistics["edges"] for table in (shop(), changed)]
+    edges = [
+        Tabular(options).features({"events": table}, AS_OF).contract.statistics["edges"] for table in (shop(), changed)
+    ]
     assert edges[0] == edges[1]
     even = rows_of(*[(f"c{n:02d}", day, 1.0 + n, 1, 0.0, None) for n in range(9) for day in range(0, 140, 28)])
-    assert Tabular(options).features(even, AS_OF).contract.statistics["edges"] == [
+    assert Tabular(options).features({"events": even}, AS_OF).contract.statistics["edges"] == [
         pytest.approx(3.67),
         pytest.approx(6.33),
     ]
@@ -198,7 +200,7 @@ def test_quantile_edges_come_from_training_rows_only() -> None:
 def test_standardisation_uses_training_rows_only() -> None:
     training_end = AS_OF - timedelta(days=84)
     changed = shop().with_columns(pl.when(pl.col("day") > training_end).then(900).otherwise("pieces").alias("pieces"))
-    one, other = (problem().features(table, AS_OF) for table in (shop(), changed))
+    one, other = (problem().features({"events": table}, AS_OF) for table in (shop(), changed))
     assert one.contract.statistics == other.contract.statistics
     values = np.log1p(one.inputs(one.splits["train"])["numeric"].astype(np.float64))
     assert one.contract.statistics["log_mean"] == pytest.approx(values.mean(axis=0).tolist(), abs=1e-5)
@@ -206,12 +208,12 @@ def test_standardisation_uses_training_rows_only() -> None:
 
 def test_too_short_a_history_is_refused_with_the_days_it_needs() -> None:
     with pytest.raises(DataError, match="table: 100 days of history, but the splits need 112"):
-        problem().features(shop(days=100), FIRST + timedelta(days=99))
+        problem().features({"events": shop(days=100)}, FIRST + timedelta(days=99))
 
 
 def test_a_dataset_is_saved_and_loaded_and_equal_data_gives_equal_bytes(dataset: EntityRows, tmp_path: Path) -> None:
     dataset.save(tmp_path / "a")
-    problem().features(shop(), AS_OF).save(tmp_path / "b")
+    problem().features({"events": shop()}, AS_OF).save(tmp_path / "b")
     for name in ("rows.parquet", "contract.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     loaded = problem().load(tmp_path / "a")
@@ -232,7 +234,7 @@ def test_another_contracts_code_book_applies_but_not_its_classes(dataset: Entity
     other = contract.__class__(**{**contract.__dict__, "statistics": {**contract.statistics, "edges": [10, 41]}})
     with pytest.raises(ValueError, match=r"edges \[10, 41\], tonight's \[10.0, 40.0\]"):
         dataset.under(other)
-    fewer = problem(parts=[]).features(shop(), AS_OF).contract
+    fewer = problem(parts=[]).features({"events": shop()}, AS_OF).contract
     with pytest.raises(ValueError, match=r"its problem\.parts is \(\), tonight's is"):
         dataset.under(fewer)
 
@@ -245,8 +247,8 @@ def test_another_contracts_code_book_applies_but_not_its_classes(dataset: Entity
 def test_a_contract_of_other_features_is_rebuilt_from_the_raw_table(
     dataset: EntityRows, changes: dict[str, Any]
 ) -> None:
-    theirs = problem(**changes).features(shop(), AS_OF)
-    under = dataset.under(theirs.contract, Raw(shop(), AS_OF))
+    theirs = problem(**changes).features({"events": shop()}, AS_OF)
+    under = dataset.under(theirs.contract, Raw({"events": shop()}, AS_OF))
     for split in ("train", "valid", "test"):
         rows = theirs.splits[split]
         assert np.array_equal(under.splits[split], rows)
@@ -257,8 +259,8 @@ def test_a_contract_of_other_features_is_rebuilt_from_the_raw_table(
 
 
 def test_a_contract_of_features_that_the_raw_table_cannot_give_is_refused(dataset: EntityRows) -> None:
-    raw = Raw(shop(), AS_OF)
-    own = problem(windows=[14, 28]).features(shop(), AS_OF).contract
+    raw = Raw({"events": shop()}, AS_OF)
+    own = problem(windows=[14, 28]).features({"events": shop()}, AS_OF).contract
     options = own.settings["options"]
 
     def told(contract: Any, table: Raw = raw) -> str:
@@ -273,9 +275,9 @@ def test_a_contract_of_features_that_the_raw_table_cannot_give_is_refused(datase
     )
     assert "features moon are no longer made" in told(replace(own, settings={**own.settings, "features": ["moon"]}))
     assert "its problem.horizon_days is 14, tonight's is 28" in told(
-        problem(horizon_days=14, edges=[10, 40]).features(shop(), AS_OF).contract
+        problem(horizon_days=14, edges=[10, 40]).features({"events": shop()}, AS_OF).contract
     )
-    assert "does not hold the rows" in told(own, Raw(shop(customers=10), AS_OF))
+    assert "does not hold the rows" in told(own, Raw({"events": shop(customers=10)}, AS_OF))
 
 
 def test_log_loss_and_metrics_have_hand_computed_values() -> None:
@@ -303,7 +305,7 @@ def test_an_impossible_prediction_has_a_finite_loss() -> None:
 
 
 def test_soft_loss_at_temperature_two_has_its_hand_computed_value() -> None:
-    contract = problem().features(shop(), AS_OF).contract
+    contract = problem().features({"events": shop()}, AS_OF).contract
     hard, soft = problem().hard_loss(contract), Kl(temperature=2.0).bind(contract)
     output, teacher = torch.zeros(1, 2), torch.tensor([[2 * math.log(3), 0.0]])
     # Softened teacher (3/4, 1/4), student (1/2, 1/2): KL = 3/4 ln(3/2) + 1/4 ln(1/2) = 0.1308120; times T^2 = 4.
@@ -342,7 +344,7 @@ def test_scoring_uses_the_features_of_training(dataset: EntityRows) -> None:
             seen.append(inputs)
             return np.tile(np.log(np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32)), (len(inputs["numeric"]), 1))
 
-    result = problem().predict(shop(), TEST_ORIGIN, dataset.contract, Model())
+    result = problem().predict({"events": shop()}, TEST_ORIGIN, dataset.contract, Model())
     for name, values in dataset.inputs(dataset.splits["test"]).items():
         assert np.array_equal(values, seen[0][name])
     assert result.columns == ["customer", "p_none", "p_low", "p_medium", "p_high", "predicted"]
@@ -378,7 +380,7 @@ def test_examples_compare_predicted_with_actual_shares(dataset: EntityRows) -> N
 
 
 def test_the_table_contract_names_every_configured_column() -> None:
-    contract = problem().table()
+    (contract,) = problem().tables()
     assert [column.name for column in contract.columns] == ["day", "customer", "paid", "pieces", "paid_fresh", "city"]
     assert contract.keys == ("day", "customer")
     assert (contract.target, contract.entity, contract.horizon_days) == ("paid", ("customer",), 0)

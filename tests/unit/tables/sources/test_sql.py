@@ -47,13 +47,13 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fetch(query: str = QUERY, **options: Any) -> Snapshot:
     spec = Spec(kind="sql", **({"url_env": "SALES_DB_URL", "query": query} | options))
-    return get_source(spec, CONTRACT, "sales").fetch(date(2026, 3, 2))
+    return get_source(spec, (CONTRACT,), "sales").fetch(date(2026, 3, 2))
 
 
 @pytest.mark.usefixtures("database")
 def test_binds_are_dates_and_the_rows_are_typed_and_sorted() -> None:
     snapshot = fetch()
-    assert snapshot.table.rows() == [
+    assert snapshot.tables["table"].rows() == [
         (date(2026, 3, 1), "01", 1.0, False),
         (date(2026, 3, 2), "01", 2.5, True),
         (date(2026, 3, 20), "01", None, False),
@@ -63,14 +63,16 @@ def test_binds_are_dates_and_the_rows_are_typed_and_sorted() -> None:
 
 @pytest.mark.usefixtures("database")
 def test_a_query_without_binds_and_with_other_names() -> None:
-    table = fetch("SELECT day, store_id, units FROM sales WHERE day < '2026-03-03'", columns={"date": "day"}).table
+    table = fetch("SELECT day, store_id, units FROM sales WHERE day < '2026-03-03'", columns={"date": "day"}).tables[
+        "table"
+    ]
     assert table.columns == ["date", "store_id", "units"]
     assert table.height == 2
 
 
 @pytest.mark.usefixtures("database")
 def test_a_query_without_rows_keeps_its_columns() -> None:
-    assert fetch(QUERY + " AND store_id = 'none'").table.columns == ["date", "store_id", "units", "holiday"]
+    assert fetch(QUERY + " AND store_id = 'none'").tables["table"].columns == ["date", "store_id", "units", "holiday"]
 
 
 @pytest.mark.usefixtures("database")

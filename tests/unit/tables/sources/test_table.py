@@ -11,7 +11,7 @@ from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError
 from tasks.tables.sources import get_source
 from tasks.tables.sources.base import Snapshot
-from tasks.tables.sources.table import scan
+from tasks.tables.sources.files import scan
 from tasks.tables.table import Column, TableContract
 
 CONTRACT = TableContract(
@@ -30,7 +30,7 @@ AS_OF = date(2026, 3, 2)
 
 
 def fetch(folder: Path, path: str, as_of: date = AS_OF, **options: Any) -> Snapshot:
-    return get_source(Spec(kind="table", path=path, **options), CONTRACT, "sales", folder).fetch(as_of)
+    return get_source(Spec(kind="table", path=path, **options), (CONTRACT,), "sales", folder).fetch(as_of)
 
 
 def write(path: Path, text: str) -> None:
@@ -40,13 +40,13 @@ def write(path: Path, text: str) -> None:
 
 def test_csv_keeps_ids_as_text_and_reads_dates_and_booleans(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "date,store_id,units,holiday\n2026-03-02,007,1.5,0\n2026-03-01,007,,1\n")
-    table = fetch(tmp_path, "a.csv").table
+    table = fetch(tmp_path, "a.csv").tables["table"]
     assert table.rows() == [(date(2026, 3, 1), "007", None, True), (date(2026, 3, 2), "007", 1.5, False)]
 
 
 def test_csv_with_one_word_among_numbers_is_text_for_validation_to_refuse(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "date,store_id,units\n2026-03-01,1,4\n02.03.2026,1,closed\n")
-    table = fetch(tmp_path, "a.csv").table
+    table = fetch(tmp_path, "a.csv").tables["table"]
     assert table["units"].to_list() == ["closed", "4"]
     assert table["date"].to_list() == ["02.03.2026", "2026-03-01"]
 
@@ -55,27 +55,27 @@ def test_a_glob_is_one_table_whatever_the_order_of_columns(tmp_path: Path) -> No
     write(tmp_path / "in/2026/b.csv", "date,store_id,units\n2026-03-02,b,2.5\n")
     write(tmp_path / "in/2025/a.csv", "units,store_id,date\n1,a,2026-03-01\n")
     snapshot = fetch(tmp_path, "in/**/*.csv")
-    assert sorted(snapshot.table["units"].to_list()) == [1.0, 2.5]
+    assert sorted(snapshot.tables["table"]["units"].to_list()) == [1.0, 2.5]
     assert snapshot.notes == ("2 file(s): a.csv, b.csv",)
 
 
 def test_files_of_a_glob_with_other_columns_are_unreadable_by_name(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "date,store_id,units\n2026-03-01,a,1\n")
     write(tmp_path / "b.csv", "date,store_id,qty\n2026-03-01,b,1\n")
-    assert fetch(tmp_path, "*.csv").unreadable == f"{tmp_path}/b.csv: other columns than a.csv: qty, units"
+    assert fetch(tmp_path, "*.csv").unreadable["table"] == f"{tmp_path}/b.csv: other columns than a.csv: qty, units"
 
 
 def test_columns_are_renamed_to_the_contract(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "day,shop,qty\n2026-03-01,012,4\n")
     columns = {"date": "day", "store_id": "shop", "units": "qty"}
-    assert fetch(tmp_path, "a.csv", columns=columns).table.rows(named=True) == [
+    assert fetch(tmp_path, "a.csv", columns=columns).tables["table"].rows(named=True) == [
         {"date": date(2026, 3, 1), "store_id": "012", "units": 4}
     ]
 
 
 def test_a_mapped_column_wins_over_one_that_has_the_name(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", "date,store_id,units,sold\n2026-03-01,1,100,4\n")
-    table = fetch(tmp_path, "a.csv", columns={"units": "sold"}).table
+    table = fetch(tmp_path, "a.csv", columns={"units": "sold"}).tables["table"]
     assert table.columns == ["date", "store_id", "units"]
     assert table["units"].to_list() == [4]
 
@@ -85,7 +85,7 @@ def test_parquet_timestamps_at_midnight_are_dates_and_others_are_left(tmp_path: 
         moment = datetime(2026, 3, 1, hour)  # noqa: DTZ001 naive, as in files
         frame = pl.DataFrame({"date": [moment], "store_id": ["a"], "units": [1.0]})
         frame.write_parquet(tmp_path / "a.parquet")
-        assert fetch(tmp_path, "a.parquet").table.schema["date"] == dtype
+        assert fetch(tmp_path, "a.parquet").tables["table"].schema["date"] == dtype
 
 
 def test_a_growing_table_is_cut_back_to_what_was_known(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_a_growing_table_is_cut_back_to_what_was_known(tmp_path: Path) -> None:
     pl.DataFrame({"date": days, "store_id": ["a"] * 4, "units": [1.0, 2.0, 3.0, 4.0]}).write_parquet(
         tmp_path / "a.parquet"
     )
-    assert fetch(tmp_path, "a.parquet").table["units"].to_list() == [1.0, 2.0, 3.0, 4.0]
-    assert fetch(tmp_path, "a.parquet", until_as_of=True).table.select("date", "units").rows() == [
+    assert fetch(tmp_path, "a.parquet").tables["table"]["units"].to_list() == [1.0, 2.0, 3.0, 4.0]
+    assert fetch(tmp_path, "a.parquet", until_as_of=True).tables["table"].select("date", "units").rows() == [
         (date(2026, 3, 1), 1.0),
         (date(2026, 3, 2), 2.0),
         (date(2026, 3, 3), None),
@@ -111,13 +111,13 @@ def test_a_growing_table_is_cut_back_to_what_was_known(tmp_path: Path) -> None:
 )
 def test_wrong_options_name_the_field(tmp_path: Path, options: dict[str, Any], line: str) -> None:
     with pytest.raises(ConfigError, match=line) as failure:
-        get_source(Spec(kind="table", **options), CONTRACT, "sales", tmp_path)
+        get_source(Spec(kind="table", **options), (CONTRACT,), "sales", tmp_path)
     assert "\n" not in str(failure.value)
 
 
 def test_an_unknown_kind_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"workloads\.sales\.source\.kind: unknown kind 'excel'; there are: complete"):
-        get_source(Spec(kind="excel"), CONTRACT, "sales")
+        get_source(Spec(kind="excel"), (CONTRACT,), "sales")
 
 
 def test_a_scanned_file_has_dates_where_its_timestamps_are_midnights(tmp_path: Path) -> None:

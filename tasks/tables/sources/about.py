@@ -1,0 +1,51 @@
+"""What a night's raw rows are like: the snapshot's `about.json`."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from tasks.tables.sources.base import Snapshot
+from tasks.tables.table import TableContract
+
+
+def describe(
+    snapshot: Snapshot, contracts: Mapping[str, TableContract], digests: Mapping[str, str], source: str, as_of: date
+) -> dict[str, Any]:
+    """Facts of all tables by name, for the run's page and for the next night's checks of volume.
+
+    `digests`: SHA-256 of each table's file.
+    """
+    about: dict[str, Any] = {
+        "source": source,
+        "as_of": as_of.isoformat(),
+        "notes": list(snapshot.notes),
+        "tables": {
+            name: {**_facts(table, contracts[name]), "sha256": digests[name]} for name, table in snapshot.tables.items()
+        },
+    }
+    if snapshot.shift_weeks is not None:
+        about["shift_weeks"] = snapshot.shift_weeks
+    for name, reason in snapshot.unreadable.items():
+        about["tables"][name]["unreadable"] = reason
+    return about
+
+
+def _facts(table: pl.DataFrame, contract: TableContract) -> dict[str, Any]:
+    """`mean_target`: over the finite targets. Columns that are missing or of another type leave null."""
+    entity = [column for column in contract.entity if column in table.columns]
+    dated = contract.date is not None and table.schema.get(contract.date) == pl.Date
+    days = table[contract.date] if dated and contract.date is not None else pl.Series(dtype=pl.Date)
+    first, last = days.min(), days.max()
+    mean = None
+    if contract.target in table.columns and table.schema[contract.target].is_numeric():
+        target = table[contract.target].cast(pl.Float64)
+        mean = target.filter(target.is_finite()).mean()
+    return {
+        "rows": table.height,
+        "entities": table.select(entity).n_unique() if entity and table.height else 0,
+        "first_date": first.isoformat() if isinstance(first, date) else None,
+        "last_date": last.isoformat() if isinstance(last, date) else None,
+        "mean_target": mean,
+    }
