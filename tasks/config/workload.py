@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from tasks.compression.options import Recipe
-from tasks.config.reading import explain, read_mapping
-from tasks.core.config import Frozen, Name, Spec
+from tasks.config.reading import read_mapping
+from tasks.core.config import Frozen, Name, Spec, explained
 from tasks.core.errors import ConfigError
 from tasks.distillation.options import Student, Teacher
 from tasks.gates.options import Gates
@@ -60,10 +60,8 @@ def load_workloads(path: Path) -> dict[str, Workload]:
         raise ConfigError(f"{path}: workloads: expected at least one section")
     result = {}
     for name, section in sections.items():
-        try:
+        with explained(f"{path}: workloads.{name}"):
             result[str(name)] = Workload.model_validate(section)
-        except ValidationError as error:
-            raise explain(f"{path}: workloads.{name}", error) from error
     return result
 
 

@@ -1,7 +1,8 @@
 """Thresholds of the data checks: the `checks` section of a workload."""
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.core.config import explained
 from tasks.core.errors import ConfigError
 from tasks.tables.table import TableContract
 
@@ -36,12 +37,8 @@ class CheckOptions(Checks):
 
 def parse_checks(checks: Checks, contract: TableContract) -> CheckOptions:
     """Validate a `checks` section. Raises ConfigError naming the key."""
-    try:
+    with explained("checks", note=f"; there are: {', '.join(CheckOptions.model_fields)}"):
         options = CheckOptions.model_validate(checks.model_dump())
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(("checks", *(str(part) for part in first["loc"])))
-        raise ConfigError(f"{field}: {first['msg']}; there are: {', '.join(CheckOptions.model_fields)}") from error
     if options.max_units is not None and contract.target is None:
         raise ConfigError("checks.max_units: this problem's table has no target column; remove the key")
     return options

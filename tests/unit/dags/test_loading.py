@@ -12,7 +12,7 @@ HEAVY = {"dvc", "great_expectations", "mlflow", "numpy", "onnx", "onnxruntime", 
 OURS = {
     f"tasks.{name}"
     for name in (
-        *("core", "core.errors", "core.storage", "pipeline", "pipeline.graph", "pipeline.resources"),
+        *("core", "core.config", "core.errors", "core.storage", "pipeline", "pipeline.graph", "pipeline.resources"),
         *("pipeline.handover", "pipeline.handover.manifest", "pipeline.handover.surroundings"),
     )
 }
