@@ -25,7 +25,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow soak stack-test serving-setup serving-test serving-image serve load-test bench bench-scale bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -83,6 +83,9 @@ test-e2e: setup-dev  ## whole runs under real Airflow
 
 soak: setup-dev  ## nights in a row under Airflow with planned trouble, in real S3: NIGHTS=6, or 30 (an hour)
 	NIGHTSTILL_SOAK_NIGHTS=$(NIGHTS) $(TASK)/python -m pytest tests/soak -s
+
+sizes: setup-dev  ## peak memory of stages on 50,000 images and a table of 10 million rows, below 8 GiB; ten minutes
+	$(TASK)/python -m tests.sizes
 
 stack-test: images serving-image setup-dev  ## nights and faults with stages in containers; needs Docker, PostgreSQL's programs and S3
 	$(TASK)/python -m pytest $(CONTAINER_TESTS)

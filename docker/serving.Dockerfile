@@ -14,7 +14,6 @@ COPY serving /app/serving
 # Features of raw tables are made by the code of training.
 COPY tasks/__init__.py /app/tasks/
 COPY tasks/core /app/tasks/core
-COPY tasks/config/__init__.py tasks/config/reading.py /app/tasks/config/
 COPY tasks/tables /app/tasks/tables
 COPY tasks/problems /app/tasks/problems
 COPY tasks/scoring /app/tasks/scoring

@@ -68,8 +68,10 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
     """Check a workload's parameters without running anything."""
     from tasks.compression.chain import parse_chain
     from tasks.compression.search.space import parse_space
+    from tasks.compression.traits import traits_of
     from tasks.distillation.plan import check_students
     from tasks.problems import get_problem
+    from tasks.problems.models import build_model
     from tasks.tables.sources import get_source
 
     settings = Settings()
@@ -81,9 +83,11 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
         get_source(section.source, problem.tables(), name)
         try:
             check_students(problem, section.teachers, section.students)
+            contract = problem.draft_contract()
+            students = {key: traits_of(build_model(item.model, contract)) for key, item in section.students.items()}
             for recipe_name, recipe in section.recipes.items():
-                parse_chain(recipe_name, recipe)
-                parse_space(recipe_name, recipe.search.space if recipe.search else ())
+                parse_chain(recipe_name, recipe, students)
+                parse_space(recipe_name, recipe.search.space if recipe.search else (), students)
         except ConfigError as error:
             raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.{error}") from error
         stages = pipeline(settings, planning.resolve(settings, name)).stages

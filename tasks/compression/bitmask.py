@@ -22,6 +22,8 @@ class Bitmask(GraphStep):
 
     kind = "bitmask"
     phase = "storage"
+    needs = frozenset({"zeros"})
+    leaves = frozenset()
     min_elements: int = Field(default=64, gt=0)
 
     def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:

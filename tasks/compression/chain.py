@@ -1,7 +1,7 @@
 """A recipe's chain of steps, checked before anything is trained."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from tasks.compression.bitmask import Bitmask
 from tasks.compression.channels import Channels
@@ -13,7 +13,7 @@ from tasks.compression.magnitude import Magnitude
 from tasks.compression.neurons import Neurons
 from tasks.compression.options import Recipe
 from tasks.compression.qat import Int8Qat
-from tasks.compression.step import PHASES, GraphStep, Step, TorchStep
+from tasks.compression.step import PHASES, TRAITS, GraphStep, Step, TorchStep, Trait
 from tasks.core.config import pick
 from tasks.core.errors import ConfigError
 
@@ -25,6 +25,7 @@ STEPS: dict[str, type[Step]] = {
         Bitmask,
     )
 }
+Traits = frozenset[Trait]
 MANY = "structure"
 """The phase whose steps go together, because they remove different things; of the others one step is enough."""
 
@@ -37,31 +38,45 @@ class Chain:
     after_export: tuple[GraphStep, ...]
 
 
-def parse_chain(name: str, recipe: Recipe) -> Chain:
-    """The chain of a recipe.
+def parse_chain(name: str, recipe: Recipe, students: Mapping[str, Traits] | None = None) -> Chain:
+    """The chain of a recipe. `students`: the traits of each model that it may be applied to, where they are known.
 
-    Raises ConfigError on an unknown kind or option, on steps in an order that cannot work (see `PHASES`), and on two
-    that exclude each other, such as two number formats.
+    Raises ConfigError on an unknown kind or option, and on a step that needs what a student does not have or an
+    earlier step does not leave: on a wrong order, and on two that exclude each other, such as two number formats.
     """
     steps = [pick(spec, STEPS, f"recipes.{name}.steps.{index}") for index, spec in enumerate(recipe.steps)]
-    for before, after in pairwise(steps):
-        if not _may_follow(before, after):
-            raise ConfigError(
-                f"recipes.{name}.steps: {after.kind} cannot follow {before.kind}; the order is {order()}, "
-                "each at most once"
-            )
-    dense = next((step.kind for step in steps if not step.packable), None)
-    if dense and any(isinstance(step, Bitmask) for step in steps):
-        raise ConfigError(
-            f"recipes.{name}.steps: bitmask cannot leave out zeros that {dense} stores; use int8-weights or fp16, "
-            "or drop bitmask"
-        )
-    if len({step.kind for step in steps}) < len(steps):
-        raise ConfigError(f"recipes.{name}.steps: each kind may stand there once; the order is {order()}")
+    for index, step in enumerate(steps):
+        _check(f"recipes.{name}.steps", steps[:index], step)
+        for student, traits in (students or {}).items():
+            if missing := _first(step.needs - traits):
+                raise ConfigError(
+                    f"recipes.{name}.steps: {step.kind} needs {TRAITS[missing]}, which students.{student} has not; "
+                    "drop the step, or give that student another model"
+                )
     return Chain(
         tuple(step for step in steps if isinstance(step, TorchStep)),
         tuple(step for step in steps if isinstance(step, GraphStep)),
     )
+
+
+def _check(where: str, earlier: Sequence[Step], step: Step) -> None:
+    """Raises ConfigError naming the last earlier step that does not leave what `step` needs, and the way out."""
+    for before in reversed(earlier):
+        missing = _first(step.needs - before.leaves)
+        if missing is None:
+            continue
+        if PHASES.index(before.phase) < PHASES.index(step.phase):
+            alike = [kind for kind, other in STEPS.items() if other.phase == before.phase]
+            others = [kind for kind in alike if step.needs <= STEPS[kind].leaves]
+            way_out = f"take {' or '.join(others)} in its place, or drop {step.kind}" if others else "drop one of them"
+        else:
+            way_out = f"the order is {order()}, each at most once"
+        what = f"which does not leave {TRAITS[missing]}"
+        raise ConfigError(f"{where}: {step.kind} cannot follow {before.kind}, {what}; {way_out}")
+
+
+def _first(missing: Traits) -> Trait | None:
+    return next((trait for trait in TRAITS if trait in missing), None)
 
 
 def order() -> str:
@@ -71,9 +86,3 @@ def order() -> str:
         f"one of {', '.join(some)}" if len(some) > 1 and phase != MANY else " and ".join(some)
         for phase, some in zip(PHASES, kinds, strict=True)
     )
-
-
-def _may_follow(before: Step, after: Step) -> bool:
-    if before.phase == after.phase == MANY:
-        return before.kind != after.kind
-    return PHASES.index(before.phase) < PHASES.index(after.phase)

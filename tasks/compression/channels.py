@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 from pydantic import Field
 from torch import nn
 
-from tasks.compression.step import FineTune, Rows, TorchStep
+from tasks.compression.step import ALL, FineTune, Rows, TorchStep
 from tasks.compression.units import Layer, keep_most_important
 from tasks.core.errors import ConfigError
 
@@ -28,6 +28,8 @@ class Channels(TorchStep):
 
     kind = "channels"
     phase = "structure"
+    needs = frozenset({"float weights", "channels"})
+    leaves = ALL - {"channels"}
     keep: float = Field(gt=0, lt=1)
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> None:

@@ -19,6 +19,8 @@ class Fp16(GraphStep):
 
     kind = "fp16"
     phase = "numbers"
+    needs = frozenset({"float weights"})
+    leaves = frozenset({"zeros"})
     min_elements: int = Field(default=64, gt=0)
 
     def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:

@@ -27,11 +27,12 @@ from onnxruntime.quantization import (
 )
 from pydantic import Field
 
-from tasks.compression.step import GraphStep, Rows
+from tasks.compression.step import GraphStep, Rows, Trait
 from tasks.core.errors import ConfigError
 from tasks.problems.base import Batches, Inputs
 
 OPERATORS = ["MatMul", "Gemm"]
+NEEDS: frozenset[Trait] = frozenset({"float weights", "products"})
 BATCH = 256
 CALIBRATION_BYTES = 2 * 2**20
 """Much less than elsewhere: the quantizer keeps what all layers make of a batch."""
@@ -45,7 +46,8 @@ class Int8Dynamic(GraphStep):
 
     kind = "int8-dynamic"
     phase = "numbers"
-    packable = False
+    needs = NEEDS
+    leaves = frozenset()
     per_channel: bool = True
 
     def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
@@ -70,7 +72,8 @@ class Int8Static(GraphStep):
 
     kind = "int8-static"
     phase = "numbers"
-    packable = False
+    needs = NEEDS
+    leaves = frozenset()
     samples: int = Field(default=512, gt=0)
     per_channel: bool = True
 

@@ -36,6 +36,8 @@ class IntegerWeights(GraphStep):
     """
 
     phase = "numbers"
+    needs = frozenset({"float weights"})
+    leaves = frozenset({"zeros"})
     largest: ClassVar[int] = EIGHT
     min_elements: int = Field(default=64, gt=0)
     samples: int = Field(default=2048, gt=0)
@@ -91,7 +93,7 @@ class Int4Weights(IntegerWeights):
     """Levels from -7 to 7 for what products read, eight bits for the rest."""
 
     kind = "int4-weights"
-    packable = False
+    leaves = frozenset()
     largest = 7
 
     def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
-from tasks.compression.step import FineTune, Rows, TorchStep
+from tasks.compression.step import NETWORK, FineTune, Rows, TorchStep
 from tasks.core.errors import ConfigError
 from tasks.problems.blocks.factored import factored, principal_directions
 
@@ -29,6 +29,8 @@ class LowRank(TorchStep):
 
     kind = "low-rank"
     phase = "rank"
+    needs = frozenset({"float weights", "whole", "linear layers"})
+    leaves = NETWORK
     energy: float | None = Field(default=None, gt=0, lt=1)
     budget: float | None = Field(default=None, gt=0, lt=1)
     samples: int = Field(default=2048, gt=0)

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from tasks.compression.step import AfterStep, FineTune, Rows, TorchStep
+from tasks.compression.step import NETWORK, AfterStep, FineTune, Rows, TorchStep
 
 Masks = dict[str, torch.Tensor]
 
@@ -21,6 +21,8 @@ class Magnitude(TorchStep):
 
     kind = "magnitude"
     phase = "sparsity"
+    needs = frozenset({"float weights", "dense"})
+    leaves = NETWORK - {"dense"}
     sparsity: float = Field(gt=0, lt=1)
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> AfterStep:

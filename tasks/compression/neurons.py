@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
-from tasks.compression.step import FineTune, Rows, TorchStep
+from tasks.compression.step import ALL, FineTune, Rows, TorchStep
 from tasks.compression.surgeon import remove_inputs
 from tasks.compression.units import keep_units
 from tasks.core.errors import ConfigError
@@ -33,6 +33,8 @@ class Neurons(TorchStep):
 
     kind = "neurons"
     phase = "structure"
+    needs = frozenset({"hidden neurons", "float weights"})
+    leaves = ALL - {"hidden neurons"}
     keep: float = Field(gt=0, lt=1)
     samples: int = Field(default=2048, gt=0)
 

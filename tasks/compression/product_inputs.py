@@ -11,6 +11,8 @@ from onnx import TensorProto, helper
 from tasks.problems.base import Batches, Inputs
 
 BATCH = 256
+WIDEST = 4096
+"""Inputs of a matrix: the square of so many takes 128 MiB. A wider matrix is left out."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,15 @@ def products(graph: onnx.GraphProto) -> dict[str, list[Product]]:
 def mean_squares(model: onnx.ModelProto, rows: Inputs) -> dict[str, NDArray[np.float64]]:
     """(in, in) mean of x x^T over what each stored matrix is multiplied with when the graph computes `rows`.
 
-    A matrix that products read in two ways, as it is and turned, is left out; so is one whose rows are not finite.
+    A matrix that products read in two ways, as it is and turned, is left out; so is one that is very wide, and one
+    whose rows are not finite.
     """
-    read = {name: uses for name, uses in products(model.graph).items() if len({use.turned for use in uses}) == 1}
+    shapes = {item.name: item.dims for item in model.graph.initializer}
+    read = {
+        name: uses
+        for name, uses in products(model.graph).items()
+        if len({use.turned for use in uses}) == 1 and shapes[name][int(uses[0].turned)] <= WIDEST
+    }
     if not read:
         return {}
     wanted = sorted({use.given for uses in read.values() for use in uses})

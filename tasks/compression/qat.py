@@ -33,7 +33,8 @@ class Int8Qat(TorchStep):
 
     kind = "int8-qat"
     phase = "numbers"
-    packable = False
+    needs = frozenset({"float weights", "linear layers"})
+    leaves = frozenset()
     epochs: int = Field(default=3, gt=0)
     samples: int = Field(default=512, gt=0)
 

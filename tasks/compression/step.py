@@ -13,9 +13,23 @@ from tasks.problems.base import Inputs
 
 Phase = Literal["structure", "rank", "sparsity", "numbers", "storage"]
 PHASES: tuple[Phase, ...] = ("structure", "rank", "sparsity", "numbers", "storage")
-"""Order in which steps work. Neurons and channels are known as such until their matrices are factored; both move the
-weights that a sparsity mask points at; all of them need float32 weights, which are gone once numbers are narrower; and
-how the numbers are laid down in the file comes last."""
+"""Groups of steps in the order in which people are told to write them; what decides is what steps need and leave."""
+
+Trait = Literal["float weights", "hidden neurons", "channels", "linear layers", "products", "whole", "dense", "zeros"]
+TRAITS: dict[Trait, str] = {
+    "float weights": "weights in float32",
+    "hidden neurons": "hidden neurons that can leave",
+    "channels": "channels of convolutions that can leave",
+    "linear layers": "linear layers that can be replaced",
+    "products": "products with a stored matrix",
+    "whole": "matrices that are neither factored nor masked",
+    "dense": "weights without a mask",
+    "zeros": "pruned weights that are stored as zero",
+}
+"""What steps work on, as people read it."""
+ALL: frozenset[Trait] = frozenset(TRAITS)
+NETWORK: frozenset[Trait] = ALL - {"hidden neurons", "channels", "whole"}
+"""What is left once matrices are changed one by one: which of them belong to one neuron is forgotten."""
 
 AfterStep = Callable[[nn.Module], None]
 Rows = Callable[[int], Inputs]
@@ -33,12 +47,14 @@ class FineTune(Protocol):
 class Step(Frozen):
     """Base of all steps: a frozen model of its options. `kind` is its name in params.yaml.
 
-    `packable`: whether a weight that is zero is stored in a way that `bitmask` can leave out.
+    `needs`: the traits that what it works on must have; `leaves`: of those that it had, the ones that it still has
+    afterwards. By these a chain that cannot work is refused before anything is trained.
     """
 
     kind: ClassVar[str]
     phase: ClassVar[Phase]
-    packable: ClassVar[bool] = True
+    needs: ClassVar[frozenset[Trait]]
+    leaves: ClassVar[frozenset[Trait]]
 
 
 class TorchStep(Step):

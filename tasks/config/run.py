@@ -6,11 +6,10 @@ DVC tracks parts of `run.yaml`, so nothing that must not enter a lock (run_id, c
 from datetime import date
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from tasks.config.reading import explain
 from tasks.config.workload import Workload
-from tasks.core.config import Name
+from tasks.core.config import Name, explained
 from tasks.core.documents import read_mapping
 from tasks.core.files import RUN_FILE
 
@@ -38,7 +37,5 @@ class Run(Workload):
 
 def parse_run(text: str, origin: str = RUN_FILE) -> Run:
     """Validate a run.yaml. Raises ConfigError."""
-    try:
+    with explained(f"{origin}: "):
         return Run.model_validate(read_mapping(text, origin))
-    except ValidationError as error:
-        raise explain(origin, error) from error

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from tasks.compression.options import Recipe
-from tasks.config.reading import explain
-from tasks.core.config import Frozen, Name, Spec
+from tasks.core.config import Frozen, Name, Spec, explained
 from tasks.core.errors import ConfigError
 from tasks.core.params import load_sections
 from tasks.distillation.options import Student, Teacher
@@ -53,10 +52,8 @@ def load_workloads(path: Path) -> dict[str, Workload]:
     """
     result = {}
     for name, section in load_sections(path).items():
-        try:
+        with explained(f"{path}: workloads.{name}"):
             result[name] = Workload.model_validate(section)
-        except ValidationError as error:
-            raise explain(f"{path}: workloads.{name}", error) from error
     return result
 
 

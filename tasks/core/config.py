@@ -1,6 +1,7 @@
 """Base classes of typed, frozen configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,14 +32,31 @@ class Spec(BaseModel):
         return dict(self.model_extra or {})
 
 
+@contextmanager
+def explained(
+    where: str, *, kind: str | None = None, note: str = "", raises: type[Exception] = ConfigError
+) -> Iterator[None]:
+    """The one place in which what pydantic says becomes one line: the field, what is wrong with it, what was given.
+
+    `where`: the section that the fields belong to, or a file, if it ends with a blank. `kind`: of the component whose
+    options they are. `note` is put at the end. Raises ConfigError, or what `raises` says.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        full = f"{where}{field}" if where.endswith(" ") else ".".join(part for part in (where, field) if part)
+        of_kind = f" of kind {kind}" if kind else ""
+        reason = first["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(first["input"], Mapping) else f", got {first['input']!r:.80}"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise raises(f"{full}{of_kind}: {reason}{given}{note}{more}") from error
+
+
 def pick(spec: Spec, kinds: Mapping[str, type[Kind]], field: str) -> Kind:
     """The component of `spec.kind`, made of the other keys. Raises ConfigError naming the field."""
     if spec.kind not in kinds:
         raise ConfigError(f"{field}.kind: unknown kind {spec.kind!r}; there are: {', '.join(kinds) or 'none'}")
-    try:
+    with explained(field, kind=spec.kind):
         return kinds[spec.kind].model_validate(spec.options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join([field, *map(str, first["loc"])])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where} of kind {spec.kind}: {reason}, got {first['input']!r:.80}") from error

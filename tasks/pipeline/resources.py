@@ -1,13 +1,15 @@
 """What a stage may use where it runs in a container: cores, memory, and room for its files.
 
-Read from a workload's section by the DAGs too, so this module needs nothing but pydantic.
+Read from a workload's section by the DAGs too, so this module needs nothing but pydantic and PyYAML.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tasks.core.config import explained
 
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
@@ -72,9 +74,5 @@ class Resources:
             if not isinstance(limits, Mapping):
                 raise ResourcesError(f"resources.{name}: expected cpus, memory, workspace, got {limits!r}")
             merged.update(limits)
-        try:
+        with explained(f"resources.{names[-1]}", raises=ResourcesError):
             return Limits.model_validate(merged)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, ["resources", names[-1], *first["loc"]]))
-            raise ResourcesError(f"{field}: {first['msg']}") from error

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
 from torch import nn
 
-from tasks.core.config import Spec
+from tasks.core.config import Spec, explained
 from tasks.core.errors import ConfigError
 from tasks.core.loader import load
 from tasks.problems import PROBLEMS
@@ -43,9 +42,5 @@ def build_model(spec: Spec, contract: FeatureContract) -> nn.Module:
         known = ", ".join(kinds)
         raise ConfigError(f"model.kind: unknown kind {spec.kind!r} for {contract.problem}; there are: {known}")
     build: Build = load(kinds[spec.kind])
-    try:
+    with explained("model", kind=spec.kind):
         return build(spec.options, contract)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["model", *map(str, first["loc"])])
-        raise ConfigError(f"{where} of kind {spec.kind}: {first['msg']}, got {first['input']!r:.80}") from error

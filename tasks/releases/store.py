@@ -15,7 +15,7 @@ from tasks.releases.standing import (
     refuse_if_pruned,
     releases,
 )
-from tasks.releases.verification import Verified, check_release, verify
+from tasks.releases.verification import check_release
 
 MODEL = manifest.MODEL
 PROFILE = "profile.json"
@@ -156,10 +156,6 @@ class ReleaseStore:
         """Read every file of an entry's release. Raises IntegrityError naming the first that does not hold."""
         present = [key.removeprefix(f"{entry.files}/") for key in self.store.keys(f"{entry.files}/")]
         check_release(self, entry, present)
-
-    def verify_all(self) -> Verified:
-        """Check the ledger's chain and every file of every release that is kept. Raises IntegrityError."""
-        return verify(self)
 
     def url(self, entry: Entry) -> str:
         """Where an entry's files lie."""

@@ -5,10 +5,9 @@ from datetime import date
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from tasks.config.reading import explain
-from tasks.core.config import Spec
+from tasks.core.config import Spec, explained
 from tasks.core.documents import read_mapping
 from tasks.core.errors import RuleError
 from tasks.problems import get_problem
@@ -37,10 +36,8 @@ class TableScorer:
     """
 
     def __init__(self, run: str, contract: Mapping[str, Any], origin: str) -> None:
-        try:
+        with explained(f"{origin}: "):
             sections = Sections.model_validate(read_mapping(run, origin))
-        except ValidationError as error:
-            raise explain(origin, error) from error
         self.problem = get_problem(sections.problem)
         self.contracts: tuple[TableContract, ...] = self.problem.tables()
         self.contract = contract_from_json(contract)

@@ -10,6 +10,7 @@ from tasks.core.errors import ConfigError, IntegrityError
 from tasks.core.storage import ObjectExists, S3Store
 from tasks.releases.ledger import Entry, Superseded
 from tasks.releases.store import ReleaseStore
+from tasks.releases.verification import verify
 
 
 @pytest.fixture
@@ -52,13 +53,13 @@ def test_releases_and_a_rollback(store: S3Store) -> None:
         publish(releases, "late", 1)
     assert releases.rollback(1, "two is bad").seq == 3
     assert releases.champion_file(3, "model.onnx") == b"one"
-    releases.verify_all()
+    verify(releases)
     store.write(f"{first.files}/card.md", b"# cart")
     with pytest.raises(IntegrityError, match=r"s3://.*card.md"):
-        releases.verify_all()
+        verify(releases)
     store.delete(f"{first.files}/card.md")
     with pytest.raises(IntegrityError, match=r"card.md: missing"):
-        releases.verify_all()
+        verify(releases)
 
 
 def test_of_racing_promoters_one_wins(store: S3Store) -> None:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import field_validator
 from torch import nn
 
-from tasks.compression.chain import STEPS, parse_chain
+from tasks.compression.chain import STEPS, Traits, parse_chain
 from tasks.compression.channels import ChannelPrunable
 from tasks.compression.neurons import Prunable
 from tasks.compression.options import Recipe
@@ -98,8 +98,8 @@ def default_space(model: nn.Module) -> tuple[Spec, ...]:
     return (*(spec for fits, spec in offers if fits), Spec(kind=NUMBERS, choices=formats))
 
 
-def parse_space(name: str, specs: Sequence[Spec]) -> Space:
-    """The space of recipe `name`.
+def parse_space(name: str, specs: Sequence[Spec], students: Mapping[str, Traits] | None = None) -> Space:
+    """The space of recipe `name`; `students` as for `parse_chain`.
 
     Raises ConfigError naming the field on an unknown kind, option or value, and on an order that no chain may have.
     """
@@ -111,7 +111,7 @@ def parse_space(name: str, specs: Sequence[Spec]) -> Space:
     for kind in next((item.values for item in space.dimensions if item.name == NUMBERS), (NONE,)):
         steps = space.steps({item.name: _changing(item, kind) for item in space.dimensions})
         try:
-            parse_chain(name, Recipe(steps=steps))
+            parse_chain(name, Recipe(steps=steps), students)
         except ConfigError as error:
             raise ConfigError(str(error).replace(f"recipes.{name}.steps", where)) from error
     return space

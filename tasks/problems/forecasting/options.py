@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from tasks.core.config import Frozen
-from tasks.core.errors import ConfigError
+from tasks.core.config import Frozen, explained
 
 
 class Options(Frozen):
@@ -70,10 +69,5 @@ class Options(Frozen):
 
 def parse_options(options: Mapping[str, Any]) -> Options:
     """Validated options. Raises ConfigError naming the option."""
-    try:
+    with explained("problem"):
         return Options.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["problem", *map(str, first["loc"])])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: {reason}, got {first['input']!r:.80}") from error

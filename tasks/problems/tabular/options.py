@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from tasks.core.config import Frozen
-from tasks.core.errors import ConfigError
+from tasks.core.config import Frozen, explained
 
 RESERVED = ("origin", "previous", "amount", "split", "label")
 
@@ -73,9 +72,5 @@ def _increasing(numbers: tuple[float, ...]) -> bool:
 
 def parse_options(options: Mapping[str, Any]) -> Options:
     """Validated options. Raises ConfigError naming the option."""
-    try:
+    with explained("problem"):
         return Options.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["problem", *map(str, first["loc"])])
-        raise ConfigError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error

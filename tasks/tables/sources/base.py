@@ -6,10 +6,8 @@ from datetime import date
 from typing import Any, Protocol, TypeVar
 
 import polars as pl
-from pydantic import ValidationError
 
-from tasks.core.config import Frozen
-from tasks.core.errors import ConfigError
+from tasks.core.config import Frozen, explained
 
 T = TypeVar("T", bound=Frozen)
 
@@ -43,13 +41,8 @@ class Source(Protocol):
 
 def parse_options(model: type[T], options: Mapping[str, Any], kind: str) -> T:
     """Validate a source's own keys. Raises ConfigError naming the field."""
-    try:
+    with explained("source", note=f" (kind {kind} takes: {', '.join(model.model_fields)})"):
         return model.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(("source", *(str(part) for part in first["loc"])))
-        known = ", ".join(model.model_fields)
-        raise ConfigError(f"{field}: {first['msg']} (kind {kind} takes: {known})") from error
 
 
 def sort_by_keys(table: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:

@@ -19,8 +19,6 @@ from tasks.tables.sources.base import Snapshot, parse_options
 from tasks.tables.sources.rows import conform
 from tasks.tables.table import TableContract
 
-SUFFIXES = (".parquet", ".csv")
-
 
 class Options(Frozen):
     """`path`: file or glob (`*`, `?`, `[…]`; `**` for folders), or `s3://bucket/key`, ending in .parquet or .csv.

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.core.config import explained
 from tasks.core.errors import ConfigError
 from tasks.tables.table import TableContract
 
@@ -46,12 +47,8 @@ def checks_by_table(checks: Checks, contracts: Sequence[TableContract]) -> dict[
 
 def parse_checks(checks: Checks, contract: TableContract) -> CheckOptions:
     """Validate a `checks` section. Raises ConfigError naming the key."""
-    try:
+    with explained("checks", note=f"; there are: {', '.join(CheckOptions.model_fields)}"):
         options = CheckOptions.model_validate(checks.model_dump())
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(("checks", *(str(part) for part in first["loc"])))
-        raise ConfigError(f"{field}: {first['msg']}; there are: {', '.join(CheckOptions.model_fields)}") from error
     if options.max_units is not None and contract.target is None:
         raise ConfigError("checks.max_units: this problem's table has no target column; remove the key")
     return options

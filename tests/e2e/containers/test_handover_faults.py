@@ -21,6 +21,7 @@ from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
 from tasks.releases.ledger import Ledger
 from tasks.releases.store import ReleaseStore
+from tasks.releases.verification import verify
 from tests.conftest import LAST_DAY, new_bucket, remove_bucket
 from tests.e2e.containers.conftest import Host
 from tests.e2e.containers.machine import Line, docker, require, running
@@ -76,7 +77,7 @@ class Night:
 
     def ledger(self) -> list[Any]:
         """Its entries, all of their digests and files checked."""
-        ReleaseStore(self.host.settings.releases(), "sales").verify_all()
+        verify(ReleaseStore(self.host.settings.releases(), "sales"))
         return Ledger(self.host.settings.releases(), "sales").entries()
 
 

@@ -61,6 +61,25 @@ def searched(entry: dict[str, object]) -> dict[str, object]:
             "recipes.fp32.search.space.0.keep of kind neurons: ",
         ),
         (
+            "recipes",
+            "fp32",
+            {"steps": [{"kind": "int8-static"}, {"kind": "neurons", "keep": 0.5}]},
+            "params.yaml: workloads.sales.recipes.fp32.steps: neurons cannot follow int8-static, which does not leave",
+        ),
+        (
+            "recipes",
+            "fp32",
+            {"steps": [{"kind": "channels", "keep": 0.5}]},
+            "params.yaml: workloads.sales.recipes.fp32.steps: channels needs channels of convolutions that can leave, "
+            "which students.student has not; drop the step, or give that student another model",
+        ),
+        (
+            "recipes",
+            "fp32",
+            searched({"kind": "channels", "keep": [0.5, 1.0]}),
+            "params.yaml: workloads.sales.recipes.fp32.search.space: channels needs channels of convolutions",
+        ),
+        (
             "students",
             "student",
             {"soft": {"kind": "kl"}},

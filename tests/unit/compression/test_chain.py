@@ -1,9 +1,12 @@
 """A chain that cannot work is refused before anything is trained."""
 
 import pytest
+from torch import Tensor, nn
 
 from tasks.compression.chain import STEPS, order, parse_chain
 from tasks.compression.options import Recipe
+from tasks.compression.step import ALL
+from tasks.compression.traits import traits_of
 from tasks.core.errors import ConfigError
 
 OPTIONS: dict[str, dict[str, object]] = {
@@ -41,39 +44,90 @@ def test_the_order_names_every_kind_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "kinds",
+    ("kinds", "lost"),
     [
-        ("fp16", "magnitude"),
-        ("int8-dynamic", "neurons"),
-        ("magnitude", "neurons"),
-        ("low-rank", "channels"),
-        ("magnitude", "low-rank"),
-        ("int8-qat", "magnitude"),
-        ("bitmask", "int8-weights"),
-        ("fp16", "int8-static"),
-        ("int8-qat", "int4-weights"),
-        ("int8-dynamic", "int8-static"),
-        ("magnitude", "magnitude"),
-        ("neurons", "neurons"),
+        (("fp16", "magnitude"), "weights in float32"),
+        (("int8-dynamic", "neurons"), "weights in float32"),
+        (("magnitude", "neurons"), "hidden neurons that can leave"),
+        (("low-rank", "channels"), "channels of convolutions that can leave"),
+        (("magnitude", "low-rank"), "matrices that are neither factored nor masked"),
+        (("low-rank", "low-rank"), "matrices that are neither factored nor masked"),
+        (("int8-qat", "magnitude"), "weights"),
+        (("bitmask", "int8-weights"), "weights in float32"),
+        (("fp16", "int8-static"), "weights in float32"),
+        (("int8-qat", "int4-weights"), "weights in float32"),
+        (("int8-dynamic", "int8-static"), "weights in float32"),
+        (("magnitude", "magnitude"), "weights without a mask"),
+        (("neurons", "neurons"), "hidden neurons that can leave"),
+        (("bitmask", "bitmask"), "pruned weights that are stored as zero"),
     ],
 )
-def test_orders_that_cannot_work(kinds: tuple[str, ...]) -> None:
-    message = f"recipes.odd.steps: {kinds[1]} cannot follow {kinds[0]}; the order is neurons and channels, then"
-    with pytest.raises(ConfigError, match=message):
+def test_orders_that_cannot_work(kinds: tuple[str, ...], lost: str) -> None:
+    message = f"recipes.odd.steps: {kinds[1]} cannot follow {kinds[0]}, which does not leave {lost}"
+    with pytest.raises(ConfigError, match=message + ".*; the order is neurons and channels, then"):
         parse_chain("odd", of_kinds(*kinds))
 
 
 def test_a_step_that_stands_there_twice_is_refused_wherever_it_stands() -> None:
-    with pytest.raises(ConfigError, match=r"recipes.odd.steps: each kind may stand there once"):
+    with pytest.raises(ConfigError, match=r"recipes.odd.steps: neurons cannot follow neurons, which .* at most once"):
         parse_chain("odd", of_kinds("neurons", "channels", "neurons"))
 
 
 @pytest.mark.parametrize("kind", ["int8-qat", "int8-dynamic", "int8-static", "int4-weights"])
 def test_packing_zeros_that_a_number_format_moved_is_refused(kind: str) -> None:
-    with pytest.raises(
-        ConfigError, match=f"recipes.odd.steps: bitmask cannot leave out zeros that {kind} stores; use int8"
-    ):
+    way_out = "take int8-weights or fp16 in its place, or drop bitmask"
+    with pytest.raises(ConfigError, match=f"bitmask cannot follow {kind}, which does not leave .*; {way_out}"):
         parse_chain("odd", of_kinds("magnitude", kind, "bitmask"))
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_what_a_step_needs_it_leaves_or_nobody_after_it_may_need(kind: str) -> None:
+    step = STEPS[kind]
+    assert step.needs <= ALL and step.leaves <= ALL and step.needs
+
+
+class Forest(nn.Module):
+    """Trees have no weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Recurrent(nn.Module):
+    """A layer with gates, and nothing that can leave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates = nn.GRU(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("model", "kinds", "lacking"),
+    [
+        (Forest(), ("fp16",), "weights in float32"),
+        (Forest(), ("int8-dynamic",), "weights in float32"),
+        (Recurrent(), ("int8-static",), "products with a stored matrix"),
+        (Recurrent(), ("low-rank",), "linear layers that can be replaced"),
+        (Recurrent(), ("int8-qat",), "linear layers that can be replaced"),
+        (Recurrent(), ("magnitude",), "weights without a mask"),
+        (nn.Sequential(nn.Linear(3, 4)), ("neurons", "fp16"), "hidden neurons that can leave"),
+        (nn.Sequential(nn.Conv1d(3, 4, 1)), ("channels",), "channels of convolutions that can leave"),
+    ],
+)
+def test_a_step_on_a_model_that_lacks_what_it_needs_is_refused(
+    model: nn.Module, kinds: tuple[str, ...], lacking: str
+) -> None:
+    students = {"good": ALL, "small": traits_of(model)}
+    message = f"recipes.odd.steps: {kinds[0]} needs {lacking}, which students.small has not; drop the step, or give"
+    with pytest.raises(ConfigError, match=message):
+        parse_chain("odd", of_kinds(*kinds), students)
+
+
+def test_steps_on_models_that_have_what_they_need() -> None:
+    parse_chain("narrow", of_kinds("int8-weights"), {"small": traits_of(Recurrent())})
+    parse_chain(
+        "thin", of_kinds("low-rank", "magnitude", "int8-static"), {"small": traits_of(nn.Sequential(nn.Linear(3, 4)))}
+    )
 
 
 @pytest.mark.parametrize(

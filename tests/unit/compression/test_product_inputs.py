@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tasks.compression import product_inputs
 from tasks.compression.product_inputs import mean_squares
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3) - 5
@@ -84,6 +85,17 @@ def test_a_network_that_has_diverged_is_left_to_the_gates() -> None:
         second=SECOND,
     )
     assert set(mean_squares(broken, {"x": X})) == {"first"}
+
+
+def test_a_matrix_so_wide_that_the_squares_would_fill_the_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(product_inputs, "WIDEST", 2)
+    model = graph(
+        helper.make_node("MatMul", ["x", "first"], ["h"]),
+        helper.make_node("Gemm", ["h", "second"], ["output"], transB=1),
+        first=FIRST,
+        second=SECOND,
+    )
+    assert set(mean_squares(model, {"x": X})) == {"second"}, "it has two inputs, the first three"
 
 
 def test_a_matrix_that_is_read_in_two_ways_is_left_out() -> None:

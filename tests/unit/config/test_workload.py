@@ -46,9 +46,9 @@ def _changed(tmp_path: Path, change: dict[str, object]) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gates.size.max_bytes": -1}, r"workloads\.sales: gates\.size\.max_bytes"),
+        ({"gates.size.max_bytes": -1}, r"workloads\.sales\.gates\.size\.max_bytes"),
         ({"gates.accuracy.limit": "low"}, r"gates\.accuracy\.limit"),
-        ({"unknown": 1}, r"workloads\.sales: unknown"),
+        ({"unknown": 1}, r"workloads\.sales\.unknown"),
         ({"teachers": {}}, r"teachers"),
         ({"students.student.alpha": 1.5}, r"students\.student\.alpha"),
         ({"recipes": {"Bad Name": {}}}, r"recipes\.Bad Name"),

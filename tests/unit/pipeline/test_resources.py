@@ -59,7 +59,7 @@ def changed(tmp_path: Path, resources: Any) -> Path:
 
 
 def test_params_yaml_is_held_to_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"params\.yaml: workloads\.sales: resources: .*resources\.teach\.memory"):
+    with pytest.raises(ConfigError, match=r"params\.yaml: workloads\.sales\.resources: .*resources\.teach\.memory"):
         load_workloads(changed(tmp_path, {"teach": {"memory": "4GiB"}}))
 
 

@@ -17,6 +17,7 @@ from tasks.releases import signing
 from tasks.releases.ledger import Entry
 from tasks.releases.signing import generate, load_keys
 from tasks.releases.store import ReleaseStore
+from tasks.releases.verification import verify
 from tasks.scoring.scorer import Scorer
 
 
@@ -54,7 +55,7 @@ def signed(folder: Path, keys: Any) -> ReleaseStore:
 
 def test_a_signed_release_is_read_verified_and_rolled_back_to(signed: ReleaseStore, folder: Path, keys: Any) -> None:
     consumer = store(folder, trusted=keys("a")[1])
-    consumer.verify_all()
+    verify(consumer)
     assert consumer.read(consumer.release(), "model.onnx") == b"two"
     assert consumer.rollback(1, "two is bad").release == 1
     assert consumer.read(consumer.release(), "model.onnx") == b"one"
@@ -64,7 +65,7 @@ def test_without_trusted_keys_signed_and_unsigned_releases_are_as_good(signed: R
     anybody = store(folder)
     promote(anybody, "three", 2)
     assert not (folder / anybody.release().files / signing.NAME).exists()
-    anybody.verify_all()
+    verify(anybody)
     assert anybody.champion_file(1, "model.onnx") == b"one"
 
 
@@ -82,7 +83,7 @@ def test_one_flipped_bit_is_refused(signed: ReleaseStore, folder: Path, name: st
     data[place] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(IntegrityError, match=name):
-        signed.verify_all()
+        verify(signed)
     with pytest.raises(IntegrityError, match=name):
         signed.read(signed.release(), "model.onnx")
 
@@ -118,7 +119,7 @@ def test_a_wrong_signature_is_refused(signed: ReleaseStore, folder: Path, change
     one, two = (folder / signed.release(number).files for number in (1, 2))
     change(one, two)
     for use in (
-        signed.verify_all,
+        lambda: verify(signed),
         lambda: signed.files(signed.release()),
         lambda: signed.champion_file(2, "model.onnx"),
     ):
@@ -174,10 +175,10 @@ def test_while_keys_change_both_are_trusted(signed: ReleaseStore, folder: Path, 
     promote(store(folder, private=keys("b")[0]), "three", 2)
     both = tmp_path / "both.pem"
     both.write_text(Path(old).read_text() + Path(new).read_text())
-    store(folder, trusted=str(both)).verify_all()
-    store(folder, trusted=both.read_text()).verify_all()
+    verify(store(folder, trusted=str(both)))
+    verify(store(folder, trusted=both.read_text()))
     with pytest.raises(IntegrityError, match="sales release 1"):
-        store(folder, trusted=new).verify_all()
+        verify(store(folder, trusted=new))
 
 
 def test_a_promotion_that_nobody_would_accept_writes_nothing(folder: Path, keys: Any) -> None:

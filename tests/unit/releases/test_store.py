@@ -8,6 +8,7 @@ import pytest
 from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.storage import FolderStore
 from tasks.releases.ledger import Superseded
+from tasks.releases.verification import verify
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -25,7 +26,7 @@ def test_first_and_second_release(releases: Any) -> None:
     assert releases.champion_file(2, "model.onnx") == b"two"
     assert releases.read(second, "contract.json") == b"{}"
     assert b'"model.onnx"' in releases.read(second, "manifest.json")
-    releases.verify_all()
+    verify(releases)
 
 
 def test_what_there_is_not(releases: Any) -> None:
@@ -86,7 +87,7 @@ def test_killed_before_the_ledger_entry_then_tried_again(
     assert releases.champion() is None
     entry = releases.promote("one")
     assert releases.ledger.entries() == [entry]
-    releases.verify_all()
+    verify(releases)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "contract.json", "manifest.json"])
@@ -97,7 +98,7 @@ def test_one_flipped_bit_is_found(releases: Any, folder: Path, name: str) -> Non
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(bytes(data))
-    for use in (releases.verify_all, lambda: releases.verify(entry), lambda: releases.champion_file(1, name)):
+    for use in (lambda: verify(releases), lambda: releases.verify(entry), lambda: releases.champion_file(1, name)):
         with pytest.raises(IntegrityError, match=name):
             use()
     with pytest.raises(IntegrityError, match=name):
@@ -109,7 +110,7 @@ def test_one_flipped_bit_is_found(releases: Any, folder: Path, name: str) -> Non
 def test_a_removed_file_is_found(releases: Any, folder: Path, name: str) -> None:
     entry = releases.promote("one")
     (folder / entry.files / name).unlink()
-    for use in (releases.verify_all, lambda: releases.champion_file(1, name)):
+    for use in (lambda: verify(releases), lambda: releases.champion_file(1, name)):
         with pytest.raises(IntegrityError, match=f"{name}: missing from release 1"):
             use()
 
@@ -119,7 +120,7 @@ def test_files_exchanged_together_with_their_manifest_are_found(releases: Any, f
     for name in ("model.onnx", "manifest.json"):
         (folder / one.files / name).write_bytes((folder / two.files / name).read_bytes())
     with pytest.raises(IntegrityError, match=r"manifest.json: not the manifest that ledger entry 1 names"):
-        releases.verify_all()
+        verify(releases)
 
 
 def test_rollback_appends_an_entry_and_changes_no_file(releases: Any, folder: Path) -> None:
@@ -133,7 +134,7 @@ def test_rollback_appends_an_entry_and_changes_no_file(releases: Any, folder: Pa
     forward = releases.rollback(2, "two was right")
     assert (forward.seq, forward.release, forward.model_sha256) == (4, 2, two.model_sha256)
     assert releases.promote("three").release == 5
-    releases.verify_all()
+    verify(releases)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tasks.releases.pins import pin, unpin
 from tasks.releases.pruning import prune
 from tasks.releases.signing import generate, load_keys
 from tasks.releases.store import ReleaseStore
+from tasks.releases.verification import verify
 from tasks.stages import promote
 from tasks.stages.context import Context
 
@@ -108,7 +109,7 @@ def test_first_and_second_night(night: Night, monkeypatch: pytest.MonkeyPatch) -
     assert sorted(night.releases.files(entry)) == names
     card = night.releases.read(entry, "card.md").decode()
     assert "git commit: abc123" in card and "- run: r2" in card and "compared with ledger entry: 1" in card
-    night.releases.verify_all()
+    verify(night.releases)
 
 
 def test_the_lock_of_the_workspace_goes_with_the_release(night: Night) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tasks.core.storage import FolderStore
 from tasks.releases.pins import pin
+from tasks.releases.verification import verify
 from tasks.stages import promote
 from tests.unit.stages.test_promote import Night
 
@@ -26,7 +27,7 @@ def test_it_wakes_before_its_first_look_at_the_ledger(night: Night) -> None:
     promote.run(context)
     assert night.promote("late", run_id="late")["outcome"] == "superseded"
     assert night.releases.ledger.entries() == before
-    night.releases.verify_all()
+    verify(night.releases)
 
 
 @pytest.mark.parametrize("moment", [0, 3, 7, "entry"])
@@ -59,4 +60,4 @@ def test_it_falls_asleep_between_its_writes(night: Night, monkeypatch: pytest.Mo
     # Tried again, it says the same; the next night begins with the champion that there is.
     assert night.promote("late", run_id="late")["outcome"] == "superseded"
     assert night.promote("late", champion=1, run_id="next")["entry"] == 2
-    night.releases.verify_all()
+    verify(night.releases)
