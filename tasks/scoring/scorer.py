@@ -7,10 +7,11 @@ from io import BytesIO
 from itertools import chain
 
 import polars as pl
+from polars import selectors
 
 from tasks.compression.runtime import OnnxModel, usable_cores
 from tasks.config.run import parse_run
-from tasks.core.errors import DataError
+from tasks.core.errors import DataError, IntegrityError
 from tasks.problems import get_problem
 from tasks.problems.contracts import contract_from_json
 from tasks.releases.store import MODEL, ReleaseStore
@@ -29,15 +30,21 @@ class Scorer:
     def __init__(self, releases: ReleaseStore, workload: str, release: int | None = None) -> None:
         entry = releases.release(release)
         origin = f"{workload} release {entry.release}: run.yaml"
-        self._run = parse_run(releases.read(entry, "run.yaml").decode(), origin)
-        self._contract = contract_from_json(json.loads(releases.read(entry, "contract.json")))
-        self._model = OnnxModel(releases.read(entry, MODEL), threads=usable_cores())
+        self._run = parse_run(releases.read(entry, "run.yaml"), origin)
+        contract, model = releases.read(entry, "contract.json"), releases.read(entry, MODEL)
+        try:
+            self._contract = contract_from_json(json.loads(contract))
+            self._model = OnnxModel(model, threads=usable_cores())
+        except Exception as error:  # whatever a contract or ONNX Runtime says of what was released
+            said = " ".join(str(error).split())[:300]
+            where = f"{workload} release {entry.release}"
+            raise IntegrityError(f"{where}: cannot be loaded: {said}; roll back to another release") from error
         self._problem = get_problem(self._run.problem)
 
     def score(self, table: pl.DataFrame, as_of: date) -> pl.DataFrame:
         """Predictions for a raw table under the problem's table contract. Raises DataError when it breaks that."""
         require(table, self._problem.table(), self._run.checks)
-        return self._problem.predict(table.lazy(), as_of, self._contract, self._model)
+        return _finite(self._problem.predict(table.lazy(), as_of, self._contract, self._model))
 
     def stream(self, table: pl.LazyFrame, as_of: date, rows: int = ROWS_AT_ONCE) -> Iterator[pl.DataFrame]:
         """The predictions of `score` in parts, for tables larger than memory: about so many `rows` are read at once.
@@ -56,6 +63,19 @@ class Scorer:
             found = mine.collect(engine="streaming")
             if not found.is_empty():
                 yield self.score(found, as_of)
+
+
+def _finite(predictions: pl.DataFrame) -> pl.DataFrame:
+    """The predictions, if they are numbers. Raises DataError naming the first row that is none."""
+    fine = pl.all_horizontal(selectors.float().is_finite().fill_null(value=True))
+    odd = predictions.filter(~fine) if predictions.select(selectors.float()).width else predictions.clear()
+    if odd.height:
+        first = ", ".join(f"{name} {value}" for name, value in odd.row(0, named=True).items())
+        raise DataError(
+            f"{odd.height:,} predictions are not finite, the first: {first:.200}; the table holds values that no "
+            "training saw"
+        )
+    return predictions
 
 
 def to_parquet(parts: Iterator[pl.DataFrame]) -> tuple[bytes, int]:
