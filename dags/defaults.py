@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from dags.notify import OpsNotifier
-from dags.project import Section
+from tasks.core.params import Section
 
 
 def task_defaults(workload: str, section: Section, retries: int = 3) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The texts that operators read in Airflow: what a DAG or task does, and what to do when it fails."""
 
-from dags.project import Section, release_uri
+from dags.project import release_uri
+from tasks.core.params import Section
 from tasks.pipeline.graph import Stage
 
 PLAN = """

@@ -21,9 +21,10 @@ from dags import docs
 from dags.announce import AnnounceOperator
 from dags.defaults import task_defaults
 from dags.notify import deadline_missed
-from dags.project import Section, default_as_of, pipeline, release_uri, safe_run_id, workloads
+from dags.project import default_as_of, pipeline, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
+from tasks.core.params import Section
 from tasks.pipeline.graph import Graph, Stage
 from tasks.pipeline.handover.manifest import run_key
 from tasks.pipeline.resources import Resources

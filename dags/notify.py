@@ -11,12 +11,15 @@ import os
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from html import escape
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseNotifier, Connection, Context
 
 from dags.project import HOME, safe_run_id
+from tasks.core.redaction import redact
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ def message(event: str, workload: str, run_id: str, reason: str, **more: str) ->
     """What every channel sends: one line of text for people, and the same as fields."""
     name = safe_run_id(run_id)
     place = f" at {more['task']}" if "task" in more else ""
+    reason = redact(reason)
     return {
         "text": f"nightstill {workload}: {event}{place}: {reason} (run {name})",
         "event": event,
@@ -78,9 +82,10 @@ def send(told: Message) -> None:
         kind, _, target = channel.partition(":")
         try:
             CHANNELS[kind](target, told)
-        except Exception as error:
-            log.exception("notification through %s failed", channel)
-            _file("", {**told, "not_sent": f"{kind}: {type(error).__name__}: {error}"})
+        except Exception as error:  # noqa: BLE001 told in one line, without a trace that would show the address
+            said = redact(f"{kind}: {type(error).__name__}: {error}")
+            log.error("notification not sent through %s", said)  # noqa: TRY400
+            _file("", {**told, "not_sent": said})
 
 
 def _file(target: str, told: Message) -> None:
@@ -94,9 +99,12 @@ def _webhook(target: str, told: Message) -> None:
     url = target if "://" in target else _url(Connection.get(target))
     body = json.dumps(told).encode()
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 the operator's URL
-    with urllib.request.urlopen(request, timeout=15):  # noqa: S310 the operator's URL
-        log.info("told the webhook")
+    try:
+        request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 the operator's URL
+        with urllib.request.urlopen(request, timeout=15):  # noqa: S310 the operator's URL
+            log.info("told the webhook")
+    except (ValueError, HTTPException) as error:  # their text holds the address, and with it a token
+        raise ValueError(f"its address cannot be asked ({type(error).__name__})") from None
 
 
 def _url(connection: Connection) -> str:
@@ -110,7 +118,7 @@ def _url(connection: Connection) -> str:
 def _email(target: str, told: Message) -> None:
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
-    rows = "".join(f"<tr><td>{key}</td><td>{value}</td></tr>" for key, value in told.items())
+    rows = "".join(f"<tr><td>{escape(key)}</td><td>{escape(value)}</td></tr>" for key, value in told.items())
     notifier = SmtpNotifier(to=target.split(","), subject=told["text"][:200], html_content=f"<table>{rows}</table>")
     notifier.notify({})
 

@@ -9,9 +9,10 @@ from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param
 from dags import docs
 from dags.announce import AnnounceRollbackOperator
 from dags.defaults import task_defaults
-from dags.project import Section, release_uri, safe_run_id, workloads
+from dags.project import release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
+from tasks.core.params import Section
 from tasks.pipeline.resources import Resources
 
 # After every night, before people come to work.

@@ -7,9 +7,10 @@ from airflow.sdk import DAG, Asset, Param
 
 from dags import docs
 from dags.defaults import task_defaults
-from dags.project import HOME, Section, default_as_of, release_uri, workloads
+from dags.project import HOME, default_as_of, release_uri, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
+from tasks.core.params import Section
 from tasks.pipeline.resources import Resources
 
 

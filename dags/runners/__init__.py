@@ -5,8 +5,8 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 
-from dags.project import Section
 from dags.runners.command import Command
+from tasks.core.params import Section
 
 RUNNERS = ("process", "docker", "kubernetes")
 

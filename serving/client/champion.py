@@ -16,6 +16,7 @@ from serving.client.origin import SMALL, open_origin
 from serving.client.release import CONTRACT, MANIFEST, MODEL, SIGNATURE, Ledger, Release, digests, sha256
 from serving.client.signature import TrustedKeys
 from serving.contract import Contract, InputError
+from serving.contract.onnx_file import require_self_contained
 
 DTYPES = {
     "tensor(float)": "float32",
@@ -47,6 +48,7 @@ class Model:
         self, release: Release, contract: Contract, data: bytes, threads: int, files: Mapping[str, bytes] | None = None
     ) -> None:
         self.release, self.contract, self.files = release, contract, dict(files or {})
+        require_self_contained(data)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -70,6 +72,9 @@ class Model:
             # ONNX Runtime has no common base of its errors. The model is sound, so it is these values that it refuses.
             raise InputError("", f"the model refuses these values: {' '.join(str(error).split())[:200]}") from error
         output: NDArray[np.float32] = found[0]
+        finite = np.isfinite(output).reshape(rows, -1).all(axis=1)
+        if not finite.all():
+            raise InputError("", f"row {int(finite.argmin())}: the output is not finite; no training saw such inputs")
         return output
 
 

@@ -42,7 +42,7 @@ def scorer_of(model: Model) -> TableScorer:
     if RUN not in model.files:
         raise Refused(501, f"{origin} is missing, so this release takes arrays alone; use /v1/predict")
     try:
-        return TableScorer(model.files[RUN].decode(), json.loads(model.files[CONTRACT]), origin)
+        return TableScorer(model.files[RUN], json.loads(model.files[CONTRACT]), origin)
     except (NightstillError, ValueError, KeyError, TypeError) as error:
         said = " ".join(str(error).split())
         raise Refused(501, f"{origin} cannot be used here, so this release takes arrays alone: {said:.200}") from error

@@ -27,6 +27,7 @@ from tasks.config.workload import load_workload, load_workloads
 from tasks.core.errors import ConfigError, DataError, NightstillError, UsageError
 from tasks.core.files import RUN_FILE
 from tasks.core.params import PARAMS_FILE
+from tasks.core.redaction import redact, redacted_output
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import GraphError
@@ -158,11 +159,12 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
         module.run(current(), member)
     except NightstillError as error:
         if pages:
-            write_json(Path(pages) / ERROR_FILE, {"error": str(error), "exit_code": error.exit_code})
+            write_json(Path(pages) / ERROR_FILE, {"error": redact(str(error)), "exit_code": error.exit_code})
         raise
     except Exception as error:  # noqa: BLE001 told in full
         if pages:
-            write_json(Path(pages) / ERROR_FILE, {"error": f"{type(error).__name__}: {error}", "exit_code": 70})
+            said = redact(f"{type(error).__name__}: {error}")
+            write_json(Path(pages) / ERROR_FILE, {"error": said, "exit_code": 70})
         traceback.print_exc()
         raise SystemExit(70) from None
 
@@ -262,10 +264,11 @@ def score(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; a failure is one line on standard error and a documented exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for library in ("great_expectations", "alembic", "mlflow"):
-        logging.getLogger(library).setLevel(logging.WARNING)
-    raise SystemExit(_guarded(lambda: app(arguments, standalone_mode=False)))
+    with redacted_output():
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        for library in ("great_expectations", "alembic", "mlflow"):
+            logging.getLogger(library).setLevel(logging.WARNING)
+        raise SystemExit(_guarded(lambda: app(arguments, standalone_mode=False)))
 
 
 def _guarded(command: Callable[[], Any]) -> int:

@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import onnxruntime
 
+from serving.contract.onnx_file import require_self_contained
+from tasks.core.errors import IntegrityError
 from tasks.problems.base import Batches, Floats, Inputs
 
 OUTPUT = "output"
@@ -23,6 +25,10 @@ class OnnxModel:
     """
 
     def __init__(self, model: bytes, threads: int = 1, batch: int = BATCH) -> None:
+        try:
+            require_self_contained(model)
+        except ValueError as error:
+            raise IntegrityError(f"the model cannot be used: {error}") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

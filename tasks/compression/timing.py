@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from scipy import stats
 
+from serving.contract.onnx_file import require_self_contained
 from tasks.compression.runtime import usable_cores
 from tasks.problems.base import Inputs
 
@@ -64,6 +65,7 @@ class Timed:
     """
 
     def __init__(self, model: bytes, inputs: Inputs, threads: int) -> None:
+        require_self_contained(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -35,7 +35,7 @@ class Run(Workload):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=True, allow_unicode=True)
 
 
-def parse_run(text: str, origin: str = RUN_FILE) -> Run:
+def parse_run(text: str | bytes, origin: str = RUN_FILE) -> Run:
     """Validate a run.yaml. Raises ConfigError."""
     with explained(f"{origin}: "):
         return Run.model_validate(read_mapping(text, origin))

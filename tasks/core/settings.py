@@ -66,4 +66,4 @@ class Settings(BaseSettings):
 
 def _absolute(key: str) -> str:
     """A key file's path for processes that start in another folder; PEM text and nothing stay as they are."""
-    return str(Path(key).absolute()) if key and not key.lstrip().startswith("-----BEGIN") else key
+    return str(Path(key).absolute()) if key and "-----BEGIN" not in key else key

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import ConfigError, IntegrityError, UsageError
+from tasks.core.redaction import is_path
 from tasks.releases.manifest import sha256
 
 if TYPE_CHECKING:
@@ -150,12 +151,14 @@ def _message(workload: str, listing: bytes) -> bytes:
 
 def _pem(value: str, setting: str) -> tuple[str, str]:
     """The PEM text, and what to call it in a message."""
-    if value.lstrip().startswith("-----BEGIN"):
+    if "-----BEGIN" in value:
         return value, setting
+    named = f"{setting}={value}" if is_path(value) else setting  # it may be a key after all, which nobody must read
     try:
-        return Path(value).read_text(), f"{setting}={value}"
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{setting}={value}: cannot be read: {error}") from None
+        return Path(value).read_text(), named
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a text"
+        raise ConfigError(f"{named}: cannot be read: {reason}; name a PEM file, or give its whole text") from None
 
 
 def _private(pem: tuple[str, str]) -> "Ed25519PrivateKey":

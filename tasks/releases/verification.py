@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tasks.releases.store import ReleaseStore
 
 READERS = 16
+# MLflow notes in a model's folder whence it loaded it, if the folder is of the same machine. No reader takes it for a
+# part of the release, which the manifest alone lists.
+LEFT_BY_READERS = {"registered_model_meta"}
 REPEATED = ("files", "model_sha256", "manifest_sha256", "as_of")
 
 
@@ -93,7 +96,7 @@ def check_release(store: "ReleaseStore", entry: Entry, present: Collection[str])
     if manifest.MODEL not in files or files[manifest.MODEL].sha256 != entry.model_sha256:
         url = store.file_url(entry, manifest.MODEL)
         raise IntegrityError(f"{url}: not the model that ledger entry {entry.seq} names; restore it from a copy")
-    if added := sorted(set(present) - set(files) - {manifest.NAME, signing.NAME}):
+    if added := sorted(set(present) - set(files) - {manifest.NAME, signing.NAME} - LEFT_BY_READERS):
         raise IntegrityError(
             f"{store.file_url(entry, added[0])}: was added to release {entry.release} after it was made; remove it"
         )

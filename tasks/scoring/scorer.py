@@ -9,7 +9,7 @@ from itertools import chain
 import polars as pl
 
 from tasks.compression.runtime import OnnxModel, usable_cores
-from tasks.core.errors import DataError
+from tasks.core.errors import DataError, IntegrityError, NightstillError
 from tasks.problems.base import rows_within
 from tasks.releases.store import MODEL, ReleaseStore
 from tasks.scoring.tables import TableScorer
@@ -29,10 +29,17 @@ class Scorer:
 
     def __init__(self, releases: ReleaseStore, workload: str, release: int | None = None) -> None:
         entry = releases.release(release)
-        run = releases.read(entry, "run.yaml").decode()
-        contract = json.loads(releases.read(entry, "contract.json"))
-        self._scorer = TableScorer(run, contract, f"{workload} release {entry.release}: run.yaml")
-        self._model = OnnxModel(releases.read(entry, MODEL), threads=usable_cores())
+        run = releases.read(entry, "run.yaml")
+        where = f"{workload} release {entry.release}"
+        contract, model = releases.read(entry, "contract.json"), releases.read(entry, MODEL)
+        try:
+            self._scorer = TableScorer(run, json.loads(contract), f"{where}: run.yaml")
+            self._model = OnnxModel(model, threads=usable_cores())
+        except NightstillError:
+            raise
+        except Exception as error:  # whatever a contract or ONNX Runtime says of what was released
+            said = " ".join(str(error).split())[:300]
+            raise IntegrityError(f"{where}: cannot be loaded: {said}; roll back to another release") from error
 
     def score(self, tables: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
         """Predictions for raw tables under the problem's table contracts. Raises DataError when one breaks them."""

@@ -5,11 +5,12 @@ from datetime import date
 from typing import Any
 
 import polars as pl
+from polars import selectors
 from pydantic import BaseModel, ConfigDict
 
 from tasks.core.config import Spec, explained
 from tasks.core.documents import read_mapping
-from tasks.core.errors import RuleError
+from tasks.core.errors import DataError, RuleError
 from tasks.problems import get_problem
 from tasks.problems.base import Predict
 from tasks.problems.contracts import contract_from_json
@@ -35,7 +36,7 @@ class TableScorer:
     contract is none.
     """
 
-    def __init__(self, run: str, contract: Mapping[str, Any], origin: str) -> None:
+    def __init__(self, run: str | bytes, contract: Mapping[str, Any], origin: str) -> None:
         with explained(f"{origin}: "):
             sections = Sections.model_validate(read_mapping(run, origin))
         self.problem = get_problem(sections.problem)
@@ -61,6 +62,19 @@ class TableScorer:
             raise RuleError(f"{contract.name}: {error}", column, error.rule, error.row) from None
 
     def predict(self, tables: Mapping[str, pl.DataFrame], as_of: date, model: Predict) -> pl.DataFrame:
-        """Predictions for raw tables that were checked. Raises DataError when none can be made."""
+        """Predictions for raw tables that were checked. Raises DataError when none can be made, or one is no number."""
         lazy = {name: table.lazy() for name, table in tables.items()}
-        return self.problem.predict(lazy, as_of, self.contract, model)
+        return _finite(self.problem.predict(lazy, as_of, self.contract, model))
+
+
+def _finite(predictions: pl.DataFrame) -> pl.DataFrame:
+    """The predictions, if they are numbers. Raises DataError naming the first row that is none."""
+    fine = pl.all_horizontal(selectors.float().is_finite().fill_null(value=True))
+    odd = predictions.filter(~fine) if predictions.select(selectors.float()).width else predictions.clear()
+    if odd.height:
+        first = ", ".join(f"{name} {value}" for name, value in odd.row(0, named=True).items())
+        raise DataError(
+            f"{odd.height:,} predictions are not finite, the first: {first:.200}; the table holds values that no "
+            "training saw"
+        )
+    return predictions

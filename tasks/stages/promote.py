@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from serving.contract.onnx_file import ExternalData, require_self_contained
 from tasks.core.errors import IntegrityError
 from tasks.core.files import RUN_FILE, read_json, write_json
 from tasks.releases import manifest
@@ -87,6 +88,12 @@ def _judged_model(ctx: Context, verdict: Mapping[str, Any]) -> bytes:
     model: bytes = path.read_bytes()
     if manifest.sha256(model) != verdict["winner_sha256"]:
         raise IntegrityError(f"{path}: not the bytes that evaluation judged; run the evaluate stage again")
+    try:
+        require_self_contained(model)
+    except ExternalData as error:
+        raise IntegrityError(f"{path}: {error}") from error
+    except ValueError:
+        pass  # whether it runs, evaluation has judged
     if verdict["champion"] != ctx.run.champion:
         raise IntegrityError(
             f"verdict.json: compared with ledger entry {verdict['champion']}, but {RUN_FILE} says {ctx.run.champion}; "

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.core.databases import driver_url
 from tasks.core.errors import ConfigError, UnavailableError
+from tasks.core.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -88,6 +90,7 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    uri = driver_url(tracking_uri, "NIGHTSTILL_TRACKING_URI")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -97,12 +100,12 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
     try:
         if tracking_uri.startswith(_SQLITE):
             Path(tracking_uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        yield MlflowClient(tracking_uri, registry_uri=tracking_uri)
+        yield MlflowClient(uri, registry_uri=uri)
     except MlflowException as error:
         kind = ConfigError if error.error_code in _WRONG_SETTING else UnavailableError
-        raise kind(f"MLflow at {tracking_uri}: {_one_line(error)}") from error
+        raise kind(redact(f"MLflow at {tracking_uri}: {_one_line(error)}")) from error
     except (OSError, SQLAlchemyError) as error:
-        raise UnavailableError(f"MLflow at {tracking_uri}: {_one_line(error)}") from error
+        raise UnavailableError(redact(f"MLflow at {tracking_uri}: {_one_line(error)}")) from error
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tasks.releases.ledger import Entry
 from tasks.releases.pins import pin, unpin
 from tasks.releases.pruning import prune
 from tasks.releases.store import ReleaseStore
+from tasks.releases.verification import verify
 from tasks.stages.promote import MLMODEL
 from tasks.tracking.registry import sync
 from tasks.tracking.runs import connected, experiment_name, log_run
@@ -356,10 +357,12 @@ def test_mlflow_users_load_the_champion_by_alias(uri: str, releases: ReleaseStor
     mlflow.set_registry_uri(uri)
     try:
         model = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion")
+        mlflow.onnx.load_model(f"models:/{MODEL}@champion")
     finally:
         mlflow.set_tracking_uri(before[0])
         mlflow.set_registry_uri(before[1])
     assert model.predict({"x": np.ones((2, 1), np.float32)})["output"].tolist() == [[2.0], [2.0]]
+    verify(releases)  # what MLflow notes beside the model is no tampering
 
 
 def test_an_mlflow_that_does_not_answer(

@@ -36,7 +36,7 @@ from tasks.problems.base import (
     rows_within,
 )
 from tasks.problems.contracts import contract_from_json, contract_to_json
-from tasks.tables.table import Column, TableContract
+from tasks.tables.table import Column, TableContract, Tables
 
 KIND = "made-up"
 GROUPS, REGIONS = 1000, ("east", "north", "south", "west")
@@ -95,13 +95,14 @@ class MadeUp(Problem):
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.shape, self.dtype = tuple(options["shape"]), np.dtype(options["dtype"])
 
-    def table(self) -> TableContract:
-        return TableContract((Column("date", "date", key=True), Column("size", "number")), "date", "size", ())
+    def tables(self) -> tuple[TableContract, ...]:
+        return (TableContract((Column("date", "date", key=True), Column("size", "number")), "date", "size", ()),)
 
     def draft_contract(self) -> FeatureContract:
         return FeatureContract(KIND, {"x": (str(self.dtype), self.shape)}, (1,))
 
-    def features(self, table: pl.LazyFrame, as_of: date) -> Dataset:
+    def features(self, tables: Tables, as_of: date) -> Dataset:
+        table = tables["table"]
         scratch = tempfile.TemporaryDirectory(prefix="nightstill-made-up-")
         count, folder = int(table.select(pl.len()).collect().item()), Path(scratch.name)
         x = np.lib.format.open_memmap(folder / "x.npy", "w+", self.dtype, (count, *self.shape))
@@ -139,7 +140,7 @@ class MadeUp(Problem):
         noise = np.random.default_rng(seed).normal(0, level, inputs["x"].shape).astype(np.float32)
         return ASKED.note({"x": (inputs["x"] + noise).clip(0, 255).astype(self.dtype)})
 
-    def predict(self, table: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+    def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         raise NotImplementedError
 
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:

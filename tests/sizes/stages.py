@@ -126,7 +126,7 @@ def write_models(ctx: Context) -> None:
 def prepare(root: Path, size: Size) -> None:
     """A workspace just before the stage features."""
     ctx = context(root, size)
-    write_snapshot(ctx.artifacts / "snapshot" / "table.parquet", size)
+    write_snapshot(ctx.artifacts / "snapshot" / "tables" / "table.parquet", size)
     write_models(ctx)
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tasks.core.documents import read_yaml
 from tasks.core.errors import IntegrityError, UsageError
+from tasks.core.redaction import redact
 from tasks.core.storage import ObjectStore
 from tasks.pipeline.handover.locks import Lock, Tree, outputs
 from tasks.pipeline.handover.manifest import Manifest, run_key
@@ -109,7 +110,7 @@ class RunStore:
             data = yaml.safe_dump(dict(lock), sort_keys=True).encode()
             self.store.write(self.key(*base, f"{manifest.stage}.lock"), data)
             manifest = manifest.model_copy(update={"lock_sha256": hashlib.sha256(data).hexdigest()})
-        self.store.write(self.key(*base, f"{manifest.stage}.json"), manifest.model_dump_json(indent=1).encode())
+        self.store.write(self.key(*base, f"{manifest.stage}.json"), _stored(manifest))
         self.store.delete(self.key(*base, f"{manifest.stage}.failed.json"))
         if lock is not None:
             pointer = _json({"run_id": manifest.run_id})
@@ -120,7 +121,7 @@ class RunStore:
     def fail(self, manifest: Manifest) -> None:
         """Record a failed attempt; nothing takes it for a result."""
         key = self.key(manifest.workload, manifest.run_id, f"{manifest.stage}.failed.json")
-        self.store.write(key, manifest.model_dump_json(indent=1).encode())
+        self.store.write(key, _stored(manifest))
 
     def former(self, workload: str, stage: str, name: str) -> Manifest | None:
         """The manifest that the index names under `name` (an inputs key, or `latest`)."""
@@ -208,6 +209,12 @@ class DataRemote:
                     if f"{out}/{entry['relpath']}" == path:
                         return self.store.read(self._key(entry["md5"]))
         raise KeyError(path)
+
+
+def _stored(manifest: Manifest) -> bytes:
+    """A manifest's bytes, without secrets in what it tells: the page and MLflow take it from there."""
+    told = {"reason": redact(manifest.reason), "error": redact(manifest.error)}
+    return manifest.model_copy(update=told).model_dump_json(indent=1).encode()
 
 
 def _json(data: Mapping[str, Any]) -> bytes:

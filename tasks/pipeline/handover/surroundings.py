@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import urlparse
 
 from tasks.core.errors import ConfigError
+from tasks.core.redaction import redact
 
 # Stages share no disk, so all that they hand over must lie where every host reaches it.
 SHARED = {
@@ -29,5 +30,12 @@ def plain_variables(environment: Mapping[str, str], needed: Mapping[str, tuple[s
     for name, schemes in needed.items():
         value = environment.get(name, "")
         if urlparse(value).scheme not in schemes:
-            raise ConfigError(f"{name}={value!r}: stages in containers share no disk; set it to {schemes[0]}://…")
+            raise ConfigError(
+                f"{name}={redact(value)!r}: stages in containers share no disk; set it to {schemes[0]}://…"
+            )
+        if "@" in urlparse(value).netloc:
+            raise ConfigError(
+                f"{name}: names a user, and everybody may see it; leave the user out and set MLFLOW_TRACKING_USERNAME "
+                "and MLFLOW_TRACKING_PASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
     return {name: environment[name] for name in (*needed, *PASSED) if environment.get(name)}

@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from tasks.core.config import Frozen
+from tasks.core.databases import driver_url
 from tasks.core.errors import ConfigError, UnavailableError
 from tasks.tables.sources.base import Snapshot, parse_options
 from tasks.tables.sources.rows import conform
@@ -76,11 +77,11 @@ class SqlSource:
         if not url:
             raise ConfigError(f"source.url_env: {variable} is not set; export it with the database's SQLAlchemy URL")
         try:
-            return sa.create_engine(url)
+            return sa.create_engine(driver_url(url, variable))
         except ModuleNotFoundError as error:
             raise ConfigError(f"{variable}: the driver {error.name!r} is not installed; add it to the image") from error
-        except sa.exc.ArgumentError as error:
-            raise ConfigError(f"{variable}: not an SQLAlchemy URL (dialect://user:password@host/name)") from error
+        except (sa.exc.ArgumentError, ValueError):  # their text holds a part of the password
+            raise ConfigError(f"{variable}: not an SQLAlchemy URL (dialect://user:password@host/name)") from None
 
 
 def _reason(error: Exception) -> str:

@@ -44,7 +44,7 @@ def test_one_model_alone_and_figures_for_people() -> None:
 
 
 def test_bytes_that_are_no_model_are_refused() -> None:
-    with pytest.raises(Exception, match=r"INVALID_PROTOBUF|ModelProto|No graph"):
+    with pytest.raises(Exception, match="no ONNX file"):
         measure_all([chain(1), b"nothing"], INPUTS, batch=1, threads=1, rounds=5)
 
 

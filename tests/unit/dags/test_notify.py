@@ -111,6 +111,46 @@ def test_a_channel_that_fails_stops_no_other_and_is_recorded(
     assert reasons[3].startswith("webhook: HTTPError") and "500" in reasons[3]
 
 
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:1/services/T0KEN-0001", "htp://x/T0KEN-0001", "http://a b/T0KEN-0001?x"]
+)
+@pytest.mark.parametrize("through", ["setting", "connection"])
+def test_a_webhooks_address_is_a_secret(
+    address: str, through: str, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OPS", json.dumps({"conn_type": "http", "host": address}))
+    monkeypatch.setenv(
+        "NIGHTSTILL_NOTIFY", "webhook:ops" if through == "connection" else "webhook:" + address.replace(" ", "")
+    )
+    send(MESSAGE)
+    assert len(told()) == 1
+    assert "T0KEN" not in json.dumps(told()) + caplog.text
+
+
+def test_a_reason_holds_no_password(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALES_DB_URL", "postgresql://reader:pl4nted@db/sales")
+    send(message("failed", "sales", "r1", 'cannot connect with "pl4nted" to postgresql://reader:pl4nted@db/sales'))
+    assert "pl4nted" not in json.dumps(told())
+
+
+def test_an_email_shows_what_it_is_told_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    class Mailer:
+        def __init__(self, *, to: list[str], subject: str, html_content: str) -> None:
+            sent.append(html_content)
+
+        def notify(self, context: Any) -> None:
+            """The message counts, not its way."""
+
+    monkeypatch.setattr("airflow.providers.smtp.notifications.smtp.SmtpNotifier", Mailer)
+    monkeypatch.setenv("NIGHTSTILL_NOTIFY", "email:ops@example.org")
+    send(message("failed", "sales", "r1", "store '<img src=x onerror=alert(1)>' & \"others\"", task="<b>"))
+    (content,) = sent
+    assert "<img" not in content and "<b>" not in content
+    assert "&lt;img src=x onerror=alert(1)&gt;&#x27; &amp; &quot;others&quot;" in content
+
+
 def test_a_failed_task_is_told_with_its_reason_attempt_and_log(told: Told) -> None:
     context: Any = {
         "ti": SimpleNamespace(task_id="validate", try_number=2, log_url="http://airflow/log"),

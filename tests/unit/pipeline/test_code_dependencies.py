@@ -18,7 +18,15 @@ PLUMBING = {
     f"tasks/{name}.py"
     for name in (
         *("__init__", "pipeline/resources", "stages/context"),
-        *("core/documents", "core/errors", "core/params", "core/settings", "core/storage"),
+        *(
+            "core/databases",
+            "core/documents",
+            "core/errors",
+            "core/params",
+            "core/redaction",
+            "core/settings",
+            "core/storage",
+        ),
     )
 }
 # What checks the whole of run.yaml before a stage reads its own part, every field of which DVC compares.

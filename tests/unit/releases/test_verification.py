@@ -34,6 +34,16 @@ def test_what_was_checked_is_counted(three: Any) -> None:
     assert str(one) == "4 ledger entries, 1 releases, 3 files with 5 bytes: every digest holds"
 
 
+def test_what_mlflow_notes_when_it_loads_a_model_is_no_tampering(three: Any, folder: Path) -> None:
+    beside = folder / three.champion().files
+    (beside / "registered_model_meta").write_text("model_name: nightstill-sales")
+    assert verify(three).files == 9
+    three.rollback(1, "bad")
+    (beside / "registered_model_meta2").write_text("")
+    with pytest.raises(IntegrityError, match="registered_model_meta2: was added to release 3"):
+        verify(three)
+
+
 def test_what_there_is_not_cannot_be_verified(releases: Any, three: Any) -> None:
     with pytest.raises(UsageError, match=r"sales: no release 4; there are: 1, 2, 3"):
         verify(three, 4)

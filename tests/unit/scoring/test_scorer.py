@@ -92,6 +92,36 @@ def test_changed_bytes_do_not_score(scored: Any, folder: Path) -> None:
         Scorer(scored, "sales").score({"table": TABLE}, DAY)
 
 
+def publish(releases: Any, model: bytes) -> int:
+    """A release with the files of the champion and another model. Returns its number."""
+    before = releases.champion()
+    files = {name: releases.read(before, name) for name in ("contract.json", "run.yaml")}
+    made = releases.publish(
+        {**files, "model.onnx": model}, expected=before.seq, run_id=f"r{before.seq}", as_of=DAY, reason="better"
+    )
+    return int(made.release)
+
+
+def test_a_model_that_reads_another_file_does_not_score(scored: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    model = onnx.load_model_from_string(times(5.0))
+    factor = model.graph.initializer[0]
+    factor.ClearField("float_data")
+    factor.data_location = TensorProto.EXTERNAL
+    factor.external_data.add(key="location", value="factor.bin")
+    monkeypatch.chdir(tmp_path)
+    Path("factor.bin").write_bytes(np.array([5.0], np.float32).tobytes())
+    for data, said in ((model.SerializeToString(), "its weights lie in another file"), (b"what", "no ONNX file")):
+        number = publish(scored, data)
+        with pytest.raises(IntegrityError, match=rf"sales release {number}: cannot be loaded: .*{said}"):
+            Scorer(scored, "sales")
+
+
+def test_predictions_that_are_not_finite_are_no_result(scored: Any) -> None:
+    publish(scored, times(3e38))
+    with pytest.raises(DataError, match=r"2 predictions are not finite, the first: x 2\.0, y inf"):
+        Scorer(scored, "sales").score({"table": pl.DataFrame({"x": np.array([1, 2, 3], np.float32)})}, DAY)
+
+
 def test_a_table_that_breaks_the_contract_does_not_score(scored: Any) -> None:
     with pytest.raises(DataError, match="x: column exists: observed missing; the table has: y"):
         Scorer(scored, "sales").score({"table": TABLE.rename({"x": "y"})}, DAY)

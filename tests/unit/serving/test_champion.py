@@ -48,6 +48,15 @@ def test_the_champion_predicts(releases: ReleaseStore, folder: Path, cache: Path
     assert str(champion.contract.inputs["x"]) == "float32, batch × 2 × 3" and champion.problem == ""
 
 
+def test_an_output_that_is_not_finite_is_no_answer(releases: ReleaseStore, folder: Path, cache: Path) -> None:
+    promote(releases, 2)
+    champion = opened(folder, cache)
+    given = inputs(3)
+    given["x"][1] = 3e38
+    with pytest.raises(InputError, match=r"row 1: the output is not finite"):
+        champion.predict(given)
+
+
 def test_it_follows_promotions_and_rollbacks(releases: ReleaseStore, folder: Path, cache: Path) -> None:
     promote(releases, 2)
     champion = opened(folder, cache)

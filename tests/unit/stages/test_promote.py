@@ -218,6 +218,13 @@ def test_bytes_that_nobody_judged_are_refused(night: Night) -> None:
     assert night.releases.champion() is None
 
 
+def test_a_model_that_reads_another_file_is_refused(night: Night) -> None:
+    context = night.prepare(":\4*\2p\1", champion=0, run_id="r1")  # a graph of one tensor whose data lie elsewhere
+    with pytest.raises(IntegrityError, match=r"model\.onnx: its weights lie in another file, which no digest covers"):
+        promote.run(context)
+    assert night.releases.champion() is None
+
+
 def test_a_verdict_against_another_champion_is_refused(night: Night) -> None:
     night.promote("one")
     context = night.prepare("two", champion=0, run_id="r2")

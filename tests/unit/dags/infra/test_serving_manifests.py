@@ -45,6 +45,13 @@ def test_service_budget_and_network_select_its_pods() -> None:
     assert set(KINDS["NetworkPolicy"]["spec"]["policyTypes"]) == {"Ingress", "Egress"}
 
 
+def test_keys_that_are_missing_keep_it_from_starting() -> None:
+    (keys,) = [
+        pair["valueFrom"]["configMapKeyRef"] for pair in MAIN["env"] if pair["name"] == "NIGHTSTILL_TRUSTED_KEYS"
+    ]
+    assert keys == {"name": "nightstill-trusted-keys", "key": "trusted-keys.pem"}
+
+
 def test_it_runs_confined() -> None:
     assert MAIN["securityContext"] == {
         "allowPrivilegeEscalation": False,

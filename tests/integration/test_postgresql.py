@@ -1,0 +1,64 @@
+"""A real PostgreSQL server: as a source of rows and as MLflow's database, by the plain URL that everybody writes."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tasks.core.config import Spec
+from tasks.core.errors import UnavailableError
+from tasks.tables.sources import get_source
+from tasks.tables.table import Column, TableContract
+from tasks.tracking.runs import connected, log_run
+from tests.e2e.containers.machine import Postgres
+
+pytestmark = pytest.mark.skipif(not (shutil.which("initdb") and shutil.which("pg_ctl")), reason="needs PostgreSQL")
+CONTRACT = TableContract(
+    columns=(
+        Column("date", "date", key=True, known_ahead=True),
+        Column("store_id", "string", key=True),
+        Column("units", "number", nullable=True),
+    ),
+    date="date",
+    target="units",
+    entity=("store_id",),
+    horizon_days=28,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    found = Postgres()
+    yield found
+    found.stop()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_rows_of_a_query(scheme: str, server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sa.create_engine(server.url("airflow")).begin() as connection:
+        connection.execute(sa.text("DROP TABLE IF EXISTS sales"))
+        connection.execute(sa.text("CREATE TABLE sales (day DATE, store_id TEXT, units DOUBLE PRECISION)"))
+        connection.execute(sa.text("INSERT INTO sales VALUES ('2026-03-01', '01', 1), ('2026-03-02', '01', 2.5)"))
+    monkeypatch.setenv("SALES_DB_URL", server.url("airflow", scheme))
+    query = "SELECT day AS date, store_id, units FROM sales"
+    source = get_source(
+        Spec.model_validate({"kind": "sql", "url_env": "SALES_DB_URL", "query": query}), (CONTRACT,), "x"
+    )
+    found = source.fetch(date(2026, 3, 2))
+    assert found.tables["table"]["units"].to_list() == [1.0, 2.5]
+    assert found.notes == ("SQL query on the postgresql database of SALES_DB_URL",)
+    monkeypatch.setenv("SALES_DB_URL", server.url("airflow", scheme).replace(server.password, "Wr0ng"))
+    with pytest.raises(UnavailableError, match=r"SALES_DB_URL does not answer: .*authentication failed") as caught:
+        source.fetch(date(2026, 3, 2))
+    assert "Wr0ng" not in str(caught.value)
+
+
+def test_mlflow_keeps_its_runs_there(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = server.url("mlflow", "postgresql")
+    mlflow_id = log_run(url, "nightstill-x", "r1", {"seed": 7}, {"error": 0.5}, {"loss": [2.0, 1.0]}, {}, {"a": "b"})
+    with connected(url) as client:
+        assert client.get_run(mlflow_id).data.metrics["error"] == 0.5
