@@ -16,8 +16,9 @@ from tasks.compression.qat import Int8Qat
 from tasks.compression.step import PHASES, GraphStep, Step, TorchStep
 from tasks.core.config import pick
 from tasks.core.errors import ConfigError
+from tasks.core.loader import Kinds
 
-STEPS: dict[str, type[Step]] = {
+OURS: dict[str, type[Step]] = {
     step.kind: step
     for step in (
         *(Neurons, Channels, LowRank, Magnitude),
@@ -25,6 +26,7 @@ STEPS: dict[str, type[Step]] = {
         Bitmask,
     )
 }
+STEPS = Kinds("steps", OURS, (TorchStep, GraphStep))
 MANY = "structure"
 """The phase whose steps go together, because they remove different things; of the others one step is enough."""
 
@@ -43,7 +45,9 @@ def parse_chain(name: str, recipe: Recipe) -> Chain:
     Raises ConfigError on an unknown kind or option, on steps in an order that cannot work (see `PHASES`), and on two
     that exclude each other, such as two number formats.
     """
-    steps = [pick(spec, STEPS, f"recipes.{name}.steps.{index}") for index, spec in enumerate(recipe.steps)]
+    steps: list[Step] = [pick(spec, STEPS, f"recipes.{name}.steps.{index}") for index, spec in enumerate(recipe.steps)]
+    if odd := next((step for step in steps if step.phase not in PHASES), None):
+        raise ConfigError(f"recipes.{name}.steps: {odd.kind}: phase {odd.phase!r} is none of {', '.join(PHASES)}")
     for before, after in pairwise(steps):
         if not _may_follow(before, after):
             raise ConfigError(
@@ -65,8 +69,8 @@ def parse_chain(name: str, recipe: Recipe) -> Chain:
 
 
 def order() -> str:
-    """All steps in the order in which they may follow each other, as people read it."""
-    kinds = [[kind for kind, step in STEPS.items() if step.phase == phase] for phase in PHASES]
+    """All of our steps in the order in which they may follow each other, as people read it."""
+    kinds = [[kind for kind, step in OURS.items() if step.phase == phase] for phase in PHASES]
     return ", then ".join(
         f"one of {', '.join(some)}" if len(some) > 1 and phase != MANY else " and ".join(some)
         for phase, some in zip(PHASES, kinds, strict=True)

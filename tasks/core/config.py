@@ -52,7 +52,11 @@ def pick(spec: Spec, kinds: Mapping[str, type[Kind]], field: str) -> Kind:
     if spec.kind not in kinds:
         raise ConfigError(f"{field}.kind: unknown kind {spec.kind!r}; there are: {', '.join(kinds) or 'none'}")
     try:
-        return kinds[spec.kind].model_validate(spec.options)
+        component = kinds[spec.kind]
+    except ConfigError as error:
+        raise ConfigError(f"{field}.kind: {error}") from error
+    try:
+        return component.model_validate(spec.options)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join([field, *map(str, first["loc"])])

@@ -3,10 +3,17 @@
 from pathlib import Path
 
 from tasks.core.config import Spec
-from tasks.core.errors import ConfigError
+from tasks.core.loader import Kinds
 from tasks.core.settings import Settings
-from tasks.tables.sources.base import Source
+from tasks.tables.sources.base import MakeSource, Source
 from tasks.tables.table import TableContract
+
+SOURCES = {
+    "complete-journey": "tasks.tables.sources.journey_sales:JourneySales",
+    "complete-journey-households": "tasks.tables.sources.journey_households:JourneyHouseholds",
+    "table": "tasks.tables.sources.table:TableSource",
+    "sql": "tasks.tables.sources.sql:SqlSource",
+}
 
 
 def get_source(spec: Spec, contract: TableContract, workload: str, project: Path | None = None) -> Source:
@@ -15,22 +22,5 @@ def get_source(spec: Spec, contract: TableContract, workload: str, project: Path
     `project`: folder that relative paths start from (default: the installation's). Raises ConfigError on an unknown
     kind or option.
     """
-    match spec.kind:
-        case "complete-journey":
-            from tasks.tables.sources.journey_sales import JourneySales
-
-            return JourneySales(spec.options, contract)
-        case "complete-journey-households":
-            from tasks.tables.sources.journey_households import JourneyHouseholds
-
-            return JourneyHouseholds(spec.options)
-        case "table":
-            from tasks.tables.sources.table import TableSource
-
-            return TableSource(spec.options, contract, project or Settings().project)
-        case "sql":
-            from tasks.tables.sources.sql import SqlSource
-
-            return SqlSource(spec.options, contract)
-    kinds = "complete-journey, complete-journey-households, table, sql"
-    raise ConfigError(f"workloads.{workload}.source.kind: unknown kind {spec.kind!r}; there are: {kinds}")
+    make: MakeSource = Kinds("sources", SOURCES).find(spec.kind, f"workloads.{workload}.source.kind")
+    return make(spec.options, contract, project or Settings().project)

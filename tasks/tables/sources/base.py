@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import polars as pl
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from tasks.core.config import Frozen
 from tasks.core.errors import ConfigError
+from tasks.tables.table import TableContract
 
 T = TypeVar("T", bound=Frozen)
 
@@ -38,6 +40,14 @@ class Source(Protocol):
         Raises UnavailableError when the place does not answer, ConfigError when the section is wrong. Data that
         breaks the contract is handed on as it is: validation refuses it and says why.
         """
+        ...
+
+
+class MakeSource(Protocol):
+    """How a source is made of its section."""
+
+    def __call__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> Source:
+        """`project`: folder that relative paths start from. Raises ConfigError on an option that is wrong."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,6 +18,7 @@ from tasks.tables.sources.replay import (
     shift_weeks,
     transactions,
 )
+from tasks.tables.table import TableContract
 
 SPEND_COLUMNS = {
     "spend_grocery": ("GROCERY", "FROZEN GROCERY"),
@@ -41,7 +43,7 @@ class JourneyHouseholds:
     - `age`, `income`, `household_size`: bands, null for the two thirds of households that gave none.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> None:
         parse_options(Options, options, "complete-journey-households")
 
     def fetch(self, as_of: date) -> Snapshot:
