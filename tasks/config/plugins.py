@@ -10,7 +10,7 @@ from tasks.config.workload import Workload
 from tasks.core.config import Frozen, Name
 from tasks.core.distributions import distribution_digest
 from tasks.core.errors import ConfigError
-from tasks.core.loader import Group, Plugin, plugin
+from tasks.core.loader import Group, Plugin, look_again, plugin
 from tasks.distillation.options import Student
 
 NUMBERS = "numbers"
@@ -42,6 +42,7 @@ def installed(workload: Workload) -> Plugins:
 
     Raises ConfigError when two packages add a kind that it names.
     """
+    look_again()
     digests: dict[str, Package] = {}
 
     def packages(*users: tuple[Group, str]) -> Packages:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from tasks.core.errors import ConfigError
 
-LIST_OF_ENTRIES = "entry_points.txt"
-
 
 def distribution_digest(distribution: Distribution) -> str:
     """SHA-256 over path and content of each file, in the order of their paths.
@@ -18,7 +16,8 @@ def distribution_digest(distribution: Distribution) -> str:
     does not, nor do programs, whose first line names an environment. Raises ConfigError when a file is gone.
     """
     found = {**_modules(distribution), **_listed(distribution)}
-    digest = hashlib.sha256((distribution.read_text(LIST_OF_ENTRIES) or "").encode())
+    entries = sorted(f"{entry.group} {entry.name} {entry.value}\n" for entry in distribution.entry_points)
+    digest = hashlib.sha256("".join(entries).encode())
     for name in sorted(found):
         try:
             content = found[name].read_bytes()

@@ -121,6 +121,11 @@ class Kinds(Mapping[str, Any]):
             raise ConfigError(f"{field}: {error}") from error
 
 
+def look_again() -> None:
+    """Forget which packages were installed: one may have come, changed or gone since."""
+    _entries.cache_clear()
+
+
 def _one_of(group: Group, kind: str, owners: list[str]) -> None:
     if len(owners) > 1:
         raise ConfigError(f"{kind!r} of nightstill.{group} is there more than once: {', '.join(owners)}; keep one")
