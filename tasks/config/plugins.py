@@ -40,9 +40,13 @@ class Plugins(Frozen):
 def installed(workload: Workload) -> Plugins:
     """The packages that a workload's parts use, as they are installed here.
 
-    Raises ConfigError when two packages add a kind that it names.
+    Raises ConfigError when two packages add a kind that it names, or none adds a gate: nobody should hear of that after
+    hours of training.
     """
     look_again()
+    for place, spec in enumerate(workload.gates.further):
+        if plugin("gates", spec.kind) is None:
+            raise ConfigError(f"gates.further.{place}.kind: no package that is installed here adds {spec.kind!r}")
     digests: dict[str, Package] = {}
 
     def packages(*users: tuple[Group, str]) -> Packages:

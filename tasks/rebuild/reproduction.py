@@ -22,12 +22,13 @@ import yaml
 from tasks.config.plugins import installed
 from tasks.config.run import Run, parse_run
 from tasks.core.config import read_yaml
-from tasks.core.errors import IntegrityError, UsageError
+from tasks.core.errors import ConfigError, IntegrityError, UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import Graph, load_graph
 from tasks.pipeline.handover.locks import Lock, differences, from_lock, outputs
 from tasks.pipeline.handover.manifest import Manifest
+from tasks.pipeline.handover.plugins import named
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
 from tasks.pipeline.handover.workspace import PIPELINE_FILE
 from tasks.planning.run_all import Observer, run_graph
@@ -320,6 +321,10 @@ def _with_plugins(text: str, *, of_this_folder: bool) -> str:
     run = parse_run(text, "run.yaml of the release")
     run = Run(**{**dict(run), "plugins": installed(run)})
     parts = run.model_dump(mode="json", include={"plugins", "code"})
+    if missing := set(named(data.get("plugins"))) - set(named(parts["plugins"])):
+        raise ConfigError(
+            f"plugin {', '.join(sorted(missing))}: the release was made with it, and it is not installed here"
+        )
     return yaml.safe_dump({**data, **parts}, sort_keys=True, allow_unicode=True)
 
 

@@ -147,3 +147,10 @@ def test_a_stage_refuses_a_package_that_is_not_the_run_s(site: Path) -> None:
     require_installed(run["plugins"], ["problem", "teachers.mlp-wide"])
     with pytest.raises(ConfigError, match=r"plugin beta 9: is not installed here"):
         require_installed({"gates": {"beta": {"version": "9", "sha256": "0"}}}, ["gates"])
+
+
+def test_a_gate_that_no_package_adds_is_refused_when_the_run_is_opened() -> None:
+    with pytest.raises(
+        ConfigError, match=r"gates\.further\.0\.kind: no package that is installed here adds 'acme-bias'"
+    ):
+        installed(customers(gates__further=[{"kind": "acme-bias", "limit": 1}]))

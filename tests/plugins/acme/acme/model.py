@@ -27,7 +27,8 @@ class Line(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         flat = torch.cat([values.flatten(1).float() for values in inputs], dim=1)
-        return (self.output(flat / self.scale)).reshape(-1, *self.shape)
+        values: Tensor = self.output(flat / self.scale)
+        return values.reshape(-1, *self.shape)
 
 
 def build_line(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
