@@ -70,7 +70,7 @@ test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags
 
 test-unit-tasks:
-	$(TASK)/python -m pytest tests/unit --ignore $(DAG_TESTS) --ignore $(KUBEFLOW_TESTS) --ignore tests/unit/serving
+	$(TASK)/python -m pytest tests/unit tests/kinds --ignore $(DAG_TESTS) --ignore $(KUBEFLOW_TESTS) --ignore tests/unit/serving
 
 test-unit-dags:
 	$(PYTEST_AIRFLOW) $(DAG_TESTS)
@@ -141,7 +141,7 @@ format: setup-dev  ## let ruff mend what it can
 	$(TASK)/ruff format .
 
 type: setup-dev  ## mypy, in the environment that each part runs in
-	$(TASK)/python -m mypy tasks infra bench tests/unit tests/integration tests/e2e tests/soak --exclude '$(DAG_TESTS)|infra/kubeflow|infra/testing/load|tests/unit/serving|test_serving_'
+	$(TASK)/python -m mypy tasks infra bench tests/unit tests/kinds tests/plugins tests/integration tests/e2e tests/soak --exclude '$(DAG_TESTS)|infra/kubeflow|infra/testing/load|tests/unit/serving|test_serving_'
 	PYTHONPATH=. $(AIRFLOW)/python -m mypy dags $(DAG_TESTS)
 
 check: lint type test  ## everything that must hold before a merge

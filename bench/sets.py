@@ -260,7 +260,8 @@ def _journey(_: Path) -> BenchSet:
     contract = TableContract(
         (), date="date", target="units", entity=("series_id",), horizon_days=workload.problem.options["horizon"]
     )
-    table = JourneySales(workload.source.options, contract).fetch(JOURNEY_END).tables[contract.name]
+    source = JourneySales(workload.source.options, contract, PROJECT)
+    table = source.fetch(JOURNEY_END).tables[contract.name]
     return journey_set(table.filter(pl.col("date") <= JOURNEY_END), workload.problem.options)
 
 

@@ -13,7 +13,8 @@ from bench.sets import BenchSet
 from tasks.config.run import Run
 from tasks.core.files import RUN_FILE, read_json
 from tasks.core.settings import Settings
-from tasks.gates.verdict import Candidate, in_order_of_choice
+from tasks.gates.gate import Candidate
+from tasks.gates.verdict import in_order_of_choice
 from tasks.problems.forecasting.dataset import Windows
 from tasks.problems.forecasting.options import Options
 from tasks.stages import compress, distil, teach

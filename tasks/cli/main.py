@@ -23,6 +23,8 @@ from tasks.cli import display
 from tasks.cli.display import console, errors
 from tasks.cli.registry import registry_app
 from tasks.cli.release import release_app
+from tasks.config.plugins import require_installed
+from tasks.config.run import Run
 from tasks.config.workload import load_workload, load_workloads
 from tasks.core.errors import ConfigError, DataError, NightstillError, UsageError
 from tasks.core.files import RUN_FILE
@@ -30,11 +32,13 @@ from tasks.core.params import PARAMS_FILE
 from tasks.core.redaction import redact, redacted_output
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
-from tasks.pipeline.graph import GraphError
+from tasks.pipeline.graph import GraphError, load_graph
+from tasks.pipeline.handover.plugins import named
 from tasks.pipeline.handover.queries import latest_run, read_verdict
 from tasks.pipeline.handover.run_stage import ERROR_FILE
 from tasks.pipeline.handover.run_stage import run_stage as bring_to_end
 from tasks.pipeline.handover.run_store import RunStore
+from tasks.pipeline.handover.workspace import PIPELINE_FILE
 from tasks.pipeline.resources import Resources
 from tasks.planning import opening as planning
 from tasks.planning.run_all import pipeline, run_all
@@ -71,6 +75,7 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
     from tasks.compression.search.space import parse_space
     from tasks.compression.traits import traits_of
     from tasks.distillation.plan import check_students
+    from tasks.gates.further import parse_gates
     from tasks.problems import get_problem
     from tasks.problems.models import build_model
     from tasks.tables.sources import get_source
@@ -89,6 +94,7 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
             for recipe_name, recipe in section.recipes.items():
                 parse_chain(recipe_name, recipe, students)
                 parse_space(recipe_name, recipe.search.space if recipe.search else (), students)
+            parse_gates(section.gates.further)
         except ConfigError as error:
             raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.{error}") from error
         stages = pipeline(settings, planning.resolve(settings, name)).stages
@@ -155,8 +161,10 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
 
     pages = os.environ.get("NIGHTSTILL_PAGES")
     try:
+        context = current()
+        _require_plugins(context.run, f"{name}@{member}" if member else name)
         module = import_module(f"tasks.stages.{name}")
-        module.run(current(), member)
+        module.run(context, member)
     except NightstillError as error:
         if pages:
             write_json(Path(pages) / ERROR_FILE, {"error": redact(str(error)), "exit_code": error.exit_code})
@@ -167,6 +175,17 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
             write_json(Path(pages) / ERROR_FILE, {"error": said, "exit_code": 70})
         traceback.print_exc()
         raise SystemExit(70) from None
+
+
+def _require_plugins(run: Run, stage: str) -> None:
+    """A stage runs with the packages that it tracks, or not at all. Raises ConfigError."""
+    variables, found = run.model_dump(mode="json"), Path(PIPELINE_FILE)
+    if not named(variables["plugins"]) or not found.is_file():
+        return
+    stages = load_graph(found.read_text(), variables).stages
+    params = stages[stage].params if stage in stages else ()
+    tracked = [key.removeprefix("plugins.") for _, key in params if key.startswith("plugins.")]
+    require_installed(variables["plugins"], tracked)
 
 
 @app.command()

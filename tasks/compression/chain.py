@@ -16,8 +16,9 @@ from tasks.compression.qat import Int8Qat
 from tasks.compression.step import PHASES, TRAITS, GraphStep, Step, TorchStep, Trait
 from tasks.core.config import pick
 from tasks.core.errors import ConfigError
+from tasks.core.loader import Kinds
 
-STEPS: dict[str, type[Step]] = {
+OURS: dict[str, type[Step]] = {
     step.kind: step
     for step in (
         *(Neurons, Channels, LowRank, Magnitude),
@@ -26,6 +27,7 @@ STEPS: dict[str, type[Step]] = {
     )
 }
 Traits = frozenset[Trait]
+STEPS = Kinds("steps", OURS, (TorchStep, GraphStep))
 MANY = "structure"
 """The phase whose steps go together, because they remove different things; of the others one step is enough."""
 
@@ -44,7 +46,16 @@ def parse_chain(name: str, recipe: Recipe, students: Mapping[str, Traits] | None
     Raises ConfigError on an unknown kind or option, and on a step that needs what a student does not have or an
     earlier step does not leave: on a wrong order, and on two that exclude each other, such as two number formats.
     """
-    steps = [pick(spec, STEPS, f"recipes.{name}.steps.{index}") for index, spec in enumerate(recipe.steps)]
+    steps: list[Step] = [pick(spec, STEPS, f"recipes.{name}.steps.{index}") for index, spec in enumerate(recipe.steps)]
+    if odd := next((step for step in steps if step.phase not in PHASES), None):
+        raise ConfigError(f"recipes.{name}.steps: {odd.kind}: phase {odd.phase!r} is none of {', '.join(PHASES)}")
+    for step in steps:
+        for declared in ("needs", "leaves"):
+            if not set(getattr(type(step), declared, ("nothing",))) <= TRAITS.keys():
+                raise ConfigError(
+                    f"recipes.{name}.steps: {step.kind}: {declared} must be a set of {', '.join(TRAITS)}; its class "
+                    "declares them"
+                )
     for index, step in enumerate(steps):
         _check(f"recipes.{name}.steps", steps[:index], step)
         for student, traits in (students or {}).items():
@@ -66,8 +77,8 @@ def _check(where: str, earlier: Sequence[Step], step: Step) -> None:
         if missing is None:
             continue
         if PHASES.index(before.phase) < PHASES.index(step.phase):
-            alike = [kind for kind, other in STEPS.items() if other.phase == before.phase]
-            others = [kind for kind in alike if step.needs <= STEPS[kind].leaves]
+            alike = [kind for kind, other in OURS.items() if other.phase == before.phase]
+            others = [kind for kind in alike if step.needs <= OURS[kind].leaves]
             way_out = f"take {' or '.join(others)} in its place, or drop {step.kind}" if others else "drop one of them"
         else:
             way_out = f"the order is {order()}, each at most once"
@@ -80,8 +91,8 @@ def _first(missing: Traits) -> Trait | None:
 
 
 def order() -> str:
-    """All steps in the order in which they may follow each other, as people read it."""
-    kinds = [[kind for kind, step in STEPS.items() if step.phase == phase] for phase in PHASES]
+    """All of our steps in the order in which they may follow each other, as people read it."""
+    kinds = [[kind for kind, step in OURS.items() if step.phase == phase] for phase in PHASES]
     return ", then ".join(
         f"one of {', '.join(some)}" if len(some) > 1 and phase != MANY else " and ".join(some)
         for phase, some in zip(PHASES, kinds, strict=True)

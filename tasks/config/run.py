@@ -3,36 +3,72 @@
 DVC tracks parts of `run.yaml`, so nothing that must not enter a lock (run_id, clock time) may stand in it.
 """
 
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from tasks.config.plugins import Plugins
 from tasks.config.workload import Workload
-from tasks.core.config import Name, explained
+from tasks.core.config import Frozen, Name, explained
 from tasks.core.documents import read_mapping
 from tasks.core.files import RUN_FILE
+
+FURTHER = ("workload", "as_of", "champion", "dry_run", "plugins", "code")
+NO_KIND = "tasks/problems/blocks/__init__.py"
+
+
+class Code(Frozen):
+    """Files of this project that dvc.yaml names by variables. `problem`: the workload's kind of learning."""
+
+    problem: str
 
 
 class Run(Workload):
     """run.yaml: a workload's section and what varies by night.
 
     `champion` is the sequence number of the ledger's last entry (0: none): the entry that evaluation compares
-    with and that promotion is fenced against.
+    with and that promotion is fenced against. `plugins`: other packages that it uses, by user; a part that uses none is
+    empty, because DVC refuses a parameter that is missing.
     """
 
     workload: Name
     as_of: date
     champion: int = Field(ge=0)
     dry_run: bool = False
+    plugins: Plugins
+    code: Code
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        """A run.yaml that was written before there were plugins names none."""
+        if not isinstance(data, Mapping):
+            return data
+        given = data.get("plugins") or {}
+        plugins: dict[str, Any] = given.model_dump() if isinstance(given, Plugins) else dict(given)
+        for part in ("teachers", "students", "recipes"):
+            members = data.get(part)
+            empty: dict[str, Any] = {name: {} for name in members} if isinstance(members, Mapping) else {}
+            plugins[part] = {**empty, **(plugins.get(part) or {})}
+        return {**data, "plugins": plugins, "code": data.get("code") or {"problem": _code(data, plugins)}}
 
     def section(self) -> Workload:
         """The workload's part alone."""
-        return Workload.model_validate(self.model_dump(exclude={"workload", "as_of", "champion", "dry_run"}))
+        return Workload.model_validate(self.model_dump(exclude=set(FURTHER)))
 
     def to_yaml(self) -> str:
         """Canonical text: equal runs give equal bytes."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=True, allow_unicode=True)
+
+
+def _code(data: Mapping[str, Any], plugins: Mapping[str, Any]) -> str:
+    """The folder of our kind of learning. One of another package is none of our files, and its digest is tracked."""
+    problem = data.get("problem")
+    kind = problem.get("kind") if isinstance(problem, Mapping) else getattr(problem, "kind", "")
+    return NO_KIND if plugins.get("problem") else f"tasks/problems/{kind}"
 
 
 def parse_run(text: str | bytes, origin: str = RUN_FILE) -> Run:

@@ -58,5 +58,9 @@ def pick(spec: Spec, kinds: Mapping[str, type[Kind]], field: str) -> Kind:
     """The component of `spec.kind`, made of the other keys. Raises ConfigError naming the field."""
     if spec.kind not in kinds:
         raise ConfigError(f"{field}.kind: unknown kind {spec.kind!r}; there are: {', '.join(kinds) or 'none'}")
+    try:
+        component = kinds[spec.kind]
+    except ConfigError as error:
+        raise ConfigError(f"{field}.kind: {error}") from error
     with explained(field, kind=spec.kind):
-        return kinds[spec.kind].model_validate(spec.options)
+        return component.model_validate(spec.options)

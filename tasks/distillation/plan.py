@@ -1,15 +1,19 @@
 """What a student's section asks for, checked and made before anything is trained."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+
+from torch import nn
 
 from tasks.core.config import Spec, pick
 from tasks.core.errors import ConfigError
+from tasks.core.loader import Kinds
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
 from tasks.distillation.options import Student, Teacher
 from tasks.distillation.schedule import SCHEDULES, Schedule
+from tasks.distillation.teacher import SelfTrained
 from tasks.problems.base import Augment, Problem, SoftLoss
-from tasks.problems.models import build_model, networks, trees
+from tasks.problems.models import build_model, models, trees
 
 NONE = "none"
 
@@ -33,17 +37,17 @@ def plan(problem: Problem, student: Student) -> Plan:
     offered = problem.strategies()
     augment = pick(student.augment, offered.augment, "augment") if student.augment else None
     schedule = pick(student.schedule, SCHEDULES, "schedule") if student.schedule else None
+    terms = Kinds("losses", {**offered.terms, **ALIGNMENTS}, SoftLoss, problem.kind)
     losses: list[tuple[float, SoftLoss]] = [(1.0, soft)] if (soft := _soft(problem, student)) else []
     aligned: list[tuple[float, FeatureTerm]] = []
     for number, term in enumerate(student.terms):
         field = f"terms.{number}"
-        if term.kind in ALIGNMENTS:
-            aligned.append((term.weight, pick(term, ALIGNMENTS, field)))
-        elif term.kind in offered.terms:
-            losses.append((term.weight, pick(term, offered.terms, field)))
+        terms.find(term.kind, f"{field}.kind")
+        part = pick(term, terms, field)
+        if isinstance(part, FeatureTerm):
+            aligned.append((term.weight, part))
         else:
-            known = ", ".join([*offered.terms, *ALIGNMENTS])
-            raise ConfigError(f"{field}.kind: unknown kind {term.kind!r} for {problem.kind}; there are: {known}")
+            losses.append((term.weight, part))
     if student.distilled and not losses and not aligned:
         raise ConfigError("soft: none, and no terms, leave nothing to learn from the teacher; set alpha to 1")
     if aligned and augment and not augment.keeps_label:
@@ -55,18 +59,20 @@ def plan(problem: Problem, student: Student) -> Plan:
 
 
 def _soft(problem: Problem, student: Student) -> SoftLoss | None:
-    kinds = problem.strategies().soft
-    spec = student.soft or Spec(kind=next(iter(kinds), NONE))
+    ours = problem.strategies().soft
+    kinds = Kinds("losses", ours, SoftLoss, problem.kind)
+    spec = student.soft or Spec(kind=next(iter(ours), NONE))
     if spec.kind == NONE:
         if spec.options:
             raise ConfigError(f"soft: kind none has no options, got {', '.join(spec.options)}")
         return None
-    fields = kinds[spec.kind].model_fields if spec.kind in kinds else {}
+    fields = kinds.find(spec.kind, "soft.kind").model_fields if spec.kind in kinds else {}
     if "temperature" in fields:
         spec = Spec.model_validate({"kind": spec.kind, "temperature": student.temperature, **spec.options})
     elif spec.kind in kinds and student.temperature != 1:
         raise ConfigError(f"temperature: the soft loss {spec.kind!r} has none; leave it out")
-    return pick(spec, kinds, "soft")
+    soft: SoftLoss = pick(spec, kinds, "soft")
+    return soft
 
 
 def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
@@ -81,33 +87,34 @@ def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
 
 def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: Mapping[str, Student]) -> None:
     """Raises ConfigError naming the field, when a student or an assistant cannot be trained as asked."""
-    trained = networks(problem.kind)
-    known = (*trained, *trees(problem.kind))
+    known = models(problem.kind)
     for name, teacher in teachers.items():
         if teacher.model.kind not in known:
             raise ConfigError(
                 f"teachers.{name}.model.kind: unknown kind {teacher.model.kind!r}; there are: {', '.join(known)}"
             )
-        if (teacher.training is None) == (teacher.model.kind in trained):
+        trained = not isinstance(_build(problem, teacher.model, f"teachers.{name}."), SelfTrained)
+        if (teacher.training is None) == trained:
             what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
             raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
-        if teacher.keep and teacher.model.kind not in trained:
+        if teacher.keep and not trained:
             what = f"a {teacher.model.kind} has neither features nor weights of a network"
             raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
-        _build(problem, teacher.model, f"teachers.{name}.")
     for name, student in students.items():
         try:
-            _check(problem, teachers, student, tuple(trained))
+            _check(problem, teachers, student)
         except ConfigError as error:
             raise ConfigError(f"students.{name}.{error}") from error
 
 
-def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student, networks: Sequence[str]) -> None:
-    models = {"model": student.model} | ({"assistant.model": student.assistant.model} if student.assistant else {})
-    for field, model in models.items():
+def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) -> None:
+    networks = [kind for kind in models(problem.kind) if kind not in trees(problem.kind)]
+    built = {"model": student.model} | ({"assistant.model": student.assistant.model} if student.assistant else {})
+    for field, model in built.items():
         if model.kind not in networks:
             raise ConfigError(f"{field}.kind: unknown kind {model.kind!r}; there are: {', '.join(networks)}")
-        _build(problem, model, field.removesuffix("model"))
+        if isinstance(_build(problem, model, field.removesuffix("model")), SelfTrained):
+            raise ConfigError(f"{field}.kind: a {model.kind} fits itself, and a student is a network")
     keepers = [name for name, teacher in teachers.items() if "features" in teacher.keep]
     for _, term in plan(problem, student).aligned:
         feature_teacher(term, keepers)
@@ -117,9 +124,9 @@ def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student, 
             raise ConfigError(f"start_from: no weights of {name}; set keep: [weights] for teachers.{name}")
 
 
-def _build(problem: Problem, model: Spec, prefix: str) -> None:
+def _build(problem: Problem, model: Spec, prefix: str) -> nn.Module:
     """Only a model reads its options: it is made once for nothing, hours before its turn."""
     try:
-        build_model(model, problem.draft_contract())
+        return build_model(model, problem.draft_contract())
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from error

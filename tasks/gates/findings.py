@@ -8,10 +8,11 @@ from typing import Any
 
 from tasks.gates.comparison import compare
 from tasks.gates.evaluation_set import EvaluationSet
+from tasks.gates.gate import Opponents
 from tasks.gates.options import Gates
 from tasks.gates.result import rounded
 from tasks.gates.segments import by_segment
-from tasks.gates.verdict import Judgement, Opponents, Verdict
+from tasks.gates.verdict import Judgement, Verdict
 from tasks.problems.base import Floats, Score
 
 EXAMPLES = 6

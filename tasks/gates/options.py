@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tasks.core.config import Frozen
+from tasks.core.config import Frozen, Spec
 
 
 class AccuracyGate(Frozen):
@@ -69,7 +69,7 @@ class DriftGate(Frozen):
 
 
 class Gates(Frozen):
-    """All rules that a candidate must pass."""
+    """All rules that a candidate must pass. `further`: gates of other packages, beside the mandatory ones."""
 
     accuracy: AccuracyGate
     segments: SegmentGate
@@ -78,6 +78,7 @@ class Gates(Frozen):
     parity: ParityGate
     robustness: tuple[Corruption, ...] = ()
     drift: DriftGate = DriftGate()
+    further: tuple[Spec, ...] = ()
     selection_tolerance: float = Field(
         default=0.005, ge=0, description="a smaller file may have this much more validation error than the best"
     )

@@ -1,51 +1,18 @@
 """The verdict: all gates for all candidates, and which candidate wins. Whatever cannot be measured is refused."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tasks.compression.timing import Latency, measure_against
-from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher, not_too_good
-from tasks.gates.champion import Champion
-from tasks.gates.drift import DriftFound, drift_gate
 from tasks.gates.evaluation_set import EvaluationSet
-from tasks.gates.latency import latency_gates
+from tasks.gates.further import further, parse_gates
+from tasks.gates.gate import Candidate, Case, Opponents
+from tasks.gates.mandatory import MANDATORY
 from tasks.gates.options import Gates
-from tasks.gates.parity import parity
 from tasks.gates.result import GateResult, refused
-from tasks.gates.robustness import one_line, robustness
-from tasks.gates.segments import segment_gates
-from tasks.gates.size import size
+from tasks.gates.robustness import one_line
 from tasks.problems.base import Batches, Floats, Score
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A recipe's files. `model`: the bytes of model.onnx, None if there are none; `about`: its about.json."""
-
-    name: str
-    model: bytes | None
-    about: Mapping[str, Any]
-
-    @property
-    def valid_error(self) -> float:
-        """Error on the validation split, NaN if it is not stated."""
-        value = self.about.get("valid_error")
-        return float(value) if isinstance(value, int | float) else math.nan
-
-
-@dataclass(frozen=True)
-class Opponents:
-    """What a candidate is compared with, on the same rows. `naive`/`teacher` None: it could not be measured.
-
-    `drift`: of tonight's data since the champion's release.
-    """
-
-    naive: Score | None
-    teacher: Score | None
-    champion: Champion
-    drift: DriftFound = field(default_factory=DriftFound)
 
 
 @dataclass(frozen=True)
@@ -134,22 +101,11 @@ def judge(
     except Exception as error:  # noqa: BLE001 any fault of these bytes is a reason to refuse them, not to stop the run
         return Judgement(candidate, (refused("runs", name, rule, one_line(error)),))
     latency, why = _latency(model, evaluation, gates)
+    case = Case(candidate, model, output, score, evaluation, opponents, gates, disturbed, seed, latency, why)
     results = (
         GateResult("runs", name, True, None, None, rule),
-        absolute(name, score, gates.accuracy),
-        against_naive(name, score, opponents.naive, gates.accuracy),
-        against_teacher(name, score, opponents.teacher, gates.accuracy),
-        not_too_good(name, score, opponents.naive, opponents.champion, gates.accuracy),
-        against_champion(name, score, opponents.champion, evaluation.clusters, gates.accuracy, seed),
-        *segment_gates(name, score, opponents.champion, evaluation.segments, gates.segments),
-        size(name, model, gates.size),
-        *latency_gates(name, latency, gates.latency, why),
-        parity(name, model, candidate.about, gates.parity),
-        *(
-            robustness(name, score, item, batches, lambda given: evaluation.score(evaluation.run(model, given)))
-            for item, batches in zip(gates.robustness, disturbed, strict=True)
-        ),
-        *drift_gate(name, opponents.drift, gates.drift),
+        *(result for gate in MANDATORY.values() for result in gate(case)),
+        *(result for gate in parse_gates(gates.further) for result in further(gate, case)),
     )
     return Judgement(candidate, results, output, score, latency)
 

@@ -73,6 +73,9 @@ def load_graph(text: str, variables: Mapping[str, Any]) -> Graph:
 
     Raises GraphError on an unknown variable, an unsupported construct, two stages that write one path, or a cycle.
     """
+    if "code" not in variables and isinstance(variables.get("problem"), Mapping):
+        # Only run.yaml says where the code of a kind of learning is; for a section's graph a name will do.
+        variables = {**variables, "code": {"problem": f"tasks/problems/{variables['problem'].get('kind')}"}}
     try:
         document = read_mapping(text, "dvc.yaml")
     except ConfigError as error:

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from tasks.config.plugins import installed
 from tasks.config.run import Run, parse_run
 from tasks.config.workload import Workload, load_workload
 from tasks.core.errors import UsageError
@@ -36,6 +37,7 @@ def resolve(settings: Settings, name: str, as_of: date | None = None, *, dry_run
         as_of=as_of or yesterday(workload),
         champion=last.seq if last else 0,
         dry_run=dry_run,
+        plugins=installed(workload),
     )
 
 

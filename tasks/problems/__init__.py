@@ -1,8 +1,7 @@
-"""Kinds of learning, by name: each is a folder, loaded when a workload uses it."""
+"""Kinds of learning, by name: each is a folder, or another package's, loaded when a workload uses it."""
 
 from tasks.core.config import Spec
-from tasks.core.errors import ConfigError
-from tasks.core.loader import load
+from tasks.core.loader import Kinds
 from tasks.problems.base import Problem
 
 PROBLEMS = {
@@ -13,7 +12,5 @@ PROBLEMS = {
 
 def get_problem(spec: Spec) -> Problem:
     """The problem that a workload's `problem` section asks for. Raises ConfigError on an unknown kind or option."""
-    if spec.kind not in PROBLEMS:
-        raise ConfigError(f"problem.kind: unknown kind {spec.kind!r}; there are: {', '.join(PROBLEMS)}")
-    problem: Problem = load(PROBLEMS[spec.kind])(spec.options)
+    problem: Problem = Kinds("problems", PROBLEMS, Problem).find(spec.kind, "problem.kind")(spec.options)
     return problem

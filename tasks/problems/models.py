@@ -1,4 +1,7 @@
-"""Models by problem and kind. Each kind of learning names its own in `tasks/problems/<kind>/models`."""
+"""Models by problem and kind. Each kind of learning names its own in `tasks/problems/<kind>/models`.
+
+Other packages add a function `build(options, contract)` by an entry point of `nightstill.models`.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,8 +9,7 @@ from typing import Any
 from torch import nn
 
 from tasks.core.config import Spec, explained
-from tasks.core.errors import ConfigError
-from tasks.core.loader import load
+from tasks.core.loader import Kinds, load
 from tasks.problems import PROBLEMS
 from tasks.problems.base import FeatureContract
 
@@ -30,6 +32,11 @@ def _named(table: str, problem: str) -> Mapping[str, str]:
     return found
 
 
+def models(problem: str) -> Kinds:
+    """All models that fit a problem, other packages' included."""
+    return Kinds("models", {**networks(problem), **trees(problem)}, learning=problem)
+
+
 def build_model(spec: Spec, contract: FeatureContract) -> nn.Module:
     """A model with fresh weights from torch's global generator; its forward takes the contract's inputs in order.
 
@@ -37,10 +44,6 @@ def build_model(spec: Spec, contract: FeatureContract) -> nn.Module:
 
     Raises ConfigError on an unknown kind or option.
     """
-    kinds = {**networks(contract.problem), **trees(contract.problem)}
-    if spec.kind not in kinds:
-        known = ", ".join(kinds)
-        raise ConfigError(f"model.kind: unknown kind {spec.kind!r} for {contract.problem}; there are: {known}")
-    build: Build = load(kinds[spec.kind])
+    build: Build = models(contract.problem).find(spec.kind, "model.kind")
     with explained("model", kind=spec.kind):
         return build(spec.options, contract)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.core.documents import read_yaml
+from tasks.pipeline.handover.plugins import named
 from tasks.releases.ledger import Entry
 from tasks.releases.origin import CODE, LOCK, SURROUNDINGS, changed_files, code_dependencies, lock_stages
 from tasks.releases.store import MODEL, ReleaseStore
@@ -88,7 +89,7 @@ def compare(releases: ReleaseStore, a: Entry, b: Entry, *, latency: bool = True)
     sections = {
         "data": _rows([_data(one) for one in pair]),
         "code": _code(before, after),
-        "params": _rows([_flat(_without(one.run, "gates", "champion", "dry_run")) for one in pair]),
+        "params": _rows([_flat(_without(one.run, "gates", "champion", "dry_run", "plugins", "code")) for one in pair]),
         "libraries": _rows([_libraries(one) for one in pair]),
         "gates": _rows([_flat(one.run.get("gates", {})) for one in pair]),
         "metrics": _rows([_metrics(one) for one in pair]),
@@ -171,7 +172,12 @@ def _libraries(one: _Release) -> dict[str, Any]:
     for facts in one.stages:
         for name, version in {"python": facts.get("python", ""), **facts.get("libraries", {})}.items():
             versions.setdefault(name, set()).add(version)
-    return locks | {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}
+    packages = {f"plugin {name}": _package(*found) for name, found in sorted(named(one.run.get("plugins")).items())}
+    return locks | packages | {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}
+
+
+def _package(version: str, sha256: str) -> str:
+    return f"{version} ({sha256[:12]})"
 
 
 def _metrics(one: _Release) -> dict[str, Any]:

@@ -17,13 +17,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
+from tasks.config.plugins import installed
+from tasks.config.run import Run, parse_run
 from tasks.core.documents import read_yaml
-from tasks.core.errors import IntegrityError, UsageError
+from tasks.core.errors import ConfigError, IntegrityError, UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import Graph, load_graph
 from tasks.pipeline.handover.locks import Lock, differences, from_lock, outputs
 from tasks.pipeline.handover.manifest import Manifest
+from tasks.pipeline.handover.plugins import named
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
 from tasks.pipeline.handover.workspace import PIPELINE_FILE
 from tasks.planning.run_all import Observer, run_graph
@@ -139,11 +144,12 @@ class Rebuild:
         self.released: Mapping[str, Lock] = {
             name: lock for name, lock in lock_stages(self.lock).items() if name not in PUBLISHING
         }
-        self.run_yaml = releases.read(entry, "run.yaml").decode()
         known = json.loads(releases.read(entry, SURROUNDINGS)) if SURROUNDINGS in listed else {}
         self.surroundings: Mapping[str, Any] = known.get("stages", {})
         commit = known.get("git_commit", "")
         project, self.about = _code(settings.project, commit, folder / "code")
+        text = releases.read(entry, "run.yaml").decode()
+        self.run_yaml = _with_plugins(text, of_this_folder=project == settings.project)
         self.changed = (
             changed_files(json.loads(releases.read(entry, CODE)), json.loads(code_digests(project, self.lock)))
             if CODE in listed
@@ -302,6 +308,24 @@ class Rebuild:
                 except KeyError:
                     continue
         return None
+
+
+def _with_plugins(text: str, *, of_this_folder: bool) -> str:
+    """A release's run.yaml with the plugins that are installed here, with which it will be rebuilt.
+
+    One that was written before there were plugins gets what dvc.yaml of this folder tracks, and nothing else.
+    """
+    data = read_yaml(text)
+    if "plugins" not in data and not of_this_folder:
+        return text
+    run = parse_run(text, "run.yaml of the release")
+    run = Run(**{**dict(run), "plugins": installed(run)})
+    parts = run.model_dump(mode="json", include={"plugins", "code"})
+    if missing := set(named(data.get("plugins"))) - set(named(parts["plugins"])):
+        raise ConfigError(
+            f"plugin {', '.join(sorted(missing))}: the release was made with it, and it is not installed here"
+        )
+    return yaml.safe_dump({**data, **parts}, sort_keys=True, allow_unicode=True)
 
 
 def _code(project: Path, commit: str, folder: Path) -> tuple[Path, str]:

@@ -22,8 +22,9 @@ from tasks.gates.drift import (
 )
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.findings import Model, examples_json, foremost, segments_json, verdict_json
+from tasks.gates.gate import Candidate, Opponents
 from tasks.gates.robustness import one_line
-from tasks.gates.verdict import Candidate, Opponents, Verdict, decide
+from tasks.gates.verdict import Verdict, decide
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Raw, Score
 from tasks.releases.store import PROFILE, ReleaseStore

@@ -66,6 +66,18 @@ def test_one_kind_of_learning_knows_nothing_of_another() -> None:
         assert mine is None or not [other for other in others if other.startswith(tuple(strangers))]
 
 
+def test_dags_import_nothing_that_finds_or_reads_other_packages() -> None:
+    seen: set[Path] = set()
+    queue = sorted((PROJECT / "dags").rglob("*.py"))
+    while queue:
+        current = queue.pop()
+        if current not in seen:
+            seen.add(current)
+            queue.extend(_imports(current, PROJECT))
+    assert PROJECT / "tasks" / "pipeline" / "graph.py" in seen
+    assert not [path for path in seen if path.name in ("loader.py", "distributions.py", "plugins.py")]
+
+
 def test_the_root_of_the_pipeline_is_tidy() -> None:
     assert {path.name for path in (PROJECT / "tasks").glob("*.py")} == {"__init__.py", "__main__.py"}
 

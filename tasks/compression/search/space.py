@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import field_validator
 from torch import nn
 
-from tasks.compression.chain import STEPS, Traits, parse_chain
+from tasks.compression.chain import OURS, STEPS, Traits, parse_chain
 from tasks.compression.channels import ChannelPrunable
 from tasks.compression.neurons import Prunable
 from tasks.compression.options import Recipe
@@ -36,7 +36,8 @@ class Numbers(Frozen):
     @field_validator("choices")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        formats = [NONE, *(kind for kind, step in STEPS.items() if step.phase == "numbers")]
+        steps = {kind: STEPS[kind] for kind in (*OURS, *value) if kind in STEPS}  # no other is imported
+        formats = [NONE, *(kind for kind, step in steps.items() if step.phase == "numbers")]
         if not value or set(value) - set(formats) or len(set(value)) < len(value):
             raise ValueError(f"expected some of {', '.join(formats)}, each once")
         return value

@@ -14,6 +14,7 @@ from typing import Any
 
 from tasks.core.errors import ConfigError, IntegrityError
 from tasks.pipeline.graph import Graph, Stage, covers
+from tasks.pipeline.handover import plugins
 
 Lock = Mapping[str, Any]
 Tree = list[dict[str, str]]
@@ -140,7 +141,10 @@ def differences(before: StageInputs, now: StageInputs, produced: set[str]) -> li
         if before.deps.get(path) != now.deps.get(path)
     )
     for key in sorted(set(before.params) | set(now.params)):
-        if before.params.get(key) != now.params.get(key):
+        if key.startswith(plugins.PREFIX):
+            lines = plugins.changes(before.params.get(key), now.params.get(key))
+            found.extend(line for line in lines if line not in found)
+        elif before.params.get(key) != now.params.get(key):
             found.extend(_changed(key, before.params.get(key), now.params.get(key)))
     return found
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import polars as pl
 
 from tasks.core.config import Frozen, explained
+from tasks.tables.table import TableContract
 
 T = TypeVar("T", bound=Frozen)
 
@@ -36,6 +38,14 @@ class Source(Protocol):
         Raises UnavailableError when the place does not answer, ConfigError when the section is wrong. Data that
         breaks the contract is handed on as it is: validation refuses it and says why.
         """
+        ...
+
+
+class MakeSource(Protocol):
+    """How a source is made of its section."""
+
+    def __call__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> Source:
+        """`project`: folder that relative paths start from. Raises ConfigError on an option that is wrong."""
         ...
 
 

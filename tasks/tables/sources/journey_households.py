@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -42,7 +43,7 @@ class JourneyHouseholds:
     - `age`, `income`, `household_size`: bands, null for the two thirds of households that gave none.
     """
 
-    def __init__(self, options: Mapping[str, Any], contract: TableContract) -> None:
+    def __init__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> None:
         parse_options(Options, options, "complete-journey-households")
         self.name = contract.name
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -48,7 +49,7 @@ class JourneySales:
     - `holiday`: US holiday on the original day in 2017.
     """
 
-    def __init__(self, options: Mapping[str, Any], contract: TableContract) -> None:
+    def __init__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> None:
         self.options = parse_options(Options, options, "complete-journey")
         if contract.horizon_days > MAX_HORIZON_DAYS:
             raise ConfigError(f"problem.horizon: the replayed set has {MAX_HORIZON_DAYS} days ahead of as_of at most")

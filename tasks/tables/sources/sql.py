@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -33,7 +34,7 @@ class Options(Frozen):
 class SqlSource:
     """The rows of one query. SQLite has no dates or booleans: ISO text and 0/1 are taken as such there."""
 
-    def __init__(self, options: Mapping[str, Any], contract: TableContract) -> None:
+    def __init__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> None:
         self.options = parse_options(Options, options, "sql")
         self.contract = contract
         check_columns(self.options.columns, contract)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tasks.gates.evaluation_set import EvaluationSet
+from tasks.gates.gate import Candidate
 from tasks.gates.options import Gates
-from tasks.gates.verdict import Candidate
 from tasks.problems.base import (
     Dataset,
     Example,

@@ -24,8 +24,9 @@ from tasks.gates.drift import (
     stability_index,
 )
 from tasks.gates.evaluation_set import EvaluationSet
+from tasks.gates.gate import Opponents
 from tasks.gates.options import DriftGate, Gates
-from tasks.gates.verdict import Opponents, decide
+from tasks.gates.verdict import decide
 from tasks.problems.base import Raw
 
 LAST = date(2026, 3, 31)

@@ -10,8 +10,9 @@ import pytest
 from tasks.gates.champion import Champion, measure_champion
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.findings import Model, examples_json, segments_json, verdict_json
+from tasks.gates.gate import Candidate, Opponents
 from tasks.gates.options import Gates
-from tasks.gates.verdict import Candidate, Opponents, Verdict, decide, in_order_of_choice
+from tasks.gates.verdict import Verdict, decide, in_order_of_choice
 from tasks.problems.contracts import contract_to_json
 
 MakeCandidate = Callable[..., Candidate]

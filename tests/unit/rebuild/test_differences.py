@@ -54,6 +54,8 @@ def files(width: int = 4, **changes: Any) -> dict[str, bytes]:
         "champion": 0,
         "seed": changes.get("seed", 7),
         "students": {"student": {"alpha": changes.get("alpha", 0.5), "model": {"kind": "mlp"}}},
+        "plugins": {"source": {"acme": {"version": changes.get("acme", "1.2"), "sha256": "5" * 64}}, "gates": {}},
+        "code": {"problem": "tasks/problems/forecasting"},
         "gates": {
             "accuracy": {"limit": changes.get("limit", 0.6)},
             "latency": {"batch": 2, "threads": 1, "rounds": 5},
@@ -118,6 +120,7 @@ def test_every_kind_of_difference_is_named(releases: Any) -> None:
         "limit": 0.5,
         "error": 0.1,
         "numpy": "2.4.7",
+        "acme": "1.3",
         "requirements": "r2",
     }
     found = compare(releases, publish(releases, files()), publish(releases, files(**changes)), latency=False)
@@ -128,7 +131,11 @@ def test_every_kind_of_difference_is_named(releases: Any) -> None:
     assert row.note == "tasks/models/lstm.py changed"
     assert differing(found, "params") == {"seed": (7, 8), "students.student.alpha": (0.5, 0.7)}
     assert differing(found, "gates") == {"accuracy.limit": (0.6, 0.5)}
-    assert differing(found, "libraries") == {"requirements/task.lock": ("r1", "r2"), "numpy": ("2.4.6", "2.4.7")}
+    assert differing(found, "libraries") == {
+        "requirements/task.lock": ("r1", "r2"),
+        "numpy": ("2.4.6", "2.4.7"),
+        "plugin acme": ("1.2 (555555555555)", "1.3 (555555555555)"),
+    }
     assert differing(found, "metrics") == {"wape": (0.2, 0.1)}
     document = found.to_json()
     json.dumps(document)

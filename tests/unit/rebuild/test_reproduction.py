@@ -4,8 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tasks.rebuild.reproduction import _code
+from tasks.core.errors import ConfigError
+from tasks.rebuild.reproduction import _code, _with_plugins
+from tests.plugins.install import install_acme, visible
+from tests.unit.config.test_plugins import customers, opened
 
 
 @pytest.fixture
@@ -59,3 +63,23 @@ def test_without_git_the_folder_s_code(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     found, about = _code(tmp_path / "plain", "0123456789ab", tmp_path / "code")
     assert found == tmp_path / "plain" and "is not known here" in about
+
+
+def test_a_run_yaml_of_before_there_were_plugins_gets_what_this_folder_tracks_and_nothing_else() -> None:
+    now = opened(customers())
+    old = {key: value for key, value in now.items() if key not in ("plugins", "code", "threads")}
+    found = yaml.safe_load(_with_plugins(yaml.safe_dump(old), of_this_folder=True))
+    assert found == {**old, "plugins": now["plugins"], "code": now["code"]}
+    text = yaml.safe_dump(old)
+    assert _with_plugins(text, of_this_folder=False) == text, "the release's own code tracks no plugins"
+
+
+def test_a_release_is_rebuilt_with_the_plugins_that_are_installed_or_not_at_all(tmp_path: Path) -> None:
+    with visible(tmp_path):
+        install_acme(tmp_path)
+        text = yaml.safe_dump(opened(customers(source={"kind": "acme-shop"})))
+        install_acme(tmp_path, "1.3")
+        found = yaml.safe_load(_with_plugins(text, of_this_folder=False))
+        assert found["plugins"]["source"]["acme"]["version"] == "1.3"
+    with pytest.raises(ConfigError, match="plugin acme: the release was made with it, and it is not installed here"):
+        _with_plugins(text, of_this_folder=True)

@@ -1,0 +1,76 @@
+"""Small data of every kind of learning, ours and that of the example package, which is installed for these tests."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tasks.core.config import Spec
+from tasks.problems import get_problem
+from tasks.problems.base import Dataset, Problem
+from tasks.tables.sources import get_source
+from tasks.tables.table import Tables
+from tests.plugins.install import install_acme, visible
+from tests.unit.conftest import Sales
+from tests.unit.gates.conftest import evaluation, gates, make_candidate, make_onnx  # noqa: F401 fixtures
+from tests.unit.problems.tabular.test_problem import AS_OF, OPTIONS, shop
+
+
+@pytest.fixture(autouse=True, scope="module")
+def acme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The example package, installed as long as a module's tests run."""
+    site = tmp_path_factory.mktemp("site")
+    install_acme(site)
+    with visible(site):
+        yield
+
+
+@dataclass(frozen=True)
+class World:
+    """A kind of learning with a table and its day."""
+
+    kind: str
+
+    @cached_property
+    def problem(self) -> Problem:
+        options = {"forecasting": Sales.options, "tabular": OPTIONS, "acme-visits": {"days": 7}}[self.kind]
+        return get_problem(Spec(kind=self.kind, **options))
+
+    @property
+    def as_of(self) -> date:
+        return {"forecasting": Sales.as_of, "tabular": AS_OF}.get(self.kind, date(2026, 3, 1))
+
+    @cached_property
+    def table(self) -> pl.LazyFrame:
+        if self.kind == "forecasting":
+            found: pl.LazyFrame = Sales().table()
+            return found
+        if self.kind == "tabular":
+            return shop()
+        (contract,) = self.problem.tables()
+        source = get_source(Spec(kind="acme-shop"), (contract,), "visits", Path())
+        return source.fetch(self.as_of).tables[contract.name].lazy()
+
+    @property
+    def tables(self) -> Tables:
+        return {self.problem.tables()[0].name: self.table}
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return self.problem.features(self.tables, self.as_of)
+
+
+@pytest.fixture(scope="module")
+def worlds(acme: None) -> Any:
+    """World by kind of learning, each made once for a module."""
+    made: dict[str, World] = {}
+
+    def world(kind: str) -> World:
+        return made.setdefault(kind, World(kind))
+
+    return world
