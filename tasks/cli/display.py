@@ -17,7 +17,7 @@ from tasks.pipeline.handover.queries import read_outcome, read_verdict
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.planning.run_all import Observer
 from tasks.reporting.collect import models
-from tasks.reporting.facts import Model
+from tasks.reporting.facts import ModelFacts
 
 WIDTH = 120  # of tables in files and logs
 OUTCOMES = {"promoted": "green", "unchanged": "green", "dry-run": "yellow", "held": "yellow"}
@@ -91,7 +91,7 @@ def _gates_table(verdict: dict[str, Any]) -> Table:
     return table
 
 
-def _models_table(models: Sequence[Model], metric: str) -> Table:
+def _models_table(models: Sequence[ModelFacts], metric: str) -> Table:
     metrics = sorted({name for model in models for name in model.metrics})
     table = Table(title="Errors on the evaluation set", title_justify="left")
     for column in ("model", "role"):

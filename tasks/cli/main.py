@@ -74,7 +74,7 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
     from tasks.compression.chain import parse_chain
     from tasks.compression.search.space import parse_space
     from tasks.compression.traits import traits_of
-    from tasks.distillation.plan import check_students
+    from tasks.distillation.parts import check_students
     from tasks.gates.further import parse_gates
     from tasks.problems import get_problem
     from tasks.problems.models import build_model

@@ -117,10 +117,12 @@ def release_prune(
 ) -> None:
     """Remove the files of old releases. The champion, pinned or not, and the one a rollback goes back to stay."""
     from tasks.cli import release_display as shown
-    from tasks.releases.pruning import plan, prune
+    from tasks.releases.pruning import prune, what_goes
 
     releases = _releases(workload)
-    shown.show_pruning(console, workload, plan(releases, keep) if dry_run else prune(releases, keep), dry_run=dry_run)
+    shown.show_pruning(
+        console, workload, what_goes(releases, keep) if dry_run else prune(releases, keep), dry_run=dry_run
+    )
 
 
 @release_app.command("reproduce")

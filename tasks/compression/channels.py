@@ -5,8 +5,8 @@ from typing import Protocol, runtime_checkable
 from pydantic import Field
 from torch import nn
 
-from tasks.compression.step import ALL, FineTune, Rows, TorchStep
-from tasks.compression.units import Layer, keep_most_important
+from tasks.compression.narrowing import Layer, keep_most_important
+from tasks.compression.step import ALL, Calibration, FineTune, TorchStep
 from tasks.core.errors import ConfigError
 
 
@@ -32,7 +32,7 @@ class Channels(TorchStep):
     leaves = ALL - {"channels"}
     keep: float = Field(gt=0, lt=1)
 
-    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> None:
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
         """Remove the least important channels, then fine-tune what is left. Raises ConfigError if there are none."""
         sets = model.channels() if isinstance(model, ChannelPrunable) else []
         if not sets:

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import Field
 
-from tasks.compression.step import GraphStep, Rows
+from tasks.compression.step import Calibration, GraphStep
 from tasks.compression.weights import Narrow, narrow_weights
 
 
@@ -23,7 +23,7 @@ class Fp16(GraphStep):
     leaves = frozenset({"zeros"})
     min_elements: int = Field(default=64, gt=0)
 
-    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+    def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         narrow_weights(model.graph, self._half)
         return model
 

@@ -27,7 +27,7 @@ from onnxruntime.quantization import (
 )
 from pydantic import Field
 
-from tasks.compression.step import GraphStep, Rows, Trait
+from tasks.compression.step import Calibration, GraphStep, Trait
 from tasks.core.errors import ConfigError
 from tasks.problems.base import Batches, Inputs
 
@@ -50,7 +50,7 @@ class Int8Dynamic(GraphStep):
     leaves = frozenset()
     per_channel: bool = True
 
-    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+    def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         with _files() as folder:
             quantize_dynamic(
                 _prepared(model, self.kind),
@@ -77,7 +77,7 @@ class Int8Static(GraphStep):
     samples: int = Field(default=512, gt=0)
     per_channel: bool = True
 
-    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+    def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         with _files() as folder:
             quantize_static(
                 _prepared(model, self.kind),

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from tasks.compression.product_inputs import mean_squares
 from tasks.compression.rounding import round_weights
-from tasks.compression.step import GraphStep, Rows
+from tasks.compression.step import Calibration, GraphStep
 from tasks.compression.weights import Narrow, narrow_weights
 
 EIGHT = 127
@@ -42,7 +42,7 @@ class IntegerWeights(GraphStep):
     min_elements: int = Field(default=64, gt=0)
     samples: int = Field(default=2048, gt=0)
 
-    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+    def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         axes, squares = output_axes(model.graph), mean_squares(model, calibration(self.samples))
         narrow_weights(model.graph, lambda tensor: self._narrow(tensor, axes.get(tensor.name, -1), squares))
         return model
@@ -96,7 +96,7 @@ class Int4Weights(IntegerWeights):
     leaves = frozenset()
     largest = 7
 
-    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+    def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         """The graph gets the version of ONNX that knows of four bits."""
         if all(item.version < OPSET_OF_INT4 for item in model.opset_import if not item.domain):
             model = version_converter.convert_version(model, OPSET_OF_INT4)

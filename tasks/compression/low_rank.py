@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
-from tasks.compression.step import NETWORK, FineTune, Rows, TorchStep
+from tasks.compression.step import NETWORK, Calibration, FineTune, TorchStep
 from tasks.core.errors import ConfigError
 from tasks.problems.blocks.factored import factored, principal_directions
 
@@ -41,7 +41,7 @@ class LowRank(TorchStep):
             raise ValueError("give exactly one of energy and budget")
         return self
 
-    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> None:
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
         """Factor the layers that get smaller by it and fine-tune if there are any. Raises ConfigError without layers.
 
         Layers are replaced by pairs, so a model must call them and not read their weights.

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from tasks.compression.step import NETWORK, AfterStep, FineTune, Rows, TorchStep
+from tasks.compression.step import NETWORK, AfterStep, Calibration, FineTune, TorchStep
 
 Masks = dict[str, torch.Tensor]
 
@@ -25,7 +25,7 @@ class Magnitude(TorchStep):
     leaves = NETWORK - {"dense"}
     sparsity: float = Field(gt=0, lt=1)
 
-    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> AfterStep:
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> AfterStep:
         """Prune a little more before each epoch of fine-tuning; what is pruned stays zero after every step."""
         for epoch in range(max(1, self.epochs)):
             masks = smallest(model, scheduled(self.sparsity, epoch + 1, max(1, self.epochs)))

@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
-from tasks.compression.step import ALL, FineTune, Rows, TorchStep
+from tasks.compression.narrowing import keep_outputs
+from tasks.compression.step import ALL, Calibration, FineTune, TorchStep
 from tasks.compression.surgeon import remove_inputs
-from tasks.compression.units import keep_units
 from tasks.core.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ class Neurons(TorchStep):
     keep: float = Field(gt=0, lt=1)
     samples: int = Field(default=2048, gt=0)
 
-    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> None:
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
         """Remove neurons, then fine-tune what is left. Raises ConfigError if there are none."""
         pairs = model.prunable() if isinstance(model, Prunable) else []
         if not pairs:
@@ -55,12 +55,12 @@ class Neurons(TorchStep):
 
     def _narrow(self, producer: nn.Linear, consumer: nn.Linear, given: Tensor) -> None:
         """Fewer outputs of the one, and inputs of the other that make up for them. Its bias is an input of ones."""
-        weight, units = consumer.weight.detach(), producer.out_features
+        weight, outputs = consumer.weight.detach(), producer.out_features
         if consumer.bias is not None:
             weight = torch.cat([weight, consumer.bias.detach()[:, None]], dim=1)
             given = torch.cat([given, torch.ones(len(given), 1)], dim=1)
-        kept, weight = remove_inputs(weight, given, units, max(1, round(self.keep * units)))
-        keep_units([producer], [consumer], kept[kept < units])
+        kept, weight = remove_inputs(weight, given, outputs, max(1, round(self.keep * outputs)))
+        keep_outputs([producer], [consumer], kept[kept < outputs])
         with torch.no_grad():
             consumer.weight.copy_(weight[:, : consumer.in_features])
             if consumer.bias is not None:

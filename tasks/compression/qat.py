@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
-from tasks.compression.step import FineTune, Rows, TorchStep
+from tasks.compression.step import Calibration, FineTune, TorchStep
 from tasks.core.errors import ConfigError
 
 LEVELS = 255
@@ -38,7 +38,7 @@ class Int8Qat(TorchStep):
     epochs: int = Field(default=3, gt=0)
     samples: int = Field(default=512, gt=0)
 
-    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> None:
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
         """Train with fake quantization, then fix weights and ranges. Raises ConfigError without linear layers."""
         layers = linear_layers(model)
         if not layers:

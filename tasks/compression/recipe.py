@@ -13,7 +13,7 @@ from tasks.compression.export import export_onnx
 from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.parity import Parity, parity
 from tasks.compression.runtime import OnnxModel
-from tasks.compression.step import FineTune, Rows, also
+from tasks.compression.step import Calibration, FineTune, also
 from tasks.compression.timing import Latency, machine, measure_all
 from tasks.problems.base import Batches, FeatureContract, Floats
 from tasks.problems.blocks.outputs import outputs
@@ -72,7 +72,7 @@ def compress(  # noqa: PLR0913 named arguments
     contract: FeatureContract,
     valid: Batches,
     error: Callable[[Floats], float],
-    calibration: Rows,
+    calibration: Calibration,
     tune: FineTune,
     *,
     threads: int = 1,

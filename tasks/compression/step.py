@@ -32,7 +32,7 @@ NETWORK: frozenset[Trait] = ALL - {"hidden neurons", "channels", "whole"}
 """What is left once matrices are changed one by one: which of them belong to one neuron is forgotten."""
 
 AfterStep = Callable[[nn.Module], None]
-Rows = Callable[[int], Inputs]
+Calibration = Callable[[int], Inputs]
 """Inputs of so many training rows."""
 
 
@@ -64,7 +64,7 @@ class TorchStep(Step):
     learning_rate_factor: float = Field(default=0.3, gt=0)
 
     @abstractmethod
-    def apply(self, model: nn.Module, tune: FineTune, calibration: Rows) -> AfterStep | None:
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> AfterStep | None:
         """Compress `model` in place and fine-tune it.
 
         What is returned restores the step's work after every training step of the steps that follow.
@@ -75,7 +75,7 @@ class GraphStep(Step):
     """Changes the exported graph."""
 
     @abstractmethod
-    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+    def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         """The compressed graph; `model` may be changed."""
 
 

@@ -15,7 +15,7 @@ from tasks.distillation.alignment import Alignment
 from tasks.problems.base import Augment, Dataset, Floats, HardRows, Labelled, Rows, SoftRows, rows_within
 from tasks.problems.blocks.inputs import inputs_of
 
-Model = Callable[..., Any]
+Forward = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Objective(nn.Module):
         if not all(np.isfinite(values[part]).all() for values in given for part in _parts(values, rows)):
             raise DataError("soft targets: missing for some training rows; run the teachers again")
 
-    def loss(self, model: Model, rows: Rows, done: float, rng: np.random.Generator, device: torch.device) -> Tensor:
+    def loss(self, model: Forward, rows: Rows, done: float, rng: np.random.Generator, device: torch.device) -> Tensor:
         """Loss of one batch, with gradient; `done`: share of the training's steps that are past."""
         names = inputs_of(model, self.dataset.contract.inputs)
         batch = self._batch(rows, names, rng)

@@ -13,7 +13,7 @@ from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.objective import Aligned, Objective, Teaching
 from tasks.distillation.options import Student
-from tasks.distillation.plan import feature_teacher, plan
+from tasks.distillation.parts import feature_teacher, parts_of
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import assign_folds, teach
 from tasks.distillation.trainer import History, Progress, TrainingData, train
@@ -117,7 +117,7 @@ def _objective(
     fold_of: NDArray[np.int64] | None = None,
 ) -> Objective:
     """Without `features` there are no terms on them."""
-    contract, parts = dataset.contract, plan(problem, student)
+    contract, parts = dataset.contract, parts_of(problem, student)
     teaching = None
     if student.distilled and soft is not None:
         aligned = []

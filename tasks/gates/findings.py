@@ -19,7 +19,7 @@ EXAMPLES = 6
 
 
 @dataclass(frozen=True)
-class Model:
+class MeasuredModel:
     """One line of the table of models. `role`: naive, teacher, student, twin, champion or candidate."""
 
     name: str
@@ -43,7 +43,12 @@ class Model:
 
 
 def verdict_json(
-    verdict: Verdict, opponents: Opponents, models: list[Model], evaluation: EvaluationSet, gates: Gates, seed: int
+    verdict: Verdict,
+    opponents: Opponents,
+    models: list[MeasuredModel],
+    evaluation: EvaluationSet,
+    gates: Gates,
+    seed: int,
 ) -> dict[str, Any]:
     """verdict.json: equal inputs give equal values, so there are no measured times in it."""
     winner = verdict.winner

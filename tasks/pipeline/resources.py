@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.core.config import explained
 
-_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
 
 
@@ -43,7 +43,7 @@ def to_bytes(quantity: str) -> int:
     match = _QUANTITY.fullmatch(quantity)
     if match is None:
         raise ValueError(f"{quantity!r} is no quantity; write a whole number and Ki, Mi, Gi or Ti, such as 4Gi")
-    return int(match[1]) * _UNITS[match[2]]
+    return int(match[1]) * _FACTORS[match[2]]
 
 
 class Resources:

@@ -34,7 +34,7 @@ class Pruning:
     kept: tuple[int, ...]
 
 
-def plan(store: ReleaseStore, keep: int, now: datetime | None = None) -> Pruning:
+def what_goes(store: ReleaseStore, keep: int, now: datetime | None = None) -> Pruning:
     """What `prune` would remove.
 
     What stays: the `keep` newest releases, the champion (pinned or not), the release that a rollback goes back to, and
@@ -54,7 +54,7 @@ def prune(store: ReleaseStore, keep: int, now: datetime | None = None) -> Prunin
     Raises Superseded, before anything is removed, when another entry was written meanwhile.
     """
     now, last = now or datetime.now(UTC), store.champion()
-    found = plan(store, keep, now)
+    found = what_goes(store, keep, now)
     if last and (found.releases or found.orphans):
         said = f"keep {keep}" + (f"; {len(found.orphans)} orphaned folders" if found.orphans else "")
         store.ledger.repeat(last, expected=last.seq, kind="prune", reason=said, pruned=found.releases)

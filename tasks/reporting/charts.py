@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from markupsafe import Markup
 
-from tasks.reporting.facts import LossCurve, Model, Number, Picture, Search
+from tasks.reporting.facts import LossCurve, ModelFacts, Number, Picture, Search
 
 WIDTH, HEIGHT = 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 26
@@ -213,7 +213,7 @@ def _snug(values: Sequence[float]) -> Scale:
     return Scale(min(values) - spread * 0.05, max(values) + spread * 0.05, HEIGHT - BOTTOM, TOP)
 
 
-def pareto(models: Sequence[Model], metric: str, size_text: Callable[[float], str]) -> Markup | None:
+def pareto(models: Sequence[ModelFacts], metric: str, size_text: Callable[[float], str]) -> Markup | None:
     """Error against bytes (log); the line joins what no other model beats in both. None with fewer than two points."""
     points = [
         (model.size, model.error, model)
@@ -280,7 +280,7 @@ def search(found: Search, metric: str, size_text: Callable[[float], str]) -> Mar
     return _frame("".join(body), f"{metric} against bytes of every trial of {found.recipe}")
 
 
-def _front(points: Iterable[tuple[float, float, Model]], x: Scale, y: Scale) -> str:
+def _front(points: Iterable[tuple[float, float, ModelFacts]], x: Scale, y: Scale) -> str:
     front: list[tuple[float, float]] = []
     for size, error, _ in sorted(points, key=lambda point: (point[0], point[1])):
         if not front or error < front[-1][1]:

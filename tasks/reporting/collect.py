@@ -18,7 +18,7 @@ from tasks.reporting.facts import (
     Headline,
     LatencyRow,
     LossCurve,
-    Model,
+    ModelFacts,
     Picture,
     ReportFacts,
     Rule,
@@ -124,7 +124,7 @@ def _metric(verdict: Mapping[str, Any]) -> str:
     return name.upper() if len(name) <= 5 and name != "error" else name.replace("_", " ")
 
 
-def models(verdict: Mapping[str, Any], latency: Mapping[str, Any], teachers: Sequence[str]) -> tuple[Model, ...]:
+def models(verdict: Mapping[str, Any], latency: Mapping[str, Any], teachers: Sequence[str]) -> tuple[ModelFacts, ...]:
     """Every model of a verdict with its latency, as far as it was measured."""
     gated = {row["model"]: row for row in latency.get("gates", ())}
     alone = {row["model"]: row for row in latency.get("models", ()) if row["batch"] == 1}
@@ -139,7 +139,7 @@ def models(verdict: Mapping[str, Any], latency: Mapping[str, Any], teachers: Seq
         times = gated.get(name, {}) if role == "candidate" else {}
         times = times or (alone.get(key, {}) if role in ("candidate", "teacher", "champion") else {})
         found.append(
-            Model(
+            ModelFacts(
                 name=name,
                 role=role,
                 error=row.get("error"),

@@ -21,7 +21,7 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelFacts:
     """One model of the run. `role`: candidate, teacher, champion, naive, student or twin.
 
     `error`: primary metric on the evaluation set; `p50_us`/`p95_us`: microseconds a call.
@@ -237,7 +237,7 @@ class ReportFacts:
     release: int | None = None
     champion: int = 0
     metric: str = "error"
-    models: tuple[Model, ...] = ()
+    models: tuple[ModelFacts, ...] = ()
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)
     gates: tuple[GateTable, ...] = ()
     pictures: tuple[Picture, ...] = ()
@@ -258,16 +258,16 @@ class ReportFacts:
     notes: tuple[str, ...] = ()
 
     @property
-    def chosen(self) -> Model | None:
+    def chosen(self) -> ModelFacts | None:
         """The candidate that the page is about: the winner, or the first in order of choice that could be run."""
         runnable = [model for model in self.models if model.role == "candidate" and model.error is not None]
         return next((model for model in runnable if model.winner), next(iter(runnable), None))
 
     @property
-    def on_pareto(self) -> tuple[Model, ...]:
+    def on_pareto(self) -> tuple[ModelFacts, ...]:
         """What competes in error and bytes; students are left out, since a recipe exports them unchanged."""
         return tuple(model for model in self.models if model.role in ("candidate", "teacher", "champion"))
 
-    def opponent(self, role: str) -> Model | None:
+    def opponent(self, role: str) -> ModelFacts | None:
         """The first model of a role, such as the teachers' ensemble."""
         return next((model for model in self.models if model.role == role), None)

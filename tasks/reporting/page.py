@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.reporting import charts
-from tasks.reporting.facts import Model, Number, Picture, ReportFacts, Segment
+from tasks.reporting.facts import ModelFacts, Number, Picture, ReportFacts, Segment
 
 DASH = "–"
 SEGMENTS_SHOWN = 12
@@ -94,7 +94,7 @@ def key_numbers(facts: ReportFacts) -> list[KeyNumber]:
     return tiles
 
 
-def _proportions(facts: ReportFacts, chosen: Model) -> tuple[str, ...]:
+def _proportions(facts: ReportFacts, chosen: ModelFacts) -> tuple[str, ...]:
     lines = []
     for role in ("teacher", "naive", "champion"):
         model = facts.opponent(role)

@@ -21,7 +21,7 @@ from tasks.gates.drift import (
     profile_outputs,
 )
 from tasks.gates.evaluation_set import EvaluationSet
-from tasks.gates.findings import Model, examples_json, foremost, segments_json, verdict_json
+from tasks.gates.findings import MeasuredModel, examples_json, foremost, segments_json, verdict_json
 from tasks.gates.gate import Candidate, Opponents
 from tasks.gates.robustness import one_line
 from tasks.gates.verdict import Verdict, decide
@@ -134,12 +134,14 @@ def _about(folder: Path) -> Mapping[str, Any]:
     return data if isinstance(data, Mapping) else {}
 
 
-def _models(ctx: Context, verdict: Verdict, opponents: Opponents, students: Mapping[str, Score | None]) -> list[Model]:
+def _models(
+    ctx: Context, verdict: Verdict, opponents: Opponents, students: Mapping[str, Score | None]
+) -> list[MeasuredModel]:
     """One line each for naive, teachers, students, champion and candidates."""
     members = [_about(ctx.artifacts / "teachers" / name) for name in ctx.run.teachers]
     models = [
-        Model("naive", "naive", opponents.naive),
-        Model(
+        MeasuredModel("naive", "naive", opponents.naive),
+        MeasuredModel(
             "ensemble",
             "teacher",
             opponents.teacher,
@@ -154,7 +156,7 @@ def _models(ctx: Context, verdict: Verdict, opponents: Opponents, students: Mapp
     champion = opponents.champion
     if not champion.absent:
         size = None if champion.model is None else len(champion.model)
-        models.append(Model(f"entry {champion.sequence}", "champion", champion.score, bytes=size))
+        models.append(MeasuredModel(f"entry {champion.sequence}", "champion", champion.score, bytes=size))
     for item in verdict.ranked:
         candidate = item.candidate
         size = None if candidate.model is None else len(candidate.model)
@@ -162,8 +164,8 @@ def _models(ctx: Context, verdict: Verdict, opponents: Opponents, students: Mapp
     return models
 
 
-def _model(name: str, role: str, score: Any, about: Mapping[str, Any], size: int | None) -> Model:
-    return Model(name, role, score, about.get("parameters"), size, about.get("valid_error"))
+def _model(name: str, role: str, score: Any, about: Mapping[str, Any], size: int | None) -> MeasuredModel:
+    return MeasuredModel(name, role, score, about.get("parameters"), size, about.get("valid_error"))
 
 
 def _latency(ctx: Context, verdict: Verdict, champion: Champion, evaluation: EvaluationSet) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from torch import nn
 
 from tasks.compression.channels import ChannelPrunable, Channels
 from tasks.compression.export import export_onnx
+from tasks.compression.narrowing import importance
 from tasks.compression.runtime import run_onnx
-from tasks.compression.units import importance
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
 from tasks.problems.base import Batches

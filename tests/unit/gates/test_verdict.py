@@ -9,7 +9,7 @@ import pytest
 
 from tasks.gates.champion import Champion, measure_champion
 from tasks.gates.evaluation_set import EvaluationSet
-from tasks.gates.findings import Model, examples_json, segments_json, verdict_json
+from tasks.gates.findings import MeasuredModel, examples_json, segments_json, verdict_json
 from tasks.gates.gate import Candidate, Opponents
 from tasks.gates.options import Gates
 from tasks.gates.verdict import Verdict, decide, in_order_of_choice
@@ -173,7 +173,10 @@ def test_findings_are_plain_finite_and_free_of_clock_numbers(
     texts = []
     for _ in range(2):
         verdict = verdict_on(make_candidate(), evaluation, opponents, gates)
-        models = [Model("naive", "naive", opponents.naive), Model("good", "candidate", None, 8, 300, float("nan"))]
+        models = [
+            MeasuredModel("naive", "naive", opponents.naive),
+            MeasuredModel("good", "candidate", None, 8, 300, float("nan")),
+        ]
         found = verdict_json(verdict, opponents, models, evaluation, gates, seed=5)
         curves = {"teacher": evaluation.run(make_onnx()), "champion": None}
         pictures = examples_json(verdict, curves, evaluation)

@@ -13,7 +13,7 @@ from tasks.core.storage import FolderStore
 from tasks.releases import pruning
 from tasks.releases.ledger import Superseded
 from tasks.releases.pins import pin
-from tasks.releases.pruning import plan, prune
+from tasks.releases.pruning import prune, what_goes
 from tasks.releases.standing import Pruned
 from tasks.releases.verification import verify
 
@@ -51,7 +51,7 @@ def test_the_newest_and_what_a_rollback_goes_back_to_stay(five: Any, folder: Pat
 
 
 def test_a_dry_run_removes_and_writes_nothing(five: Any, folder: Path) -> None:
-    assert plan(five, 2).releases == (1, 2, 3)
+    assert what_goes(five, 2).releases == (1, 2, 3)
     assert len(kept(folder)) == 5 and len(five.ledger.entries()) == 5
 
 
@@ -82,7 +82,7 @@ def test_what_is_pruned_cannot_be_used_and_says_so(five: Any) -> None:
 
 @pytest.mark.parametrize("keep", [0, -1])
 def test_at_least_one_release_stays(five: Any, folder: Path, keep: int) -> None:
-    for use in (plan, prune):
+    for use in (what_goes, prune):
         with pytest.raises(UsageError, match="at least one release must stay"):
             use(five, keep)
     assert len(kept(folder)) == 5

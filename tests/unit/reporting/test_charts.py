@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tasks.reporting import charts
-from tasks.reporting.facts import Fold, LossCurve, Model, Picture
+from tasks.reporting.facts import Fold, LossCurve, ModelFacts, Picture
 from tasks.reporting.page import size
 
 NAN = float("nan")
@@ -43,7 +43,7 @@ def test_nothing_to_draw_gives_no_chart() -> None:
     assert charts.forecast(picture(past=(), actual=(), curves={}, low=(), high=(), labels=())) is None
     assert charts.bars(picture(past=(), actual=(NAN,), curves={})) is None
     assert charts.losses(LossCurve("lstm", ())) is None
-    assert charts.pareto([Model("fp32", "candidate", 0.4, 100)], "WAPE", size) is None
+    assert charts.pareto([ModelFacts("fp32", "candidate", 0.4, 100)], "WAPE", size) is None
 
 
 def test_bars_draw_every_known_value() -> None:
@@ -64,12 +64,12 @@ def test_losses_draw_each_fold_and_mark_the_best_epoch() -> None:
 
 def test_pareto_front_and_outlier() -> None:
     models = [
-        Model("small", "candidate", 0.45, 30_000, winner=True),
-        Model("large", "candidate", 0.40, 90_000),
-        Model("worse", "candidate", 0.46, 95_000),
-        Model("broken", "candidate", 3.21, 20_000),
-        Model("unmeasured", "candidate", NAN, 10_000),
-        Model("ensemble", "teacher", 0.41, 3_000_000),
+        ModelFacts("small", "candidate", 0.45, 30_000, winner=True),
+        ModelFacts("large", "candidate", 0.40, 90_000),
+        ModelFacts("worse", "candidate", 0.46, 95_000),
+        ModelFacts("broken", "candidate", 3.21, 20_000),
+        ModelFacts("unmeasured", "candidate", NAN, 10_000),
+        ModelFacts("ensemble", "teacher", 0.41, 3_000_000),
     ]
     chart = charts.pareto(models, "WAPE", size)
     assert chart is not None
@@ -83,7 +83,9 @@ def test_pareto_front_and_outlier() -> None:
 
 
 def test_labels_of_close_points_do_not_overlap() -> None:
-    models = [Model(f"recipe-{index}", "candidate", 0.42 + index / 1e4, 40_000 + index * 900) for index in range(5)]
+    models = [
+        ModelFacts(f"recipe-{index}", "candidate", 0.42 + index / 1e4, 40_000 + index * 900) for index in range(5)
+    ]
     chart = charts.pareto(models, "WAPE", size)
     assert chart is not None
     texts = ET.fromstring(chart).iter(f"{SVG}text")

@@ -15,7 +15,7 @@ from tasks.reporting.facts import (
     Fold,
     Headline,
     LossCurve,
-    Model,
+    ModelFacts,
     ReportFacts,
     Rule,
     Segment,
@@ -124,7 +124,7 @@ def test_numbers_that_are_none_or_nan_are_dashes(night: Any) -> None:
     nan = float("nan")
     facts = replace(
         collect(night()),
-        models=(Model("fp16", "candidate", nan, None, nan, None, nan, {"pinball": None}),),
+        models=(ModelFacts("fp16", "candidate", nan, None, nan, None, nan, {"pinball": None}),),
         segments=(Segment("store", "1", None, nan, None, nan),),
         losses=(LossCurve("lstm", (Fold((nan, 0.4), (None, 0.5), best=0),)),),
     )

@@ -9,7 +9,7 @@ from tasks.config.workload import Workload, load_workload
 from tasks.core.errors import ConfigError
 from tasks.distillation.alignment import Hint
 from tasks.distillation.options import Student
-from tasks.distillation.plan import check_students, plan
+from tasks.distillation.parts import check_students, parts_of
 from tasks.distillation.schedule import Cosine
 from tasks.problems import get_problem
 from tasks.problems.forecasting.augment import Mixup
@@ -34,7 +34,7 @@ def check(section: Workload) -> None:
 
 
 def planned(section: Workload) -> Any:
-    return plan(get_problem(section.problem), section.students["student"])
+    return parts_of(get_problem(section.problem), section.students["student"])
 
 
 @pytest.mark.parametrize("name", ["sales", "customers"])

@@ -19,7 +19,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
-class Plan:
+class Parts:
     """The parts of a student's distillation; `losses` compare outputs, `aligned` features, each with its weight."""
 
     losses: tuple[tuple[float, SoftLoss], ...]
@@ -28,7 +28,7 @@ class Plan:
     augment: Augment | None
 
 
-def plan(problem: Problem, student: Student) -> Plan:
+def parts_of(problem: Problem, student: Student) -> Parts:
     """The parts that `student` names.
 
     Raises ConfigError naming the field: an unknown kind or option, a temperature that nothing uses, nothing to learn
@@ -55,7 +55,7 @@ def plan(problem: Problem, student: Student) -> Plan:
             "augment: the teacher's features are those of the unchanged window; leave out the terms on features, or "
             "take a kind that keeps the label"
         )
-    return Plan(tuple(losses), tuple(aligned), schedule, augment)
+    return Parts(tuple(losses), tuple(aligned), schedule, augment)
 
 
 def _soft(problem: Problem, student: Student) -> SoftLoss | None:
@@ -116,7 +116,7 @@ def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) 
         if isinstance(_build(problem, model, field.removesuffix("model")), SelfTrained):
             raise ConfigError(f"{field}.kind: a {model.kind} fits itself, and a student is a network")
     keepers = [name for name, teacher in teachers.items() if "features" in teacher.keep]
-    for _, term in plan(problem, student).aligned:
+    for _, term in parts_of(problem, student).aligned:
         feature_teacher(term, keepers)
     if student.start_from is not None:
         name = student.start_from.teacher
