@@ -1,6 +1,5 @@
 """For operations, two DAGs per workload: `rollback_<workload>` goes back, `verify_<workload>` looks every morning."""
 
-import unicodedata
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from dags.project import release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
 from tasks.core.params import Section
+from tasks.core.reason import LONGEST, SHORTEST, WORD, one_line
 from tasks.pipeline.resources import Resources
 
 # After every night, before people come to work.
@@ -27,18 +27,13 @@ FORM = {
     ),
     "reason": Param(
         type="string",
-        minLength=8,
-        maxLength=500,
-        pattern=r"\w{2}",
+        minLength=SHORTEST,
+        maxLength=LONGEST,
+        pattern=WORD,
         title="Reason",
         description="Why, for the ledger and for whoever reads it later.",
     ),
 }
-
-
-def one_line(text: str) -> str:
-    """What somebody typed, as one line of what can be seen: a line of its own could pass for a command's result."""
-    return " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in text).split())
 
 
 def make_rollback(workload: str, section: Section) -> DAG:

@@ -77,11 +77,15 @@ class Cache:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._partial.mkdir(exist_ok=True)
             descriptor, partial = tempfile.mkstemp(dir=self._partial)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(partial).replace(path)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(partial).replace(path)
+            except OSError:
+                Path(partial).unlink(missing_ok=True)
+                raise
         except OSError as error:
             log.warning("%s: cannot be kept (%s); the next start needs the store", path, error.strerror)
 

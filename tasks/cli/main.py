@@ -8,9 +8,12 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from importlib import import_module
 from pathlib import Path
@@ -204,8 +207,14 @@ def run(
     asked, _ = planning.open_run(settings, workload, run_id, _day(as_of), force=force, dry_run=dry_run)
     total = len(pipeline(settings, asked).stages)
     console.print(f"run {run_id}: {workload} as of {asked.as_of}, {total} stages, logs in {settings.home / 'logs'}")
-    with display.progress(console, total) as observe:
-        codes = run_all(settings, asked, run_id, jobs=jobs, observe=observe)
+    try:
+        with display.progress(console, total) as observe:
+            codes = run_all(settings, asked, run_id, jobs=jobs, observe=observe)
+    except (KeyboardInterrupt, SystemExit):
+        errors.print(
+            f"stopped, with its stages; to go on: nightstill run {workload} --run-id {run_id}", highlight=False
+        )
+        raise
     display.show_run(console, settings, workload, run_id)
     failed = [code for code in codes.values() if code > 0]
     verdict = read_verdict(settings, workload, run_id)
@@ -283,11 +292,30 @@ def score(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; a failure is one line on standard error and a documented exit code."""
-    with redacted_output():
+    with redacted_output(), _ended_in_order():
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         for library in ("great_expectations", "alembic", "mlflow"):
             logging.getLogger(library).setLevel(logging.WARNING)
         raise SystemExit(_guarded(lambda: app(arguments, standalone_mode=False)))
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM and SIGHUP leave nothing behind: they end the program as Ctrl-C does, through every `finally`."""
+
+    def end(number: int, _frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)  # once is enough
+        raise SystemExit(128 + number)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _guarded(command: Callable[[], Any]) -> int:

@@ -12,6 +12,7 @@ from tasks.cli.display import console
 from tasks.config.workload import load_workloads
 from tasks.core.errors import UsageError
 from tasks.core.params import PARAMS_FILE
+from tasks.core.reason import checked
 from tasks.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ release_app = typer.Typer(
 
 WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml.")]
 Number = Annotated[int, typer.Argument(min=1, help="A release's number.")]
-Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
+Reason = Annotated[str, typer.Option(help="Why, for the ledger: one line of 8 to 500 signs.", callback=checked)]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
@@ -114,15 +115,16 @@ def release_prune(
     workload: WorkloadArgument,
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest releases stay.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the ledger; default: how many stay.")] = "",
 ) -> None:
     """Remove the files of old releases. The champion, pinned or not, and the one a rollback goes back to stay."""
     from tasks.cli import release_display as shown
     from tasks.releases.pruning import prune, what_goes
 
+    said = checked(reason) if reason else ""
     releases = _releases(workload)
-    shown.show_pruning(
-        console, workload, what_goes(releases, keep) if dry_run else prune(releases, keep), dry_run=dry_run
-    )
+    found = what_goes(releases, keep) if dry_run else prune(releases, keep, reason=said)
+    shown.show_pruning(console, workload, found, dry_run=dry_run)
 
 
 @release_app.command("reproduce")

@@ -6,7 +6,10 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tasks.core.errors import ConfigError
 from tasks.core.storage import ObjectStore, open_store
+
+SIGNS = "#,%?\"'"
 
 
 class Settings(BaseSettings):
@@ -25,6 +28,8 @@ class Settings(BaseSettings):
 
     def model_post_init(self, _context: object) -> None:
         home = self.home.absolute()
+        _require_plain("NIGHTSTILL_HOME", str(home))
+        _require_plain("NIGHTSTILL_DVC_REMOTE", self.dvc_remote)
         defaults = {
             "home": home,
             "project": self.project.absolute(),
@@ -62,6 +67,14 @@ class Settings(BaseSettings):
     def process_environment(self) -> dict[str, str]:
         """The environment of a process that is to see these settings."""
         return {**os.environ, **self.environment()}
+
+
+def _require_plain(setting: str, place: str) -> None:
+    """Refuse what DVC's configuration or a database's URL would cut off or read as something else."""
+    for sign in place:
+        if sign in SIGNS or not sign.isprintable():
+            said = f"{setting}={place!r}: holds {sign!r}, which DVC and MLflow would read as their own"
+            raise ConfigError(f"{said}; name another folder")
 
 
 def _absolute(key: str) -> str:

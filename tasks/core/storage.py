@@ -89,6 +89,8 @@ class FolderStore:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
+            with contextlib.suppress(OSError):  # a part of it, when the disk is full
+                temporary.unlink()
             raise _refused(error, f"{path}: cannot be written") from error
         return temporary
 
@@ -102,7 +104,12 @@ class FolderStore:
 
     def write(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        self._stage(path, data).replace(path)
+        temporary = self._stage(path, data)
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _refused(error, f"{path}: cannot be written") from error
 
     def create(self, key: str, data: bytes) -> None:
         path = self._path(key)

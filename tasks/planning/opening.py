@@ -1,6 +1,7 @@
 """Opening a run: what is asked for is fixed once, before its first stage starts."""
 
 import os
+import secrets
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -23,8 +24,8 @@ def yesterday(workload: Workload) -> date:
 
 
 def new_run_id(as_of: date) -> str:
-    """A readable run_id for a run that no orchestrator named."""
-    return f"manual-{as_of}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    """A readable run_id for a run that no orchestrator named: another one for each that begins in the same second."""
+    return f"manual-{as_of}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 def resolve(settings: Settings, name: str, as_of: date | None = None, *, dry_run: bool = False) -> Run:

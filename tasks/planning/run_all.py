@@ -1,7 +1,12 @@
 """A whole run without an orchestrator: the graph's stages as processes, some at a time."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -11,6 +16,9 @@ from tasks.pipeline.graph import Graph, load_graph
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.pipeline.handover.workspace import PIPELINE_FILE
+
+# For a stage to remove its workspace.
+GRACE_SECONDS = 10
 
 Observer = Callable[[str, str, Manifest | None], None]
 
@@ -45,7 +53,8 @@ def run_graph(
     codes: dict[str, int] = {}
     running: dict[Future[int], str] = {}
     waiting = dict(graph.stages)
-    with ThreadPoolExecutor(jobs) as pool:
+    processes = _Processes()
+    with ThreadPoolExecutor(jobs) as pool, processes:
         while waiting or running:
             for name, stage in list(waiting.items()):
                 if any(parent in waiting or parent in running.values() for parent in stage.upstream):
@@ -57,7 +66,7 @@ def run_graph(
                 elif len(running) < jobs:
                     del waiting[name]
                     observe(name, "started", None)
-                    running[pool.submit(_start, settings, workload, run_id, name)] = name
+                    running[pool.submit(processes.run, settings, workload, run_id, name)] = name
             finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), set())
             for future in finished:
                 name = running.pop(future)
@@ -67,11 +76,50 @@ def run_graph(
     return codes
 
 
-def _start(settings: Settings, workload: str, run_id: str, stage: str) -> int:
-    command = [sys.executable, "-m", "tasks", "run-stage", stage, "--workload", workload, "--run-id", run_id]
-    log = settings.home / "logs" / workload / run_id / f"{stage}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
-        return subprocess.run(
-            command, cwd=settings.project, env=settings.process_environment(), stdout=file, stderr=file, check=False
-        ).returncode
+class _Processes:
+    """The stages that run now, each in a session of its own: whatever ends this run early ends them too."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._over = False
+
+    def run(self, settings: Settings, workload: str, run_id: str, stage: str) -> int:
+        """Run one stage to its end. Returns its exit code."""
+        command = [sys.executable, "-m", "tasks", "run-stage", stage, "--workload", workload, "--run-id", run_id]
+        log = settings.home / "logs" / workload / run_id / f"{stage}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            with self._lock:
+                if self._over:
+                    return -1
+                process = subprocess.Popen(
+                    command,
+                    cwd=settings.project,
+                    env=settings.process_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    start_new_session=True,
+                )
+                self._running.add(process)
+            code = process.wait()
+        with self._lock:
+            self._running.discard(process)
+        return code
+
+    def __enter__(self) -> None:
+        """Nothing runs yet."""
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._over = True
+            running = list(self._running)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+            end = time.monotonic() + GRACE_SECONDS
+            for process in running:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(end - time.monotonic(), 0))

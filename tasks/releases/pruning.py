@@ -48,8 +48,8 @@ def what_goes(store: ReleaseStore, keep: int, now: datetime | None = None) -> Pr
     return Pruning(going, folders, orphans, len(keys), tuple(number for number in made if number not in gone))
 
 
-def prune(store: ReleaseStore, keep: int, now: datetime | None = None) -> Pruning:
-    """Remove it. What a killed prune left is removed by the next one.
+def prune(store: ReleaseStore, keep: int, now: datetime | None = None, reason: str = "") -> Pruning:
+    """Remove it, and say `reason` in the ledger. What a killed prune left is removed by the next one.
 
     Raises Superseded, before anything is removed, when another entry was written meanwhile.
     """
@@ -57,6 +57,7 @@ def prune(store: ReleaseStore, keep: int, now: datetime | None = None) -> Prunin
     found = what_goes(store, keep, now)
     if last and (found.releases or found.orphans):
         said = f"keep {keep}" + (f"; {len(found.orphans)} orphaned folders" if found.orphans else "")
+        said += f"; {reason}" if reason else ""
         store.ledger.repeat(last, expected=last.seq, kind="prune", reason=said, pruned=found.releases)
     entries = store.ledger.entries()  # as things are behind the fence: only what the ledger says goes
     _, _, keys = _removable(store, entries, set(pruned(entries)), now)

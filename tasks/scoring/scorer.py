@@ -9,7 +9,7 @@ from itertools import chain
 import polars as pl
 
 from tasks.compression.runtime import OnnxModel, usable_cores
-from tasks.core.errors import DataError, IntegrityError, NightstillError
+from tasks.core.errors import ConfigError, DataError, IntegrityError
 from tasks.problems.base import rows_within
 from tasks.releases.store import MODEL, ReleaseStore
 from tasks.scoring.tables import TableScorer
@@ -35,7 +35,7 @@ class Scorer:
         try:
             self._scorer = TableScorer(run, json.loads(contract), f"{where}: run.yaml")
             self._model = OnnxModel(model, threads=usable_cores())
-        except NightstillError:
+        except ConfigError:
             raise
         except Exception as error:  # whatever a contract or ONNX Runtime says of what was released
             said = " ".join(str(error).split())[:300]

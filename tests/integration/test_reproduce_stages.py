@@ -101,7 +101,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    def start(settings: Settings, workload: str, run_id: str, stage: str) -> int:
+    def start(_: object, settings: Settings, workload: str, run_id: str, stage: str) -> int:
         try:
             run_stage(settings, workload, run_id, stage)
         except Exception:  # noqa: BLE001 the manifest of the failure tells
@@ -109,7 +109,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         return 0
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(run_all, "_start", start)
+    patch.setattr(run_all._Processes, "run", start)
     patch.delenv("NIGHTSTILL_GIT_COMMIT", raising=False)
     yield Place(tmp_path_factory.mktemp("place"))
     patch.undo()

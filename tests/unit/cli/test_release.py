@@ -35,11 +35,14 @@ def three(releases: Any) -> Any:
 
 
 def test_a_rollback_a_pin_and_a_prune_show_in_the_list(three: Any, run: Run) -> None:
-    assert run("rollback", "sales", "--reason", "bad")[:2] == (
+    assert run("rollback", "sales", "--reason", "a bad model")[:2] == (
         0,
         "sales: ledger entry 4: release 2 is champion again\n",
     )
-    assert run("pin", "sales", "--reason", "sale")[:2] == (0, "sales: ledger entry 5: release 2 is pinned\n")
+    assert run("pin", "sales", "--reason", "the sale")[:2] == (
+        0,
+        "sales: ledger entry 5: release 2 is pinned\n",
+    )
     code, said, _ = run("prune", "sales", "--keep", "1", "--dry-run")
     assert (code, "would remove 0 files" in said) == (0, True)
     code, said, _ = run("list", "sales")
@@ -57,8 +60,8 @@ def test_a_rollback_a_pin_and_a_prune_show_in_the_list(three: Any, run: Run) -> 
     assert "pinned" in said
     code, said, _ = run("show", "sales", "2")
     assert code == 0 and "release 2 is now: champion, pinned" in said and "model.onnx" in said
-    assert run("unpin", "sales", "--reason", "over")[0] == 0
-    assert run("rollback", "sales", "--to", "1", "--reason", "x")[0] == 0
+    assert run("unpin", "sales", "--reason", "the sale is over")[0] == 0
+    assert run("rollback", "sales", "--to", "1", "--reason", "a bad model")[0] == 0
     code, said, _ = run("prune", "sales", "--keep", "1")
     assert code == 0 and "removed 3 files" in said and "releases 2" in said and "kept     1, 3" in said
     code, said, _ = run("show", "sales", "2")
@@ -78,14 +81,14 @@ def test_a_rollback_a_pin_and_a_prune_show_in_the_list(three: Any, run: Run) -> 
         (["diff", "sales", "1", "9"], "sales: no release 9; there are: 1, 2, 3"),
         (["reproduce", "sales", "9"], "sales: no release 9; there are: 1, 2, 3"),
         (["reproduce", "sales", "1"], "sales release 1: has no dvc.lock"),
-        (["rollback", "sales", "--to", "9", "--reason", "x"], "sales: no release 9; there are: 1, 2, 3"),
-        (["rollback", "sales", "--to", "3", "--reason", "x"], "sales: release 3 is champion already"),
+        (["rollback", "sales", "--to", "9", "--reason", "a bad model"], "sales: no release 9; there are: 1, 2, 3"),
+        (["rollback", "sales", "--to", "3", "--reason", "a bad model"], "sales: release 3 is champion already"),
         (["rollback", "sales"], "--reason"),
-        (["unpin", "sales", "--reason", "x"], "sales: release 3 is not pinned"),
+        (["unpin", "sales", "--reason", "a bad model"], "sales: release 3 is not pinned"),
         (["prune", "sales", "--keep", "0"], "--keep"),
-        (["pin", "customers", "--reason", "x"], "customers: no release yet"),
+        (["pin", "customers", "--reason", "a bad model"], "customers: no release yet"),
         (["verify", "customers"], "customers: no release yet"),
-        (["rollback", "customers", "--reason", "x"], "customers: no release was champion before"),
+        (["rollback", "customers", "--reason", "a bad model"], "customers: no release was champion before"),
     ],
 )
 def test_wrong_usage_is_64_and_says_what_there_is(three: Any, run: Run, arguments: list[str], said: str) -> None:
@@ -94,15 +97,15 @@ def test_wrong_usage_is_64_and_says_what_there_is(three: Any, run: Run, argument
 
 
 def test_a_pinned_champion_is_not_rolled_back_and_the_way_out_is_named(three: Any, run: Run) -> None:
-    run("pin", "sales", "--reason", "sale")
-    code, _, errors = run("rollback", "sales", "--reason", "x")
+    run("pin", "sales", "--reason", "the sale of june")
+    code, _, errors = run("rollback", "sales", "--reason", "a bad model")
     assert code == 64 and "`nightstill release unpin sales --reason …` first" in errors
 
 
 def test_a_changed_byte_is_76_and_names_the_file(three: Any, run: Run, folder: Path) -> None:
     path = folder / three.release(2).files / "contract.json"
     path.write_text("[]")
-    for arguments in (("verify", "sales"), ("verify", "sales", "2"), ("rollback", "sales", "--reason", "x")):
+    for arguments in (("verify", "sales"), ("verify", "sales", "2"), ("rollback", "sales", "--reason", "a bad model")):
         code, _, errors = run(*arguments)
         assert code == 76 and str(path) in errors
     assert run("verify", "sales", "1")[0] == 0
@@ -125,3 +128,22 @@ def test_differences_for_machines_and_for_people(three: Any, run: Run) -> None:
     assert document["sections"]["size"][0] == {"name": "bytes", "a": 3, "b": 3, "equal": True, "change": 0.0}
     code, said, _ = run("diff", "sales", "1", "3")
     assert code == 0 and "params: not known" in said and "cannot be measured" in said
+
+
+@pytest.mark.parametrize("reason", ["", "short", " \n\t" * 9, "x" * 501, "x" * 120_000, "\x1b[2J\x1b\n\0", "-" * 20])
+@pytest.mark.parametrize("command", [("rollback", "sales"), ("pin", "sales"), ("prune", "sales", "--keep", "1")])
+def test_a_reason_that_says_nothing_or_too_much_is_refused(
+    three: Any, run: Run, command: tuple[str, ...], reason: str
+) -> None:
+    if command[0] == "prune" and not reason:  # its number of releases says enough
+        return
+    code, _, errors = run(*command, f"--reason={reason}")
+    assert code == 64 and "say why in 8 to 500" in errors and len(errors) < 200
+    assert three.champion().seq == 3
+
+
+def test_a_reason_is_kept_as_one_line_of_what_can_be_seen(three: Any, run: Run) -> None:
+    assert run("prune", "sales", "--keep", "1", "--reason", "the disk\nis full")[0] == 0
+    assert three.champion().reason == "keep 1; the disk is full"
+    assert run("rollback", "sales", "--reason", 'bad\r\n\x1b[2Jmodel\n{"uri": "forged"}')[0] == 0
+    assert three.champion().reason == 'bad [2Jmodel {"uri": "forged"}'

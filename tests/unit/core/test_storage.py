@@ -40,6 +40,20 @@ def test_a_write_that_dies_half_way_leaves_the_old_bytes(store: FolderStore, mon
     assert list(store.keys("")) == ["a.txt"]
 
 
+@pytest.mark.parametrize("fails", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_no_part(store: FolderStore, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    store.write("a.txt", b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, fails, full)
+    with pytest.raises(UnavailableError, match="cannot be written"):
+        store.write("a.txt", b"new")
+    assert store.read("a.txt") == b"old"
+    assert [path.name for path in store.root.iterdir()] == ["a.txt"]
+
+
 def test_create_refuses_a_taken_key_and_leaves_it_alone(store: FolderStore) -> None:
     store.create("x", b"first")
     with pytest.raises(ObjectExists):

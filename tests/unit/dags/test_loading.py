@@ -12,7 +12,8 @@ HEAVY = {"dvc", "great_expectations", "mlflow", "numpy", "onnx", "onnxruntime", 
 OURS = {
     f"tasks.{name}"
     for name in (
-        *("core", "core.config", "core.documents", "core.errors", "core.params", "core.redaction", "core.storage"),
+        *("core", "core.config", "core.documents", "core.errors", "core.params", "core.reason", "core.redaction"),
+        "core.storage",
         *("pipeline", "pipeline.graph", "pipeline.resources"),
         *("pipeline.handover", "pipeline.handover.manifest", "pipeline.handover.surroundings"),
     )

@@ -18,8 +18,8 @@ from dags import releases
 from dags.announce import AnnounceRollbackOperator
 from dags.notify import OpsNotifier
 from dags.project import ROOT
-from dags.releases import one_line
 from dags.runners.process import ProcessOperator
+from tasks.core.reason import one_line
 
 SECTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "params.yaml").read_text())["workloads"]
 WORKLOADS = ["sales", "customers"]

@@ -43,7 +43,10 @@ def test_a_name_of_a_night_is_none_of_a_rollback(three: Any) -> None:
 
 @pytest.mark.parametrize(
     "reason",
-    ["--to=1 --reason forged", "-- bad", "\"bad\" 'model'; touch forged #", "$(touch forged)", "a=b", "模型坏了 – ü"],
+    [
+        *("--to=1 --reason forged", "-- bad model", "\"bad\" 'model'; touch forged #", "$(touch forged)"),
+        *("a=b, so it is", "模型坏了 – ü"),
+    ],
 )
 def test_a_reason_that_looks_like_something_else_is_kept_as_it_is(
     three: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, reason: str

@@ -5,7 +5,7 @@ import onnx
 from onnx import numpy_helper
 from pydantic import Field
 
-from tasks.compression.step import ALL, GraphStep, Rows
+from tasks.compression.step import ALL, Calibration, GraphStep
 
 
 class Round(GraphStep):
@@ -17,7 +17,7 @@ class Round(GraphStep):
     leaves = ALL
     bits: int = Field(default=12, gt=0, le=23)
 
-    def apply(self, model: onnx.ModelProto, calibration: Rows) -> onnx.ModelProto:
+    def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         mask = np.uint32(0xFFFFFFFF << (23 - self.bits) & 0xFFFFFFFF)
         for tensor in model.graph.initializer:
             if tensor.data_type == onnx.TensorProto.FLOAT:
