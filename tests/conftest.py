@@ -70,6 +70,36 @@ def small_sales(section: dict[str, Any]) -> dict[str, Any]:
     return section
 
 
+def small_customers(root: Path) -> dict[str, Any]:
+    """A tabular section with small networks, whose table of purchases it writes into `root`."""
+    import numpy as np
+    import polars as pl
+
+    rng = np.random.default_rng(0)
+    rows = [
+        (LAST_DAY - timedelta(days=day), f"c{who:02d}", round(float(rng.gamma(2, 1 + who / 4)), 2), 1 + who % 3)
+        for who in range(40)
+        for day in range(who % 5, 60 if who % 3 == 0 else 200, 4)
+    ]
+    table = pl.DataFrame(rows, ["day", "customer", "paid", "pieces"], orient="row").sort("day", "customer")
+    table.write_parquet(root / "customers.parquet")
+    section: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text())["workloads"]["customers"]
+    training = {"epochs": 2, "batch_size": 64, "learning_rate": 0.01}
+    model = {"kind": "mlp", "hidden": [8]}
+    section["source"] = {"kind": "table", "path": "customers.parquet"}
+    section["problem"] = {
+        "kind": "tabular", "entity": "customer", "date": "day", "target": "paid", "amounts": ["pieces"],
+        "windows": [7, 28], "edges": [10, 40],
+    }  # fmt: skip
+    section["checks"] = {"max_volume_ratio": 10.0, "max_gap_days": 10, "min_entity_share": 0.1}
+    section["teachers"] = {"mlp": {"model": model, "training": training}}
+    section["students"] = {"student": {"model": model, "training": training, "alpha": 0.5}}
+    section["recipes"] = {"fp32": {}}
+    section["gates"]["segments"] = {"by": ["previous"], "limit": 0.5, "min_rows": 2}
+    section["gates"]["latency"].update(rounds=10, max_p50_ratio=1000, max_p95_ratio=1000)
+    return section
+
+
 class Project:
     """A copy of the pipeline in a folder of its own, whose parameters and table a test may change."""
 
@@ -102,6 +132,11 @@ class Project:
         """The section of `sales`; call `save` after a change."""
         section: dict[str, Any] = self.params["workloads"]["sales"]
         return section
+
+    def touch(self, file: str) -> None:
+        """Add a line of comment to one of the project's files."""
+        with (self.root / file).open("a") as code:
+            code.write("# changed\n")
 
     def save(self) -> None:
         """Write params.yaml."""

@@ -15,6 +15,7 @@ from tasks.pipeline.handover.run_store import RunStore
 from tasks.planning.opening import open_run
 from tasks.planning.run_all import run_all
 from tasks.releases.ledger import Ledger
+from tests.conftest import small_customers
 
 LAST_DAY = date(2026, 6, 30)
 
@@ -26,11 +27,20 @@ class Nights:
         self.project = project
         self.settings = Settings(home=project.home, project=project.root)
         self.store = RunStore(self.settings.runs())
+        self.workloads: dict[str, str] = {}
 
-    def night(self, run_id: str, as_of: date = LAST_DAY, **options: bool) -> dict[str, int]:
+    def night(self, run_id: str, as_of: date = LAST_DAY, workload: str = "sales", **options: bool) -> dict[str, int]:
         self.project.save()
-        run, _ = open_run(self.settings, "sales", run_id, as_of, **options)
+        self.workloads[run_id] = workload
+        run, _ = open_run(self.settings, workload, run_id, as_of, **options)
         return run_all(self.settings, run, run_id, jobs=2)
+
+    def stages(self, run_id: str) -> set[str]:
+        return set(self.store.manifests(self.workloads[run_id], run_id))
+
+    def reused(self, run_id: str) -> set[str]:
+        manifests = self.store.manifests(self.workloads[run_id], run_id)
+        return {name for name, manifest in manifests.items() if manifest.status == "reused"}
 
     def outcome(self, run_id: str) -> dict[str, Any] | None:
         return read_outcome(self.settings, "sales", run_id)
@@ -44,7 +54,7 @@ class Nights:
         return [entry.release for entry in Ledger(self.settings.releases(), "sales").entries()]
 
     def logs(self, run_id: str) -> str:
-        folder = self.settings.home / "logs" / "sales" / run_id
+        folder = self.settings.home / "logs" / self.workloads[run_id] / run_id
         return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(folder.iterdir()))
 
 
@@ -104,3 +114,18 @@ def test_a_first_a_better_and_a_worse_night(nights: Nights) -> None:
     refused = {gate["gate"] for gate in nights.verdict("broken")["gates"] if not gate["passed"]}
     assert any("champion" in gate for gate in refused)
     assert nights.releases() == [1, 2]
+
+    # A line of the other kind of learning is none of this workload's business: the night runs nothing anew.
+    project.touch("tasks/problems/tabular/history.py")
+    nights.night("other-kind")
+    assert nights.reused("other-kind") == nights.stages("broken") - {"report"}
+
+
+def test_a_line_of_forecasting_reruns_nothing_of_a_tabular_workload(nights: Nights) -> None:
+    project = nights.project
+    del project.params["workloads"]["sales"]
+    project.params["workloads"]["customers"] = small_customers(project.root)
+    assert set(nights.night("first", workload="customers", dry_run=True).values()) == {0}, nights.logs("first")
+    project.touch("tasks/problems/forecasting/panel.py")
+    nights.night("other-kind", workload="customers", dry_run=True)
+    assert nights.reused("other-kind") == nights.stages("first") - {"report"}
