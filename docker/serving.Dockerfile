@@ -3,6 +3,8 @@ FROM python:3.11-slim-bookworm AS build
 ENV PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NATIVE_TLS=1 UV_LINK_MODE=copy \
     UV_INDEX_STRATEGY=unsafe-best-match
 ARG UV_DEFAULT_INDEX
+# strip, for the libraries; it stays behind in this stage.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils >/dev/null
 COPY requirements/bootstrap.lock /locks/
 RUN --mount=type=cache,target=/root/.cache python3 -m venv /opt/uv \
     && /opt/uv/bin/pip install -qq --require-hashes -r /locks/bootstrap.lock
