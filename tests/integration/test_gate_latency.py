@@ -96,6 +96,6 @@ def test_the_thread_may_run_on_all_its_cores_again_afterwards(candidate: bytes) 
     before = os.sched_getaffinity(0)
     measure(candidate, INPUTS, batch=1, threads=1, rounds=3)
     assert os.sched_getaffinity(0) == before
-    with pytest.raises(Exception, match=r"INVALID_PROTOBUF|ModelProto|No graph"):
-        measure(b"nothing", INPUTS, batch=1, threads=1, rounds=3)
+    with pytest.raises(Exception, match="No graph"):
+        measure(b"\x08\x09", INPUTS, batch=1, threads=1, rounds=3)
     assert os.sched_getaffinity(0) == before
