@@ -1,11 +1,15 @@
 """A chain that cannot work is refused before anything is trained."""
 
+from typing import Any
+
+import onnx
 import pytest
 from torch import Tensor, nn
 
+from tasks.compression import chain
 from tasks.compression.chain import STEPS, order, parse_chain
 from tasks.compression.options import Recipe
-from tasks.compression.step import ALL
+from tasks.compression.step import ALL, Calibration, GraphStep
 from tasks.compression.traits import traits_of
 from tasks.core.errors import ConfigError
 
@@ -151,3 +155,23 @@ def test_steps_on_models_that_have_what_they_need() -> None:
 def test_unknown_kinds_and_options_are_named(step: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_chain("odd", recipe(step))
+
+
+@pytest.mark.parametrize("declared", [{}, {"needs": frozenset({"magic"}), "leaves": frozenset()}])
+def test_a_step_of_another_package_must_say_what_it_needs(
+    declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(GraphStep):
+        kind = "odd"
+        phase = "numbers"
+
+        def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
+            return model
+
+    for name, value in declared.items():
+        setattr(Odd, name, value)
+    monkeypatch.setattr(chain, "STEPS", {"odd": Odd})
+    with pytest.raises(
+        ConfigError, match=r"^recipes\.one\.steps: odd: needs must be a set of float weights, .*declares"
+    ):
+        parse_chain("one", recipe({"kind": "odd"}))
