@@ -10,6 +10,7 @@ from tasks.pipeline.handover.plugins import named
 from tasks.releases.ledger import Entry
 from tasks.releases.origin import CODE, LOCK, SURROUNDINGS, changed_files, code_dependencies, lock_stages
 from tasks.releases.store import MODEL, ReleaseStore
+from tasks.tables.facts import FACTS, table_facts_of
 
 REQUIREMENTS = "requirements/"
 FILES_SHOWN = 12
@@ -145,7 +146,13 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _data(one: _Release) -> dict[str, Any]:
     outs = lock_stages(one.lock).get("snapshot", {}).get("outs", ())
-    return _flat(one.snapshot) | {f"digest of {out['path']}": out["md5"] for out in outs}
+    tables = table_facts_of(one.snapshot)
+    facts: dict[str, Any] = dict(tables) if len(tables) > 1 else dict(next(iter(tables.values()), {}))
+    return (
+        _flat(_without(one.snapshot, "tables", *FACTS))
+        | _flat(facts)
+        | {f"digest of {out['path']}": out["md5"] for out in outs}
+    )
 
 
 def _code(a: _Release, b: _Release) -> tuple[Row, ...]:

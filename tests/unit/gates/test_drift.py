@@ -119,6 +119,22 @@ def test_many_categories_are_kept_short_and_the_rest_is_one() -> None:
     assert shares["(other)"] == pytest.approx(2 / 3, abs=1e-5)
 
 
+def test_columns_of_several_tables_are_told_apart_by_their_tables_names() -> None:
+    from tasks.tables.table import Column as TableColumn
+    from tasks.tables.table import TableContract
+
+    sales = TableContract((TableColumn("date", "date"), TableColumn("price", "number")), "date", None, (), name="sales")
+    items = TableContract(
+        (TableColumn("item", "string", key=True), TableColumn("price", "number")), None, None, (), name="items"
+    )
+    tables = {
+        "sales": pl.LazyFrame({"date": [LAST, date(2020, 1, 1)], "price": [1.0, 9.0]}),
+        "items": pl.LazyFrame({"item": ["a", "b"], "price": [3.0, 4.0]}),
+    }
+    found = profile_inputs(Raw(tables, LAST), (sales, items))
+    assert {name: column.quantiles[-1] for name, column in found.items()} == {"sales.price": 1.0, "items.price": 4.0}
+
+
 def test_inputs_and_the_champions_predictions_are_compared_the_most_drifted_first(sales: Any) -> None:
     contract = sales.problem().tables()
     then, now = profile_inputs(raw(sales), contract), profile_inputs(raw(sales, price=pl.col("price") * 3), contract)

@@ -108,6 +108,23 @@ def test_equal_releases_differ_in_nothing(releases: Any) -> None:
     assert all(found.sections.values()), "every section says something"
 
 
+def test_the_table_that_differs_is_named(releases: Any) -> None:
+    def tables(digest: str) -> bytes:
+        facts = {"events": {"rows": 9, "sha256": "e"}, "items": {"rows": 5, "sha256": digest}}
+        return json.dumps({"source": "tables", "tables": facts}).encode()
+
+    a = publish(releases, {**files(), "snapshot.json": tables("i1")})
+    b = publish(releases, {**files(), "snapshot.json": tables("i2")})
+    assert differing(compare(releases, a, b, latency=False), "data") == {"items.sha256": ("i1", "i2")}
+
+
+def test_a_release_of_before_names_is_compared_with_the_one_table_of_now(releases: Any) -> None:
+    facts = {"rows": 101, "entities": 4, "last_date": "2026-01-01", "sha256": "s"}
+    named = json.dumps({"notes": [], "tables": {"series": facts}}).encode()
+    a, b = publish(releases, files()), publish(releases, {**files(), "snapshot.json": named})
+    assert differing(compare(releases, a, b, latency=False), "data") == {"rows": (100, 101), "sha256": (None, "s")}
+
+
 def test_every_kind_of_difference_is_named(releases: Any) -> None:
     changes: dict[str, Any] = {
         "rows": 120,
