@@ -53,6 +53,12 @@ class KubernetesSettings(BaseSettings):
     secret: str = Field(
         default="nightstill-stage", pattern=f"^{NAME}$", description="Secret whose keys become variables of the stages"
     )
+    promotion_account: str = Field(
+        default="", pattern=f"^({NAME})?$", description="account of what writes releases; empty: that of the stages"
+    )
+    promotion_secret: str = Field(
+        default="", pattern=f"^({NAME})?$", description="Secret of what writes releases, beside that of the stages"
+    )
     config_map: str = Field(default="", pattern=f"^({NAME})?$", description="ConfigMap of further variables")
     connection: str = Field(default="", description="Airflow connection; empty: KUBECONFIG, or the cluster around us")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
@@ -121,14 +127,14 @@ class PodOperator(KubernetesPodOperator):
             },
             # A training that a smaller cluster would like to move elsewhere is a training lost.
             annotations={"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
-            env_from=_by_reference(settings),
+            env_from=_by_reference(settings, releasing=_releasing(command)),
             container_resources=_resources(command.limits, settings.workspace_medium),
             volumes=[_workspace(command.limits, settings.workspace_medium)],
             volume_mounts=[k8s.V1VolumeMount(name="workspace", mount_path=WORKSPACE)],
             node_selector=settings.node_selector,
             tolerations=settings.tolerations,
             affinity=settings.affinity,
-            service_account_name=settings.service_account,
+            service_account_name=_account(settings, command),
             automount_service_account_token=False,
             security_context=k8s.V1PodSecurityContext(
                 run_as_non_root=True,
@@ -252,8 +258,19 @@ class PodOperator(KubernetesPodOperator):
         raise AirflowException(" ".join(said.split()))
 
 
-def _by_reference(settings: KubernetesSettings) -> list[k8s.V1EnvFromSource]:
-    found = [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=settings.secret))]
+def _releasing(command: Command) -> bool:
+    """Whether it writes to the ledger: a promotion, or a command about releases."""
+    first, *others = command.arguments
+    return first == "release" or (first == "run-stage" and others[:1] == ["promote"])
+
+
+def _account(settings: KubernetesSettings, command: Command) -> str:
+    return (settings.promotion_account if _releasing(command) else "") or settings.service_account
+
+
+def _by_reference(settings: KubernetesSettings, *, releasing: bool) -> list[k8s.V1EnvFromSource]:
+    secrets = [settings.secret, *([settings.promotion_secret] if releasing and settings.promotion_secret else [])]
+    found = [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=name)) for name in secrets]
     if settings.config_map:
         found.insert(0, k8s.V1EnvFromSource(config_map_ref=k8s.V1ConfigMapEnvSource(name=settings.config_map)))
     return found

@@ -1,4 +1,4 @@
-# Policies to attach to the roles of the service accounts: stages, Airflow, MLflow, and the teams that use releases.
+# Policies to attach to the roles of the service accounts: stages, promotion, Airflow, MLflow, and the teams that use releases.
 # None may change the bucket itself, or remove a version for good.
 locals {
   bucket = "arn:${data.aws_partition.current.partition}:s3:::${var.bucket}"
@@ -6,6 +6,8 @@ locals {
 
 data "aws_partition" "current" {}
 
+# What every stage reads and writes. Releases it reads alone; a probe is written and removed to see whether the store keeps
+# two promotions apart.
 data "aws_iam_policy_document" "stages" {
   statement {
     sid     = "ReadWrite"
@@ -13,27 +15,18 @@ data "aws_iam_policy_document" "stages" {
     resources = [
       "${local.bucket}/data/*",
       "${local.bucket}/runs/*",
-      "${local.bucket}/releases/*",
+      "${local.bucket}/releases/probe/*",
       "${local.bucket}/forecasts/*",
     ]
   }
 
-  # The ledger only grows: an entry is written where there is none, or not at all.
   statement {
-    sid       = "AppendOnly"
-    effect    = "Deny"
-    actions   = ["s3:PutObject"]
-    resources = ["${local.bucket}/releases/*/ledger/*"]
-
-    condition {
-      test     = "Null"
-      variable = "s3:if-none-match"
-      values   = ["true"]
-    }
+    sid       = "ReadReleases"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.bucket}/releases/*"]
   }
 
-  # Data and runs are tidied up; what was released, and the ledger that says so, stays. A probe is written and removed
-  # to see whether the store keeps two promotions apart.
+  # Data and runs are tidied up; what was released, and the ledger that says so, stays.
   statement {
     sid       = "TidyUp"
     actions   = ["s3:DeleteObject"]
@@ -53,6 +46,31 @@ data "aws_iam_policy_document" "stages" {
       sid       = "Key"
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
+    }
+  }
+}
+
+# For promotion and for commands about releases, besides what stages may.
+data "aws_iam_policy_document" "promotion" {
+  source_policy_documents = [data.aws_iam_policy_document.stages.json]
+
+  statement {
+    sid       = "WriteReleases"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    resources = ["${local.bucket}/releases/*"]
+  }
+
+  # The ledger only grows: an entry is written where there is none, or not at all.
+  statement {
+    sid       = "AppendOnly"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${local.bucket}/releases/*/ledger/*"]
+
+    condition {
+      test     = "Null"
+      variable = "s3:if-none-match"
+      values   = ["true"]
     }
   }
 }
@@ -150,7 +168,8 @@ data "aws_iam_policy_document" "consumers" {
 
 resource "aws_iam_policy" "this" {
   for_each = {
-    stages    = { text = data.aws_iam_policy_document.stages.json, what = "read and write data, runs, releases, forecasts" }
+    stages    = { text = data.aws_iam_policy_document.stages.json, what = "read and write data, runs, forecasts; read releases" }
+    promotion = { text = data.aws_iam_policy_document.promotion.json, what = "write releases, besides what stages may" }
     airflow   = { text = data.aws_iam_policy_document.airflow.json, what = "read the manifests of stages" }
     mlflow    = { text = data.aws_iam_policy_document.mlflow.json, what = "keep MLflow's artifacts" }
     consumers = { text = data.aws_iam_policy_document.consumers.json, what = "read releases and forecasts" }

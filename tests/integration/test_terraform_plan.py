@@ -69,7 +69,7 @@ def test_what_would_be_made(planned: dict[str, Any]) -> None:
     kinds = sorted(address.partition(".")[0] for address in planned)
     assert kinds == sorted(
         [
-            *4 * ["aws_iam_policy"],
+            *5 * ["aws_iam_policy"],
             "aws_s3_bucket",
             "aws_s3_bucket_lifecycle_configuration",
             "aws_s3_bucket_ownership_controls",
@@ -88,6 +88,17 @@ def test_policies_as_aws_would_read_them(planned: dict[str, Any]) -> None:
     assert [sorted(one["Resource"]) for one in removing] == [
         [f"{store}/data/*", f"{store}/releases/probe/*", f"{store}/runs/*"]
     ]
+    writing = [one for one in stages if "s3:PutObject" in one["Action"]]
+    releases = [name for one in writing for name in one["Resource"] if "/releases/" in name]
+    assert releases == [f"{store}/releases/probe/*"], "a stage that trains must not be able to release"
+    promotion = json.loads(planned['aws_iam_policy.this["promotion"]']["policy"])["Statement"]
+    assert any(
+        one["Effect"] == "Allow" and one["Resource"] == f"{store}/releases/*" and "s3:PutObject" in one["Action"]
+        for one in promotion
+    )
+    (append_only,) = (one for one in promotion if one["Effect"] == "Deny")
+    assert append_only["Resource"] == f"{store}/releases/*/ledger/*"
+    assert not any("s3:DeleteObject" in one["Action"] and f"{store}/releases/*" in one["Resource"] for one in promotion)
     consumers = json.loads(planned['aws_iam_policy.this["consumers"]']["policy"])["Statement"]
     read, listed = sorted(consumers, key=lambda one: str(one["Action"]))
     assert (read["Action"], sorted(read["Resource"])) == (

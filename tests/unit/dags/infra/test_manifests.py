@@ -112,7 +112,7 @@ def test_stages_and_mlflow_may_nothing() -> None:
     (binding,) = of("RoleBinding")
     subjects = {(subject["namespace"], subject["name"]) for subject in binding["subjects"]}
     accounts = {account["metadata"]["name"] for account in of("ServiceAccount")}
-    assert accounts == {KubernetesSettings().service_account, "nightstill-mlflow"}
+    assert accounts == {KubernetesSettings().service_account, "nightstill-promotion", "nightstill-mlflow"}
     assert not {name for _, name in subjects} & accounts
     assert all(account["automountServiceAccountToken"] is False for account in of("ServiceAccount"))
     # Those who are bound are those that the chart makes.

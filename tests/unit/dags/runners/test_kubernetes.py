@@ -308,6 +308,23 @@ def test_labels_say_which_stage_of_which_run(cluster: Cluster) -> None:
     assert container(cluster.pod)["args"] == ["run-stage", "teach@lstm", "--run-id", "r"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "account", "secrets"),
+    [
+        (("run-stage", "teach@lstm"), "nightstill-stage", ["nightstill-stage"]),
+        (("run-stage", "promote"), "nightstill-promotion", ["nightstill-stage", "keys"]),
+        (("release", "rollback", "sales", "3"), "nightstill-promotion", ["nightstill-stage", "keys"]),
+    ],
+)
+def test_only_what_writes_releases_gets_the_rights_to(
+    configure: Callable[..., None], arguments: tuple[str, ...], account: str, secrets: list[str]
+) -> None:
+    configure(promotion_account="nightstill-promotion", promotion_secret="keys")
+    pod = request(Attempt(arguments=arguments).operator)
+    assert pod["spec"]["serviceAccountName"] == account
+    assert [one["secretRef"]["name"] for one in container(pod)["envFrom"] if "secretRef" in one] == secrets
+
+
 def test_what_the_cluster_s_operator_says_reaches_the_pod(configure: Callable[..., None]) -> None:
     terms = [{"matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}]
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
