@@ -17,7 +17,7 @@ CHOSEN    = $(addprefix --set ,$(SETS)) $(addprefix --seed ,$(SEEDS))
 DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 CONTAINER_TESTS := tests/e2e/containers
-SERVING_TESTS := tests/unit/serving tests/integration/test_serving_client.py tests/integration/test_serving_http.py tests/integration/test_serving_workloads.py
+SERVING_TESTS := tests/unit/serving tests/integration/test_serving_client.py tests/integration/test_serving_http.py tests/integration/test_serving_limits.py tests/integration/test_serving_workloads.py
 SERVING_CODE := serving infra/testing/load.py tests/serving_releases.py $(SERVING_TESTS)
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
 

@@ -116,8 +116,8 @@ def _records(body: bytes, limit: int, names: Sequence[str]) -> tuple[dict[str, l
     except orjson.JSONDecodeError as error:
         raise Refused(400, f"not JSON: {error}") from None
     if not isinstance(found, dict) or len(found.keys() & {"rows", "tables"}) != 1:
-        said = '{"as_of": "YYYY-MM-DD", "rows": [{column: value}]}, or with several tables "tables": {name: rows}'
-        raise Refused(422, f"rows: expected an object: {said}", "rows")
+        form = '{"as_of": "YYYY-MM-DD", "rows": [{column: value}]}, or with several tables "tables": {name: rows}'
+        raise Refused(422, f"rows: expected an object: {form}", "rows")
     if others := sorted(found.keys() - {"rows", "tables", "as_of"}):
         raise Refused(422, f"{others[0]}: no such field; the request has `rows` or `tables`, and `as_of`", others[0])
     tables = {names[0]: found["rows"]} if "rows" in found else found["tables"]
