@@ -87,10 +87,11 @@ def _tables(
         tables = {name: from_records(rows, contracts[name]) for name, rows in records.items()}
     else:
         day = _day(as_of)
-        if media_type == PARQUET:
-            tables = {main.name: from_parquet(body, main, limit)}
+        if media_type == CSV:
+            tables = {main.name: from_csv(body, main, limit)}
         else:
-            tables = {main.name: (from_csv if media_type == CSV else from_arrow)(body, main)}
+            read = from_parquet if media_type == PARQUET else from_arrow
+            tables = {main.name: read(body, main, limit, settings.max_table_bytes)}
     if sum(map(len, tables.values())) > limit:
         raise too_many(limit)
     return tables, day
