@@ -109,7 +109,8 @@ def _block(name: str, items: list[Any], expected: Field, said: str) -> NDArray[A
         if len(kinds) > 1 or len(lengths) > 1:
             raise InputError(name, f"lists of unequal lengths; {said}")
         shape += lengths
-        if len(shape) > len(expected.shape) + 1:
+        # A little too much is told with the whole shape, far too much is not even looked at.
+        if len(shape) > len(expected.shape) + 1 or math.prod(shape[1:]) > math.prod(expected.shape) + SPARE:
             raise InputError(name, f"shape {' × '.join(map(str, shape))} and more; expected {expected}")
         items = list(chain.from_iterable(items))
     allowed = TYPES.get(dtype.kind, ())

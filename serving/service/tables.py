@@ -63,6 +63,8 @@ def score(
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
     except DataError as error:
         raise Refused(422, str(error)) from None
+    except pl.exceptions.PanicException:  # of a file that lies about itself in a way that shows later
+        raise Refused(422, "the table cannot be read") from None
     except InputError as error:
         raise Refused(422, str(error), error.field) from None
     return _answer(found, wanted, day, model, settings.workload), len(found)
