@@ -17,15 +17,15 @@ CHOSEN    = $(addprefix --set ,$(SETS)) $(addprefix --seed ,$(SEEDS))
 DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 CONTAINER_TESTS := tests/e2e/containers
-SERVING_TESTS := tests/unit/serving tests/integration/test_serving_client.py tests/integration/test_serving_http.py tests/integration/test_serving_workloads.py
-SERVING_CODE := serving infra/testing/load.py tests/serving_releases.py $(SERVING_TESTS)
+SERVING_TESTS := tests/unit/serving tests/integration/test_serving_client.py tests/integration/test_serving_http.py tests/integration/test_serving_limits.py tests/integration/test_serving_workloads.py
+SERVING_CODE := serving infra/testing/load.py infra/testing/attacks.py tests/serving_releases.py $(SERVING_TESTS)
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
 
 # A stage is a process of its own and imports torch or DVC: without kept bytecode each compiles them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test bench bench-scale bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -129,6 +129,10 @@ load-test:  ## p50, p99 and throughput of the scoring service here: ARGS="--conn
 	@$(PYTHON) -m infra.local.environments --dev serving
 	@$(SERVING)/python -m infra.testing.load $(ARGS)
 
+attack-test:  ## an honest client's p99 and the service's memory under attacks, two minutes: ARGS="--out attacks.json"
+	@$(PYTHON) -m infra.local.environments --dev serving
+	@$(SERVING)/python -m infra.testing.attacks $(ARGS)
+
 k8s-test: setup  ## one night in pods of KUBECONFIG's cluster, one of them lost: see infra/testing/kubernetes.py
 	@NIGHTSTILL_HOME=$(abspath $(HOME_DIR))/kubernetes $(TASK)/python -m infra.testing.kubernetes
 
@@ -141,7 +145,7 @@ format: setup-dev  ## let ruff mend what it can
 	$(TASK)/ruff format .
 
 type: setup-dev  ## mypy, in the environment that each part runs in
-	$(TASK)/python -m mypy tasks infra bench tests/unit tests/kinds tests/plugins tests/integration tests/e2e tests/soak --exclude '$(DAG_TESTS)|infra/kubeflow|infra/testing/load|tests/unit/serving|test_serving_'
+	$(TASK)/python -m mypy tasks infra bench tests/unit tests/kinds tests/plugins tests/integration tests/e2e tests/soak --exclude '$(DAG_TESTS)|infra/kubeflow|infra/testing/load|infra/testing/attacks|tests/unit/serving|test_serving_'
 	PYTHONPATH=. $(AIRFLOW)/python -m mypy dags $(DAG_TESTS)
 
 check: lint type test  ## everything that must hold before a merge

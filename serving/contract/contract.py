@@ -32,7 +32,10 @@ class Contract:
     @classmethod
     def parse(cls, data: bytes) -> "Contract":
         """contract.json of a release. Raises ValueError, KeyError or TypeError when it is none."""
-        return cls.from_json(json.loads(data))
+        try:
+            return cls.from_json(json.loads(data))
+        except (RecursionError, AttributeError) as error:
+            raise ValueError(f"no contract: {error}") from None
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Contract":

@@ -16,14 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.client import InputError, Model
 from serving.service.bodies import JSON, SAFETENSORS, BadBody, arrays_of, json_answer, safetensors_answer
-from serving.service.http import Refused, media_type, read_body
+from serving.service.http import INLINE_BYTES, Intake, Refused, media_type
 from serving.service.keeper import Keeper
 from serving.service.metrics import Metrics
 from serving.service.settings import ServiceSettings
 from serving.service.tables import FORMATS, score, wanted_type
 
-# A larger body is read and answered on another thread, so that small requests need not wait for it.
-INLINE_BYTES = 65536
+SAID_LENGTH = 1000  # of what an answer repeats of a request
 PATHS = ("/healthz", "/readyz", "/metrics", "/v1/model", "/v1/predict", "/v1/score", "/openapi.json")
 TIMED = ("/v1/predict", "/v1/score")
 
@@ -33,6 +32,7 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     metrics = Metrics()
     keeper = Keeper(settings, metrics)
     scoring = CapacityLimiter(settings.scores_at_once)
+    intake = Intake(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -77,10 +77,11 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     async def predict(request: Request) -> Response:
         sent = media_type(request, (JSON, SAFETENSORS))
         model = _ready(keeper)
-        body = await read_body(request, settings.max_bytes)
-        if len(body) <= INLINE_BYTES:
-            return _predict(body, sent, model, settings, metrics)
-        return await run_in_threadpool(_predict, body, sent, model, settings, metrics)
+        async with intake.body(request, _limit(sent, settings)) as body:
+            if len(body) <= INLINE_BYTES:
+                return _predict(body, sent, model, settings, metrics)
+            async with intake.work(len(body)):
+                return await run_in_threadpool(_predict, body, sent, model, settings, metrics)
 
     @app.post("/v1/score", summary="Predictions for rows of the workload's own table", openapi_extra=_TABLE)
     async def score_table(request: Request) -> Response:
@@ -88,13 +89,17 @@ def make_app(settings: ServiceSettings) -> FastAPI:
         model = _ready(keeper)
         as_of = request.query_params.get("as_of")
         wanted = wanted_type(request.headers.get("accept", ""), sent)
-        body = await read_body(request, settings.max_bytes)
         # The columns of few requests at once are all that memory must hold.
-        answer, rows = await run_sync(score, body, sent, wanted, as_of, model, settings, limiter=scoring)
+        async with intake.body(request, _limit(sent, settings)) as body, intake.work(len(body)):
+            answer, rows = await run_sync(score, body, sent, wanted, as_of, model, settings, limiter=scoring)
         metrics.rows.inc(rows)
         return Response(answer, media_type=wanted, headers={"X-Nightstill-Release": str(model.release.number)})
 
     return app
+
+
+def _limit(sent: str, settings: ServiceSettings) -> int:
+    return min(settings.max_bytes, settings.max_json_bytes) if sent == JSON else settings.max_bytes
 
 
 def _predict(body: bytes, sent: str, model: Model, settings: ServiceSettings, metrics: Metrics) -> Response:
@@ -150,7 +155,7 @@ def _about(model: Model) -> dict[str, Any]:
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    about: dict[str, Any] = {"error": str(error), "field": error.field}
+    about: dict[str, Any] = {"error": str(error)[:SAID_LENGTH], "field": error.field[:SAID_LENGTH]}
     if error.rule is not None:
         about |= {"rule": error.rule, "row": error.row}
     return JSONResponse(about, error.status, error.headers)

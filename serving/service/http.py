@@ -1,9 +1,16 @@
 """What all endpoints that take a body do: read it within limits, and refuse in one line."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
+
+from serving.service.settings import ServiceSettings
+
+# A larger body is read and answered on another thread, so that small requests need not wait for it.
+INLINE_BYTES = 65536
 
 
 class Refused(Exception):
@@ -38,19 +45,68 @@ def media_type(request: Request, allowed: Collection[str]) -> str:
     return found
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body; no more than `limit` bytes of it are ever held."""
-    too_large = Refused(413, f"the body has more than {limit} bytes; send the rows in parts")
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > limit:
-        raise too_large
-    parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise too_large
-            parts.append(part)
-    except ClientDisconnect:
-        raise Refused(400, "the client went away before its body had ended") from None
-    return b"".join(parts)
+class Intake:
+    """Bodies of all requests together, in bounded memory.
+
+    What small bodies take is bounded by the number of connections, so large ones never keep them out.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._seconds, self._left = settings.body_seconds, settings.max_bytes_at_once
+        self._most = self._free = settings.max_bytes
+        self._turn, self._changed = asyncio.Lock(), asyncio.Event()
+
+    @asynccontextmanager
+    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """The whole body; no more than `limit` bytes of it are ever held, and none after the block."""
+        too_large = Refused(413, f"the body has more than {limit} bytes; send the rows in parts")
+        length = request.headers.get("content-length", "0")
+        if length.isdigit() and int(length[:20]) > limit:
+            raise too_large
+        parts: list[bytes] = []
+        size = held = 0
+        try:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    async for part in request.stream():
+                        size += len(part)
+                        if size > limit:
+                            raise too_large
+                        if size > INLINE_BYTES:
+                            held += self._hold(size - INLINE_BYTES - held)
+                        parts.append(part)
+            except ClientDisconnect:
+                raise Refused(400, "the client went away before its body had ended") from None
+            except TimeoutError:
+                said = f"the body did not arrive within {self._seconds:g} s"
+                raise Refused(408, said, headers={"Connection": "close"}) from None
+            whole = b"".join(parts)
+            parts.clear()
+            yield whole
+        finally:
+            self._left += held
+
+    def _hold(self, size: int) -> int:
+        if size > self._left:
+            said = "the service holds as many large bodies as it can; try again"
+            raise Refused(503, said, headers={"Retry-After": "1", "Connection": "close"})
+        self._left -= size
+        return size
+
+    @asynccontextmanager
+    async def work(self, size: int) -> AsyncIterator[None]:
+        """Waits until a body of `size` bytes may be read: values take many times the bytes that they are sent as.
+
+        At any time all that are being read have no more bytes than the largest may have.
+        """
+        size = min(size, self._most)
+        async with self._turn:  # its waiters are served in order, so a large body gets its turn
+            while self._free < size:
+                self._changed.clear()
+                await self._changed.wait()
+            self._free -= size
+        try:
+            yield
+        finally:
+            self._free += size
+            self._changed.set()

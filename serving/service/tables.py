@@ -63,6 +63,8 @@ def score(
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
     except DataError as error:
         raise Refused(422, str(error)) from None
+    except pl.exceptions.PanicException:  # of a file that lies about itself in a way that shows later
+        raise Refused(422, "the table cannot be read") from None
     except InputError as error:
         raise Refused(422, str(error), error.field) from None
     return _answer(found, wanted, day, model, settings.workload), len(found)
@@ -87,10 +89,11 @@ def _tables(
         tables = {name: from_records(rows, contracts[name]) for name, rows in records.items()}
     else:
         day = _day(as_of)
-        if media_type == PARQUET:
-            tables = {main.name: from_parquet(body, main, limit)}
+        if media_type == CSV:
+            tables = {main.name: from_csv(body, main, limit)}
         else:
-            tables = {main.name: (from_csv if media_type == CSV else from_arrow)(body, main)}
+            read = from_parquet if media_type == PARQUET else from_arrow
+            tables = {main.name: read(body, main, limit, settings.max_table_bytes)}
     if sum(map(len, tables.values())) > limit:
         raise too_many(limit)
     return tables, day
@@ -116,8 +119,8 @@ def _records(body: bytes, limit: int, names: Sequence[str]) -> tuple[dict[str, l
     except orjson.JSONDecodeError as error:
         raise Refused(400, f"not JSON: {error}") from None
     if not isinstance(found, dict) or len(found.keys() & {"rows", "tables"}) != 1:
-        said = '{"as_of": "YYYY-MM-DD", "rows": [{column: value}]}, or with several tables "tables": {name: rows}'
-        raise Refused(422, f"rows: expected an object: {said}", "rows")
+        form = '{"as_of": "YYYY-MM-DD", "rows": [{column: value}]}, or with several tables "tables": {name: rows}'
+        raise Refused(422, f"rows: expected an object: {form}", "rows")
     if others := sorted(found.keys() - {"rows", "tables", "as_of"}):
         raise Refused(422, f"{others[0]}: no such field; the request has `rows` or `tables`, and `as_of`", others[0])
     tables = {names[0]: found["rows"]} if "rows" in found else found["tables"]

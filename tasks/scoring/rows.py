@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from tasks.core.errors import DataError, RuleError
+from tasks.scoring.sizes import Sizes, of_arrow, of_parquet
 from tasks.tables.table import Column, TableContract
 
 CSV, PARQUET, ARROW = "text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
@@ -18,6 +19,7 @@ TYPES: Mapping[str, tuple[pl.DataType, tuple[type, ...], str]] = {
     "integer": (pl.Int64(), (int,), "a whole number"),
     "boolean": (pl.Boolean(), (bool,), "true or false"),
 }
+MAX_COLUMNS, HEADER_BYTES = 1000, 65536  # of a CSV file
 WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -34,30 +36,48 @@ def from_records(records: Sequence[Mapping[str, Any]], contract: TableContract) 
     return pl.DataFrame(found)
 
 
-def from_csv(content: bytes, contract: TableContract) -> pl.DataFrame:
-    """The contract's columns of a CSV file with a header; an empty field is null. Raises DataError, RuleError."""
-    table = _parsed("CSV", lambda: pl.read_csv(content, infer_schema=False, null_values=[""]))
+def from_csv(content: bytes, contract: TableContract, rows: int) -> pl.DataFrame:
+    """The contract's columns of a CSV file with a header and at most `rows` rows; an empty field is null.
+
+    Raises DataError, RuleError.
+    """
+
+    def read() -> pl.DataFrame:
+        names = pl.read_csv(_header(content), infer_schema=False).columns
+        known = [column.name for column in contract.columns if column.name in names]
+        if not known:
+            return pl.DataFrame()
+        return pl.read_csv(content, infer_schema=False, null_values=[""], columns=known, n_rows=rows + 1)
+
+    table = _parsed("CSV", read)
+    if len(table) > rows:
+        raise too_many(rows)
     known = [column for column in contract.columns if column.name in table.columns]
     return pl.DataFrame({column.name: _of_text(column, table[column.name]) for column in known})
 
 
-def from_parquet(content: bytes, contract: TableContract, limit: int) -> pl.DataFrame:
-    """The contract's columns of a Parquet file of at most `limit` rows. Raises DataError."""
+def from_parquet(content: bytes, contract: TableContract, rows: int, size: int) -> pl.DataFrame:
+    """The contract's columns of a Parquet file of at most `rows` rows and `size` bytes unpacked. Raises DataError."""
 
     def read() -> pl.DataFrame:
+        _check_sizes(of_parquet(content), rows, size)
         table = pl.scan_parquet(BytesIO(content))
-        if table.select(pl.len()).collect().item() > limit:
-            raise too_many(limit)
         names = table.collect_schema().names()
         return table.select(column.name for column in contract.columns if column.name in names).collect()
 
-    return _days(_parsed("Parquet", read), contract)
+    return _days(_bounded(_parsed("Parquet", read), rows, size), contract)
 
 
-def from_arrow(content: bytes, contract: TableContract) -> pl.DataFrame:
-    """The contract's columns of a stream in Arrow's IPC format. Raises DataError."""
-    table = _parsed("an Arrow stream", lambda: pl.read_ipc_stream(BytesIO(content)))
-    return _days(table.select(column.name for column in contract.columns if column.name in table.columns), contract)
+def from_arrow(content: bytes, contract: TableContract, rows: int, size: int) -> pl.DataFrame:
+    """The contract's columns of a stream in Arrow's IPC format, within the same limits. Raises DataError."""
+
+    def read() -> pl.DataFrame:
+        _check_sizes(of_arrow(content), rows, size)
+        return pl.read_ipc_stream(BytesIO(content))
+
+    table = _parsed("an Arrow stream", read)
+    table = table.select(column.name for column in contract.columns if column.name in table.columns)
+    return _days(_bounded(table, rows, size), contract)
 
 
 def to_bytes(table: pl.DataFrame, media_type: str) -> bytes:
@@ -76,6 +96,39 @@ def to_bytes(table: pl.DataFrame, media_type: str) -> bytes:
 def too_many(limit: int) -> RuleError:
     """What to say of a table with more rows than are allowed."""
     return RuleError(f"table: more than {limit} rows; send the entities in parts", "", f"number of rows <= {limit}")
+
+
+def _header(content: bytes) -> bytes:
+    """The first line of a CSV file, whose columns are counted before anything is made for them."""
+    end = 0
+    while end < len(content):
+        end = content.find(b"\n", end) + 1 or len(content)
+        if end > HEADER_BYTES or content.count(b",", 0, end) > MAX_COLUMNS:
+            raise ValueError(f"a header of more than {MAX_COLUMNS} columns or {HEADER_BYTES} bytes")
+        if content.count(b'"', 0, end) % 2 == 0:  # otherwise the line goes on within quotes
+            break
+    return content[:end]
+
+
+def _check_sizes(found: Sizes, rows: int, size: int) -> None:
+    if found.rows > rows:
+        raise too_many(rows)
+    if found.unpacked > size:
+        raise _too_large(size)
+
+
+def _bounded(table: pl.DataFrame, rows: int, size: int) -> pl.DataFrame:
+    """The table, unless it breaks the limits after all: many rows may share one long text, which no size tells."""
+    texts = table.select(pl.col(pl.String, pl.Categorical).cast(pl.String).str.len_bytes().sum())
+    if len(table) > rows:
+        raise too_many(rows)
+    if table.estimated_size() > size or sum(texts.row(0) if len(texts) else ()) > size:
+        raise _too_large(size)
+    return table
+
+
+def _too_large(size: int) -> RuleError:
+    return RuleError(f"table: more than {size} bytes unpacked; send the entities in parts", "", f"bytes <= {size}")
 
 
 def _parsed(what: str, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:

@@ -1,8 +1,10 @@
 """The scoring service: good requests are answered, every bad one with 4xx and a line that names the field."""
 
+import asyncio
 import json
 import struct
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,18 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from fastapi import Request
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from serving.__main__ import main
+from serving.client import Contract, InputError
 from serving.service.app import make_app
-from serving.service.bodies import SAFETENSORS
+from serving.service.bodies import JSON, SAFETENSORS, BadBody, arrays_of
+from serving.service.http import Intake, Refused
 from serving.service.metrics import age_seconds
 from serving.service.settings import ServiceSettings
 from tasks.core.storage import FolderStore
 from tasks.releases.store import ReleaseStore
-from tests.serving_releases import expected, inputs, promote
+from tests.serving_releases import CONTRACT, expected, inputs, promote
 
 MAX_ROWS, MAX_BYTES = 100, 200_000
 
@@ -189,7 +194,7 @@ def test_bad_json_content_is_refused_by_field(client: TestClient, body: Any, fie
         b"inputs=1",
         b'{"inputs": {"x": [NaN]}}',
         b'{"inputs": {"x": [Infinity]}}',
-        b"[" * 100_000,
+        b"[" * 2_000,
     ],
 )
 def test_what_is_no_json_is_refused(client: TestClient, body: bytes) -> None:
@@ -275,6 +280,103 @@ def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(client: T
 def test_other_paths_and_methods(client: TestClient, method: str, path: str, code: int) -> None:
     answer = client.request(method, path)
     assert answer.status_code == code and answer.json()["error"]
+
+
+def peak(body: bytes, rows: int = 4096) -> int:
+    """Bytes of Python and NumPy that reading a body takes at most, beyond its own."""
+    contract = Contract.from_json(CONTRACT)
+    tracemalloc.start()
+    try:
+        with pytest.raises((BadBody, InputError)):
+            arrays_of(body, JSON, contract, ("x", "codes"), rows)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'"' + b"a" * 60_000 + b'"' + b',""' * 1000,
+        b"[[[" + b'"' + b"a" * 60_000 + b'"' + b',""' * 900 + b"]]]",
+        b"[]" + b",[]" * 5_000_000,
+        b'""' + b',""' * 5_000_000,
+        b"{}" + b",{}" * 5_000_000,
+        b"1.5" + b",1.5" * 3_000_000,
+        b"[" * 1000 + b"]" * 1000,
+    ],
+    ids=["long string", "long string, nested", "lists", "strings", "objects", "numbers", "deep"],
+)
+def test_values_of_the_wrong_sort_take_no_memory(value: bytes) -> None:
+    body = b'{"inputs": {"codes": [[1, 1]], "x": [' + value + b"]}}"
+    assert peak(body) < 4 * len(body) + 2_000_000
+
+
+def test_a_safetensors_header_of_very_many_arrays_is_refused(client: TestClient) -> None:
+    head = json.dumps({f"{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(2000)}).encode()
+    body = struct.pack("<Q", len(head)) + head
+    answer = client.post("/v1/predict", content=body, headers={"Content-Type": SAFETENSORS})
+    assert answer.status_code == 400 and "header of at most" in answer.json()["error"]
+
+
+def test_json_has_a_limit_of_its_own(releases: ReleaseStore, folder: Path, cache: Path) -> None:
+    promote(releases, 2)
+    with TestClient(make_app(settings(folder, cache, max_json_bytes=100))) as client:
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert client.post("/v1/predict", json=request()).status_code == 413
+        given = safetensors.numpy.save(inputs(20))
+        assert client.post("/v1/predict", content=given, headers={"Content-Type": SAFETENSORS}).status_code == 200
+
+
+def test_answers_do_not_repeat_long_names(client: TestClient) -> None:
+    answer = client.post("/v1/predict", json={"inputs": {"y" * 100_000: X}})
+    assert answer.status_code == 422 and len(answer.content) < 3000
+
+
+def test_large_bodies_have_a_bound_together_and_small_ones_are_not_kept_out() -> None:
+    async def both() -> None:
+        intake = Intake(ServiceSettings(workload="w", max_bytes_at_once=100_000))
+        large, small = b" " * 150_000, b" " * 1000
+        async with intake.body(sent(large), 200_000) as first:
+            assert first == large
+            with pytest.raises(Refused, match="try again"):
+                async with intake.body(sent(large), 200_000):
+                    pass
+            async with intake.body(sent(small), 200_000) as second:
+                assert second == small
+        async with intake.body(sent(large), 200_000) as third:
+            assert third == large
+
+    asyncio.run(both())
+
+
+def test_one_large_body_is_read_at_a_time() -> None:
+    async def read() -> int:
+        intake = Intake(ServiceSettings(workload="w", max_bytes=100))
+        now, most = 0, 0
+
+        async def one(size: int) -> None:
+            nonlocal now, most
+            async with intake.work(size):
+                now += min(size, 100)
+                most = max(most, now)
+                await asyncio.sleep(0.001)
+                now -= min(size, 100)
+
+        await asyncio.gather(*(one(size) for size in (60, 60, 10, 1000, 30, 30, 40, 100)))
+        return most
+
+    assert asyncio.run(read()) == 100
+
+
+def sent(body: bytes) -> Request:
+    """A request as the server hands it on."""
+    parts = [body[at : at + 10_000] for at in range(0, len(body), 10_000)]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+    return Request({"type": "http", "headers": []}, receive)
 
 
 # What operations see.

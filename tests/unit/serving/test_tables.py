@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from serving.service.settings import ServiceSettings
 from tasks.releases.store import ReleaseStore
 from tasks.scoring import tables as scoring
 from tasks.scoring.scorer import Scorer
+from tasks.scoring.sizes import of_arrow, of_parquet
 from tasks.tables.table import Column, TableContract, Tables
 from tests.conftest import sales_table
 from tests.serving_releases import promote, promote_tables
@@ -330,3 +332,48 @@ def test_several_tables_are_sent_by_name(
         assert ask(rows=sales, tables={})["error"].startswith("rows: expected an object")
         spoilt = ask(tables={"sales": sales, "items": [{"item": "a", "price": -1}]})
         assert (spoilt["field"], spoilt["rule"], spoilt["row"]) == ("items.price", ">= 0", 0)
+
+
+# Tables that are far more than their bytes.
+
+
+def test_what_unpacks_to_more_than_is_allowed_is_refused_before_it_is(served: Any) -> None:
+    client, table, _ = served
+    long = table.head(300).with_columns(pl.lit("a" * 1_000_000).alias("note"), pl.arange(300).alias("n"))
+    long = long.with_columns(note=pl.col("note") + pl.col("n").cast(pl.String))
+    parquet, arrow = BytesIO(), BytesIO()
+    long.write_parquet(parquet, compression="zstd")
+    long.write_ipc_stream(arrow, compression="zstd")
+    for form, file in ((PARQUET, parquet), (ARROW, arrow)):
+        assert len(file.getvalue()) < 2_000_000
+        answer = post(client, file.getvalue(), form, f"?as_of={AS_OF}")
+        assert answer.status_code == 422 and "bytes unpacked" in answer.json()["error"], answer.text
+
+
+@pytest.mark.parametrize("form", [PARQUET, ARROW])
+def test_many_rows_of_one_long_text_are_refused(served: Any, form: str) -> None:
+    client, table, _ = served
+    name = {"date": "series_id", "day": "customer"}[table.columns[0]]
+    shared = pl.concat([table.head(1)] * 3000).with_columns(pl.lit("a" * 100_000).alias(name))
+    answer = post(client, content(shared, form), form, f"?as_of={AS_OF}")
+    assert answer.status_code in (413, 422) and "bytes" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"," * 100_000, b'"' + b"\n," * 2000, b"a" * 100_000], ids=["columns", "quoted", "long"]
+)
+def test_csv_of_very_many_columns_is_refused(served: Any, body: bytes) -> None:
+    answer = post(served[0], body, CSV, f"?as_of={AS_OF}")
+    assert answer.status_code == 422 and "header of more than" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("form", [PARQUET, ARROW])
+def test_what_a_file_says_of_its_size_is_what_it_has(form: str) -> None:
+    table = sales_table(AS_OF, days=50)
+    given = content(table, form)
+    found = (of_parquet if form == PARQUET else of_arrow)(given)
+    assert found.rows == len(table) and 0.1 < found.unpacked / table.estimated_size() < 3
+    for cut in range(0, len(given), 7):
+        for spoilt in (given[:cut], given[:cut] + b"\xff" + given[cut + 1 :]):
+            with suppress(ValueError):
+                (of_parquet if form == PARQUET else of_arrow)(spoilt)

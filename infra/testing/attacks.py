@@ -1,0 +1,255 @@
+"""What the scoring service stands while somebody attacks it (`make attack-test`).
+
+    python -m infra.testing.attacks [--seconds 8] [--only NAME ...] [--out attacks.json]
+
+Runs in the serving environment. For each attack a service of its own is started on a small release that is made for it.
+An honest client asks for a prediction every few milliseconds, over a kept-alive connection that it opens anew when it
+is closed, while the attack goes on from another process. Told are the honest client's p50 and p99, what it was
+answered, and the most memory that the service's process ever had. All three share the machine's cores. The release
+takes arrays alone: tables that unpack to far more than they are have tests of their own.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import re
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from infra.testing.load import Connection, bodies, publish_small, random_inputs, started
+from serving.client import Champion
+from serving.service.bodies import JSON
+
+P99_MS, MEMORY_MIB = 50.0, 512.0
+PAUSE_SECONDS = 0.005  # of the honest client between its requests
+AT_ONCE = 8  # threads of an attack that sends requests
+
+
+@dataclass(frozen=True)
+class Stood:
+    """One attack. Times in milliseconds, memory in MiB; `lost`: connections that the honest client had to open anew."""
+
+    attack: str
+    requests: int
+    p50: float
+    p99: float
+    most: float
+    answers: dict[int, int]
+    lost: int
+    memory: float
+    attacked: dict[str, int]
+
+
+def main() -> int:
+    """Print the table. Returns 1 if a target is missed or an honest request was not answered with 200."""
+    parser = argparse.ArgumentParser(prog="attacks", description="Attacks on the scoring service on this machine")
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--only", nargs="+", choices=[*ATTACKS], default=[*ATTACKS])
+    parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        store = f"{folder}/releases"
+        publish_small(store)
+        model = Champion.open(store, "small", cache=f"{folder}/cache").model
+        body = bodies(random_inputs(model.contract, model.names, 1))[JSON]
+        found = [stand(name, store, Path(folder) / "cache", body, arguments.seconds) for name in arguments.only]
+    show(found)
+    if arguments.out:
+        about = {"cores": os.cpu_count(), "busy": os.getloadavg()[0], "attacks": [asdict(item) for item in found]}
+        arguments.out.write_text(json.dumps(about, indent=1) + "\n")
+    good = [item.p99 < P99_MS and item.memory < MEMORY_MIB and set(item.answers) == {200} for item in found]
+    return 0 if all(good) else 1
+
+
+def show(found: Sequence[Stood]) -> None:
+    """The table of all attacks."""
+    title = f"{os.cpu_count()} cores for service, attack and client, load average {os.getloadavg()[0]:.1f}"
+    columns = ("attack", "requests", "p50 ms", "p99 ms", "most ms", "answers", "lost", "MiB", "the attack was answered")
+    table = Table(*columns, title=title)
+    for item in found:
+        answers, attacked = (
+            ", ".join(f"{count:,} × {code}" for code, count in sorted(codes.items()))
+            for codes in (item.answers, item.attacked)
+        )
+        numbers = (f"{item.p50:.1f}", f"{item.p99:.1f}", f"{item.most:.0f}", answers, str(item.lost))
+        table.add_row(item.attack, str(item.requests), *numbers, f"{item.memory:.0f}", attacked)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def stand(name: str, store: str, cache: Path, body: bytes, seconds: float) -> Stood:
+    """Attack a fresh service for so many seconds."""
+    context = multiprocessing.get_context("spawn")
+    with started(store, "small", cache) as (port, process):
+        answers: multiprocessing.Queue[dict[str, int]] = context.Queue()
+        attacker = context.Process(target=attack, args=(name, port, seconds, answers), daemon=True)
+        attacker.start()
+        begun = answers.get(timeout=60)  # its bodies are made
+        assert not begun
+        times, codes, lost = asyncio.run(ask(port, body, seconds))
+        attacked = answers.get(timeout=60)
+        attacker.join(timeout=30)
+        told = Path(f"/proc/{process.pid}/status").read_text()
+        memory = int(re.findall(r"VmHWM:\s+(\d+) kB", told)[0]) / 1024
+    p50, p99 = (1000 * float(part) for part in np.percentile(times, [50, 99]))
+    return Stood(name, len(times), p50, p99, 1000 * max(times), codes, lost, memory, attacked)
+
+
+async def ask(port: int, body: bytes, seconds: float) -> tuple[list[float], dict[int, int], int]:
+    """Seconds of each honest request, its answers, and how often it had to connect again."""
+    times: list[float] = []
+    answers: Counter[int] = Counter()
+    lost, connection = 0, await Connection.open(port)
+    end = time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        try:
+            async with asyncio.timeout(30):
+                code, _ = await connection.post("/v1/predict", JSON, body)
+            answers[code] += 1
+        except (OSError, EOFError, TimeoutError):
+            lost += 1
+            connection = await Connection.open(port)
+            continue
+        times.append(time.perf_counter() - start)
+        await asyncio.sleep(PAUSE_SECONDS)
+    connection.close()
+    return times, dict(answers), lost
+
+
+# The attacks.
+
+
+def attack(name: str, port: int, seconds: float, answers: "multiprocessing.Queue[dict[str, int]]") -> None:
+    """Run the attack in this process; first put nothing, then what it was answered."""
+    prepare = ATTACKS[name]
+    run = prepare()
+    answers.put({})
+    codes: Counter[str] = Counter()
+    end = time.perf_counter() + seconds
+    threads = [threading.Thread(target=_until, args=(end, run, port, codes)) for _ in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    answers.put(dict(codes))
+
+
+Once = Callable[[int, float], Iterator[str]]
+
+
+def _until(end: float, run: Once, port: int, codes: "Counter[str]") -> None:
+    while time.perf_counter() < end:
+        try:
+            codes.update(run(port, end))
+        except OSError:
+            codes["cut off"] += 1
+            time.sleep(0.01)
+
+
+def _sending(path: str, form: str, body: bytes, head: bytes = b"") -> Once:
+    """The same request over and over, each over a connection of its own."""
+    first = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {form}\r\nContent-Length: {len(body)}\r\n".encode()
+
+    def run(port: int, _: float) -> Iterator[str]:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            with suppress(OSError):  # it may have answered before all was sent
+                connection.sendall(first + head + b"Connection: close\r\n\r\n" + body)
+            yield connection.recv(4096)[9:12].decode() or "closed"
+
+    return run
+
+
+def _json(value: bytes) -> Callable[[], Once]:
+    return lambda: _sending("/v1/predict", JSON, b'{"inputs": {"future": [], "history": [' + value + b"]}}")
+
+
+def _holding(count: int, first: bytes, then: bytes) -> Callable[[], Once]:
+    """So many connections at a time, opened anew when they are closed, each with a byte a second after the `first`."""
+
+    def prepare() -> Once:
+        def run(port: int, end: float) -> Iterator[str]:
+            held: list[socket.socket] = []
+            try:
+                while time.perf_counter() < end:
+                    while len(held) < count // AT_ONCE:
+                        held.append(socket.create_connection(("127.0.0.1", port), timeout=30))
+                        held[-1].sendall(first)
+                        held[-1].setblocking(False)
+                        yield "opened"
+                    for one in list(held):
+                        try:
+                            if answer := one.recv(4096):
+                                yield answer[9:12].decode()
+                                continue
+                        except BlockingIOError:
+                            with suppress(OSError):
+                                one.send(then)
+                            continue
+                        except OSError:
+                            pass
+                        held.remove(one)
+                        one.close()
+                        yield "closed"
+                    time.sleep(1.0 if then else 0.1)
+            finally:
+                for one in held:
+                    one.close()
+
+        return run
+
+    return prepare
+
+
+def _heads(size: int) -> Callable[[], Once]:
+    return lambda: _sending("/v1/predict", JSON, b"{}", b"X: " + b"a" * size + b"\r\n")
+
+
+def _nothing() -> Once:
+    def run(*_: object) -> Iterator[str]:
+        time.sleep(0.1)
+        yield from ()
+
+    return run
+
+
+POST = b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+LONG = b'"' + b"a" * 60_000 + b'"' + b',""' * 1000
+ATTACKS: dict[str, Callable[[], Once]] = {
+    "none": _nothing,
+    "long string among empty ones, 63 kB": _json(LONG),
+    "long string among empty ones, 118 kB": _json(b'"' + b"a" * 110_000 + b'"' + b',""' * 2500),
+    "long string among empty ones, 4 MB": _json(b'"' + b"a" * 3_900_000 + b'"' + b',""' * 1000),
+    "long string among empty ones, 8 MB": _json(b'"' + b"a" * 7_900_000 + b'"' + b',""' * 30_000),
+    "[[],[],…], 15 MB": _json(b"[]" + b",[]" * 5_000_000),
+    "[[],[],…], 4 MB": _json(b"[]" + b",[]" * 1_350_000),
+    "numbers, 4 MB": _json(b"1.5" + b",1.5" * 1_000_000),
+    "deep nesting, 4 MB": _json(b"[" * 2_000_000 + b"]" * 2_000_000),
+    "arrays of safetensors, 15 MB": lambda: _sending(
+        "/v1/predict", "application/vnd.safetensors", (15_000_000).to_bytes(8, "little") + b"{" + b" " * 14_999_999
+    ),
+    "headers of 1 MB": _heads(1_000_000),
+    "a header of 200 MB": _heads(200_000_000),
+    "64 bodies of 4 MB, held": _holding(64, POST + b"Content-Length: 4000000\r\n\r\n" + b" " * 1_000_000, b" "),
+    "400 idle connections": _holding(400, b"", b""),
+    "1000 idle connections": _holding(1000, b"", b""),
+    "50 one-byte-a-second connections": _holding(50, b"GET /", b"a"),
+    "50 one-byte-a-second bodies": _holding(50, POST + b"Content-Length: 4000\r\n\r\n", b" "),
+    "pipelined requests": lambda: _sending("/healthz", JSON, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 10_000),
+}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
