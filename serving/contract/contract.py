@@ -93,7 +93,8 @@ def _coded(
 
 
 def _field(name: str, form: Any, coded: Mapping[str, tuple[Codebook, ...]]) -> Field:
-    dtype, shape = str(form[0]), tuple(int(size) for size in form[1])
+    dtype, sizes = form
+    dtype, shape = str(dtype), tuple(int(size) for size in sizes)
     if name not in coded:
         return Numbers(name, dtype, shape)
     codes = Codes(name, coded[name], dtype)

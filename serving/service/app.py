@@ -19,6 +19,7 @@ from serving.service.bodies import JSON, SAFETENSORS, BadBody, arrays_of, json_a
 from serving.service.http import INLINE_BYTES, Intake, Refused, media_type
 from serving.service.keeper import Keeper
 from serving.service.metrics import Metrics
+from serving.service.reader import Reader
 from serving.service.settings import ServiceSettings
 from serving.service.tables import FORMATS, score, wanted_type
 
@@ -31,6 +32,7 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     """The ASGI application; it polls the ledger from its start to its shutdown."""
     metrics = Metrics()
     keeper = Keeper(settings, metrics)
+    reader = Reader()
     scoring = CapacityLimiter(settings.scores_at_once)
     intake = Intake(settings)
 
@@ -39,6 +41,7 @@ def make_app(settings: ServiceSettings) -> FastAPI:
         keeper.start()
         yield
         keeper.stop()
+        reader.stop()
 
     app = FastAPI(
         title=f"Nightstill: {settings.workload}",
@@ -91,7 +94,7 @@ def make_app(settings: ServiceSettings) -> FastAPI:
         wanted = wanted_type(request.headers.get("accept", ""), sent)
         # The columns of few requests at once are all that memory must hold.
         async with intake.body(request, _limit(sent, settings)) as body, intake.work(len(body)):
-            answer, rows = await run_sync(score, body, sent, wanted, as_of, model, settings, limiter=scoring)
+            answer, rows = await run_sync(score, body, sent, wanted, as_of, model, settings, reader, limiter=scoring)
         metrics.rows.inc(rows)
         return Response(answer, media_type=wanted, headers={"X-Nightstill-Release": str(model.release.number)})
 

@@ -28,7 +28,7 @@ class Refused(Exception):
         rule: str | None = None,
         row: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(" ".join(message.split()))  # whatever a client named, the answer is one line
         self.status, self.field, self.headers, self.rule, self.row = status, field, headers, rule, row
 
 

@@ -14,9 +14,10 @@ from serving.client import InputError, Model
 from serving.client.release import CONTRACT
 from serving.service.bodies import JSON
 from serving.service.http import Refused
+from serving.service.reader import Reader
 from serving.service.settings import ServiceSettings
 from tasks.core.errors import DataError, NightstillError, RuleError
-from tasks.scoring.rows import ARROW, CSV, PARQUET, from_arrow, from_csv, from_parquet, from_records, to_bytes, too_many
+from tasks.scoring.rows import ARROW, CSV, PARQUET, from_csv, from_records, to_bytes, too_many
 from tasks.scoring.tables import TableScorer
 from tasks.tables.table import TableContract
 
@@ -49,12 +50,18 @@ def scorer_of(model: Model) -> TableScorer:
 
 
 def score(
-    body: bytes, media_type: str, wanted: str, as_of: str | None, model: Model, settings: ServiceSettings
+    body: bytes,
+    media_type: str,
+    wanted: str,
+    as_of: str | None,
+    model: Model,
+    settings: ServiceSettings,
+    reader: Reader,
 ) -> tuple[bytes, int]:
     """The answer to a request's body in the media type `wanted`, and its number of rows. Raises Refused."""
     scorer = scorer_of(model)
     try:
-        given, day = _tables(body, media_type, as_of, scorer, settings)
+        given, day = _tables(body, media_type, as_of, scorer, settings, reader)
         tables = scorer.check(given)
         main = scorer.contracts[0]
         _count(tables[main.name], main, settings.max_rows)
@@ -77,7 +84,7 @@ def wanted_type(accept: str, media_type: str) -> str:
 
 
 def _tables(
-    body: bytes, media_type: str, as_of: str | None, scorer: TableScorer, settings: ServiceSettings
+    body: bytes, media_type: str, as_of: str | None, scorer: TableScorer, settings: ServiceSettings, reader: Reader
 ) -> tuple[dict[str, pl.DataFrame], date]:
     contracts, limit = {contract.name: contract for contract in scorer.contracts}, settings.max_table_rows
     main = scorer.contracts[0]
@@ -92,8 +99,7 @@ def _tables(
         if media_type == CSV:
             tables = {main.name: from_csv(body, main, limit)}
         else:
-            read = from_parquet if media_type == PARQUET else from_arrow
-            tables = {main.name: read(body, main, limit, settings.max_table_bytes)}
+            tables = {main.name: reader.read(media_type, body, main, limit, settings.max_table_bytes)}
     if sum(map(len, tables.values())) > limit:
         raise too_many(limit)
     return tables, day

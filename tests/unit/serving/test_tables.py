@@ -14,7 +14,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serving.service.app import make_app
+from serving.service.reader import Reader
 from serving.service.settings import ServiceSettings
+from tasks.core.config import Spec
+from tasks.core.errors import RuleError
+from tasks.problems import get_problem
 from tasks.releases.store import ReleaseStore
 from tasks.scoring import tables as scoring
 from tasks.scoring.scorer import Scorer
@@ -377,3 +381,29 @@ def test_what_a_file_says_of_its_size_is_what_it_has(form: str) -> None:
         for spoilt in (given[:cut], given[:cut] + b"\xff" + given[cut + 1 :]):
             with suppress(ValueError):
                 (of_parquet if form == PARQUET else of_arrow)(spoilt)
+
+
+@pytest.mark.parametrize("served", ["forecasting"], indirect=True)
+@pytest.mark.parametrize("form", [PARQUET, ARROW])
+def test_a_file_that_polars_dies_of_is_refused_and_the_service_goes_on(served: Any, form: str) -> None:
+    """Spoilt in many places: some ask for exabytes, which ends the process that reads them."""
+    client, table, _ = served
+    good = content(table, form)
+    random = np.random.default_rng(4)
+    for place in random.integers(4, len(good) - 8, 60).tolist():
+        spoilt = bytearray(good)
+        spoilt[place : place + 4] = random.integers(0, 256, 4, dtype=np.uint8).tobytes()
+        assert post(client, bytes(spoilt), form, f"?as_of={AS_OF}").status_code in (200, 422)
+    assert post(client, good, form, f"?as_of={AS_OF}").status_code == 200
+
+
+def test_a_reader_that_was_killed_is_started_anew() -> None:
+    reader, table = Reader(), purchases()
+    (contract,) = get_problem(Spec(**CUSTOMERS)).tables()
+    assert reader.read(PARQUET, content(table, PARQUET), contract, 10_000, 10**8).equals(table)
+    assert reader._process is not None
+    reader._process.kill()
+    assert len(reader.read(ARROW, content(table, ARROW), contract, 10_000, 10**8)) == len(table)
+    with pytest.raises(RuleError, match="more than 5 rows"):
+        reader.read(PARQUET, content(table, PARQUET), contract, 5, 10**8)
+    reader.stop()
