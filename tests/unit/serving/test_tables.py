@@ -403,6 +403,7 @@ def test_a_reader_that_was_killed_is_started_anew() -> None:
     assert reader.read(PARQUET, content(table, PARQUET), contract, 10_000, 10**8).equals(table)
     assert reader._process is not None
     reader._process.kill()
+    reader._process.join()
     assert len(reader.read(ARROW, content(table, ARROW), contract, 10_000, 10**8)) == len(table)
     with pytest.raises(RuleError, match="more than 5 rows"):
         reader.read(PARQUET, content(table, PARQUET), contract, 5, 10**8)
