@@ -5,6 +5,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from infra.local import images
 from tasks.releases.signing import generate
 from tests.e2e.containers.conftest import s3_environment
 from tests.e2e.containers.machine import CONFINED, docker, free_port, require
-from tests.serving_releases import expected, inputs, open_releases, promote
+from tests.serving_releases import expected, inputs, open_releases, promote, promote_tables
+from tests.unit.conftest import Sales
 
 pytestmark = pytest.mark.timeout(300)
 CACHE = ("--tmpfs", "/cache:mode=1777")
@@ -48,11 +50,13 @@ class Running:
         variables = [part for name, value in told.items() for part in ("--env", f"{name}={value}")]
         docker("run", "--detach", "--name", self.name, *CONFINED, *CACHE, *variables, image)
 
-    def get(self, path: str, body: bytes | None = None) -> Any:
+    def get(self, path: str, body: bytes | None = None, media_type: str = "application/json") -> Any:
         """The answer to a request, None while there is none."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("POST" if body else "GET", path, body, {"Content-Type": "application/json"})
+            connection.request(
+                "POST" if body else "GET", path, body, {"Content-Type": media_type, "Accept": "application/json"}
+            )
             return json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException):
             return None
@@ -91,6 +95,15 @@ def test_it_serves_what_is_signed_follows_the_ledger_and_stops_in_order(
     promote(open_releases(f"s3://{bucket}/releases"), 4)
     service.until(lambda: "not signed" in service.get("/readyz")["problem"])
     assert service.get("/v1/predict", body)["release"] == 2
+    # Rows of a raw table, by the feature code in the image; Parquet is read in a process of its own.
+    sales = Sales()
+    table = sales.table().collect()
+    promote_tables(releases, {"kind": "forecasting", **sales.options}, table, sales.as_of)
+    service.until(lambda: service.get("/readyz").get("release") == 4)
+    file = BytesIO()
+    table.write_parquet(file)
+    found = service.get(f"/v1/score?as_of={sales.as_of}", file.getvalue(), "application/vnd.apache.parquet")
+    assert len(found["rows"]) == 6 * sales.options["horizon"], found
     docker("stop", service.name)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", service.name).stdout.strip() == "0"
 
