@@ -49,7 +49,7 @@ class Folder:
             raise IntegrityError(f"{self.uri}: {key!r} would lie outside of it; the ledger was changed")
         self._require_root()
         try:
-            return _regular(path, limit)
+            return regular(path, limit)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise KeyError(key) from None
         except OSError as error:
@@ -133,7 +133,7 @@ class S3:
             raise UnavailableError(f"{self.uri}/{key}: {error}") from error
 
 
-def _regular(path: Path, limit: int) -> bytes:
+def regular(path: Path, limit: int) -> bytes:
     """A regular file's bytes. Opened without waiting: a pipe would never answer."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         facts = os.fstat(file.fileno())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.client.errors import IntegrityError, SettingError
+from serving.client.origin import SMALL, regular
 from serving.client.release import sha256
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class TrustedKeys:
         if not text.lstrip().startswith("-----BEGIN"):
             origin = text
             try:
-                text = Path(keys).read_text()
-            except (OSError, UnicodeDecodeError) as error:
+                text = regular(Path(keys), SMALL).decode()
+            except (OSError, ValueError, IntegrityError) as error:
                 raise SettingError(f"{origin}: trusted keys cannot be read: {error}") from None
         blocks = [f"{block.strip()}\n{END}\n" for block in text.split(END)[:-1]]
         try:

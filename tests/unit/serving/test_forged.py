@@ -11,7 +11,8 @@ import pytest
 from serving.client.cache import Cache
 from serving.client.errors import IntegrityError, SettingError
 from serving.client.origin import Folder
-from serving.client.release import Ledger, Release, digests
+from serving.client.release import Ledger, Release, digests, sha256
+from serving.client.signature import TrustedKeys
 
 DIGEST = "a" * 64
 ENTRY: dict[str, Any] = {
@@ -101,3 +102,19 @@ def test_only_regular_files_of_some_size_are_read(tmp_path: Path) -> None:
             Folder(tmp_path).read(key)
     with pytest.raises(Exception, match="loop"):
         Folder(tmp_path).read("loop")
+
+
+def test_pipes_and_sparse_files_in_the_cache_and_for_keys_are_passed_by(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", "s3://b", "sales")
+    (tmp_path / "cache" / "objects").mkdir(parents=True)
+    (tmp_path / "cache" / "champions").mkdir()
+    piped, sparse = sha256(b"piped"), sha256(b"sparse")
+    os.mkfifo(tmp_path / "cache" / "objects" / piped)
+    with (tmp_path / "cache" / "objects" / sparse).open("wb") as file:
+        file.truncate(1 << 40)
+    assert cache.get(piped) is None and cache.get(sparse) is None
+    os.mkfifo(cache._champion)
+    assert cache.champion() is None
+    os.mkfifo(tmp_path / "keys.pem")
+    with pytest.raises(SettingError, match=r"trusted keys cannot be read: .*not a regular file"):
+        TrustedKeys.load(tmp_path / "keys.pem")
