@@ -109,13 +109,17 @@ def test_what_nobody_needs_any_more_goes() -> None:
 def test_stages_cannot_unmake_a_release() -> None:
     found = granted("stages")
     assert {("s3:GetObject", f"{folder}/*") for folder in ("data", "runs", "releases", "forecasts")} <= found
-    assert {("s3:PutObject", f"{folder}/*") for folder in ("data", "runs", "releases", "forecasts")} <= found
+    writable = {place for action, place in found if action == "s3:PutObject"}
+    assert writable == {"data/*", "runs/*", "forecasts/*", "releases/probe/*"}, "only promotion may release"
     removable = {place for action, place in found if action.startswith("s3:Delete")}
     assert removable == {"data/*", "runs/*", "releases/probe/*"}
 
 
-def test_stages_cannot_overwrite_the_ledger() -> None:
-    rule = statements("stages")["AppendOnly"]
+def test_promotion_adds_releases_and_cannot_overwrite_the_ledger() -> None:
+    assert granted("promotion") == {
+        (action, "releases/*") for action in ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+    }
+    rule = statements("promotion")["AppendOnly"]
     assert (rule["effect"], rule["actions"]) == ("Deny", ["s3:PutObject"])
     assert rule["resources"] == [f"{STORE}/releases/*/ledger/*"]
     (condition,) = rule["condition"]
@@ -137,7 +141,7 @@ def test_airflow_and_consumers_read_only_what_is_theirs() -> None:
         assert all(value.startswith(places) for value in condition["values"])
 
 
-@pytest.mark.parametrize("who", ["stages", "airflow", "mlflow", "consumers"])
+@pytest.mark.parametrize("who", ["stages", "promotion", "airflow", "mlflow", "consumers"])
 def test_nobody_may_everything_or_change_the_bucket(who: str) -> None:
     for action, place in granted(who):
         assert "*" not in action
