@@ -149,7 +149,7 @@ class Rebuild:
         commit = known.get("git_commit", "")
         project, self.about = _code(settings.project, commit, folder / "code")
         text = releases.read(entry, "run.yaml").decode()
-        self.run_yaml = _with_plugins(text, of_this_folder=project == settings.project)
+        self.run_yaml = _with_plugins(text, (project / PIPELINE_FILE).read_text())
         self.changed = (
             changed_files(json.loads(releases.read(entry, CODE)), json.loads(code_digests(project, self.lock)))
             if CODE in listed
@@ -310,13 +310,13 @@ class Rebuild:
         return None
 
 
-def _with_plugins(text: str, *, of_this_folder: bool) -> str:
+def _with_plugins(text: str, pipeline: str) -> str:
     """A release's run.yaml with the plugins that are installed here, with which it will be rebuilt.
 
-    One that was written before there were plugins gets what dvc.yaml of this folder tracks, and nothing else.
+    One that was written before there were plugins gets what the dvc.yaml of its code (`pipeline`) tracks, if it does.
     """
     data = read_yaml(text)
-    if "plugins" not in data and not of_this_folder:
+    if "plugins" not in data and "plugins." not in pipeline:
         return text
     run = parse_run(text, "run.yaml of the release")
     run = Run(**{**dict(run), "plugins": installed(run)})
