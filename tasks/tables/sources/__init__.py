@@ -37,6 +37,6 @@ def get_source(spec: Spec, tables: Sequence[TableContract], workload: str, proje
         names = ", ".join(table.name for table in tables)
         raise ConfigError(
             f"workloads.{workload}.source.kind: {spec.kind} gives one table, and the workload has {names}; "
-            "take kind {SEVERAL}, with a source for each"
+            f"take kind {SEVERAL}, with a source for each"
         )
     return make(spec.options, tables[0], project or Settings().project)

@@ -75,7 +75,7 @@ def test_a_wrong_section_names_the_table(files: Path, tables: dict[str, Any], li
 
 def test_a_source_of_one_table_is_refused_where_there_are_several(files: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"table gives one table, and the workload has events, items, users; take kind"
+        ConfigError, match=r"table gives one table, and the workload has events, items, users; take kind tables,"
     ):
         get_source(Spec(kind="table", path="e.csv"), TABLES, "shop", files)
 
