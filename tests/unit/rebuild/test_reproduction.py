@@ -65,13 +65,13 @@ def test_without_git_the_folder_s_code(tmp_path: Path) -> None:
     assert found == tmp_path / "plain" and "is not known here" in about
 
 
-def test_a_run_yaml_of_before_there_were_plugins_gets_what_this_folder_tracks_and_nothing_else() -> None:
+def test_a_run_yaml_of_before_there_were_plugins_gets_what_the_pipeline_of_its_code_tracks() -> None:
     now = opened(customers())
     old = {key: value for key, value in now.items() if key not in ("plugins", "code", "threads")}
-    found = yaml.safe_load(_with_plugins(yaml.safe_dump(old), of_this_folder=True))
+    found = yaml.safe_load(_with_plugins(yaml.safe_dump(old), "params: [run.yaml: [plugins.source]]"))
     assert found == {**old, "plugins": now["plugins"], "code": now["code"]}
     text = yaml.safe_dump(old)
-    assert _with_plugins(text, of_this_folder=False) == text, "the release's own code tracks no plugins"
+    assert _with_plugins(text, "params: [run.yaml: [source]]") == text, "the release's own code tracks no plugins"
 
 
 def test_a_release_is_rebuilt_with_the_plugins_that_are_installed_or_not_at_all(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_release_is_rebuilt_with_the_plugins_that_are_installed_or_not_at_all(
         install_acme(tmp_path)
         text = yaml.safe_dump(opened(customers(source={"kind": "acme-shop"})))
         install_acme(tmp_path, "1.3")
-        found = yaml.safe_load(_with_plugins(text, of_this_folder=False))
+        found = yaml.safe_load(_with_plugins(text, "params: [run.yaml: [source]]"))
         assert found["plugins"]["source"]["acme"]["version"] == "1.3"
     with pytest.raises(ConfigError, match="plugin acme: the release was made with it, and it is not installed here"):
-        _with_plugins(text, of_this_folder=True)
+        _with_plugins(text, "params: [run.yaml: [source]]")
