@@ -270,13 +270,14 @@ def score(
     from tasks.scoring.scorer import Scorer, to_parquet
     from tasks.tables.sources import get_source
     from tasks.tables.sources.files import read_files
+    from tasks.tables.table import in_zone
 
     settings = Settings()
     section = load_workload(settings.project / PARAMS_FILE, workload)
     day = _day(as_of) or planning.yesterday(section)
     keys = load_keys(trusted_keys=settings.trusted_keys)
     scorer = Scorer(ReleaseStore(settings.releases(), workload, keys), workload, release)
-    contracts = get_problem(section.problem).tables()
+    contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
     if table:
         parts = scorer.stream(read_files(table, contracts), day)
     else:

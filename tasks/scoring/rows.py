@@ -9,16 +9,19 @@ import polars as pl
 
 from tasks.core.errors import DataError, RuleError
 from tasks.scoring.sizes import Sizes, of_arrow, of_parquet
+from tasks.tables.moments import kept_whole, read_moments
 from tasks.tables.table import Column, TableContract
 
 CSV, PARQUET, ARROW = "text/csv", "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
 TYPES: Mapping[str, tuple[pl.DataType, tuple[type, ...], str]] = {
     "string": (pl.String(), (str,), "text"),
     "date": (pl.String(), (str,), "a day as YYYY-MM-DD"),
+    "moment": (pl.String(), (str,), "a moment as YYYY-MM-DDTHH:MM, with an offset where the others have one"),
     "number": (pl.Float64(), (float, int), "a number"),
     "integer": (pl.Int64(), (int,), "a whole number"),
     "boolean": (pl.Boolean(), (bool,), "true or false"),
 }
+TIMED = ("date", "moment")
 MAX_COLUMNS, HEADER_BYTES = 1000, 65536  # of a CSV file
 WORDS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -32,7 +35,7 @@ def from_records(records: Sequence[Mapping[str, Any]], contract: TableContract) 
     for column in contract.columns:
         values = [record.get(column.name) for record in records]
         if any(value is not None for value in values) or any(column.name in record for record in records):
-            found[column.name] = _typed(column, values)
+            found[column.name] = _typed(column, values, contract)
     return pl.DataFrame(found)
 
 
@@ -53,7 +56,7 @@ def from_csv(content: bytes, contract: TableContract, rows: int) -> pl.DataFrame
     if len(table) > rows:
         raise too_many(rows)
     known = [column for column in contract.columns if column.name in table.columns]
-    return pl.DataFrame({column.name: _of_text(column, table[column.name]) for column in known})
+    return pl.DataFrame({column.name: _of_text(column, table[column.name], contract) for column in known})
 
 
 def from_parquet(content: bytes, contract: TableContract, rows: int, size: int) -> pl.DataFrame:
@@ -85,12 +88,18 @@ def to_bytes(table: pl.DataFrame, media_type: str) -> bytes:
     content = BytesIO()
     match media_type:
         case "text/csv":
-            table.write_csv(content)
+            table.write_csv(content, datetime_format=_iso(table))
         case "application/vnd.apache.parquet":
             table.write_parquet(content, compression="zstd")
         case _:
             table.write_ipc_stream(content)
     return content.getvalue()
+
+
+def _iso(table: pl.DataFrame) -> str:
+    """How moments are written: with their offset if they have a zone."""
+    zoned = any(isinstance(dtype, pl.Datetime) and dtype.time_zone for dtype in table.dtypes)
+    return "%Y-%m-%dT%H:%M:%S%:z" if zoned else "%Y-%m-%dT%H:%M:%S"
 
 
 def too_many(limit: int) -> RuleError:
@@ -140,7 +149,7 @@ def _parsed(what: str, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         raise DataError(f"the body cannot be read as {what}") from None
 
 
-def _typed(column: Column, values: list[Any]) -> pl.Series:
+def _typed(column: Column, values: list[Any], contract: TableContract) -> pl.Series:
     dtype, allowed, _ = TYPES[column.kind]
     if {type(value) for value in values} - {*allowed, type(None)}:
         raise _wrong(column, values, lambda value: type(value) in allowed)
@@ -148,24 +157,20 @@ def _typed(column: Column, values: list[Any]) -> pl.Series:
         found = pl.Series(column.name, values, dtype)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
         raise _wrong(column, values, lambda value: abs(value) < 2**63) from None
-    return _as_days(column, found) if column.kind == "date" else found
+    return _whole(column, found, read_moments(found, column, contract)) if column.kind in TIMED else found
 
 
-def _of_text(column: Column, values: pl.Series) -> pl.Series:
+def _of_text(column: Column, values: pl.Series, contract: TableContract) -> pl.Series:
     """Text as the column's own type."""
     if column.kind == "string":
         return values
-    if column.kind == "date":
-        return _as_days(column, values)
+    if column.kind in TIMED:
+        return _whole(column, values, read_moments(values, column, contract))
     if column.kind == "boolean":
         found = values.str.to_lowercase().replace_strict(WORDS, default=None, return_dtype=pl.Boolean)
     else:
         found = values.cast(TYPES[column.kind][0], strict=False)
     return _whole(column, values, found)
-
-
-def _as_days(column: Column, values: pl.Series) -> pl.Series:
-    return _whole(column, values, values.str.to_date("%Y-%m-%d", strict=False))
 
 
 def _whole(column: Column, values: pl.Series, found: pl.Series) -> pl.Series:
@@ -177,14 +182,9 @@ def _whole(column: Column, values: pl.Series, found: pl.Series) -> pl.Series:
 
 
 def _days(table: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
-    """Moments at midnight as days, as sources hand them on."""
-    for column in contract.columns:
-        if column.kind == "date" and isinstance(table.schema.get(column.name), pl.Datetime):
-            moments = table[column.name]
-            days = moments.cast(pl.Date)
-            if (days.cast(moments.dtype) == moments).all():
-                table = table.with_columns(days)
-    return table
+    """Dates and moments as sources hand them on."""
+    timed = [column for column in contract.columns if column.kind in TIMED and column.name in table.columns]
+    return table.with_columns(kept_whole(table[column.name], column, contract) for column in timed) if timed else table
 
 
 def _wrong(column: Column, values: Iterable[Any], good: Callable[[Any], bool]) -> RuleError:

@@ -14,7 +14,7 @@ from tasks.core.errors import DataError, RuleError
 from tasks.problems import get_problem
 from tasks.problems.base import Predict
 from tasks.problems.contracts import contract_from_json
-from tasks.tables.table import TableContract, known
+from tasks.tables.table import TableContract, in_zone, known
 from tasks.tables.validation.guard import require
 from tasks.tables.validation.options import Checks, checks_by_table
 
@@ -26,6 +26,7 @@ class Sections(BaseModel):
 
     problem: Spec
     checks: Checks
+    timezone: str = "UTC"
 
 
 class TableScorer:
@@ -40,7 +41,7 @@ class TableScorer:
         with explained(f"{origin}: "):
             sections = Sections.model_validate(read_mapping(run, origin))
         self.problem = get_problem(sections.problem)
-        self.contracts: tuple[TableContract, ...] = self.problem.tables()
+        self.contracts: tuple[TableContract, ...] = in_zone(self.problem.tables(), sections.timezone)
         self.contract = contract_from_json(contract)
         self._checks = checks_by_table(sections.checks, self.contracts)
 

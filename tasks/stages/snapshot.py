@@ -7,11 +7,14 @@ from tasks.problems import get_problem
 from tasks.stages.context import Context
 from tasks.tables.sources import get_source
 from tasks.tables.sources.about import describe
+from tasks.tables.table import in_zone
 
 
 def run(ctx: Context, name: str | None = None) -> None:
     """Write artifacts/snapshot/{tables/<name>.parquet, about.json}. Equal rows give equal bytes."""
-    contracts = {contract.name: contract for contract in get_problem(ctx.run.problem).tables()}
+    contracts = {
+        contract.name: contract for contract in in_zone(get_problem(ctx.run.problem).tables(), ctx.run.timezone)
+    }
     source = get_source(ctx.run.source, tuple(contracts.values()), ctx.run.workload, ctx.settings.project)
     snapshot = source.fetch(ctx.run.as_of)
     folder = ctx.artifacts / "snapshot"

@@ -1,7 +1,7 @@
 """The contracts of a workload's raw tables: it has one or several, each with a name."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import polars as pl
@@ -17,12 +17,12 @@ Tables = Mapping[str, pl.LazyFrame]
 class Column:
     """One column of a workload's table.
 
-    `kind`: polars-independent type family. `known_ahead`: also given for days after `as_of`.
-    `low`/`high`: inclusive limits of numbers.
+    `kind`: polars-independent type family; a `moment` is finer than a `date`. `known_ahead`: also given for steps after
+    `as_of`. `low`/`high`: inclusive limits of numbers.
     """
 
     name: str
-    kind: Literal["string", "date", "number", "integer", "boolean"]
+    kind: Literal["string", "date", "moment", "number", "integer", "boolean"]
     required: bool = True
     nullable: bool = False
     key: bool = False
@@ -36,16 +36,19 @@ class Column:
 class TableContract:
     """The columns of one table that a workload's source must deliver, and which of them order and identify its rows.
 
-    `date`: None where rows are about no moment. `required`: whether a night needs the table.
+    `date`: None where rows are about no moment. `step`: how its dates are counted (tasks/tables/steps.py), and `horizon`
+    steps are known ahead. `zone`: what moments with a zone become. `required`: whether a night needs the table.
     """
 
     columns: tuple[Column, ...]
     date: str | None
     target: str | None
     entity: tuple[str, ...]
-    horizon_days: int = 0
+    horizon: int = 0
     name: str = "table"
     required: bool = True
+    step: str = "1d"
+    zone: str = "UTC"
 
     @property
     def moment(self) -> str:
@@ -55,9 +58,19 @@ class TableContract:
         return self.date
 
     @property
+    def ahead(self) -> int:
+        """Steps after `as_of` that the table has rows for; 0: a table of events, which has no row for a quiet day."""
+        return self.horizon if any(column.known_ahead for column in self.columns) else 0
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Columns that together identify a row."""
         return tuple(column.name for column in self.columns if column.key)
+
+
+def in_zone(contracts: Iterable[TableContract], zone: str) -> tuple[TableContract, ...]:
+    """The contracts of a workload whose `timezone` is `zone`."""
+    return tuple(replace(contract, zone=zone) for contract in contracts)
 
 
 def known(tables: Mapping[str, Frame], contracts: Iterable[TableContract]) -> dict[str, Frame]:

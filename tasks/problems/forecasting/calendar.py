@@ -9,56 +9,62 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import ConfigError
 from tasks.problems.base import Floats
-
-Times = NDArray[np.datetime64]
-
-MINUTES = {"1w": 10080, "1d": 1440, "1h": 60, "30m": 30, "15m": 15, "10m": 10}
-"""Length of a step by the name of the frequency."""
+from tasks.tables.steps import MINUTES, MONTHS, Times, business_day_number, month_number
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MONTH = ("month_sine", "month_cosine")
 YEAR = ("year_sine", "year_cosine", "half_year_sine", "half_year_cosine")
 DAY = ("day_sine", "day_cosine", "half_day_sine", "half_day_cosine")
 MONDAY = np.datetime64("1970-01-05", "m")
+LONG = ("1w", *MONTHS)
+"""Steps whose place is that in the year."""
 
 
 def calendar_names(frequency: str) -> tuple[str, ...]:
     """Names of `calendar_features` in order."""
-    if frequency == "1w":
+    if frequency in LONG:
         return YEAR
+    if frequency == "1b":
+        return (*WEEKDAYS[:5], *MONTH)
     return (*WEEKDAYS, *MONTH) if frequency == "1d" else (*DAY, *WEEKDAYS)
 
 
 def calendar_features(times: Times, frequency: str = "1d") -> Floats:
-    """(steps, F). Weeks: position in the year. Days: one-hot weekday from Monday, position in the month.
+    """(steps, F). Weeks and longer steps: position in the year. Days: one-hot weekday from Monday, position in the month.
 
     Shorter steps: position in the day, one-hot weekday. Positions are sines and cosines.
     """
-    if frequency == "1w":
+    if frequency in LONG:
         return _waves(_share_of(times, "Y"), 2)
     weekday: Floats = np.eye(7, dtype=np.float32)[_weekday(times)]
-    if frequency == "1d":
+    if frequency == "1b":
+        weekday = weekday[:, :5]
+    if frequency in ("1d", "1b"):
         return np.concatenate([weekday, _waves(_share_of(times, "M"), 1)], axis=1)
     return np.concatenate([_waves(_of_day(times), 2), weekday], axis=1)
 
 
 def phases(times: Times, frequency: str, season: int) -> NDArray[np.int64]:
-    """(steps,) place of each step in the season, from 0: a week begins on Monday, a year of weeks in January.
+    """(steps,) place of each step in the season, from 0: a week begins on Monday, a year of weeks or months in January.
 
     Weeks count from the year's first day, so that a week's place is that of its date; the 53rd counts as the last.
     """
     if frequency == "1w" and season > 1:
         return np.minimum((_share_of(times, "Y") * 365.25 / 7).astype(np.int64) * season // 52, season - 1)
+    if frequency in MONTHS:
+        return month_number(times) // MONTHS[frequency] % season
+    if frequency == "1b":
+        return business_day_number(times) % season
     steps = (times.astype("datetime64[m]") - MONDAY).astype(np.int64) // MINUTES[frequency]
     return steps % season
 
 
-def public_holidays(times: Times, country: str | None) -> NDArray[np.bool_]:
-    """(steps,): whether each step begins on a public holiday there; all False without a country.
+def public_holidays(times: Times, country: str | None, frequency: str = "1d") -> NDArray[np.bool_]:
+    """(steps,): whether each step begins on a public holiday there; all False without a country, and of months.
 
     Raises ConfigError on a country that the `holidays` library does not know.
     """
-    if country is None:
+    if country is None or frequency in MONTHS:
         return np.zeros(len(times), dtype=bool)
     days = times.astype("datetime64[D]")
     first, last = days.min().astype("datetime64[Y]"), days.max().astype("datetime64[Y]")

@@ -93,6 +93,8 @@ class Windows(Dataset):
         arrays |= {f"split.{name}": rows for name, rows in self.splits.items()}
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "panel.safetensors")
         names = {"series": self.panel.names.tolist(), "static": {k: v.tolist() for k, v in self.panel.static.items()}}
+        if self.panel.zone is not None:
+            names["zone"] = self.panel.zone
         write_json(folder / "series.json", names)
         write_json(folder / "contract.json", contract_to_json(self.contract))
 
@@ -149,14 +151,15 @@ def load_windows(folder: Path) -> Windows:
     splits: dict[Split, Rows] = {name: arrays.pop(f"split.{name}") for name in ("train", "valid", "test")}
     lines, origins = arrays.pop("lines"), arrays.pop("origins")
     static = {name: np.array(values, dtype=np.str_) for name, values in series["static"].items()}
-    panel = Panel(names=np.array(series["series"], dtype=np.str_), static=static, **arrays)
+    names = np.array(series["series"], dtype=np.str_)
+    panel = Panel(names=names, static=static, zone=series.get("zone"), **arrays)
     return Windows(panel, contract_from_json(read_json(folder / "contract.json")), lines, origins, splits)
 
 
 def split_origins(steps: int, options: Options) -> Mapping[Split, Sequence[int]]:
     """Positions of the origins of each split on a time axis of `steps` steps; no target step is in two splits.
 
-    The axis starts with `context` empty steps and ends with `horizon` days after `as_of`.
+    The axis starts with `context` empty steps and ends with `horizon` steps after `as_of`.
     Raises DataError when the history is too short for all three.
     """
     last = steps - 1 - options.horizon

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.core.config import Frozen, explained
+from tasks.tables.steps import Frequency, Step
 
 
 class Options(Frozen):
@@ -21,7 +22,7 @@ class Options(Frozen):
 
     horizon: int = Field(default=28, gt=0)
     context: int = Field(default=56, gt=0)
-    frequency: Literal["1w", "1d", "1h", "30m", "15m", "10m"] = "1d"
+    frequency: Frequency = "1d"
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
     mean: bool = False
     metric: Literal["wape", "mse"] = "wape"
@@ -57,9 +58,9 @@ class Options(Frozen):
         return self.quantiles.index(0.5)
 
     @property
-    def whole_days(self) -> bool:
-        """Whether steps begin at midnight, so that a date says all of them."""
-        return self.frequency in ("1d", "1w")
+    def step(self) -> Step:
+        """The step of the time axis."""
+        return Step(self.frequency)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,6 @@ from tasks.problems.base import (
     Strategies,
     rows_within,
 )
-from tasks.problems.forecasting.calendar import MINUTES
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
 from tasks.problems.forecasting.disturbances import disturb
 from tasks.problems.forecasting.metrics import score, seasonal_naive
@@ -38,7 +37,7 @@ PAST_STEPS_SHOWN = 42
 
 
 class Forecasting(Problem):
-    """Quantiles of daily units of many series, `horizon` days ahead."""
+    """Quantiles of the units of many series, `horizon` steps ahead."""
 
     kind: ClassVar[str] = "forecasting"
 
@@ -55,8 +54,9 @@ class Forecasting(Problem):
 
     def tables(self) -> tuple[TableContract, ...]:
         options = self.options
+        kind: Literal["date", "moment"] = "date" if options.step.whole_days else "moment"
         columns = [
-            Column("date", "date", key=True, known_ahead=True, about="day"),
+            Column("date", kind, key=True, known_ahead=True, about="step"),
             Column("series_id", "string", key=True, known_ahead=True, about="identifier of the series"),
             *[Column(name, "string", known_ahead=True, about="fixed by series") for name in options.static],
             Column(
@@ -75,8 +75,8 @@ class Forecasting(Problem):
         ]
         about = "public holiday; without this column it is computed for problem.country"
         columns.append(Column("holiday", "boolean", required=False, known_ahead=True, about=about))
-        days = -(-options.horizon * MINUTES[options.frequency] // MINUTES["1d"])
-        return (TableContract(tuple(columns), "date", "units", ("series_id",), days, name=SERIES),)
+        step = options.frequency
+        return (TableContract(tuple(columns), "date", "units", ("series_id",), options.horizon, SERIES, step=step),)
 
     def draft_contract(self) -> FeatureContract:
         options = self.options
@@ -149,6 +149,8 @@ class Forecasting(Problem):
             [model(gather(panel, codes, part, np.full_like(part, origin), options, model.names)) for part in parts]
         )
         times = pl.Series("date", panel.times[origin + 1 :].astype("datetime64[m]").astype("datetime64[us]"))
+        if panel.zone is not None:
+            times = times.dt.replace_time_zone("UTC").dt.convert_time_zone(panel.zone)
         row, step = (
             pl.Series(values)
             for values in np.divmod(np.arange(output.shape[0] * options.horizon, dtype=np.uint32), options.horizon)
@@ -156,7 +158,7 @@ class Forecasting(Problem):
         names = {"series_id": panel.names, **panel.static}
         return pl.DataFrame(
             {
-                "date": (times.cast(pl.Date) if options.whole_days else times)[step],
+                "date": (times.cast(pl.Date) if options.step.whole_days else times)[step],
                 **{name: pl.Series(values).cast(pl.Categorical)[row] for name, values in names.items()},
                 **{name: output[:, :, place].ravel() for place, name in enumerate(options.outputs)},
             }
@@ -183,7 +185,7 @@ class Forecasting(Problem):
     ) -> Example:
         origin = int(dataset.origins[rows[row]])
         times = [dataset.panel.time(origin + step) for step in range(1, self.options.horizon + 1)]
-        dates = tuple((time.date() if self.options.whole_days else time).isoformat() for time in times)
+        dates = tuple((time.date() if self.options.step.whole_days else time).isoformat() for time in times)
         band = next(iter(outputs.values()))[row]
 
         def line(values: Floats) -> tuple[float, ...]:

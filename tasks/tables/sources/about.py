@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from tasks.tables.moments import is_timed
 from tasks.tables.sources.base import Snapshot
 from tasks.tables.table import TableContract
 
@@ -35,7 +36,7 @@ def describe(
 def _facts(table: pl.DataFrame, contract: TableContract) -> dict[str, Any]:
     """`mean_target`: over the finite targets. Columns that are missing or of another type leave null."""
     entity = [column for column in contract.entity if column in table.columns]
-    dated = contract.date is not None and table.schema.get(contract.date) == pl.Date
+    dated = contract.date is not None and is_timed(table.schema.get(contract.date), contract)
     days = table[contract.date] if dated and contract.date is not None else pl.Series(dtype=pl.Date)
     first, last = days.min(), days.max()
     mean = None

@@ -1,11 +1,13 @@
 """Tables that are named on a command line, each a file."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from tasks.core.errors import DataError, UsageError
+from tasks.tables.moments import kept_whole
 from tasks.tables.sources.rows import conform
 from tasks.tables.sources.table import Unreadable, read_file
 from tasks.tables.table import TableContract
@@ -34,11 +36,15 @@ def scan(path: Path, contract: TableContract) -> pl.LazyFrame:
         raise DataError(f"{path}: no such file")
     table = pl.scan_parquet(path)
     try:
-        dtype = None if contract.date is None else table.collect_schema().get(contract.date)
-        if contract.date is not None and isinstance(dtype, pl.Datetime):
-            moment = pl.col(contract.date)
-            odd = table.select((moment.cast(pl.Date).cast(dtype) != moment).any()).collect(engine="streaming").item()
-            table = table if odd else table.with_columns(moment.cast(pl.Date))
+        for column in contract.columns:
+            dtype = table.collect_schema().get(column.name)
+            if column.kind in ("date", "moment") and dtype not in (None, pl.Date):
+                values = table.select(column.name).collect(engine="streaming").to_series()
+                found = kept_whole(values, column, contract)
+                if found.dtype != dtype:
+                    read = partial(kept_whole, column=column, contract=contract)
+                    moments = pl.col(column.name).map_batches(read, return_dtype=found.dtype, is_elementwise=True)
+                    table = table.with_columns(moments)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path}: cannot be parsed as parquet: {' '.join(str(error).split()):.160}") from error
     return table

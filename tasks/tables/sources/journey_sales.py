@@ -51,10 +51,10 @@ class JourneySales:
 
     def __init__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> None:
         self.options = parse_options(Options, options, "complete-journey")
-        if contract.horizon_days > MAX_HORIZON_DAYS:
+        if contract.horizon > MAX_HORIZON_DAYS:
             raise ConfigError(f"problem.horizon: the replayed set has {MAX_HORIZON_DAYS} days ahead of as_of at most")
         self.name = contract.name
-        self.horizon = timedelta(days=contract.horizon_days)
+        self.horizon = timedelta(days=contract.horizon)
 
     def fetch(self, as_of: date) -> Snapshot:
         today, weeks = original_day(as_of), shift_weeks(as_of)

@@ -5,7 +5,9 @@ from datetime import date
 
 import polars as pl
 
+from tasks.tables.moments import is_timed, kept_whole
 from tasks.tables.sources.base import sort_by_keys
+from tasks.tables.steps import Axis, Step
 from tasks.tables.table import TableContract
 
 
@@ -19,9 +21,9 @@ def conform(
 ) -> pl.DataFrame:
     """The table under the contract's names, sorted by its keys.
 
-    `columns`: contract name -> the source's name. `untyped`: the format has no dates or booleans of its own (CSV,
-    SQLite). `until`: drop what was not known on that evening: rows after the horizon go, and of the days after `until`
-    the target is emptied. Only conversions without loss are made; whatever else is wrong is left for validation.
+    `columns`: contract name -> the source's name. `untyped`: the format has no booleans of its own (CSV, SQLite).
+    `until`: drop what was not known on that evening: rows after the horizon go, and of the steps after the last known
+    one the target is emptied. Only conversions without loss are made; whatever else is wrong is left for validation.
     """
     renames = {theirs: ours for ours, theirs in columns.items() if theirs in table.columns}
     table = table.select(
@@ -33,30 +35,23 @@ def conform(
         if column.name not in table.columns:
             continue
         values = table[column.name]
-        if column.kind == "date":
-            table = table.with_columns(_as_date(values, untyped=untyped))
+        if column.kind in ("date", "moment"):
+            table = table.with_columns(kept_whole(values, column, contract))
         elif column.kind == "boolean" and untyped and values.dtype.is_integer() and values.is_in([0, 1, None]).all():
             table = table.with_columns(values.cast(pl.Boolean))
-    if until is not None and contract.date is not None and table.schema.get(contract.date) == pl.Date:
+    if until is not None and contract.date is not None and is_timed(table.schema.get(contract.date), contract):
         table = _known(table, contract, contract.date, until)
     return sort_by_keys(table, contract.keys)
 
 
-def _as_date(values: pl.Series, *, untyped: bool) -> pl.Series:
-    """Dates from timestamps at midnight, and from ISO text of untyped formats; else the column as it is."""
-    if isinstance(values.dtype, pl.Datetime):
-        days = values.cast(pl.Date)
-        return days if (days.cast(values.dtype) == values).all() else values
-    if untyped and values.dtype == pl.String:
-        days = values.str.to_date("%Y-%m-%d", strict=False)
-        return days if days.null_count() == values.null_count() else values
-    return values
-
-
 def _known(table: pl.DataFrame, contract: TableContract, column: str, until: date) -> pl.DataFrame:
-    day = pl.col(column)
-    ahead = contract.horizon_days if any(column.known_ahead for column in contract.columns) else 0
-    table = table.filter(day.is_null() | (day <= until + pl.duration(days=ahead)))
+    dates = table[column].drop_nulls()
+    if dates.is_empty():
+        return table
+    axis, moment = Axis.of(Step(contract.step), dates), pl.col(column)
+    last = axis.last(until)
+    table = table.filter(moment.is_null() | (moment <= axis.value(last + contract.ahead)))
     if contract.target in table.columns:
-        table = table.with_columns(pl.when(day.is_null() | (day <= until)).then(contract.target).alias(contract.target))
+        known = moment.is_null() | (moment <= axis.value(last))
+        table = table.with_columns(pl.when(known).then(contract.target).alias(contract.target))
     return table

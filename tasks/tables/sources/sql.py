@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tasks.core.errors import ConfigError, UnavailableError
 from tasks.tables.sources.base import Snapshot, parse_options
 from tasks.tables.sources.rows import conform
 from tasks.tables.sources.table import check_columns
+from tasks.tables.steps import Step
 from tasks.tables.table import TableContract
 
 
@@ -44,7 +45,7 @@ class SqlSource:
 
         engine = self._engine()
         query = sa.text(self.options.query)
-        bounds = {"as_of": as_of, "horizon_end": as_of + timedelta(days=self.contract.horizon_days)}
+        bounds = {"as_of": as_of, "horizon_end": Step(self.contract.step).day_ahead(as_of, self.contract.horizon)}
         used = [sa.bindparam(name, day, sa.Date) for name, day in bounds.items() if name in query.compile().params]
         variable = self.options.url_env
         try:
