@@ -258,7 +258,7 @@ def _journey(_: Path) -> BenchSet:
 
     workload = load_workload(PROJECT / "params.yaml", "sales")
     contract = TableContract(
-        (), date="date", target="units", entity=("series_id",), horizon_days=workload.problem.options["horizon"]
+        (), date="date", target="units", entity=("series_id",), horizon=workload.problem.options["horizon"]
     )
     source = JourneySales(workload.source.options, contract, PROJECT)
     table = source.fetch(JOURNEY_END).tables[contract.name]

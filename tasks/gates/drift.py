@@ -18,12 +18,15 @@ from tasks.gates.options import DriftGate
 from tasks.gates.result import SIGNIFICANT_DIGITS, GateResult, at_most, refused, rounded
 from tasks.gates.robustness import one_line
 from tasks.problems.base import Floats, Raw
+from tasks.tables.steps import MONTHS, Step
 from tasks.tables.table import TableContract
 
 Level = Literal["none", "moderate", "large"]
 
 DAYS = 56
 """Last days of a snapshot that its profile is of: whole weeks, and few enough that a change is not thinned out."""
+LONG_STEPS = 12
+"""Last months, quarters or years of a snapshot that its profile is of."""
 QUANTILES = 200
 BINS = 10
 CATEGORIES = 100
@@ -78,7 +81,7 @@ class DriftFound:
 
 
 def profile_inputs(raw: Raw, contracts: Sequence[TableContract]) -> dict[str, Column]:
-    """Every column of every table but keys and dates, over the last `DAYS` days up to `as_of`.
+    """Every column of every table but keys and dates, over the last `DAYS` days, or `LONG_STEPS` months, up to `as_of`.
 
     Where there are several tables, a column's name follows that of its table: `items.price`.
     """
@@ -94,10 +97,15 @@ def profile_inputs(raw: Raw, contracts: Sequence[TableContract]) -> dict[str, Co
 def _profile_table(table: pl.LazyFrame, contract: TableContract, as_of: date) -> dict[str, Column]:
     recent = table
     if contract.date is not None:
-        day = pl.col(contract.date).cast(pl.Date)
-        recent = table.filter(day <= as_of, day > as_of - timedelta(days=DAYS))
+        day, step = pl.col(contract.date).dt.date(), Step(contract.step)
+        since = step.day_ahead(as_of, -LONG_STEPS) if step.name in MONTHS else as_of - timedelta(days=DAYS)
+        recent = table.filter(day <= as_of, day > since)
     names = table.collect_schema().names()
-    chosen = [item.name for item in contract.columns if not item.key and item.kind != "date" and item.name in names]
+    chosen = [
+        item.name
+        for item in contract.columns
+        if not item.key and item.kind not in ("date", "moment") and item.name in names
+    ]
     found = {}
     for name in chosen:  # one at a time: a table is many columns, each as long as the snapshot
         values = recent.select(pl.col(name)).collect(engine="streaming").to_series()

@@ -6,14 +6,14 @@ from tasks.tables.table import Column, TableContract
 
 ISO = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2}(?:\.\d{1,9})?)?)?\s*(Z|[+-]\d{2}:?\d{2})?$"
 """Day, hour and minute, seconds, offset."""
+NOTHING = "^()()$a"
 PERIODS = {
-    "1w": (r"^(\d{4})-?W(\d{2})$", "%G-%V-%u"),
-    "1mo": (r"^(\d{4})-(\d{2})$", "%Y-%m-%d"),
-    "1q": (r"^(\d{4})-?Q([1-4])$", ""),
-    "1y": (r"^(\d{4})()$", ""),
+    "1w": r"^(\d{4})-?W(\d{2})$",
+    "1mo": r"^(\d{4})-?(\d{2})$",
+    "1q": r"^(\d{4})-?Q([1-4])$",
+    "1y": r"^(\d{4})()$",
 }
 """How a step is written that has a short form of its own."""
-YEARS = (1000, 9999)
 VALUE = "value"
 
 
@@ -24,21 +24,13 @@ def read_moments(values: pl.Series, column: Column, contract: TableContract) -> 
     become the contract's zone; others stay as they are. Text is ISO 8601, or `2026-11`, `2026-Q4`, `2026-W53`, `2026`
     where that is a step. A column of a type that cannot be read comes back as it is.
     """
-    days = column.kind == "date"
+    days, zone = column.kind == "date", contract.zone
     if values.dtype == pl.String:
-        if days:
-            found = values.str.to_date("%Y-%m-%d", strict=False)
-            if found.null_count() == values.null_count():
-                return found
-            found = found.zip_with(found.is_not_null(), _periods(values, contract.step))
-            if found.null_count() == values.null_count():
-                return found
-            return found.zip_with(found.is_not_null(), _dates(_of_text(values, contract.zone), contract.zone))
-        return _of_text(values, contract.zone)
+        return _days_of_text(values, contract) if days else _moments_of_text(values, zone)
     if isinstance(values.dtype, pl.Datetime):
-        return _dates(values, contract.zone) if days else _moments(values, contract.zone)
+        return _days(values, zone) if days else _moments(values, zone)
     if days and contract.step == "1y" and values.dtype.is_integer():
-        return _alone(values, pl.date(pl.when(pl.col(VALUE).is_between(*YEARS)).then(pl.col(VALUE)), 1, 1))
+        return _days_of_text(values.cast(pl.String), contract)
     return values
 
 
@@ -54,57 +46,78 @@ def is_timed(dtype: pl.DataType | None, contract: TableContract) -> bool:
     return dtype == pl.Date if kind == "date" else kind == "moment" and isinstance(dtype, pl.Datetime)
 
 
-def _alone(values: pl.Series, expression: pl.Expr) -> pl.Series:
-    return values.alias(VALUE).to_frame().select(expression.alias(values.name)).to_series()
-
-
 def _moments(values: pl.Series, zone: str) -> pl.Series:
-    zoned = values.dtype.time_zone is not None  # type: ignore[attr-defined]
-    return (values.dt.convert_time_zone(zone) if zoned else values).dt.cast_time_unit("us")
+    return (values.dt.convert_time_zone(zone) if _zone(values) else values).dt.cast_time_unit("us")
 
 
-def _dates(values: pl.Series, zone: str) -> pl.Series:
+def _days(values: pl.Series, zone: str) -> pl.Series:
     """The day that each moment begins, null for others."""
-    found = _begun(values)
-    own = values.dtype.time_zone  # type: ignore[attr-defined]
-    if own is not None and own != zone and found.null_count() > values.null_count():
+    found, own = _begun(values), _zone(values)
+    if own not in (None, zone) and found.null_count() > values.null_count():
         found = found.zip_with(found.is_not_null(), _begun(values.dt.convert_time_zone(zone)))
     return found
 
 
 def _begun(values: pl.Series) -> pl.Series:
-    """A day's first moment is midnight, but where clocks are put forward at midnight."""
-    before = pl.col(VALUE).dt.offset_by("-1us") if values.dtype.time_unit != "ms" else pl.col(VALUE).dt.offset_by("-1ms")  # type: ignore[attr-defined]
-    day = pl.col(VALUE).dt.date()
-    return _alone(values, pl.when(day != before.dt.date()).then(day))
+    """A day's first moment: midnight, but where clocks are put forward at midnight."""
+    moment = pl.col(VALUE).dt.cast_time_unit("us")
+    day, before = moment.dt.date(), (moment - pl.duration(microseconds=1)).dt.date()
+    begun = values.alias(VALUE).to_frame().select(pl.when(day != before).then(day).alias(values.name))
+    return begun.to_series()
 
 
-def _of_text(values: pl.Series, zone: str) -> pl.Series:
-    """Moments of ISO text; in the zone where all have an offset, as they are where none has one, null where mixed."""
+def _zone(values: pl.Series) -> str | None:
+    return values.dtype.time_zone if isinstance(values.dtype, pl.Datetime) else None
+
+
+def _days_of_text(values: pl.Series, contract: TableContract) -> pl.Series:
+    found = values.str.to_date("%Y-%m-%d", strict=False)
+    for read in (_periods, _midnights):
+        if found.null_count() > values.null_count():
+            found = found.zip_with(found.is_not_null(), read(values, contract))
+    return found
+
+
+def _midnights(values: pl.Series, contract: TableContract) -> pl.Series:
+    """Of the offset that is written, or of the contract's zone."""
+    found = _begun(_clock_of_text(values)[0])
+    return found.zip_with(found.is_not_null(), _begun(_moments_of_text(values, contract.zone)))
+
+
+def _moments_of_text(values: pl.Series, zone: str) -> pl.Series:
+    """In the zone where values have an offset, then null where one has none; as they are where none has one."""
+    clock, offset = _clock_of_text(values)
+    if not offset.count():
+        return clock
+    return (clock - offset).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+
+
+def _clock_of_text(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """What the clock shows, and how far it is ahead of UTC."""
     parts = values.str.strip_chars().str.extract_groups(ISO).struct.unnest()
-    day, clock, seconds, offset = parts.columns
-    text = pl.concat_str(
-        pl.col(day), pl.lit(" "), pl.col(clock).fill_null("00:00"), pl.col(seconds).fill_null(":00")
-    ).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-    if not parts[offset].count():
-        return parts.select(text.alias(values.name)).to_series()
-    sign = pl.when(pl.col(offset).str.starts_with("-")).then(-1).otherwise(1)
-    hours, minutes = (pl.col(offset).str.slice(at).str.head(2).cast(pl.Int64, strict=False) for at in (1, -2))
-    ahead = pl.when(pl.col(offset) == "Z").then(0).otherwise(sign * (60 * hours + minutes))
-    moments = (text - pl.duration(minutes=ahead)).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-    return parts.select(pl.when(pl.col(offset).is_not_null()).then(moments).alias(values.name)).to_series()
+    day, time, seconds, offset = map(pl.col, parts.columns)
+    text = pl.concat_str(day, pl.lit(" "), time.fill_null("00:00"), seconds.fill_null(":00"))
+    clock = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    hours, minutes = (offset.str.slice(at, 2).cast(pl.Int64, strict=False) for at in (1, -2))
+    sign = pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
+    ahead = pl.when(offset == "Z").then(0).otherwise(sign * (60 * hours + minutes))
+    found = parts.select(clock.alias(values.name), pl.duration(minutes=ahead, time_unit="us").alias("ahead"))
+    return found.to_series(0), found.to_series(1)
 
 
-def _periods(values: pl.Series, step: str) -> pl.Series:
+def _periods(values: pl.Series, contract: TableContract) -> pl.Series:
     """First days of steps in their short form."""
-    if step not in PERIODS:
-        return pl.Series(values.name, [None], pl.Date).extend_constant(None, len(values) - 1)
-    pattern, form = PERIODS[step]
-    parts = values.str.strip_chars().str.to_uppercase().str.extract_groups(pattern).struct.unnest()
-    year, part = (pl.col(name) for name in parts.columns)
-    if form:
-        found = pl.concat_str(year, part, pl.lit("1" if step == "1w" else "01"), separator="-").str.to_date(form, strict=False)
-    else:
-        month = 1 if step == "1y" else 3 * part.cast(pl.Int32) - 2
-        found = pl.date(year.cast(pl.Int32), month, 1)
+    form = PERIODS.get(contract.step, NOTHING)
+    parts = values.str.strip_chars().str.to_uppercase().str.extract_groups(form).struct.unnest()
+    year, part = (pl.col(name).cast(pl.Int32) for name in parts.columns)
+    match contract.step:
+        case "1w":
+            text = pl.concat_str(*parts.columns, pl.lit("1"), separator="-")
+            found = text.str.to_date("%G-%V-%u", strict=False)
+        case "1q":
+            found = pl.date(year, 3 * part - 2, 1)
+        case "1mo":
+            found = pl.date(year, pl.when(part.is_between(1, 12)).then(part), 1)
+        case _:
+            found = pl.date(year, 1, 1)
     return parts.select(found.alias(values.name)).to_series()

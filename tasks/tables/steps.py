@@ -63,7 +63,7 @@ class Step:
             moved: date = np.busday_offset(np.datetime64(as_of), steps, roll="backward").astype(date)
             return moved
         if self.name in MONTHS:
-            length, month = MONTHS[self.name], _months(np.datetime64(as_of) + 1)
+            length, month = MONTHS[self.name], _months(np.array([_day_number(as_of) + 1]))[0]
             after = np.datetime64(int(month) // length * length + steps * length, "M")
             last: date = (after.astype("datetime64[D]") - 1).astype(date)
             return last
@@ -121,7 +121,7 @@ class Axis:
     def why(self, odd: object) -> str:
         """What to say of a row that lies between two steps."""
         if isinstance(odd, date) and self.step.name == "1w":
-            return f": it is a {odd:%A}, and the weeks before begin on a {self.value(0):%A}"
+            return f": it is a {odd:%A}, and the first week begins on a {self.value(0):%A}"
         if isinstance(odd, date) and self.step.name == "1b":
             return f": it is a {odd:%A}, and business days are Monday to Friday"
         if self.step.name in MONTHS:
@@ -145,9 +145,9 @@ class Axis:
         if self.step.name in MINUTES:
             return (_evening(as_of, self.zone) - self.first) // MINUTES[self.step.name]
         if self.step.name == "1b":
-            return int(_business_days(np.array([(as_of - EPOCH.date()).days]))[0][0] - self._origin)
+            return int(_business_days(np.array([_day_number(as_of)]))[0][0] - self._origin)
         begins = self.day < LONGEST_MONTH  # then a step has ended when the next one begins
-        day = np.array([(as_of - EPOCH.date()).days + begins])
+        day = np.array([_day_number(as_of) + begins])
         early = _day_of_month(day) < np.minimum(self.day, _length(_months(day)))
         return int((_months(day) - self._origin - early)[0]) // MONTHS[self.step.name] - begins
 
@@ -222,7 +222,11 @@ def _microseconds(moment: object) -> int:
         plain = moment.astimezone(ZoneInfo("UTC")).replace(tzinfo=None) if moment.tzinfo else moment
         return (plain - EPOCH) // timedelta(microseconds=1)
     assert isinstance(moment, date)
-    return (moment - EPOCH.date()).days * DAY * MICROSECONDS
+    return _day_number(moment) * DAY * MICROSECONDS
+
+
+def _day_number(day: date) -> int:
+    return (day - EPOCH.date()).days
 
 
 def _moments(dates: pl.Series) -> Numbers:

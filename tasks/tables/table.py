@@ -36,8 +36,8 @@ class Column:
 class TableContract:
     """The columns of one table that a workload's source must deliver, and which of them order and identify its rows.
 
-    `date`: None where rows are about no moment. `step`: how its dates are counted (tasks/tables/steps.py), and `horizon`
-    steps are known ahead. `zone`: what moments with a zone become. `required`: whether a night needs the table.
+    `date`: None where rows are about no moment. `step`: name of the step of its dates (tasks/tables/steps.py), of which
+    `horizon` are known ahead. `zone`: what moments with a zone become. `required`: whether a night needs the table.
     """
 
     columns: tuple[Column, ...]

@@ -25,7 +25,7 @@ CONTRACT = TableContract(
     date="date",
     target="units",
     entity=("store_id",),
-    horizon_days=28,
+    horizon=28,
 )
 
 

@@ -32,7 +32,7 @@ CONTRACT = TableContract(
     date="date",
     target="units",
     entity=("series_id",),
-    horizon_days=28,
+    horizon=28,
 )
 CHECKS = Checks(
     max_stale_days=0,

@@ -30,7 +30,7 @@ def calendar_names(frequency: str) -> tuple[str, ...]:
 
 
 def calendar_features(times: Times, frequency: str = "1d") -> Floats:
-    """(steps, F). Weeks and longer steps: position in the year. Days: one-hot weekday from Monday, position in the month.
+    """(steps, F). From weeks on: position in the year. Days: one-hot weekday from Monday, position in the month.
 
     Shorter steps: position in the day, one-hot weekday. Positions are sines and cosines.
     """

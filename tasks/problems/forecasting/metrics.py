@@ -9,17 +9,17 @@ from tasks.problems.base import Floats, Score
 from tasks.problems.forecasting.options import Options
 
 
-def seasonal_naive(units: Floats, options: Options) -> Floats:
-    """(n, horizon, outputs) from past units (n, context): the last season, repeated.
+def seasonal_naive(units: Floats, options: Options, observed: Floats | None = None) -> Floats:
+    """(n, horizon, outputs) from past units and whether they were `observed` (n, context): the last season, repeated.
 
-    Quantiles around it are those of the window's own seasonal differences, u[t] - u[t - season]; the median, and the
-    mean if it is asked for, is the repeated value itself. With `positive` nothing falls below zero.
+    Quantiles around it are those of the window's own seasonal residuals, u[t] - u[t - season], where both were
+    observed; the median, and the mean if it is asked for, is the repeated value itself. Quantiles do not cross; with
+    `positive` nothing falls below zero.
     """
     horizon, season, quantiles = options.horizon, options.season, options.quantiles
     repeats = -(-horizon // season)
     last = np.tile(units[:, -season:], (1, repeats))[:, :horizon]
-    differences = units[:, season:] - units[:, :-season]
-    spread = np.quantile(differences, quantiles, axis=1).T.astype(np.float32)
+    spread = _residual_quantiles(units, observed, options).astype(np.float32)
     spread[:, quantiles.index(0.5)] = 0
     below, above = np.array(quantiles) < 0.5, np.array(quantiles) > 0.5
     spread[:, below] = np.minimum(spread[:, below], 0)
@@ -30,13 +30,28 @@ def seasonal_naive(units: Floats, options: Options) -> Floats:
     return np.maximum(result, 0) if options.positive else result
 
 
+def _residual_quantiles(units: Floats, observed: Floats | None, options: Options) -> NDArray[np.floating]:
+    """(n, quantiles) of seasonal residuals; 0 in a window that has none."""
+    season = options.season
+    residuals = units[:, season:] - units[:, :-season]
+    if observed is None or observed.all():
+        return np.quantile(residuals, options.quantiles, axis=1).T
+    seen = (observed[:, season:] > 0) & (observed[:, :-season] > 0)
+    seen[~seen.any(axis=1)] = True  # nothing is known of these: what stands for values that are not observed is zero
+    ordered, known = np.sort(np.where(seen, residuals, np.inf), axis=1), seen.sum(axis=1, keepdims=True)
+    at = np.array(options.quantiles) * (known - 1)
+    below = at.astype(np.int64)
+    low, high = (np.take_along_axis(ordered, place, axis=1) for place in (below, np.minimum(below + 1, known - 1)))
+    return low + (high - low) * (at - below)
+
+
 def score(output: Floats, target: NDArray[np.floating], options: Options) -> Score:
     """The workload's primary error with loss and weight by row. output (n, horizon, outputs), target (n, horizon).
 
     Steps whose target is NaN, because nothing was observed, have neither loss nor weight and enter no metric.
     """
     actual, forecast = target.astype(np.float64), output.astype(np.float64)
-    return _squared(actual, forecast[:, :, 0]) if options.metric == "mse" else _wape(actual, forecast, options)
+    return _squared(actual, forecast[:, :, 0]) if options.metric == "mse" else _quantiles(actual, forecast, options)
 
 
 def _squared(actual: NDArray[np.float64], forecast: NDArray[np.float64]) -> Score:
@@ -56,12 +71,17 @@ def _squared(actual: NDArray[np.float64], forecast: NDArray[np.float64]) -> Scor
     )
 
 
-def _wape(actual: NDArray[np.float64], forecast: NDArray[np.float64], options: Options) -> Score:
-    """WAPE of the median, sum |y - p50| / sum |y|.
+def _quantiles(actual: NDArray[np.float64], forecast: NDArray[np.float64], options: Options) -> Score:
+    """Errors of quantiles: the primary one is `options.metric`.
+
+    - wape: of the median, sum |y - p50| / sum |y|;
+    - wql: mean over quantiles of 2 sum max(q (y - f), (q - 1)(y - f)) / sum |y|, the weighted quantile loss of Salinas
+      et al. 2020 (arXiv:1704.04110) as GluonTS takes its mean (Alexandrov et al. 2020, arXiv:1906.05264);
+    - mae: of the median, mean |y - p50|, in units.
 
     Metrics: pinball (mean over quantiles, steps and rows of max(q (y - f), (q - 1)(y - f)), over mean |y|), rmse of the
     mean forecast, or of the median without one (units), bias (sum (p50 - y) / sum |y|), coverage (share of y between
-    the outermost quantiles).
+    the outermost quantiles), and wape where it is not the primary one.
     """
     seen = np.isfinite(actual)
     if not seen.all():  # a forecast of zero for an actual zero has neither error nor weight
@@ -70,20 +90,22 @@ def _wape(actual: NDArray[np.float64], forecast: NDArray[np.float64], options: O
     size = _mean(np.abs(actual), seen)
     gap = actual[:, :, None] - quantiles
     levels = np.array(options.quantiles)
+    pinball = np.maximum(levels * gap, (levels - 1) * gap).mean(axis=2)
     inside = seen & (actual >= quantiles[:, :, 0]) & (actual <= quantiles[:, :, -1])
     point = forecast[:, :, -1] if options.mean else median
-    loss, weight = np.abs(actual - median), np.abs(actual)
-    return Score(
-        loss=loss.sum(axis=1),
-        weight=weight.sum(axis=1),
-        metrics={
-            "pinball": float(_mean(np.maximum(levels * gap, (levels - 1) * gap).mean(axis=2), seen) / size),
-            "rmse": float(np.sqrt(_mean((point - actual) ** 2, seen))),
-            "bias": float(_mean(median - actual, seen) / size),
-            "coverage": float(_mean(inside, seen)),
-        },
-        steps=_steps(loss, weight),
-    )
+    off = np.abs(actual - median)
+    horizon = actual.shape[1]
+    loss = {"wape": off, "wql": 2 * pinball, "mae": off / horizon}[options.metric]
+    weight = seen / horizon if options.metric == "mae" else np.abs(actual)
+    metrics = {
+        "pinball": float(_mean(pinball, seen) / size),
+        "rmse": float(np.sqrt(_mean((point - actual) ** 2, seen))),
+        "bias": float(_mean(median - actual, seen) / size),
+        "coverage": float(_mean(inside, seen)),
+    }
+    if options.metric != "wape":
+        metrics["wape"] = float(_mean(off, seen) / size)
+    return Score(loss=loss.sum(axis=1), weight=weight.sum(axis=1), metrics=metrics, steps=_steps(loss, weight))
 
 
 def _mean(values: NDArray[Any], seen: NDArray[np.bool_]) -> Any:

@@ -12,8 +12,9 @@ from tasks.tables.steps import Frequency, Step
 class Options(Frozen):
     """`horizon`, `context`, `season` in steps of `frequency`. `static`, `price`, `promotions` name table columns.
 
-    `quantiles` are forecast, and the expected value beside them with `mean`. `metric`: the primary error, WAPE of the
-    median or the squared error of the one output, which then is an expected value too. `positive`: no forecast is below
+    `quantiles` are forecast, and the expected value beside them with `mean`. `metric`: the primary error, WAPE
+    or absolute error of the median, weighted quantile loss, or the squared error of the one output, which then is an
+    expected value too. `positive`: no forecast is below
     zero. `normalise`: what models divide a window by and take off it (tasks/problems/forecasting/models/normalise.py).
     `stride`: steps between training origins of a series. The last `test_origins` and the `valid_origins` before them,
     `origin_step` steps apart, make the other splits. A training origin has at least `min_history` steps behind it.
@@ -25,7 +26,7 @@ class Options(Frozen):
     frequency: Frequency = "1d"
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
     mean: bool = False
-    metric: Literal["wape", "mse"] = "wape"
+    metric: Literal["wape", "wql", "mae", "mse"] = "wape"
     positive: bool = True
     normalise: Literal["scale", "standard", "last"] = "scale"
     season: int = Field(default=7, gt=0)

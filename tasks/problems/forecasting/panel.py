@@ -1,6 +1,6 @@
 """A long table of rows as dense arrays, one line a series: what windows are gathered from."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -65,17 +65,14 @@ def make_panel(
     price: Floats | None = None,
     promotions: Floats | None = None,
     holiday: Floats | None = None,
-    zone: str | None = None,
 ) -> Panel:
     """A panel of arrays on a common time axis; `units` (N, T) is NaN where there is no value.
 
     `price` (N or 1, T) may have gaps: it is carried forward over them, and backward to a series' first value. Without
-    `holiday` (N or 1, T) it is computed for `options.country`; without the others they are left out. `zone`: whose
-    clocks say what day and hour the `times`, in UTC, are; without, they are as they are.
+    `holiday` (N or 1, T) it is computed for `options.country`; without the others they are left out.
     """
-    shown = local(times, zone)
     if holiday is None:
-        holiday = public_holidays(shown, options.country, options.frequency)[None].astype(np.float32)
+        holiday = public_holidays(times, options.country, options.frequency)[None].astype(np.float32)
     observed = np.isfinite(units)
     return Panel(
         times=times.astype("datetime64[m]").astype(np.int64),
@@ -87,9 +84,8 @@ def make_panel(
         promotions=np.zeros((1, len(times), 0), np.float32) if promotions is None else promotions,
         holiday=holiday,
         holiday_in=steps_to_next(holiday > 0),
-        calendar=calendar_features(shown, options.frequency),
-        phase=phases(shown, options.frequency, options.season),
-        zone=zone,
+        calendar=calendar_features(times, options.frequency),
+        phase=phases(times, options.frequency, options.season),
     )
 
 
@@ -123,8 +119,8 @@ def build_panel(table: pl.LazyFrame, as_of: date, options: Options, steps: int |
     times, place = times[-steps:], options.context + steps - len(times)
     grid, frame = place_rows(frame, place + number, steps, options.horizon)
     holiday = grid.scatter(frame["holiday"], np.nan) if "holiday" in known else None
-    return make_panel(
-        times,
+    panel = make_panel(
+        local(times, axis.zone),
         grid.names,
         {name: _texts(frame[name].gather(grid.newest)) for name in options.static},
         grid.scatter(frame["units"], np.nan),
@@ -132,8 +128,8 @@ def build_panel(table: pl.LazyFrame, as_of: date, options: Options, steps: int |
         price=grid.scatter(frame[options.price], np.nan) if options.price in known and options.price else None,
         promotions=grid.scatter_all([frame[name] for name in options.promotions if name in known]),
         holiday=None if holiday is None else _shared(_filled(holiday)),
-        zone=axis.zone,
     )
+    return replace(panel, times=times.astype(np.int64), zone=axis.zone)
 
 
 def recent(table: pl.LazyFrame, as_of: date, options: Options) -> pl.LazyFrame:

@@ -103,8 +103,8 @@ class Forecasting(Problem):
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
         output = np.empty((len(rows), *dataset.contract.output_shape), np.float32)
         done = 0
-        for inputs in dataset.batches(rows, ["units"]):
-            part = seasonal_naive(inputs["units"], self.options)
+        for inputs in dataset.batches(rows, ["units", "observed"]):
+            part = seasonal_naive(inputs["units"], self.options, inputs["observed"])
             output[done : done + len(part)] = part
             done += len(part)
         return output

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.core.config import explained
 from tasks.core.errors import ConfigError
+from tasks.tables.steps import Step
 from tasks.tables.table import TableContract
 
 
@@ -15,17 +16,19 @@ class Checks(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     max_stale_days: int = Field(default=0, ge=0)
+    max_stale_steps: int | None = Field(default=None, ge=0)
     max_volume_ratio: float = Field(default=3.0, gt=1)
 
 
 class CheckOptions(Checks):
     """Every key of `checks`.
 
-    - `max_stale_days`: days that the last known row may lie before `as_of`;
-    - `max_volume_ratio`: how many times more (or less) rows and target a day than before, or than the champion's
-      snapshot had;
-    - `max_gap_days`: most days in a row without a row: in the table, and in each entity if the table
-      has rows for days ahead (so each of its days has one);
+    - `max_stale_steps`: steps known as of `as_of` that may lie after the last known row; without it, those that
+      `max_stale_days` have room for;
+    - `max_volume_ratio`: how many times more (or less) rows and target a day, or a longer step, than before, or than
+      the champion's snapshot had;
+    - `max_gap_steps`: most steps in a row without a row: in the table, and in each entity if the table
+      has rows for steps ahead (so each of its steps has one); without it, those that `max_gap_days` have room for;
     - `min_entity_share`: least share of the entities (of lately, and of the champion's snapshot) that must be there;
     - `max_units`: largest believable target of one row.
     """
@@ -33,8 +36,17 @@ class CheckOptions(Checks):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_gap_days: int = Field(default=6, ge=0)
+    max_gap_steps: int | None = Field(default=None, ge=0)
     min_entity_share: float = Field(default=0.7, gt=0, le=1)
     max_units: float | None = Field(default=None, gt=0)
+
+    def stale(self, step: Step) -> int:
+        """Most steps without data up to `as_of`."""
+        return step.within(self.max_stale_days) if self.max_stale_steps is None else self.max_stale_steps
+
+    def gap(self, step: Step) -> int:
+        """Most steps without a row within the data."""
+        return step.within(self.max_gap_days) if self.max_gap_steps is None else self.max_gap_steps
 
 
 def checks_by_table(checks: Checks, contracts: Sequence[TableContract]) -> dict[str, Checks]:

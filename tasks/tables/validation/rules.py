@@ -2,22 +2,28 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import polars as pl
 
+from tasks.tables.steps import MONTHS, Axis, Step
 from tasks.tables.table import Column, TableContract
 from tasks.tables.validation.options import CheckOptions
 
-RECENT = timedelta(days=7)
-HISTORY = timedelta(days=56)  # what recent days are compared with: long enough for a median, short enough for a trend
-MIN_HISTORY_DAYS = 14
+VOLUME = {
+    "1d": (7, 56, 14), "1b": (5, 40, 10), "1w": (4, 52, 13), "1mo": (3, 24, 12), "1q": (2, 12, 4), "1y": (1, 10, 3),
+}  # fmt: skip
+"""By step: how many recent ones are compared with how many before, long enough for a median and short enough for a
+trend, and how many of these there must be. Steps shorter than a day are summed by the day."""
+ENTITY_DAYS = 28
 SAMPLE = 5
+NUMBER = "_step"
 
 _ALLOWED = {
     "string": ("string",),
     "date": ("date",),
+    "moment": ("moment",),
     "number": ("number", "integer"),
     "integer": ("integer",),
     "boolean": ("boolean",),
@@ -66,16 +72,13 @@ def family(dtype: pl.DataType) -> str:
         return "string"
     if dtype == pl.Date:
         return "date"
+    if isinstance(dtype, pl.Datetime):
+        return "moment"
     if dtype == pl.Boolean:
         return "boolean"
     if dtype.is_integer():
         return "integer"
     return "number" if dtype.is_numeric() else str(dtype)
-
-
-def days_ahead(contract: TableContract) -> int:
-    """Days after `as_of` that the table has rows for; 0: a table of events, which has no row for a quiet day."""
-    return contract.horizon_days if any(column.known_ahead for column in contract.columns) else 0
 
 
 def type_facts(table: pl.DataFrame, contract: TableContract) -> list[Fact]:
@@ -151,33 +154,54 @@ def table_facts(
     facts = list(finite_facts(table, columns, contract))
     if contract.date is None or contract.date not in names:
         return facts
-    day = pl.col(contract.date)
+    timed = table.drop_nulls(contract.date)
+    if timed.is_empty():
+        return facts
+    step, axis = Step(contract.step), Axis.of(Step(contract.step), timed[contract.date])
+    last = axis.last(as_of)
     target = contract.target if contract.target in names else None
-    ahead = days_ahead(contract)
-
-    def counted(column: str, rule: str, bad: pl.Expr) -> Fact:
-        rows = table.filter(bad)
-        return Fact(column, rule, rows.height, high=0, count=rows.height, sample=samples(rows, contract, column))
-
-    last_allowed = as_of + timedelta(days=ahead)
-    facts.append(counted(contract.date, f"no row after {last_allowed}", day > last_allowed))
-    if target is not None:
-        value = pl.col(target)
-        if ahead:
-            facts.append(counted(target, f"no value after as_of {as_of}", (day > as_of) & value.is_not_null()))
-        facts.append(counted(target, f"not null up to as_of {as_of}", (day <= as_of) & value.is_null()))
-    known = table.filter(day <= as_of)
+    between = timed.filter(axis.between(timed[contract.date]))
+    if between.height:
+        rule = f"every {step.noun}, counted from {axis.value(0)}{axis.why(between[contract.date][0])}"
+        facts.append(_none_of(between, contract, contract.date, rule))
+    facts += _known_ahead(table, contract, target, axis, as_of)
+    if between.height:  # all others count steps
+        return facts
+    known = timed.filter(pl.col(contract.date) <= axis.value(last))
+    known = known.with_columns(pl.Series(NUMBER, axis.count(known[contract.date])))
     entity = list(contract.entity)
     has_entity = bool(entity) and names.issuperset(entity)
-    facts += _freshness(known, contract, options, as_of)
+    facts += _freshness(known, contract, options, as_of, last)
     if known.height:
-        facts += _gaps(known, contract, options, entity if has_entity and ahead else [])
+        facts += _gaps(known, contract, options, entity if has_entity and contract.ahead else [])
         if has_entity:
             facts += _entities(known, contract, options, entity)
-        facts += _recent_volume(known, contract.date, target, options, as_of)
+        facts += _recent_volume(known, contract, target, options, last)
     if reference is not None:
         facts += _against(reference, about, target, options)
     return facts
+
+
+def _known_ahead(
+    table: pl.DataFrame, contract: TableContract, target: str | None, axis: Axis, as_of: date
+) -> Iterator[Fact]:
+    """No row beyond the horizon, no target after the last step known on `as_of`, and one up to it."""
+    last, moment = axis.last(as_of), pl.col(contract.moment)
+    known, allowed = axis.value(last), axis.value(last + contract.ahead)
+    noun = axis.step.noun
+    ended = f"the last {noun} that has ended by as_of {as_of}" if axis.step.name in MONTHS else f"as_of {as_of}"
+    yield _none_of(table.filter(moment > allowed), contract, contract.moment, f"no row after {allowed}")
+    if target is not None:
+        value = pl.col(target)
+        if contract.ahead:
+            later = table.filter(moment > known, value.is_not_null())
+            yield _none_of(later, contract, target, f"no value after {ended}")
+        yield _none_of(table.filter(moment <= known, value.is_null()), contract, target, f"not null up to {ended}")
+
+
+def _none_of(rows: pl.DataFrame, contract: TableContract, column: str, rule: str) -> Fact:
+    """A rule that these rows break."""
+    return Fact(column, rule, rows.height, high=0, count=rows.height, sample=samples(rows, contract, column))
 
 
 def samples(rows: pl.DataFrame, contract: TableContract, *columns: str) -> tuple[Mapping[str, Any], ...]:
@@ -207,29 +231,34 @@ def finite_facts(table: pl.DataFrame, columns: list[Column], contract: TableCont
             yield Fact(column.name, "no NaN or infinity", rows.height, high=0, count=rows.height, sample=sample)
 
 
-def _freshness(known: pl.DataFrame, contract: TableContract, options: CheckOptions, as_of: date) -> list[Fact]:
+def _freshness(
+    known: pl.DataFrame, contract: TableContract, options: CheckOptions, as_of: date, last: int
+) -> list[Fact]:
     has_target = contract.target in known.columns
-    last = (known.drop_nulls(contract.target) if has_target else known)[contract.moment].max()
-    if not isinstance(last, date):
+    newest = (known.drop_nulls(contract.target) if has_target else known).sort(NUMBER).tail(1)
+    if newest.is_empty():
         return [Fact(contract.moment, f"rows up to as_of {as_of}", 0, low=1, count=1)]
-    stale = (as_of - last).days
-    sample = ({"last_date": last.isoformat()},) if stale > options.max_stale_days else ()
-    rule = f"days without data before as_of {as_of}"
-    return [Fact(contract.moment, rule, stale, high=options.max_stale_days, count=int(bool(sample)), sample=sample)]
+    step = Step(contract.step)
+    stale, limit = last - int(newest[NUMBER][0]), options.stale(step)
+    sample = ({"last_date": newest[contract.moment][0].isoformat()},) if stale > limit else ()
+    rule = f"{step.noun}s without data before as_of {as_of}"
+    return [Fact(contract.moment, rule, stale, high=limit, count=int(bool(sample)), sample=sample)]
 
 
 def _gaps(known: pl.DataFrame, contract: TableContract, options: CheckOptions, entity: list[str]) -> Iterator[Fact]:
-    """Days in a row without a row: in the whole table, and in each entity if the table has a row for every day."""
+    """Steps in a row without a row: in the whole table, and in each entity if the table has a row for every step."""
+    step = Step(contract.step)
+    limit, unit = options.gap(step), f"{step.noun.replace(' ', '_')}s"
     for by in ([], entity) if entity else ([],):
-        days = known.select(contract.moment, *by).drop_nulls().unique().sort(*by, contract.moment)
-        step = pl.col(contract.moment).diff().dt.total_days()
-        days = days.with_columns(gap=(step.over(by) if by else step) - 1).drop_nulls("gap")
-        worst = days.filter(pl.col("gap") > options.max_gap_days).sort("gap", *by, contract.moment, descending=True)
-        longest = days["gap"].max()
-        sample = tuple(_records(_text_dates(worst.head(SAMPLE)).rename({"gap": "missing_days_before"})))
-        rule = f"most days missing in a row{f' of one {plus(by)}' if by else ''}"
+        steps = known.select(NUMBER, contract.moment, *by).drop_nulls().unique([NUMBER, *by]).sort(*by, NUMBER)
+        passed = pl.col(NUMBER).diff()
+        steps = steps.with_columns(gap=(passed.over(by) if by else passed) - 1).drop_nulls("gap")
+        worst = steps.filter(pl.col("gap") > limit).sort("gap", *by, NUMBER, descending=True).drop(NUMBER)
+        longest = steps["gap"].max()
+        sample = tuple(_records(_text_dates(worst.head(SAMPLE)).rename({"gap": f"missing_{unit}_before"})))
+        rule = f"most {step.noun}s missing in a row{f' of one {plus(by)}' if by else ''}"
         value = longest if isinstance(longest, int) else 0
-        yield Fact(contract.moment, rule, value, high=options.max_gap_days, count=worst.height, sample=sample)
+        yield Fact(contract.moment, rule, value, high=limit, count=worst.height, sample=sample)
 
 
 def plus(columns: Sequence[str]) -> str:
@@ -238,53 +267,63 @@ def plus(columns: Sequence[str]) -> str:
 
 
 def _text_dates(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(pl.col(pl.Date).cast(pl.String))
+    return rows.with_columns(pl.col(pl.Date, pl.Datetime).dt.to_string("iso"))
 
 
 def _entities(known: pl.DataFrame, contract: TableContract, options: CheckOptions, entity: list[str]) -> Iterator[Fact]:
     """Entities that were there lately and no longer are.
 
-    With a row for every day: those of the last day against the four weeks before; else (purchases) those of the last
-    four weeks against the four weeks before.
+    With a row for every step: those of the last one against the four weeks before, or the one step before that is
+    longer; else (purchases) those of the last four weeks against the four weeks before.
     """
-    every_day = days_ahead(contract) > 0
-    window = timedelta(days=28)
-    day = pl.col(contract.moment)
-    last = known[contract.moment].max()
-    assert isinstance(last, date)
-    start = last if every_day else last - window + timedelta(days=1)
-    now = known.filter(day >= start).select(entity).unique()
-    before = known.filter(day < start, day >= start - window).select(entity).unique()
+    window = max(1, Step(contract.step).within(ENTITY_DAYS))
+    number = pl.col(NUMBER)
+    last = known[NUMBER].max()
+    assert isinstance(last, int)
+    start = last if contract.ahead else last - window + 1
+    now = known.filter(number >= start).select(entity).unique()
+    before = known.filter(number < start, number >= start - window).select(entity).unique()
     if before.is_empty():
         return
     missing = before.join(now, on=entity, how="anti").sort(entity)
     low = options.min_entity_share
     share = 1 - missing.height / before.height
-    rule = "share of entities of the last four weeks that are still there"
+    lately = "last four weeks" if window > 1 else f"{Step(contract.step).noun} before"
+    rule = f"share of entities of the {lately} that are still there"
     sample = tuple(_records(missing.head(SAMPLE))) if share < low else ()
     yield Fact(plus(entity), rule, round(share, 4), low=low, count=missing.height, sample=sample)
 
 
 def _recent_volume(
-    known: pl.DataFrame, date_column: str, target: str | None, options: CheckOptions, as_of: date
+    known: pl.DataFrame, contract: TableContract, target: str | None, options: CheckOptions, last: int
 ) -> Iterator[Fact]:
-    """The last seven days against the median of the days before: the most of one day, and the mean."""
-    day = pl.col(date_column)
+    """The last days, or longer steps, against the median of those before: the most of one, and the mean."""
+    date_column, step = contract.moment, Step(contract.step)
+    if step.whole_days:
+        number = pl.col(NUMBER)
+    else:  # the hours of a night are not those of a day
+        day = pl.col(date_column).dt.date()
+        begun, last, step = known.select(day.min()).item(), 0, Step("1d")
+        last = (known.select(day.max()).item() - begun).days
+        number = (day - begun).dt.total_days()
+    recent_steps, history, least = VOLUME[step.name]
     measures = {date_column: pl.len().cast(pl.Float64)} | ({target: _sum(target)} if target else {})
     for column, measure in measures.items():
-        daily = known.group_by(date_column).agg(value=measure).sort(date_column)
-        recent = daily.filter(day > as_of - RECENT)
-        before = daily.filter(day <= as_of - RECENT, day > as_of - RECENT - HISTORY)
+        each = known.group_by(number.alias(NUMBER)).agg(pl.col(date_column).min(), value=measure).sort(NUMBER)
+        place = pl.col(NUMBER)
+        recent = each.filter(place > last - recent_steps)
+        before = each.filter(place <= last - recent_steps, place > last - recent_steps - history)
         usual = before["value"].median()
-        if before.height < MIN_HISTORY_DAYS or recent.is_empty() or not isinstance(usual, float) or usual <= 0:
+        if before.height < least or recent.is_empty() or not isinstance(usual, float) or usual <= 0:
             continue
-        what = "rows" if column == date_column else column
+        what = f"{'rows' if column == date_column else column} a {step.noun}"
         ratio = options.max_volume_ratio
         top = recent.sort("value", descending=True).head(1)
-        most, mean = float(top["value"][0]) / usual, float(recent["value"].sum()) / RECENT.days / usual
-        sample = tuple(_records(_text_dates(top)))
-        yield _ratio(column, f"{what} a day: most of the last 7 days / median before", most, None, ratio, sample)
-        yield _ratio(column, f"{what} a day: mean of the last 7 days / median before", mean, 1 / ratio, None, sample)
+        most, mean = float(top["value"][0]) / usual, float(recent["value"].sum()) / recent_steps / usual
+        sample = tuple(_records(_text_dates(top.drop(NUMBER))))
+        lately = f"last {recent_steps} {step.noun}s / median before"
+        yield _ratio(column, f"{what}: most of the {lately}", most, None, ratio, sample)
+        yield _ratio(column, f"{what}: mean of the {lately}", mean, 1 / ratio, None, sample)
 
 
 def _sum(column: str) -> pl.Expr:
@@ -333,5 +372,6 @@ def _against(
 def _rows_a_day(about: Mapping[str, Any]) -> float | None:
     if not about.get("first_date") or not about.get("last_date"):
         return None
-    days = (date.fromisoformat(about["last_date"]) - date.fromisoformat(about["first_date"])).days + 1
+    first, last = (date.fromisoformat(about[name][:10]) for name in ("first_date", "last_date"))
+    days = (last - first).days + 1
     return float(about["rows"]) / days

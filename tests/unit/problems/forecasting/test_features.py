@@ -524,7 +524,7 @@ def test_a_contract_may_differ_in_what_only_chooses_rows(sales: Any) -> None:
         ({"context": 7}, "context: expected more than one season of 7 steps"),
         ({"static": ["phase"]}, "static: phase is the name of a feature; rename the column"),
         ({"metric": "mse"}, r"metric: mse is the error of a single output; set quantiles: \[0.5\]"),
-        ({"frequency": "2d"}, "problem.frequency: Input should be '1w', '1d'"),
+        ({"frequency": "2d"}, "problem.frequency: Input should be '1y', '1q', '1mo', '1w', '1b', '1d'"),
         ({"quantiles": [0.1, 0.9]}, "quantiles: expected increasing levels between 0 and 1 with 0.5 among them"),
         ({"quantiles": [0.5, 0.1]}, "quantiles: expected increasing levels"),
         ({"quantiles": [0.5, 1.0]}, "quantiles: expected increasing levels"),
@@ -540,4 +540,4 @@ def test_the_table_contract_says_what_is_known_ahead(sales: Any) -> None:
     assert contract.keys == ("date", "series_id")
     assert [column.name for column in contract.columns if not column.known_ahead] == ["units"]
     assert [column.name for column in contract.columns if not column.required] == ["holiday"]
-    assert (contract.target, contract.entity, contract.horizon_days) == ("units", ("series_id",), 5)
+    assert (contract.target, contract.entity, contract.horizon) == ("units", ("series_id",), 5)

@@ -76,6 +76,55 @@ def test_a_naive_forecast_may_be_negative_and_has_an_expected_value() -> None:
     assert seasonal_naive(units, options).tolist() == [[[-1.25, 2, 2]]]
 
 
+def test_the_naive_spread_is_that_of_what_was_observed() -> None:
+    units = np.array([[1, 2, 3, 5, 4, 9], [1, 0, 3, 0, 4, 0]], dtype=np.float32)
+    observed = np.array([[1, 1, 1, 1, 1, 1], [1, 0, 1, 0, 1, 0]], dtype=np.float32)
+    options = Options(horizon=2, season=2, context=6, quantiles=(0.25, 0.5, 0.75))
+    result = seasonal_naive(units, options, observed)
+    assert np.array_equal(result[0], seasonal_naive(units, options)[0]), "no gaps, no difference"
+    # Of the second window only 3 - 1 and 4 - 3 were observed: quartiles 1.25 and 1.75.
+    assert result[1].tolist() == [[4, 4, 5.75], [0, 0, 1.75]]
+    nothing = seasonal_naive(np.zeros((1, 6), np.float32), options, np.zeros((1, 6), np.float32))
+    assert not nothing.any(), "without a residual there is no spread"
+
+
+def test_the_naive_forecast_has_quantiles_that_a_model_can_lose_against() -> None:
+    rng = np.random.default_rng(1)
+    options = Options(horizon=7, season=7, context=56, quantiles=(0.05, 0.1, 0.5, 0.9, 0.95), metric="wql")
+    values = rng.normal(20, 5, (400, 63)).astype(np.float32)
+    naive = seasonal_naive(values[:, :56], options)
+    assert (np.diff(naive, axis=2) >= 0).all() and naive.min() >= 0
+    found = score(naive, values[:, 56:], options)
+    flat = score(np.repeat(naive[:, :, 2:3], 5, axis=2), values[:, 56:], options)
+    assert found.error < 0.8 * flat.error, "intervals are worth something"
+    assert found.metrics["coverage"] == pytest.approx(0.9, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("metric", "loss", "weight", "error"),
+    [
+        # Twice the pinball of p10, p50 and p90, over three: 2 (0.2 + 1 + 0.5) / 3 and so on, over sum |y|.
+        ("wql", [2 * (1.7 + 2.5) / 3, 2 * (1.15 + 1.5) / 3], [30, 10], 2 * 6.85 / 3 / 40),
+        ("mae", [2, 0.5], [1, 1], 1.25),
+    ],
+)
+def test_other_primary_errors(metric: Any, loss: list[float], weight: list[float], error: float) -> None:
+    actual = np.array([[10, 20], [0, 10]], dtype=np.float32)
+    output = np.array([[[8, 12, 15], [15, 18, 30]], [[0.5, 1, 2], [5, 10, 20]]], dtype=np.float32)
+    found = score(output, actual, Options(metric=metric))
+    assert found.loss == pytest.approx(np.array(loss), rel=1e-6) and found.weight.tolist() == weight
+    assert found.error == pytest.approx(error, rel=1e-6)
+    assert found.metrics["wape"] == 0.125
+    assert found.steps is not None and found.steps.sum(axis=2) == pytest.approx(np.array([loss, weight]), rel=1e-6)
+
+
+def test_other_primary_errors_leave_out_what_was_not_observed() -> None:
+    actual = np.array([[10, np.nan, 20]], dtype=np.float32)
+    output = np.array([[[8, 12, 15], [500, 600, 700], [15, 18, 30]]], dtype=np.float32)
+    assert score(output, actual, Options(metric="mae")).error == pytest.approx(2)
+    assert score(output, actual, Options(metric="wql")).error == pytest.approx(2 * 4.2 / 3 / 30)
+
+
 def test_the_expected_value_is_judged_by_the_squared_error() -> None:
     actual = np.array([[3.0, 1.0]], dtype=np.float32)
     output = np.array([[[2.0, 5.0], [2.0, 1.0]]], dtype=np.float32)

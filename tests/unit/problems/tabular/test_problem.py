@@ -383,7 +383,7 @@ def test_the_table_contract_names_every_configured_column() -> None:
     (contract,) = problem().tables()
     assert [column.name for column in contract.columns] == ["day", "customer", "paid", "pieces", "paid_fresh", "city"]
     assert contract.keys == ("day", "customer")
-    assert (contract.target, contract.entity, contract.horizon_days) == ("paid", ("customer",), 0)
+    assert (contract.target, contract.entity, contract.horizon) == ("paid", ("customer",), 0)
 
 
 @pytest.mark.parametrize(

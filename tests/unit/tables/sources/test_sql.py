@@ -23,7 +23,7 @@ CONTRACT = TableContract(
     date="date",
     target="units",
     entity=("store_id",),
-    horizon_days=28,
+    horizon=28,
 )
 QUERY = (
     "SELECT day AS date, store_id, CASE WHEN day <= :as_of THEN units END AS units, holiday "

@@ -24,7 +24,7 @@ CONTRACT = TableContract(
     date="date",
     target="units",
     entity=("store_id",),
-    horizon_days=1,
+    horizon=1,
 )
 AS_OF = date(2026, 3, 2)
 

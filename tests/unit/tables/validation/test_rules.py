@@ -19,7 +19,7 @@ CONTRACT = TableContract(
     date="date",
     target="units",
     entity=("series_id",),
-    horizon_days=7,
+    horizon=7,
 )
 AS_OF = date(2026, 3, 31)
 
@@ -41,7 +41,7 @@ def daily(last: date = AS_OF, units: float = 10.0) -> pl.DataFrame:
         (pl.String(), "string"),
         (pl.Categorical(), "string"),
         (pl.Date(), "date"),
-        (pl.Datetime("us"), "Datetime(time_unit='us', time_zone=None)"),
+        (pl.Datetime("us"), "moment"),
         (pl.Int8(), "integer"),
         (pl.Float32(), "number"),
         (pl.Decimal(10, 2), "number"),
