@@ -19,6 +19,7 @@ from tasks.releases.verification import check_release
 
 MODEL = manifest.MODEL
 PROFILE = "profile.json"
+INPUT_EXAMPLE = "input_example.json"
 
 
 class ReleaseStore:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.compression.runtime import OnnxModel
 from tasks.compression.timing import machine, measure
 from tasks.core.files import read_json, write_json
 from tasks.distillation.ensemble import member_weights
@@ -27,7 +28,7 @@ from tasks.gates.robustness import one_line
 from tasks.gates.verdict import Verdict, decide
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Raw, Score
-from tasks.releases.store import PROFILE, ReleaseStore
+from tasks.releases.store import INPUT_EXAMPLE, PROFILE, ReleaseStore
 from tasks.stages.context import Context
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,10 @@ LATENCY_ROUNDS = 3
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """Write verdict.json, segments.json, examples.json, profile.json and drift.json; measured times go to the pages."""
+    """Write verdict.json, segments.json, examples.json, profile.json, drift.json and, of a winner, input_example.json.
+
+    Measured times go to the pages.
+    """
     problem, gates, seed = get_problem(ctx.run.problem), ctx.run.gates, ctx.run.seed
     dataset = problem.load(ctx.artifacts / "features")
     raw = Raw(ctx.tables(), ctx.run.as_of)
@@ -66,6 +70,8 @@ def run(ctx: Context, name: str | None = None) -> None:
     write_json(folder / "drift.json", drift_json(opponents.drift))
     curves = {"teacher": teacher, "naive": naive, "champion": champion.output}
     write_json(folder / "examples.json", examples_json(verdict, curves, evaluation))
+    if verdict.winner:
+        write_json(folder / INPUT_EXAMPLE, _example(verdict.winner.candidate.model, evaluation))
     write_json(ctx.pages / "latency.json", _latency(ctx, verdict, champion, evaluation))
     _summarise(ctx, findings, verdict, opponents)
 
@@ -118,6 +124,11 @@ def _champion(ctx: Context, evaluation: EvaluationSet) -> Champion:
     if champion.note:
         log.warning("%s", champion.note)
     return champion
+
+
+def _example(model: bytes | None, evaluation: EvaluationSet) -> dict[str, Any]:
+    """One row of what the model reads, for people who open the release in MLflow."""
+    return {name: evaluation.sample[name][:1].tolist() for name in OnnxModel(model or b"").names}
 
 
 def _candidate(folder: Path, recipe: str) -> Candidate:

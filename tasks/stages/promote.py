@@ -12,15 +12,10 @@ from tasks.releases.ledger import Entry, Superseded
 from tasks.releases.origin import CODE, LOCK, SURROUNDINGS, code_digests
 from tasks.releases.signing import load_keys
 from tasks.releases.standing import pinned_by, withdrawn
-from tasks.releases.store import MODEL, PROFILE, ReleaseStore
+from tasks.releases.store import INPUT_EXAMPLE, MODEL, PROFILE, ReleaseStore
 from tasks.reporting.card import model_card
 from tasks.stages.context import Context
-
-# Lets `mlflow.onnx.load_model("models:/nightstill-<workload>@champion")` open a release's folder.
-MLMODEL = b"""flavors:
-  onnx: {data: model.onnx, code: null, providers: [CPUExecutionProvider]}
-  python_function: {loader_module: mlflow.onnx, data: model.onnx}
-"""
+from tasks.tracking.mlmodel import mlmodel
 
 
 def run(ctx: Context, name: str | None = None) -> None:
@@ -106,6 +101,7 @@ def _files(ctx: Context, verdict: Mapping[str, Any], model: bytes) -> dict[str, 
     """All files of the release by name. A retry makes the same bytes."""
     contract = ctx.artifacts / "features" / "contract.json"
     snapshot = ctx.artifacts / "snapshot" / "about.json"
+    example = ctx.artifacts / "evaluation" / INPUT_EXAMPLE
     lineage = {
         "workload": ctx.run.workload,
         "run": ctx.run_id,
@@ -120,7 +116,7 @@ def _files(ctx: Context, verdict: Mapping[str, Any], model: bytes) -> dict[str, 
     card = model_card(ctx.run, verdict, read_json(snapshot), read_json(contract), lineage)
     files = {
         MODEL: model,
-        "MLmodel": MLMODEL,
+        "MLmodel": mlmodel(model, example=example.is_file()),
         "card.md": card.encode(),
         "contract.json": contract.read_bytes(),
         "run.yaml": ctx.run.to_yaml().encode(),
@@ -128,6 +124,7 @@ def _files(ctx: Context, verdict: Mapping[str, Any], model: bytes) -> dict[str, 
         "verdict.json": (ctx.artifacts / "evaluation" / "verdict.json").read_bytes(),
     }
     found = {name: ctx.root / name for name in (LOCK, SURROUNDINGS)}
+    found[INPUT_EXAMPLE] = example
     found[PROFILE] = ctx.artifacts / "evaluation" / PROFILE
     files |= {name: path.read_bytes() for name, path in found.items() if path.is_file()}
     return files | ({CODE: code_digests(ctx.root, files[LOCK])} if LOCK in files else {})

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 RUN_TAG = "nightstill.run_id"
+# MLflow's page opens an experiment of this kind on its runs; of others it guesses, mostly traces of language models.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _SQLITE = "sqlite:///"
 _WRONG_SETTING = ("INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
@@ -127,9 +129,14 @@ def _experiment(client: "MlflowClient", tracking_uri: str, name: str) -> str:
         beside = Path(tracking_uri.removeprefix(_SQLITE)).parent / "artifacts"
         location = beside.as_uri() if tracking_uri.startswith(_SQLITE) else None
         with allowed("RESOURCE_ALREADY_EXISTS"):
-            client.create_experiment(name, artifact_location=location)
+            client.create_experiment(name, artifact_location=location, tags=_KIND)
         found = client.get_experiment_by_name(name)
         assert found is not None
+    if found.lifecycle_stage == "deleted":
+        raise ConfigError(
+            f"MLflow: experiment {name} was deleted there; `mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}` brings it back"
+        )
     return str(found.experiment_id)
 
 

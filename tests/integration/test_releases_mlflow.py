@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from mlflow.exceptions import MlflowException
 from onnx import TensorProto, helper
 
 from tasks.cli.main import main
@@ -18,9 +19,9 @@ from tasks.core.storage import FolderStore
 from tasks.releases.ledger import Entry
 from tasks.releases.pins import pin, unpin
 from tasks.releases.pruning import prune
-from tasks.releases.store import ReleaseStore
+from tasks.releases.store import INPUT_EXAMPLE, ReleaseStore
 from tasks.releases.verification import verify
-from tasks.stages.promote import MLMODEL
+from tasks.tracking.mlmodel import mlmodel
 from tasks.tracking.registry import sync
 from tasks.tracking.runs import connected, experiment_name, log_run
 from tests.conftest import Project
@@ -75,7 +76,8 @@ def levels() -> Iterator[None]:
 
 def promote(releases: ReleaseStore, factor: float) -> Entry:
     last = releases.champion()
-    files = {"model.onnx": doubling(factor), "MLmodel": MLMODEL}
+    model = doubling(factor)
+    files = {"model.onnx": model, "MLmodel": mlmodel(model, example=True), INPUT_EXAMPLE: b'{"x": [[3.0]]}'}
     return releases.publish(
         files,
         expected=last.seq if last else 0,
@@ -122,6 +124,16 @@ def test_a_run_is_logged_once_however_often_it_is_tried(uri: str, tmp_path: Path
     logged = tmp_path / "mlflow" / "artifacts" / first / "artifacts"
     assert (logged / "report.html").read_bytes() == b"<html>"
     assert (logged / "teach" / "history.json").read_bytes() == b"{}"
+
+
+def test_an_experiment_opens_on_its_runs_and_a_deleted_one_is_named(uri: str) -> None:
+    log(uri)
+    with connected(uri) as client:
+        experiment = client.get_experiment_by_name(MODEL)
+        assert experiment is not None and experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+        client.delete_experiment(experiment.experiment_id)
+    with pytest.raises(ConfigError, match=rf"experiment {MODEL} was deleted there; `mlflow experiments restore"):
+        log(uri, "run-3")
 
 
 def test_a_killed_logging_is_completed(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,6 +374,14 @@ def test_mlflow_users_load_the_champion_by_alias(uri: str, releases: ReleaseStor
         mlflow.set_tracking_uri(before[0])
         mlflow.set_registry_uri(before[1])
     assert model.predict({"x": np.ones((2, 1), np.float32)})["output"].tolist() == [[2.0], [2.0]]
+    signature = model.metadata.signature
+    assert [(field.name, field.type, field.shape) for field in (*signature.inputs, *signature.outputs)] == [
+        ("x", np.dtype("float32"), (-1, 1)),
+        ("output", np.dtype("float32"), (-1, 1)),
+    ]
+    assert model.predict(model.input_example)["output"].tolist() == [[6.0]]
+    with pytest.raises(MlflowException, match="x"):
+        model.predict({"units": np.ones((2, 1), np.float32)})
     verify(releases)  # what MLflow notes beside the model is no tampering
 
 
