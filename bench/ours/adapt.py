@@ -1,50 +1,68 @@
-"""A benchmark set as the product's dataset, and the product's forecasts as the benchmark's."""
+"""A benchmark set as a user's table and the product's dataset, and the product's forecasts as the benchmark's."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Any
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from bench.metrics import QUANTILES, Forecasts
-from bench.sets import BenchSet, Floats
+from bench.sets import BenchSet
 from tasks.problems.base import Floats as Outputs
 from tasks.problems.base import Inputs, Split
 from tasks.problems.forecasting.dataset import Windows, build_windows
 from tasks.problems.forecasting.options import Options
-from tasks.problems.forecasting.panel import make_panel
+from tasks.problems.forecasting.panel import Panel
 
 FREQUENCIES = {"D": "1d", "W-FRI": "1w", "h": "1h", "30min": "30m", "15min": "15m", "10min": "10m"}
 CHUNK = 16_384
 VALID_ORIGINS = 300
 
 
-def windows_of(data: BenchSet, options: Options) -> Windows:
-    """The set's windows under the product's contract; test values are not in them when `data` is sealed.
+def as_of(data: BenchSet) -> date:
+    """The day of the last test origin: what a night of that day knows."""
+    day: date = data.times[data.origins.test[-1]].astype("datetime64[D]").astype(date)
+    return day
+
+
+def table_of(data: BenchSet, options: Options) -> pl.DataFrame:
+    """The rows that a user would bring on `as_of`: observed up to the last test origin, and what is known ahead.
+
+    Series are numbered, so that they keep the set's order.
+    """
+    count, steps = data.values.shape
+    origin, number = data.origins.test[-1], np.arange(steps)
+    ahead = (data.times.astype("datetime64[D]") > np.datetime64(as_of(data))) & (number <= origin + options.horizon)
+    given = (data.observed & (number <= origin)) | ahead
+    times = pl.Series("date", data.times.astype("datetime64[us]"))
+
+    def column(values: NDArray[Any]) -> NDArray[Any]:
+        return np.broadcast_to(values, (count, steps))[given]
+
+    line, step = np.nonzero(given)
+    names = pl.Series([f"{place:05d} {name}" for place, name in enumerate(data.series)])
+    return pl.DataFrame(
+        [
+            (times.dt.date() if options.step.whole_days else times)[step],
+            names[line].alias("series_id"),
+            *[pl.Series(data.static[name].astype(np.str_))[line].alias(name) for name in options.static],
+            pl.Series("units", np.where(ahead[step], np.nan, data.values[given]), nan_to_null=True),
+            *[
+                pl.Series(name, column(values) > 0 if name == "holiday" else column(values))
+                for name, values in data.known.items()
+            ],
+        ]
+    )
+
+
+def windows_of(panel: Panel, data: BenchSet, options: Options) -> Windows:
+    """The windows of a set's panel at the set's origins; test values are not in it when `data` is sealed.
 
     Training origins lie `options.stride` steps apart and end a horizon before the first validation origin. Of very many
     validation origins about 300, spread evenly, are used.
     """
-    step = np.median(np.diff(data.times)).astype("timedelta64[m]")
-    before = data.times[0] - step * np.arange(options.context, 0, -1)
-    times = np.concatenate([before, data.times])
-
-    def padded(array: Floats, value: float) -> Floats:
-        result: Floats = np.pad(array, ((0, 0), (options.context, 0)), constant_values=value)
-        return result
-
-    units = padded(np.where(data.observed, data.values, np.nan).astype(np.float32), np.nan)
-    known = {name: padded(array, 0) for name, array in data.known.items() if name not in ("holiday", options.price)}
-    shape = (max((len(array) for array in known.values()), default=1), len(times))
-    promotions = [np.broadcast_to(array, shape) for array in known.values()]
-    panel = make_panel(
-        times.astype("datetime64[m]"),
-        data.series,
-        {name: data.static[name].astype(np.str_) for name in options.static},
-        units,
-        options,
-        price=padded(data.known[options.price], np.nan) if options.price else None,
-        promotions=np.stack(promotions, axis=2) if promotions else None,
-        holiday=padded(data.known["holiday"], 0) if "holiday" in data.known else None,
-    )
     last = data.origins.valid[0] - options.horizon
     origins: dict[Split, Sequence[int]] = {
         "train": range(last, options.min_history - 2, -options.stride)[::-1],
@@ -66,13 +84,14 @@ def forecasts_of(
 ) -> Forecasts:
     """The model's forecasts of all test windows; zero for series that had not begun."""
     options, rows = windows.options, windows.splits["test"]
+    series = np.array([int(name.split(" ", 1)[0]) for name in windows.panel.names.tolist()])  # numbered by table_of
     place = {origin + options.context: number for number, origin in enumerate(data.origins.test)}
     at = np.array([place[origin] for origin in windows.origins[rows].tolist()])
     shape = (len(place), len(data.series), options.horizon, len(options.outputs))
     outputs = np.zeros(shape, np.float32)
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
-        outputs[at[part], windows.lines[rows[part]]] = model(windows.inputs(rows[part], names))
+        outputs[at[part], series[windows.lines[rows[part]]]] = model(windows.inputs(rows[part], names))
     if options.metric == "mse":
         return Forecasts(mean=outputs[..., 0])
     quantiles = np.ascontiguousarray(outputs[..., : len(QUANTILES)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bench.ours.adapt import FREQUENCIES, promotions_of, windows_of
+from bench.ours.adapt import FREQUENCIES, as_of, promotions_of, table_of, windows_of
 from bench.sets import BenchSet
 from tasks.config.run import Run
 from tasks.core.files import RUN_FILE, read_json
@@ -17,15 +17,15 @@ from tasks.gates.gate import Candidate
 from tasks.gates.verdict import in_order_of_choice
 from tasks.problems.forecasting.dataset import Windows
 from tasks.problems.forecasting.options import Options
-from tasks.stages import compress, distil, teach
+from tasks.problems.forecasting.panel import SERIES, build_panel
+from tasks.stages import compress, distil, snapshot, teach, validate
 from tasks.stages.context import Context
 
+TABLE = "table.parquet"
 SETTINGS = Path(__file__).with_name("settings.yaml")
 UNUSED = {
     "title": "benchmark",
     "schedule": "0 0 * * *",
-    "source": {"kind": "table", "path": "none"},
-    "as_of": "2000-01-01",
     "gates": {
         "accuracy": {"limit": 1, "naive_margin": 0, "retention": 1, "champion_margin": 0},
         "segments": {"by": [], "limit": 0},
@@ -71,6 +71,8 @@ def settings_of(data: BenchSet, seed: int, threads: int) -> Run:
             **section,
             "problem": problem,
             "workload": data.name,
+            "source": {"kind": "table", "path": TABLE},
+            "as_of": as_of(data),
             "champion": 0,
             "seed": seed,
             "threads": threads,
@@ -78,14 +80,28 @@ def settings_of(data: BenchSet, seed: int, threads: int) -> Run:
     )
 
 
-def run_night(data: BenchSet, seed: int, threads: int, folder: Path, say: Callable[[str], None]) -> Night:
-    """Teach, distil and compress. `data` is sealed: no test value can be read."""
-    run = settings_of(data, seed, threads)
+def prepare(data: BenchSet, run: Run, folder: Path) -> tuple[Context, Windows]:
+    """Take the snapshot of a table of the set and validate it, as for a user; the origins alone are the set's own.
+
+    `data` is sealed: no test value can be read. Raises DataError when validation refuses the table.
+    """
     options = Options.model_validate(run.problem.options)
-    (folder / RUN_FILE).write_text(yaml.safe_dump(run.model_dump(mode="json")))
-    night = Night(windows_of(data, options), folder / "artifacts", run)
-    night.windows.save(night.artifacts / "features")
-    context = Context(run, Settings(), folder, folder / "pages")
+    (folder / RUN_FILE).write_text(run.to_yaml())
+    table_of(data, options).write_parquet(folder / TABLE)
+    context = Context(run, Settings(project=folder), folder, folder / "pages")
+    snapshot.run(context)
+    validate.run(context)
+    panel = build_panel(context.tables()[SERIES], run.as_of, options)
+    windows = windows_of(panel, data, options)
+    windows.save(context.artifacts / "features")
+    return context, windows
+
+
+def run_night(data: BenchSet, seed: int, threads: int, folder: Path, say: Callable[[str], None]) -> Night:
+    """Prepare the sealed set, teach, distil and compress."""
+    run = settings_of(data, seed, threads)
+    context, windows = prepare(data, run, folder)
+    night = Night(windows, context.artifacts, run)
     for stage, names in ((teach, run.teachers), (distil, run.students), (compress, run.recipes)):
         for name in names:
             begun = time.process_time()

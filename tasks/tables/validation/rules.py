@@ -160,6 +160,8 @@ def table_facts(
     step, axis = Step(contract.step), Axis.of(Step(contract.step), timed[contract.date])
     last = axis.last(as_of)
     target = contract.target if contract.target in names else None
+    # A ratio says something of amounts alone: values of both signs may well be zero on average.
+    amount = target if any(column.name == target and column.low == 0 for column in columns) else None
     between = timed.filter(axis.between(timed[contract.date]))
     if between.height:
         rule = f"every {step.noun}, counted from {axis.value(0)}{axis.why(between[contract.date][0])}"
@@ -176,9 +178,9 @@ def table_facts(
         facts += _gaps(known, contract, options, entity if has_entity and contract.ahead else [])
         if has_entity:
             facts += _entities(known, contract, options, entity)
-        facts += _recent_volume(known, contract, target, options, last)
+        facts += _recent_volume(known, contract, amount, options, last)
     if reference is not None:
-        facts += _against(reference, about, target, options)
+        facts += _against(reference, about, amount, options)
     return facts
 
 
