@@ -23,20 +23,23 @@ VALID_ORIGINS = 300
 
 def as_of(data: BenchSet) -> date:
     """The day of the last test origin: what a night of that day knows."""
-    day: date = data.times[data.origins.test[-1]].astype("datetime64[D]").astype(date)
+    day: date = _even(data.times)[data.origins.test[-1]].astype("datetime64[D]").astype(date)
     return day
 
 
 def table_of(data: BenchSet, options: Options) -> pl.DataFrame:
     """The rows that a user would bring on `as_of`: observed up to the last test origin, and what is known ahead.
 
-    Series are numbered, so that they keep the set's order.
+    Series are numbered, so that they keep the set's order. Steps are evenly apart: a set whose clock jumps is
+    counted by its rows, as those who published it do.
     """
     count, steps = data.values.shape
     origin, number = data.origins.test[-1], np.arange(steps)
-    ahead = (data.times.astype("datetime64[D]") > np.datetime64(as_of(data))) & (number <= origin + options.horizon)
+    ahead = (_even(data.times).astype("datetime64[D]") > np.datetime64(as_of(data))) & (
+        number <= origin + options.horizon
+    )
     given = (data.observed & (number <= origin)) | ahead
-    times = pl.Series("date", data.times.astype("datetime64[us]"))
+    times = pl.Series("date", _even(data.times).astype("datetime64[us]"))
 
     def column(values: NDArray[Any]) -> NDArray[Any]:
         return np.broadcast_to(values, (count, steps))[given]
@@ -55,6 +58,14 @@ def table_of(data: BenchSet, options: Options) -> pl.DataFrame:
             ],
         ]
     )
+
+
+def _even(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    gaps = np.diff(times)
+    even: NDArray[np.datetime64] = times[0] + np.median(gaps.astype(np.int64)).astype(gaps.dtype) * np.arange(
+        len(times)
+    )
+    return even
 
 
 def windows_of(panel: Panel, data: BenchSet, options: Options) -> Windows:
