@@ -1,5 +1,6 @@
 """Checks of tables whose steps are no days: everything is counted in steps, and a row between two is named first."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tasks.tables.table import Column, TableContract
 from tasks.tables.validation.options import CheckOptions
 from tasks.tables.validation.rules import Fact, table_facts, usable
+from tasks.tables.validation.suite import validate
 
 AS_OF = date(2026, 3, 31)
 
@@ -125,3 +127,21 @@ def test_limits_in_days_have_room_for_steps(step: str, stale: int, gap: int) -> 
     options = CheckOptions(max_stale_days=9)
     assert (options.stale(Step(step)), options.gap(Step(step))) == (stale, gap)
     assert CheckOptions(max_stale_steps=2, max_gap_steps=3).gap(Step(step)) == 3
+
+
+def test_an_hour_that_is_there_twice_is_refused_and_the_two_of_a_clock_change_are_not() -> None:
+    made = replace(contract("1h"), zone="Europe/Berlin")
+    moments = pl.datetime_range(
+        datetime(2026, 10, 20), datetime(2026, 10, 25, 23), "1h", eager=True, time_zone="Europe/Berlin"  # noqa: DTZ001
+    )  # fmt: skip
+    table = pl.DataFrame({"date": moments, "series_id": "a", "units": 10.0})
+    as_of, about = date(2026, 10, 25), {"rows": len(table)}
+
+    def failed(rows: pl.DataFrame) -> list[str]:
+        return [str(check) for check in validate(rows, about, made, CheckOptions(), as_of, None) if not check.success]
+
+    assert failed(table) == []
+    (said,) = failed(pl.concat([table, table[100:101]]))
+    assert said.startswith("date+series_id: unique date, series_id: observed 2 of 146 rows, e.g. date=2026-10-24 04:00")
+    (said,) = failed(table.with_columns(pl.col("date").dt.replace_time_zone(None)))
+    assert said.startswith("date+series_id: unique date, series_id: observed 2 of 145 rows, e.g. date=2026-10-25 02:00")
