@@ -22,7 +22,7 @@ def read_moments(values: pl.Series, column: Column, contract: TableContract) -> 
 
     A moment is a date if it begins a day of its own zone, or of the contract's. Moments with a zone, or with an offset,
     become the contract's zone; others stay as they are. Text is ISO 8601, or `2026-11`, `2026-Q4`, `2026-W53`, `2026`
-    where that is a step; months and years also as numbers, `202611`. A column of a type that cannot be read comes back as it is.
+    where that is a step, months and years also as numbers. A column of a type that cannot be read comes back as it is.
     """
     days, zone = column.kind == "date", contract.zone
     if values.dtype == pl.String:
