@@ -137,7 +137,9 @@ def table_model(contract: FeatureContract) -> bytes:
     return data
 
 
-def promote_tables(releases: ReleaseStore, options: dict[str, Any], table: Any, as_of: date, **checks: Any) -> Entry:
+def promote_tables(
+    releases: ReleaseStore, options: dict[str, Any], table: Any, as_of: date, timezone: str = "UTC", **checks: Any
+) -> Entry:
     """Release a model that takes the rows of a real kind of learning, with that kind's `options`."""
     problem = get_problem(Spec(**options))
     contract = problem.features({problem.tables()[0].name: table.lazy()}, as_of).contract
@@ -145,6 +147,8 @@ def promote_tables(releases: ReleaseStore, options: dict[str, Any], table: Any, 
     files = {
         "model.onnx": table_model(contract),
         "contract.json": json.dumps(contract_to_json(contract)).encode(),
-        "run.yaml": json.dumps({"problem": options, "checks": checks, "of another version": 1}).encode(),
+        "run.yaml": json.dumps(
+            {"problem": options, "checks": checks, "timezone": timezone, "of another version": 1}
+        ).encode(),
     }
     return releases.publish(files, expected=last.seq if last else 0, run_id="run", as_of=as_of, reason="better")

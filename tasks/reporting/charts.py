@@ -159,7 +159,7 @@ def forecast(picture: Picture) -> Markup | None:
         body.append(_text(middle, HEIGHT - 8, picture.labels[0]))
         body.append(_text(WIDTH - RIGHT, HEIGHT - 8, picture.labels[-1], "end"))
     if split:
-        body.append(_text(LEFT, HEIGHT - 8, f"{split} days before"))
+        body.append(_text(LEFT, HEIGHT - 8, f"{split} steps before"))
     return _frame("".join(body), f"{picture.title}: forecast against what happened")
 
 

@@ -22,14 +22,14 @@ def read_moments(values: pl.Series, column: Column, contract: TableContract) -> 
 
     A moment is a date if it begins a day of its own zone, or of the contract's. Moments with a zone, or with an offset,
     become the contract's zone; others stay as they are. Text is ISO 8601, or `2026-11`, `2026-Q4`, `2026-W53`, `2026`
-    where that is a step. A column of a type that cannot be read comes back as it is.
+    where that is a step, months and years also as numbers. A column of a type that cannot be read comes back as it is.
     """
     days, zone = column.kind == "date", contract.zone
     if values.dtype == pl.String:
         return _days_of_text(values, contract) if days else _moments_of_text(values, zone)
     if isinstance(values.dtype, pl.Datetime):
         return _days(values, zone) if days else _moments(values, zone)
-    if days and contract.step == "1y" and values.dtype.is_integer():
+    if days and contract.step in ("1mo", "1y") and values.dtype.is_integer():
         return _days_of_text(values.cast(pl.String), contract)
     return values
 

@@ -32,17 +32,20 @@ def seasonal_naive(units: Floats, options: Options, observed: Floats | None = No
 
 def _residual_quantiles(units: Floats, observed: Floats | None, options: Options) -> NDArray[np.floating]:
     """(n, quantiles) of seasonal residuals; 0 in a window that has none."""
+    found: NDArray[np.floating]
     season = options.season
     residuals = units[:, season:] - units[:, :-season]
     if observed is None or observed.all():
-        return np.quantile(residuals, options.quantiles, axis=1).T
+        found = np.quantile(residuals, options.quantiles, axis=1).T
+        return found
     seen = (observed[:, season:] > 0) & (observed[:, :-season] > 0)
     seen[~seen.any(axis=1)] = True  # nothing is known of these: what stands for values that are not observed is zero
     ordered, known = np.sort(np.where(seen, residuals, np.inf), axis=1), seen.sum(axis=1, keepdims=True)
     at = np.array(options.quantiles) * (known - 1)
     below = at.astype(np.int64)
     low, high = (np.take_along_axis(ordered, place, axis=1) for place in (below, np.minimum(below + 1, known - 1)))
-    return low + (high - low) * (at - below)
+    found = low + (high - low) * (at - below)
+    return found
 
 
 def score(output: Floats, target: NDArray[np.floating], options: Options) -> Score:

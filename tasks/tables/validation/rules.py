@@ -257,7 +257,7 @@ def _gaps(known: pl.DataFrame, contract: TableContract, options: CheckOptions, e
         steps = steps.with_columns(gap=(passed.over(by) if by else passed) - 1).drop_nulls("gap")
         worst = steps.filter(pl.col("gap") > limit).sort("gap", *by, NUMBER, descending=True).drop(NUMBER)
         longest = steps["gap"].max()
-        sample = tuple(_records(_text_dates(worst.head(SAMPLE)).rename({"gap": f"missing_{unit}_before"})))
+        sample = tuple(_records(worst.head(SAMPLE).rename({"gap": f"missing_{unit}_before"})))
         rule = f"most {step.noun}s missing in a row{f' of one {plus(by)}' if by else ''}"
         value = longest if isinstance(longest, int) else 0
         yield Fact(contract.moment, rule, value, high=limit, count=worst.height, sample=sample)
@@ -266,10 +266,6 @@ def _gaps(known: pl.DataFrame, contract: TableContract, options: CheckOptions, e
 def plus(columns: Sequence[str]) -> str:
     """How several columns are named as one."""
     return "+".join(columns)
-
-
-def _text_dates(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(pl.col(pl.Date, pl.Datetime).dt.to_string("iso"))
 
 
 def _entities(known: pl.DataFrame, contract: TableContract, options: CheckOptions, entity: list[str]) -> Iterator[Fact]:
@@ -322,7 +318,7 @@ def _recent_volume(
         ratio = options.max_volume_ratio
         top = recent.sort("value", descending=True).head(1)
         most, mean = float(top["value"][0]) / usual, float(recent["value"].sum()) / recent_steps / usual
-        sample = tuple(_records(_text_dates(top.drop(NUMBER))))
+        sample = tuple(_records(top.drop(NUMBER)))
         lately = f"last {recent_steps} {step.noun}s / median before"
         yield _ratio(column, f"{what}: most of the {lately}", most, None, ratio, sample)
         yield _ratio(column, f"{what}: mean of the {lately}", mean, 1 / ratio, None, sample)

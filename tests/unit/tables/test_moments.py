@@ -79,9 +79,10 @@ def test_text_of_dates(step: str, texts: Read, expected: Read) -> None:
     assert found.cast(pl.String).to_list() == expected
 
 
-def test_years_of_a_csv_are_numbers() -> None:
+def test_years_and_months_of_a_csv_are_numbers() -> None:
     assert read(pl.Series("date", [2026, 2027]), "1y").to_list() == [date(2026, 1, 1), date(2027, 1, 1)]
-    assert read(pl.Series("date", [2026]), "1mo").dtype == pl.Int64
+    assert read(pl.Series("date", [202611, 202613]), "1mo").to_list() == [date(2026, 11, 1), None]
+    assert read(pl.Series("date", [2026]), "1q").dtype == pl.Int64
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Files that users bring: names, types, globs, growing tables, and one clear line for wrong options."""
 
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,64 @@ def test_a_file_that_cannot_be_scanned_is_refused_by_name(tmp_path: Path, conten
         path.write_bytes(content)
     with pytest.raises(DataError, match=f"a.parquet: {message}"):
         scan(path, CONTRACT)
+
+
+def other(step: str, zone: str = "Europe/Berlin") -> TableContract:
+    kind: Any = "moment" if step == "1h" else "date"
+    return replace(
+        CONTRACT,
+        columns=(Column("date", kind, key=True, known_ahead=True), *CONTRACT.columns[1:]),
+        step=step,
+        zone=zone,
+    )
+
+
+def fetch_as(
+    folder: Path, table: pl.DataFrame, contract: TableContract, as_of: date, *, until: bool = True
+) -> pl.DataFrame:
+    table.write_parquet(folder / "a.parquet")
+    section = Spec(kind="table", path="a.parquet", until_as_of=until)
+    return get_source(section, (contract,), "sales", folder).fetch(as_of).tables["table"]
+
+
+def test_a_growing_table_of_hours_is_cut_back_on_the_evening_of_its_zone(tmp_path: Path) -> None:
+    berlin = pl.datetime_range(
+        datetime(2026, 3, 28), datetime(2026, 3, 30, 23), "1h", eager=True, time_zone="Europe/Berlin"  # noqa: DTZ001
+    )  # fmt: skip
+    rows = pl.DataFrame({"date": berlin.dt.convert_time_zone("UTC"), "store_id": "a", "units": 1.0})
+    found = fetch_as(tmp_path, rows, other("1h"), date(2026, 3, 29))
+    assert found.schema["date"] == pl.Datetime("us", "Europe/Berlin")
+    known = found.filter(pl.col("units").is_not_null())
+    assert known.height == 24 + 23, "the day of the change lacks an hour"
+    assert [str(moment) for moment in found["date"].tail(2)] == [
+        "2026-03-29 23:00:00+02:00",
+        "2026-03-30 00:00:00+02:00",
+    ]
+
+
+def test_a_growing_table_of_months_is_cut_back_to_those_that_have_ended(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"date": ["2026-01", "2026-02", "2026-03", "2026-04"], "store_id": "a", "units": 1.0})
+    found = fetch_as(tmp_path, rows, other("1mo"), date(2026, 2, 27))
+    assert found.select("date", "units").rows() == [(date(2026, 1, 1), 1.0), (date(2026, 2, 1), None)]
+    found = fetch_as(tmp_path, rows, other("1mo"), date(2026, 2, 28))
+    assert found["units"].to_list() == [1.0, 1.0, None] and found["date"].dtype == pl.Date
+
+
+def test_quarters_of_a_csv(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "date,store_id,units\n2025-Q4,007,1\n2026Q1,007,2\n")
+    section = Spec(kind="table", path="a.csv")
+    found = get_source(section, (other("1q"),), "sales", tmp_path).fetch(AS_OF).tables["table"]
+    assert found["date"].to_list() == [date(2025, 10, 1), date(2026, 1, 1)]
+
+
+def test_a_scanned_file_has_its_zone_and_its_months(tmp_path: Path) -> None:
+    moments = [datetime.fromisoformat("2026-03-28T23:00:00+00:00"), datetime.fromisoformat("2026-03-29T22:00:00+00:00")]
+    pl.DataFrame({"date": moments}).write_parquet(tmp_path / "a.parquet")
+    assert scan(tmp_path / "a.parquet", other("1d")).collect()["date"].to_list() == [
+        date(2026, 3, 29),
+        date(2026, 3, 30),
+    ]
+    hours = scan(tmp_path / "a.parquet", other("1h")).collect()["date"]
+    assert hours.dtype == pl.Datetime("us", "Europe/Berlin") and hours.to_list() == moments
+    pl.DataFrame({"date": ["2026-03", "2026-04"]}).write_parquet(tmp_path / "b.parquet")
+    assert scan(tmp_path / "b.parquet", other("1mo")).collect()["date"].dtype == pl.Date
