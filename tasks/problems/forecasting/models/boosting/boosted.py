@@ -16,7 +16,7 @@ from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.blocks.trees import Trees
 from tasks.problems.forecasting.models.boosting.features import WindowFeatures
-from tasks.problems.forecasting.models.inputs import STUDENT_INPUTS
+from tasks.problems.forecasting.models.inputs import ALL_INPUTS, STUDENT_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ TREES_A_LINE = 20
 
 
 class BoostedOptions(Frozen):
-    """`samples`: at most so many (row, step) pairs are learned from. `stopping`: trees without a better validation."""
+    """`samples`: at most so many (row, step) pairs are learned from. `stopping`: trees without a better validation.
+
+    `past`: the covariates of past steps are seen too, as what steps of alike ones were.
+    """
 
     trees: int = Field(default=300, gt=0)
     leaves: int = Field(default=63, gt=1)
@@ -39,6 +42,7 @@ class BoostedOptions(Frozen):
     feature_share: float = Field(default=0.7, gt=0, le=1)
     samples: int = Field(default=400_000, gt=0)
     stopping: int = Field(default=30, gt=0)
+    past: bool = False
 
 
 class Boosted(nn.Module):
@@ -49,14 +53,13 @@ class Boosted(nn.Module):
     and squared ones as (y - f)^2 / s: as in the networks' loss, and windows of almost nothing do not drown all others.
     """
 
-    uses = (*STUDENT_INPUTS, "calendar")
-
     def __init__(self, options: BoostedOptions, contract: FeatureContract) -> None:
         super().__init__()
         layout = Layout.of(contract)
         self.options, self.layout = options, layout
         self.squared = contract.settings["options"].get("metric", "wape") == "mse"
-        self.inputs = WindowFeatures(contract)
+        self.uses = ALL_INPUTS if options.past else (*STUDENT_INPUTS, "calendar")
+        self.inputs = WindowFeatures(contract, past=options.past)
         self.trees = nn.ModuleList()
 
     def forward(self, *inputs: Tensor) -> Tensor:
