@@ -14,14 +14,18 @@ from tasks.problems.forecasting.models.effects import LARGEST
 from tasks.problems.forecasting.models.embedding import StaticEmbedding
 from tasks.problems.forecasting.models.inputs import ALL_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
-from tasks.problems.forecasting.models.normalise import NEXT_TO_NONE, WindowNorm
+from tasks.problems.forecasting.models.normalise import WindowNorm
 from tasks.problems.forecasting.models.outputs import OrderedQuantiles, level_outputs
 
-CLEAREST = 3.0
-"""Where training starts, the last head weighs steps of the same place in the season e^3 times as much as others."""
+NARROWER = 4.0
+CLEAREST = 4.0
+"""Where training starts, half of the heads look at the newest steps, each at a fourth of the steps of the one before;
+the others at the same place in the season, the last one e^4 times as much as at other steps."""
 BAND = 1.3
 """Where training starts, the lowest quantile lies so many deviations below the median, and others as far apart."""
 LEAST_VARIANCE = 1e-6
+LEAST_WEIGHT = 1e-30
+"""Added to the weights of observed steps: any but none stay what they are in float32, none can be divided by."""
 
 
 class MatchOptions(Frozen):
@@ -54,8 +58,11 @@ class LagBias(nn.Module):
         self.lag = nn.Parameter(torch.zeros(heads, len(lag)))
         self.place = nn.Parameter(torch.zeros(heads, min(layout.season, len(lag) + 1)))
         self.register_buffer("places", lag % layout.season, persistent=False)
+        recent = heads // 2
         with torch.no_grad():
-            self.place[:, 0] = torch.linspace(0, CLEAREST, heads + 1)[1:]
+            for head in range(recent):
+                self.lag[head] = -lag * min(NARROWER ** (head + 1) / layout.context, 1)
+            self.place[recent:, 0] = torch.linspace(0, CLEAREST, heads - recent + 1)[1:]
 
     def forward(self) -> Tensor:
         # Each step ahead sees the past one lag later than the step before it: rows that are one number shorter than
@@ -125,8 +132,10 @@ class Match(FeaturedModel):
 
     def _seen(self, past: Tensor, future: Tensor, calendar: Tensor) -> Tensor:
         """(n, context + horizon, covariates + channels): each step's covariates, and what is around it."""
-        unknown = [self.zeros.expand(len(future), -1, self.past_alone)] if self.past_alone else []
-        steps = torch.cat([past, torch.cat([future, *unknown, calendar], dim=2)], dim=1)
+        ahead = torch.cat(
+            [functional.pad(future, (0, self.past_alone)) if self.past_alone else future, calendar], dim=2
+        )
+        steps = torch.cat([past, ahead], dim=1)
         around = functional.relu(self.around(steps.transpose(1, 2))).transpose(1, 2)
         return torch.cat([steps, around], dim=2)
 
@@ -143,7 +152,7 @@ class Match(FeaturedModel):
         sums = weights.reshape(-1, heads * horizon, context) @ summed
         by_step = sums.reshape(-1, heads, horizon, 3).permute(0, 2, 3, 1).reshape(-1, horizon, 3 * heads)
         first, second, count = by_step.split(heads, dim=2)
-        count = count + NEXT_TO_NONE
+        count = count + LEAST_WEIGHT
         mean = first / count
         variance = second / count - mean * mean
         return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=2)
