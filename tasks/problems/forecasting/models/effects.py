@@ -25,4 +25,5 @@ class PastEffects(nn.Module):
     def forward(self, units: Tensor, past: Tensor) -> Tensor:
         effects = self.both(past.reshape(-1, self.covariates)).reshape(-1, self.context, 2)
         factor, summand = effects.permute(2, 0, 1).unbind(0)
-        return units * torch.exp(factor.clamp(max=LARGEST)) + summand
+        result: Tensor = units * torch.exp(factor.clamp(max=LARGEST)) + summand
+        return result

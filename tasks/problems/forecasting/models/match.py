@@ -151,7 +151,7 @@ class Match(FeaturedModel):
         summed = torch.cat([units, units * units, observed], dim=1).reshape(-1, 3, context).transpose(1, 2)
         sums = weights.reshape(-1, heads * horizon, context) @ summed
         by_step = sums.reshape(-1, heads, horizon, 3).permute(0, 2, 3, 1).reshape(-1, horizon, 3 * heads)
-        first, second, count = by_step.split(heads, dim=2)
+        first, second, count = torch.split(by_step, heads, dim=2)
         count = count + LEAST_WEIGHT
         mean = first / count
         variance = second / count - mean * mean
