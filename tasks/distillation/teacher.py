@@ -1,5 +1,7 @@
 """A teacher trained by folds over groups: its soft targets for a training row come from a model that never saw it."""
 
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -17,6 +19,11 @@ from tasks.distillation.trainer import History, Progress, TrainingData, features
 from tasks.problems.base import Dataset, Floats, Problem, Rows
 from tasks.problems.blocks.features import Featured
 from tasks.problems.models import build_model
+
+log = logging.getLogger(__name__)
+
+ROWS_A_LINE = 50_000
+"""Rows that are labelled between two lines of the log: of a large table, labelling by trees takes many minutes."""
 
 
 @runtime_checkable
@@ -102,6 +109,7 @@ def teach(
         torch.manual_seed(seed + fold)
         model = build_model(teacher.model, dataset.contract)
         if isinstance(model, SelfTrained):
+            log.info("fold %d/%d: a %s learns from %s rows", fold + 1, folds, teacher.model.kind, f"{len(learn):,}")
             history = History(valid=model.fit(dataset, learn, valid, seed=seed + fold))
         elif teacher.training is None:
             raise ConfigError(f"teachers: a {teacher.model.kind} is a network; say in `training` how it is trained")
@@ -115,12 +123,25 @@ def teach(
                 checkpoint=checkpoint(fold) if checkpoint else None,
                 progress=progress(fold) if progress else None,
             )
-        soft[label] = predict(model, dataset, label)
+        soft[label] = predict(model, dataset, label, _labelled(f"fold {fold + 1}/{folds}", len(label)))
         members.append(model)
         histories.append(history)
     mean = Mean(members).eval()
     soft[valid] = predict(mean, dataset, valid)
     return Taught(mean, soft, histories, problem.score(soft[valid], dataset.target(valid)).error)
+
+
+def _labelled(part: str, rows: int) -> Callable[[int], None]:
+    """What says in the log how far labelling is: a line every `ROWS_A_LINE` rows."""
+    began, said = time.monotonic(), 0
+
+    def progress(done: int) -> None:
+        nonlocal said
+        if done - said >= ROWS_A_LINE:
+            said = done
+            log.info("%s: %s of %s rows labelled, %.0f s", part, f"{done:,}", f"{rows:,}", time.monotonic() - began)
+
+    return progress
 
 
 def held_out_features(teacher: Mean, dataset: Dataset, seed: int) -> NDArray[np.float16]:

@@ -121,9 +121,12 @@ def train(  # noqa: PLR0913 named arguments
     return loop.history
 
 
-def predict(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
-    """(len(rows), *output_shape) outputs of the model, in evaluation mode, where its weights are."""
-    return _forward(model, model, dataset, rows)
+def predict(model: nn.Module, dataset: Dataset, rows: Rows, progress: Callable[[int], None] | None = None) -> Floats:
+    """(len(rows), *output_shape) outputs of the model, in evaluation mode, where its weights are.
+
+    `progress(rows)` is called with the number of rows predicted so far.
+    """
+    return _forward(model, model, dataset, rows, progress)
 
 
 def features(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
@@ -132,9 +135,15 @@ def features(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
     return _forward(model, model.features, dataset, rows)
 
 
-def _forward(model: nn.Module, call: Callable[..., Tensor], dataset: Dataset, rows: Rows) -> Floats:
+def _forward(
+    model: nn.Module,
+    call: Callable[..., Tensor],
+    dataset: Dataset,
+    rows: Rows,
+    progress: Callable[[int], None] | None = None,
+) -> Floats:
     names = inputs_of(model, dataset.contract.inputs)
-    return outputs(model, dataset.batches(rows, names, most=PREDICTION_BATCH), call)
+    return outputs(model, dataset.batches(rows, names, most=PREDICTION_BATCH), call, progress)
 
 
 class _Loop:

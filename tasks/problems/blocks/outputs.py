@@ -10,8 +10,16 @@ from tasks.problems.base import Batches, Floats
 from tasks.problems.blocks.inputs import inputs_of
 
 
-def outputs(model: nn.Module, batches: Batches, call: Callable[..., Tensor] | None = None) -> Floats:
-    """Outputs in evaluation mode, where the model's weights are; of its part `call`, if that is given."""
+def outputs(
+    model: nn.Module,
+    batches: Batches,
+    call: Callable[..., Tensor] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Floats:
+    """Outputs in evaluation mode, where the model's weights are; of its part `call`, if that is given.
+
+    `progress(rows)` is called after each batch with the number of rows computed so far.
+    """
     model.eval()
     where = next((weights.device for weights in model.parameters()), torch.device("cpu"))
     result: Floats | None = None
@@ -24,6 +32,8 @@ def outputs(model: nn.Module, batches: Batches, call: Callable[..., Tensor] | No
                 result = np.empty((len(batches), *part.shape[1:]), part.dtype)
             result[start : start + len(part)] = part
             start += len(part)
+            if progress is not None:
+                progress(start)
     if result is None:
         raise ValueError("there are no rows to compute")
     return result

@@ -1,5 +1,7 @@
 """Teachers by folds: the soft target of a training row comes from a model that never saw its group."""
 
+import logging
+import re
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError
+from tasks.distillation import teacher as teacher_module
 from tasks.distillation.options import Teacher, Training
 from tasks.distillation.teacher import Taught, assign_folds, fold_rows, held_out_features, teach
 from tasks.distillation.trainer import predict
@@ -159,3 +162,17 @@ def test_trees_have_no_features(sales: Any) -> None:
     taught = taught_by(sales, sales.dataset, TREES)
     with pytest.raises(ConfigError, match="keep: a Boosted has no features to keep; leave them out"):
         held_out_features(taught.model, sales.dataset, seed=5)
+
+
+def test_trees_and_labelling_say_how_far_they_are(
+    sales: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(teacher_module, "ROWS_A_LINE", 1)
+    with caplog.at_level(logging.INFO, "tasks"):
+        taught_by(sales, sales.dataset, TREES)
+    said = [record.getMessage() for record in caplog.records]
+    learns = [re.fullmatch(r"fold (\d)/2: a lightgbm learns from (\d+) rows", line) for line in said]
+    labels = [re.fullmatch(r"fold (\d)/2: (\d+) of \2 rows labelled, \d+ s", line) for line in said]
+    (first, second), (third, fourth) = ([match.groups() for match in found if match] for found in (learns, labels))
+    assert (first[0], second[0], third[0], fourth[0]) == ("1", "2", "1", "2")
+    assert first[1] == fourth[1] and second[1] == third[1], "each fold labels what the other one learns from"

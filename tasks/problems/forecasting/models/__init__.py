@@ -16,5 +16,6 @@ NETWORKS = {
     "rnn": f"{_HERE}.rnn:build_rnn",
     "multi-rnn": f"{_HERE}.rnn:build_multi_rnn",
     "attention": f"{_HERE}.attention:build_attention",
+    "match": f"{_HERE}.match:build_match",
 }
 TREES = {"lightgbm": f"{_HERE}.boosting.boosted:build_boosted"}

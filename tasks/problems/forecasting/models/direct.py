@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from tasks.problems.base import FeatureContract
 from tasks.problems.blocks.factored import Factored
 from tasks.problems.blocks.features import FeaturedModel
+from tasks.problems.forecasting.models.effects import PastEffects
 from tasks.problems.forecasting.models.embedding import StaticEmbedding
 from tasks.problems.forecasting.models.inputs import STUDENT_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
@@ -90,8 +91,11 @@ class Direct(FeaturedModel):
         *,
         projection: int = 0,
         resolutions: Resolutions = (),
+        past: bool = False,
     ) -> None:
         super().__init__()
+        if past:
+            self.uses = (*self.uses, "past")
         self.layout = layout = Layout.of(contract)
         self.norm = WindowNorm(contract)
         self.look_back = LookBack(layout.context, resolutions)
@@ -103,6 +107,7 @@ class Direct(FeaturedModel):
         self.covariates = nn.Linear(layout.own, projection + layout.outputs)
         self.skip = _skip(contract, self.look_back)
         self.quantiles = OrderedQuantiles(contract)
+        self.past_effects = PastEffects(contract) if past else None
         places = torch.arange(self.known_width).reshape(layout.horizon, -1)[:, projection:].flatten()
         self.register_buffer("effects", places, persistent=False)
         with torch.no_grad():  # a plain band around the seasonal average
@@ -126,7 +131,10 @@ class Direct(FeaturedModel):
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         values, observed, future, static, *more = inputs
         centre, scale = self.norm(values, observed)
-        units = self.look_back(self.norm.apply_to(values, observed, centre, scale))
+        units = self.norm.apply_to(values, observed, centre, scale)
+        if self.past_effects is not None:
+            units = self.past_effects(units, more[0])
+        units = self.look_back(units)
         known = self.covariates(future.flatten(0, 1)).reshape(-1, self.known_width)
         fixed = (torch.log(scale), self.embedding(static))
         features = self.represent(Window(units, observed, future, fixed, known, tuple(more)))

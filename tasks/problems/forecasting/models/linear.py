@@ -13,10 +13,11 @@ from tasks.problems.forecasting.models.resolutions import Resolutions
 
 
 class LinearOptions(Frozen):
-    """`embedding`: numbers a static column. `resolutions`: see `LookBack`."""
+    """`embedding`: numbers a static column. `resolutions`: see `LookBack`. `past`: see `PastEffects`."""
 
     embedding: int = Field(default=4, gt=0)
     resolutions: Resolutions = ()
+    past: bool = False
 
 
 class Linear(Direct):
@@ -26,7 +27,7 @@ class Linear(Direct):
     """
 
     def __init__(self, options: LinearOptions, contract: FeatureContract) -> None:
-        super().__init__(contract, options.embedding, dropout=0.0, resolutions=options.resolutions)
+        super().__init__(contract, options.embedding, dropout=0.0, resolutions=options.resolutions, past=options.past)
         self.add_head(self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:

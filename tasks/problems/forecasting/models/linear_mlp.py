@@ -17,6 +17,7 @@ class LinearMlpOptions(Frozen):
     """`projection`: numbers that each future step's covariates are reduced to, beside their direct effects.
 
     `resolutions` of the look back (see `LookBack`): for long windows, which would have most of the weights.
+    `past`: the covariates of past steps are seen too (see `PastEffects`).
     """
 
     hidden: int = Field(default=48, gt=0)
@@ -24,6 +25,7 @@ class LinearMlpOptions(Frozen):
     projection: int = Field(default=2, ge=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     resolutions: Resolutions = ()
+    past: bool = False
 
 
 class LinearMlp(Direct):
@@ -36,6 +38,7 @@ class LinearMlp(Direct):
             options.dropout,
             projection=options.projection,
             resolutions=options.resolutions,
+            past=options.past,
         )
         self.hidden = nn.Linear(self.look_back.width + self.fixed_width + self.known_width, options.hidden)
         self.add_head(options.hidden)

@@ -10,6 +10,7 @@ from torch.nn import functional
 from tasks.core.config import Frozen
 from tasks.problems.base import FeatureContract
 from tasks.problems.blocks.features import FeaturedModel
+from tasks.problems.forecasting.models.effects import PastEffects
 from tasks.problems.forecasting.models.embedding import StaticEmbedding
 from tasks.problems.forecasting.models.inputs import STUDENT_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
@@ -21,12 +22,14 @@ from tasks.problems.forecasting.models.patches import Patches
 class PatchOptions(Frozen):
     """`hidden`: width of a hidden layer beside the linear map, 0 for none. `smooth`: average neighbours first.
 
-    `cycle`: a table of what a season adds to each step ahead, by the place where the forecast begins.
+    `cycle`: a table of what a season adds to each step ahead, by the place where the forecast begins. `past`: the
+    covariates of past steps are seen too (see `PastEffects`).
     """
 
     hidden: int = Field(default=0, ge=0)
     smooth: bool = True
     cycle: bool = False
+    past: bool = False
     embedding: int = Field(default=4, gt=0)
 
 
@@ -39,10 +42,9 @@ class Patch(FeaturedModel):
     steps that fill no season are left out. Without a hidden layer the features are the map's inputs.
     """
 
-    uses = STUDENT_INPUTS
-
     def __init__(self, options: PatchOptions, contract: FeatureContract) -> None:
         super().__init__()
+        self.uses = (*STUDENT_INPUTS, "past") if options.past else STUDENT_INPUTS
         self.layout = layout = Layout.of(contract)
         self.norm = WindowNorm(contract)
         self.embedding = StaticEmbedding(contract, options.embedding)
@@ -58,6 +60,7 @@ class Patch(FeaturedModel):
         self.cycle = nn.Embedding(layout.season, layout.horizon * layout.outputs) if options.cycle else None
         self.effects = nn.Linear(layout.own, layout.outputs, bias=False)
         self.quantiles = OrderedQuantiles(contract)
+        self.past_effects = PastEffects(contract) if options.past else None
         self.feature_width = self.patches.width * (options.hidden or steps)
         with torch.no_grad():
             levels = level_outputs(contract).repeat(self.seasons)
@@ -72,9 +75,11 @@ class Patch(FeaturedModel):
                     nn.init.normal_(layer.weight, std=0.01)
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        values, observed, future, static = inputs
+        values, observed, future, static, *past = inputs
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
+        if self.past_effects is not None:
+            units = self.past_effects(units, past[0])
         if self.smooth is not None:
             units = units + self.smooth(units.unsqueeze(1)).squeeze(1)
         phases = self.patches(units).transpose(1, 2)

@@ -13,7 +13,7 @@ from tasks.problems.forecasting.models.inputs import ALL_INPUTS
 from tasks.problems.forecasting.models.patches import Patches
 
 
-class RnnOptions(Frozen):
+class NetworkOptions(Frozen):
     """`hidden`: width of the network that reads the units."""
 
     hidden: int = Field(default=16, gt=0)
@@ -21,7 +21,13 @@ class RnnOptions(Frozen):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-class MultiRnnOptions(RnnOptions):
+class RnnOptions(NetworkOptions):
+    """`past`: the covariates of past steps are seen too (see `PastEffects`)."""
+
+    past: bool = False
+
+
+class MultiRnnOptions(NetworkOptions):
     """`covariates`: width of the network that reads the covariates."""
 
     covariates: int = Field(default=8, gt=0)
@@ -45,7 +51,7 @@ class Rnn(Direct):
     """The representation is the network's last state, with scale and static columns beside it."""
 
     def __init__(self, options: RnnOptions, contract: FeatureContract) -> None:
-        super().__init__(contract, options.embedding, options.dropout)
+        super().__init__(contract, options.embedding, options.dropout, past=options.past)
         self.past = Recurrence(Patches(self.layout.context, self.layout.season), options.hidden)
         self.add_head(options.hidden + self.fixed_width)
 

@@ -1,6 +1,9 @@
 """A teacher: gradient-boosted trees, one ensemble an output, direct for all steps ahead."""
 
-from typing import Any
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,14 +16,24 @@ from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.blocks.trees import Trees
 from tasks.problems.forecasting.models.boosting.features import WindowFeatures
-from tasks.problems.forecasting.models.inputs import STUDENT_INPUTS
+from tasks.problems.forecasting.models.inputs import ALL_INPUTS, STUDENT_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
 
+if TYPE_CHECKING:
+    from lightgbm.callback import CallbackEnv
+
+log = logging.getLogger(__name__)
+
 BATCH = 2048
+TREES_A_LINE = 20
+"""Trees between two lines of the log."""
 
 
 class BoostedOptions(Frozen):
-    """`samples`: at most so many (row, step) pairs are learned from. `stopping`: trees without a better validation."""
+    """`samples`: at most so many (row, step) pairs are learned from. `stopping`: trees without a better validation.
+
+    `past`: the covariates of past steps are seen too, as what steps of alike ones were.
+    """
 
     trees: int = Field(default=300, gt=0)
     leaves: int = Field(default=63, gt=1)
@@ -29,6 +42,7 @@ class BoostedOptions(Frozen):
     feature_share: float = Field(default=0.7, gt=0, le=1)
     samples: int = Field(default=400_000, gt=0)
     stopping: int = Field(default=30, gt=0)
+    past: bool = False
 
 
 class Boosted(nn.Module):
@@ -39,14 +53,13 @@ class Boosted(nn.Module):
     and squared ones as (y - f)^2 / s: as in the networks' loss, and windows of almost nothing do not drown all others.
     """
 
-    uses = (*STUDENT_INPUTS, "calendar")
-
     def __init__(self, options: BoostedOptions, contract: FeatureContract) -> None:
         super().__init__()
         layout = Layout.of(contract)
         self.options, self.layout = options, layout
         self.squared = contract.settings["options"].get("metric", "wape") == "mse"
-        self.inputs = WindowFeatures(contract)
+        self.uses = ALL_INPUTS if options.past else (*STUDENT_INPUTS, "calendar")
+        self.inputs = WindowFeatures(contract, past=options.past)
         self.trees = nn.ModuleList()
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -69,7 +82,10 @@ class Boosted(nn.Module):
         """
         import lightgbm
 
+        began = time.monotonic()
         learn, check = (self._lines(dataset, rows, seed + place) for place, rows in enumerate((train, valid)))
+        size = f"{len(learn[0]):,} steps of training rows, {learn[0].shape[1]} features"
+        log.info("%s, gathered in %.0f s", size, time.monotonic() - began)
         losses = []
         for place in range(self.layout.outputs):
             train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2])
@@ -79,12 +95,26 @@ class Boosted(nn.Module):
                 train_set,
                 self.options.trees,
                 [valid_set],
-                callbacks=[lightgbm.early_stopping(self.options.stopping, verbose=False)],
+                callbacks=[lightgbm.early_stopping(self.options.stopping, verbose=False), self._progress(place)],
             )
             best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
             self.trees.append(Trees(best))
             losses.append(float(next(iter(booster.best_score["valid_0"].values()))))
         return losses
+
+    def _progress(self, place: int) -> "Callable[[CallbackEnv], None]":
+        """What says in the log how far the trees of an output are: a line every `TREES_A_LINE` of them."""
+        began, output = time.monotonic(), f"output {place + 1}/{self.layout.outputs}"
+
+        def say(state: "CallbackEnv") -> None:
+            trees, results = state.iteration + 1, state.evaluation_result_list
+            if trees % TREES_A_LINE == 0 and results:
+                seconds = time.monotonic() - began
+                log.info(
+                    "%s: tree %d of %d, loss %.4f, %.0f s", output, trees, self.options.trees, results[0][2], seconds
+                )
+
+        return say
 
     def _objective(self, place: int) -> dict[str, Any]:
         """LightGBM's objective of an output."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.problems.base import FeatureContract
+from tasks.problems.forecasting.models.boosting.alike import Alike
 from tasks.problems.forecasting.models.layout import Layout
 from tasks.problems.forecasting.models.normalise import WindowNorm
 
@@ -17,7 +18,8 @@ class WindowFeatures(nn.Module):
 
     Of the window: its last values, means over one, two, four seasons and all of it, spread, share of zeros, logarithm
     of its scale. Of the step: the values of the same place in up to eight past seasons, their mean, known covariates,
-    calendar, distance, place in the season. And the codes of static columns, as numbers.
+    calendar, distance, place in the season. And the codes of static columns, as numbers. With `past`, which is then the
+    last but one of the inputs, also what past steps of alike covariates were (`Alike`).
     All are rounded to multiples of 1/4096: what differs by less, such as the mean of a standardised window from 0, is
     noise that trees would split at, and that ONNX Runtime has otherwise.
     """
@@ -25,9 +27,10 @@ class WindowFeatures(nn.Module):
     places: Tensor
     distance: Tensor
 
-    def __init__(self, contract: FeatureContract) -> None:
+    def __init__(self, contract: FeatureContract, *, past: bool = False) -> None:
         super().__init__()
         layout = Layout.of(contract)
+        self.alike = Alike(layout) if past else None
         self.season, self.context, self.horizon = layout.season, layout.context, layout.horizon
         self.norm = WindowNorm(contract)
         seasons = max(1, min(SEASONS, layout.context // layout.season))
@@ -44,9 +47,10 @@ class WindowFeatures(nn.Module):
         )
         statics = contract.inputs["static"][1][0]
         of_window = min(LAST, layout.context) + len(self.spans) + 3
-        self.width = of_window + seasons + 1 + layout.known + 2 + statics - 1
+        self.width = of_window + seasons + 1 + layout.known + 2 + statics - 1 + (self.alike.width if self.alike else 0)
 
-    def forward(self, values: Tensor, observed: Tensor, future: Tensor, static: Tensor, calendar: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
+        values, observed, future, static, *past, calendar = inputs
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         means = [units[:, -span:].mean(dim=1, keepdim=True) for span in self.spans]
@@ -59,4 +63,6 @@ class WindowFeatures(nn.Module):
         distance = self.distance + torch.zeros_like(same[:, :, :1])
         phase = torch.remainder(static[:, :1].float().unsqueeze(2) + self.distance, float(self.season))
         parts = [repeated, same, same.mean(dim=2, keepdim=True), future, calendar, distance, phase]
+        if self.alike is not None:
+            parts.append(self.alike(units, observed, past[0], future))
         return torch.round(torch.cat(parts, dim=2) * STEPS) / STEPS

@@ -1,5 +1,7 @@
 """Every forecasting model as ONNX bytes: equal to torch at any batch size."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -13,14 +15,18 @@ from tasks.problems.blocks.factored import factored
 from tasks.problems.blocks.inputs import inputs_of
 from tests.unit.problems.forecasting.models.windows import CONTRACT, SMALL, contract_of, forecast, model_of, windows_of
 
-VARIANTS = [(kind, "scale", False) for kind in SMALL]
-VARIANTS += [(kind, normalise, True) for kind in ("lstm", "linear-mlp", "patch") for normalise in ("standard", "last")]
+CENTRED = ("lstm", "linear-mlp", "patch", "match")
+VARIANTS: list[tuple[str, str, bool, dict[str, Any]]] = [(kind, "scale", False, {}) for kind in SMALL]
+VARIANTS += [(kind, normalise, True, {}) for kind in CENTRED for normalise in ("standard", "last")]
+VARIANTS += [(kind, "scale", False, {"past": True}) for kind in ("linear", "linear-mlp", "patch", "rnn")]
 
 
-@pytest.mark.parametrize(("kind", "normalise", "mean"), VARIANTS)
-def test_the_exported_file_gives_what_torch_gives(kind: str, normalise: str, mean: bool) -> None:
+@pytest.mark.parametrize(("kind", "normalise", "mean", "options"), VARIANTS)
+def test_the_exported_file_gives_what_torch_gives(
+    kind: str, normalise: str, mean: bool, options: dict[str, Any]
+) -> None:
     contract = contract_of(context=16, horizon=9, normalise=normalise, mean=mean, positive=not mean)
-    model = model_of(kind, contract)
+    model = model_of(kind, contract, **options)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn_like(weight))

@@ -140,6 +140,24 @@ def test_each_place_in_the_season_has_a_forecast_of_its_own(kind: str) -> None:
     assert len(torch.unique(found, dim=0)) == 7
 
 
+@pytest.mark.parametrize("kind", STUDENTS)
+def test_a_student_may_take_the_covariates_of_the_past_too(kind: str) -> None:
+    plain, seeing, windows = model_of(kind), model_of(kind, past=True), windows_of(4)
+    shake(plain)
+    seeing.load_state_dict(plain.state_dict(), strict=False)
+    other = {**windows, "past": windows["past"] + 1}
+    assert list(inputs_of(seeing, CONTRACT.inputs)) == ["units", "observed", "future", "static", "past"]
+    with torch.no_grad():
+        assert torch.equal(forecast(seeing, windows), forecast(plain, windows)), "where training starts"
+        assert torch.equal(forecast(seeing, other), forecast(seeing, windows))
+    assert count_parameters(seeing) - count_parameters(plain) == 2 * 5
+    shake(seeing)
+    with torch.no_grad():
+        assert not torch.equal(forecast(seeing, other), forecast(seeing, windows))
+    forecast(seeing, windows).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in seeing.parameters())
+
+
 def test_a_cycle_adds_its_row_of_the_table_to_every_step() -> None:
     # Signed, or an amount's lowest quantile would be cut off at zero.
     model, windows = model_of("patch", contract_of(positive=False), cycle=True), windows_of(3)

@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rnn": {"hidden": 4, "embedding": 2},
     "multi-rnn": {"hidden": 4, "covariates": 3, "embedding": 2},
     "attention": {"hidden": 4, "heads": 2, "embedding": 2},
+    "match": {"heads": 2, "width": 3, "hidden": 6, "channels": 3, "embedding": 2},
 }
 
 

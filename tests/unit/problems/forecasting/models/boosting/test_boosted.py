@@ -1,5 +1,7 @@
 """Boosted trees as a teacher: what they learn, give, and are as a file."""
 
+import logging
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -157,3 +159,15 @@ def test_learning_ends_when_validation_gets_no_better() -> None:
 def test_options_are_checked_by_name() -> None:
     with pytest.raises(ConfigError, match=r"model\.leaves of kind lightgbm: Input should be greater than 1, got 1"):
         build_model(Spec(kind="lightgbm", leaves=1), WEEK.contract)
+
+
+def test_fitting_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "tasks"):
+        fitted(trees=45, stopping=45)
+    gathered, *said = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch(r"[\d,]+ steps of training rows, \d+ features, gathered in \d+ s", gathered)
+    lines = [re.fullmatch(r"output (\d)/3: tree (\d+) of 45, loss \d\.\d{4}, \d+ s", line) for line in said]
+    assert [match.groups() for match in lines if match] == [
+        (f"{of}", f"{tree}") for of in (1, 2, 3) for tree in (20, 40)
+    ]
+    assert all(lines)

@@ -1,0 +1,52 @@
+"""What trees see of past steps that were like a step ahead: means of their values, by the covariates of both."""
+
+import torch
+from torch import Tensor, nn
+
+from tasks.problems.forecasting.models.layout import Layout
+from tasks.problems.forecasting.models.normalise import NEXT_TO_NONE
+
+FARTHEST = 5.0
+"""Most that a covariate counts as, in deviations from its mean in the window."""
+SAME_PLACE = 8.0
+"""How much more steps of the same place in the season weigh where the season counts, as a logarithm."""
+LEAST_VARIANCE = 1e-6
+
+
+class Alike(nn.Module):
+    """units, observed (n, context), past (n, context, …), future (n, horizon, K) -> (n, horizon, width).
+
+    For each covariate known ahead, what its line through the window says at the step's own value: of a flag that is the
+    mean of the past steps with the same flag. And, over steps weighed by how near all of their covariates are (a kernel
+    regression, Nadaraya 1964), mean and deviation; and the mean where the same place in the season counts as well,
+    such as that of open days of this weekday. All of observed steps alone.
+    """
+
+    season: Tensor
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.known = layout.own
+        self.width = layout.own + 3
+        ahead, past = torch.arange(layout.horizon)[:, None], torch.arange(-layout.context, 0)[None, :]
+        self.register_buffer("season", SAME_PLACE * ((ahead - past) % layout.season == 0).float(), persistent=False)
+
+    def forward(self, units: Tensor, observed: Tensor, past: Tensor, future: Tensor) -> Tensor:
+        seen = observed.unsqueeze(2)
+        count = seen.sum(dim=1, keepdim=True) + NEXT_TO_NONE
+        before = past[:, :, : self.known]
+        usual = (before * seen).sum(dim=1, keepdim=True) / count
+        apart = (before - usual) * seen
+        variance = (apart * apart).sum(dim=1, keepdim=True) / count + LEAST_VARIANCE
+        mean = (units * observed).sum(dim=1, keepdim=True) / count[:, :, 0]
+        slope = (apart * (units - mean).unsqueeze(2)).sum(dim=1, keepdim=True) / count / variance
+        on_lines = mean.unsqueeze(2) + slope * (future - usual)
+        deviation = variance.sqrt()
+        here, there = (((given - usual) / deviation).clamp(-FARTHEST, FARTHEST) for given in (future, before))
+        near = here @ there.transpose(1, 2) - 0.5 * (there * there).sum(dim=2).unsqueeze(1)
+        values = torch.stack([units, units * units, observed], dim=2)
+        first, second, weight = torch.split(torch.softmax(near, dim=2) @ values, 1, dim=2)
+        alike = first / (weight + NEXT_TO_NONE)
+        spread = (second / (weight + NEXT_TO_NONE) - alike * alike).clamp(min=0).sqrt()
+        in_season, _, weight = torch.split(torch.softmax(near + self.season, dim=2) @ values, 1, dim=2)
+        return torch.cat([on_lines, alike, spread, in_season / (weight + NEXT_TO_NONE)], dim=2)
