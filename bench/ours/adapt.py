@@ -10,7 +10,7 @@ from tasks.problems.base import Floats as Outputs
 from tasks.problems.base import Inputs, Split
 from tasks.problems.forecasting.dataset import Windows, build_windows
 from tasks.problems.forecasting.options import Options
-from tasks.problems.forecasting.panel import make_panel
+from tasks.problems.forecasting.panel import Columns, make_panel
 
 FREQUENCIES = {"D": "1d", "W-FRI": "1w", "h": "1h", "30min": "30m", "15min": "15m", "10min": "10m"}
 CHUNK = 16_384
@@ -32,17 +32,15 @@ def windows_of(data: BenchSet, options: Options) -> Windows:
         return result
 
     units = padded(np.where(data.observed, data.values, np.nan).astype(np.float32), np.nan)
-    known = {name: padded(array, 0) for name, array in data.known.items() if name not in ("holiday", options.price)}
-    shape = (max((len(array) for array in known.values()), default=1), len(times))
-    promotions = [np.broadcast_to(array, shape) for array in known.values()]
+    known = [padded(data.known[name], np.nan).astype(np.float32) for name in options.covariates_known("ahead")]
+    shape = (max((len(array) for array in known), default=1), len(times))
     panel = make_panel(
         times.astype("datetime64[m]"),
         data.series,
         {name: data.static[name].astype(np.str_) for name in options.static},
         units,
         options,
-        price=padded(data.known[options.price], np.nan) if options.price else None,
-        promotions=np.stack(promotions, axis=2) if promotions else None,
+        columns=Columns(np.stack([np.broadcast_to(array, shape) for array in known], axis=2) if known else None),
         holiday=padded(data.known["holiday"], 0) if "holiday" in data.known else None,
     )
     last = data.origins.valid[0] - options.horizon

@@ -17,8 +17,8 @@ Tables = Mapping[str, pl.LazyFrame]
 class Column:
     """One column of a workload's table.
 
-    `kind`: polars-independent type family. `known_ahead`: also given for days after `as_of`.
-    `low`/`high`: inclusive limits of numbers.
+    `kind`: polars-independent type family. `known_ahead`: also given for days after `as_of`; another column of such a
+    table has no values there. `low`/`high`: inclusive limits of numbers; `above`: what they must be larger than.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Column:
     known_ahead: bool = False
     low: float | None = None
     high: float | None = None
+    above: float | None = None
     about: str = ""
 
 

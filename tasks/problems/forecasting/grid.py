@@ -33,13 +33,12 @@ class Grid:
         return dense.reshape(-1, self.steps)
 
     def scatter_all(self, columns: Sequence[pl.Series]) -> Floats | None:
-        """(N, steps, columns): 0 where there is no row or no number; None without columns."""
+        """(N, steps, columns): NaN where there is no row or no number; None without columns."""
         if not columns:
             return None
-        dense = np.zeros((len(self.names) * self.steps, len(columns)), dtype=np.float32)
+        dense = np.full((len(self.names) * self.steps, len(columns)), np.nan, dtype=np.float32)
         for place, values in enumerate(columns):
-            found = values.to_numpy()
-            dense[:, place][self.cells] = np.where(np.isnan(found), np.float32(0), found)
+            dense[:, place][self.cells] = values.to_numpy()
         return dense.reshape(-1, self.steps, len(columns))
 
 

@@ -1,6 +1,7 @@
 """A long table of rows as dense arrays, one line a series: what windows are gathered from."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -17,14 +18,31 @@ from tasks.problems.forecasting.calendar import (
     public_holidays,
     steps_to_next,
 )
-from tasks.problems.forecasting.grid import place_rows
+from tasks.problems.forecasting.covariates import KNOWN, Covariate
+from tasks.problems.forecasting.grid import Grid, place_rows
 from tasks.problems.forecasting.options import Options
 
 SERIES = "series"
 """The name of the raw table."""
 MINUTE_OF_DAY = 1439
+LEAST_PRICE = 1e-6
+"""Of values of which a ratio is made."""
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 a table's own time
 MOMENT = pl.col("date").cast(pl.Datetime("us")).to_physical()  # numbers: a literal datetime costs .2 ms each
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns beside the target, as the table has them, in the options' order.
+
+    `ahead`, `behind` (N or 1, T, columns): NaN where there is no value. `numbers` (N, columns). `kinds`: column -> its
+    values, and (N or 1, T) places among them, -1 for none.
+    """
+
+    ahead: Floats | None = None
+    behind: Floats | None = None
+    numbers: Floats | None = None
+    kinds: Mapping[str, tuple[NDArray[np.str_], NDArray[np.int32]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,18 +50,24 @@ class Panel:
     """N series over T steps: `context` empty ones before the first row, and the last `horizon` ones after `as_of`.
 
     `units` (N, T): 0 where there is no value and after `as_of`. `observed` (N, T): 1 where units are known.
-    `log_price` (N or 1, T). `promotions` (N or 1, T, P): shares. `holiday` (N or 1, T): 0 or 1; `holiday_in` (N or 1,
-    T): steps until the next one. One line stands for all series that share it. `calendar` (T, F). `phase` (T,):
-    place in the season. `times` (T,): minutes since 1970. `names` (N,): series; `static`: column -> (N,) values.
+    `ahead` (N or 1, T, A), `behind` (N or 1, T, B): covariates known ahead, and up to `as_of` alone; logarithms where
+    they become ratios; NaN where there is no value, but 0 of plain numbers that cannot be missing. `numbers` (N, M).
+    `kinds` (N or 1, T, C): place of each category among its column's `values`, -1 for none; those known ahead first.
+    `holiday` (N or 1, T): 0 or 1; `holiday_in` (N or 1, T): steps until the next one. One line stands for all series
+    that share it. `calendar` (T, F). `phase` (T,): place in the season. `times` (T,): minutes since 1970. `names`
+    (N,): series; `static`: column -> (N,) values.
     """
 
     times: NDArray[np.int64]
     names: NDArray[np.str_]
     static: dict[str, NDArray[np.str_]]
+    values: dict[str, NDArray[np.str_]]
     units: Floats
     observed: Floats
-    log_price: Floats
-    promotions: Floats
+    ahead: Floats
+    behind: Floats
+    numbers: Floats
+    kinds: NDArray[np.int32]
     holiday: Floats
     holiday_in: NDArray[np.int32]
     calendar: Floats
@@ -55,7 +79,7 @@ class Panel:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The numeric arrays by field name."""
-        names = (field.name for field in fields(self) if field.name not in ("names", "static"))
+        names = (each.name for each in fields(self) if each.name not in ("names", "static", "values"))
         return {name: getattr(self, name) for name in names}
 
 
@@ -66,26 +90,30 @@ def make_panel(
     units: Floats,
     options: Options,
     *,
-    price: Floats | None = None,
-    promotions: Floats | None = None,
+    columns: Columns | None = None,
     holiday: Floats | None = None,
 ) -> Panel:
     """A panel of arrays on a common time axis; `units` (N, T) is NaN where there is no value.
 
-    `price` (N or 1, T) may have gaps: it is carried forward over them, and backward to a series' first value. Without
-    `holiday` (N or 1, T) it is computed for `options.country`; without the others they are left out.
+    `columns`: all those that the options name beside `static`. Without `holiday` (N or 1, T) it is computed for
+    `options.country`.
     """
+    columns = columns or Columns()
     if holiday is None:
         holiday = public_holidays(times, options.country)[None].astype(np.float32)
     observed = np.isfinite(units)
+    kinds = [columns.kinds[name][1] for known in KNOWN for name in options.categories_known(known)]
     return Panel(
         times=times.astype("datetime64[m]").astype(np.int64),
         names=names,
         static=static,
+        values={name: values for name, (values, _) in columns.kinds.items()},
         units=np.where(observed, units, np.float32(0)),
         observed=observed.astype(np.float32),
-        log_price=np.zeros((1, len(times)), np.float32) if price is None else np.log(np.maximum(_carried(price), 1e-6)),
-        promotions=np.zeros((1, len(times), 0), np.float32) if promotions is None else promotions,
+        ahead=_covariates(columns.ahead, times, options.covariates_known("ahead").values()),
+        behind=_covariates(columns.behind, times, options.covariates_known("past").values()),
+        numbers=np.zeros((len(names), 0), np.float32) if columns.numbers is None else columns.numbers,
+        kinds=np.stack(kinds, axis=2) if kinds else np.zeros((1, len(times), 0), np.int32),
         holiday=holiday,
         holiday_in=steps_to_next(holiday > 0),
         calendar=calendar_features(times, options.frequency),
@@ -93,25 +121,47 @@ def make_panel(
     )
 
 
+def _covariates(values: Floats | None, times: Times, covariates: Iterable[Covariate]) -> Floats:
+    """See `Panel.ahead`; changes `values` in place, which are as large as all others together."""
+    if values is None:
+        return np.zeros((1, len(times), 0), np.float32)
+    for place, covariate in enumerate(covariates):
+        column = values[:, :, place]
+        if covariate.transform == "log-ratio":
+            np.log(np.maximum(column, LEAST_PRICE, out=column), out=column)
+        elif covariate.transform == "none" and not covariate.missing:
+            column[np.isnan(column)] = 0
+    return values
+
+
 def build_panel(table: pl.LazyFrame, as_of: date, options: Options, steps: int | None = None) -> Panel:
     """Dense arrays of the table's rows up to the end of `as_of`, and of its known-ahead columns `horizon` steps on.
 
-    Units after `as_of` are dropped before anything else happens. Gaps of covariates but the price are zero. `steps`:
-    only so many, the last ones; a scoring needs no more than `context` + `horizon`. Raises DataError when the table has
-    no rows up to `as_of`, or rows that lie between the steps of the frequency.
+    Other columns' values after `as_of` are dropped before anything else happens. `steps`: only so many, the last ones;
+    a scoring needs no more than `context` + `horizon`. Raises DataError when the table has no rows up to `as_of`, rows
+    that lie between the steps of the frequency, or not the covariates that the options say are there.
     """
     columns = table.collect_schema().names()
-    known = [name for name in (options.price, "holiday", *options.promotions) if name and name in columns]
+    ahead, behind = (options.covariates_known(known) for known in ("ahead", "past"))
+    kinds = options.categories
     end = datetime.combine(as_of, datetime.min.time()) + timedelta(minutes=MINUTE_OF_DAY)
     reach = options.horizon * timedelta(minutes=MINUTES[options.frequency])
+    known = _microseconds(end) >= MOMENT
     frame = (
         table.filter(_microseconds(end + reach) >= MOMENT)
         .select(
             "date",
             "series_id",
             *options.static,
-            pl.when(_microseconds(end) >= MOMENT).then(pl.col("units")).cast(pl.Float32).alias("units"),
-            *[pl.col(name).cast(pl.Float32) for name in known],
+            *[pl.col(name).cast(pl.Float32) for name in options.numbers],
+            *[pl.when(known).then(pl.col(name)).cast(pl.Float32).alias(name) for name in ("units", *behind)],
+            *[pl.col(name).cast(pl.Float32) for name in (*ahead, "holiday") if name in columns],
+            *[
+                (pl.col(name) if kind.known == "ahead" else pl.when(known).then(pl.col(name)))
+                .cast(pl.String)
+                .alias(name)
+                for name, kind in kinds.items()
+            ],
         )
         .collect(engine="streaming")
     )
@@ -123,17 +173,50 @@ def build_panel(table: pl.LazyFrame, as_of: date, options: Options, steps: int |
     times, place = times[-steps:], options.context + steps - len(times)
     passed = _steps(frame["date"], first.replace(second=0, microsecond=0), options)
     grid, frame = place_rows(frame, place + passed, steps, options.horizon)
-    holiday = grid.scatter(frame["holiday"], np.nan) if "holiday" in known else None
+    require_covariates(grid, frame, times, options)
+    holiday = grid.scatter(frame["holiday"], np.nan) if "holiday" in columns else None
     return make_panel(
         times,
         grid.names,
         {name: _texts(frame[name].gather(grid.newest)) for name in options.static},
         grid.scatter(frame["units"], np.nan),
         options,
-        price=grid.scatter(frame[options.price], np.nan) if options.price in known and options.price else None,
-        promotions=grid.scatter_all([frame[name] for name in options.promotions if name in known]),
+        columns=Columns(
+            grid.scatter_all([frame[name] for name in ahead]),
+            grid.scatter_all([frame[name] for name in behind]),
+            _by_series(grid, frame, options.numbers),
+            {name: _places(grid, frame[name]) for name in kinds},
+        ),
         holiday=None if holiday is None else _shared(_filled(holiday)),
     )
+
+
+def require_covariates(grid: Grid, frame: pl.DataFrame, times: Times, options: Options) -> None:
+    """Raises DataError on a covariate that has no value where the options say that it has one.
+
+    A step ahead on which no series has a value was not delivered; a single series may have ended. Of the past, each row
+    has a value.
+    """
+    first = grid.steps - options.horizon
+    step = grid.cells % grid.steps
+    every = {**options.covariates_known("ahead"), **options.covariates_known("past"), **options.categories}
+    for column, said in every.items():
+        if said.missing:
+            continue
+        there = frame[column].is_not_null().to_numpy()
+        way_out = f"deliver it, or set missing: true for {column} in the section problem"
+        if said.known == "ahead" and len(grid.names):
+            given = np.bincount(step[there], minlength=grid.steps)[first:] > 0
+            if not given.all():
+                moment = times[first + int(given.argmin())].astype("datetime64[m]")
+                day = moment.astype("datetime64[D]") if options.whole_days else moment
+                raise DataError(
+                    f"table: {column} is known ahead, but no row has it on {day}, within {options.horizon} steps after "
+                    f"as_of; {way_out}"
+                )
+        elif said.known == "past" and not (lacking := there | (step >= first)).all():
+            row = frame.row(int(lacking.argmin()), named=True)
+            raise DataError(f"table: {column} has no value in the row {row['series_id']}, {row['date']}; {way_out}")
 
 
 def recent(table: pl.LazyFrame, as_of: date, options: Options) -> pl.LazyFrame:
@@ -183,6 +266,19 @@ def _texts(values: pl.Series) -> NDArray[np.str_]:
     return (texts.fill_null("") if texts.null_count() else texts).to_numpy().astype(np.str_)
 
 
+def _by_series(grid: Grid, frame: pl.DataFrame, columns: Sequence[str]) -> Floats:
+    """(N, columns) numbers of each series' newest row."""
+    found = [frame[name].gather(grid.newest).to_numpy() for name in columns]
+    return np.array(found, dtype=np.float32).reshape(len(columns), len(grid.names)).T.copy()
+
+
+def _places(grid: Grid, texts: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.int32]]:
+    """The values of a column, sorted, and (N, steps) the place of each among them, -1 where there is none."""
+    values = texts.drop_nulls().unique().sort()
+    places = texts.cast(pl.Enum(values)).to_physical().cast(pl.Float32)
+    return values.to_numpy().astype(np.str_), grid.scatter(places, -1).astype(np.int32)
+
+
 def _filled(holiday: Floats) -> Floats:
     """Gaps filled with whether any series has a holiday on that step."""
     return np.where(np.isfinite(holiday), holiday, np.nan_to_num(holiday).max(axis=0))
@@ -191,14 +287,3 @@ def _filled(holiday: Floats) -> Floats:
 def _shared(values: Floats) -> Floats:
     """One line for all when all lines are equal."""
     return values[:1] if (values == values[:1]).all() else values
-
-
-def _carried(values: Floats) -> Floats:
-    """Gaps filled with the last value before them, leading gaps with the first value, empty lines with 1."""
-    if np.isfinite(values).all():
-        return values
-    position = np.where(np.isfinite(values), np.arange(values.shape[1]), -1)
-    latest = np.maximum.accumulate(position, axis=1)
-    first = np.argmax(np.isfinite(values), axis=1)[:, None]
-    filled = np.take_along_axis(values, np.where(latest < 0, first, latest), axis=1)
-    return np.nan_to_num(filled, nan=1.0)

@@ -107,9 +107,10 @@ def row_rules(columns: list[Column], contract: TableContract, options: CheckOpti
     """Nulls, ranges and keys."""
     rules = []
     names = {column.name for column in columns}
+    ahead = days_ahead(contract) > 0
     for column in columns:
         value = pl.col(column.name)
-        if not column.nullable and column.name != contract.target:
+        if not column.nullable and column.name != contract.target and (column.known_ahead or not ahead):
             arguments: dict[str, Any] = {"column": column.name}
             rules.append(RowRule(column.name, "not null", "ExpectColumnValuesToNotBeNull", arguments, value.is_null()))
         high = column.high
@@ -117,10 +118,11 @@ def row_rules(columns: list[Column], contract: TableContract, options: CheckOpti
             high = options.max_units if high is None else min(high, options.max_units)
         for sign, limit, key, bad in (
             (">=", column.low, "min_value", value < (column.low or 0)),
+            (">", column.above, "min_value", value <= (column.above or 0)),
             ("<=", high, "max_value", value > (high or 0)),
         ):
             if limit is not None:
-                arguments = {"column": column.name, key: limit}
+                arguments = {"column": column.name, key: limit} | ({"strict_min": True} if sign == ">" else {})
                 rules.append(RowRule(column.name, f"{sign} {limit:g}", "ExpectColumnValuesToBeBetween", arguments, bad))
     keys = contract.keys
     if keys and names.issuperset(keys):
@@ -166,6 +168,10 @@ def table_facts(
         if ahead:
             facts.append(counted(target, f"no value after as_of {as_of}", (day > as_of) & value.is_not_null()))
         facts.append(counted(target, f"not null up to as_of {as_of}", (day <= as_of) & value.is_null()))
+    for column in columns:
+        if ahead and not (column.known_ahead or column.nullable or column.name == target):
+            lacking = (day <= as_of) & pl.col(column.name).is_null()
+            facts.append(counted(column.name, f"not null up to as_of {as_of}", lacking))
     known = table.filter(day <= as_of)
     entity = list(contract.entity)
     has_entity = bool(entity) and names.issuperset(entity)

@@ -16,6 +16,7 @@ from tasks.problems.forecasting.models.layout import Layout
 from tasks.problems.forecasting.models.normalise import WindowNorm
 from tasks.problems.forecasting.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets
 from tasks.problems.forecasting.models.patches import Patches
+from tasks.problems.forecasting.models.standard import Standard
 
 
 class PatchOptions(Frozen):
@@ -45,6 +46,7 @@ class Patch(FeaturedModel):
         super().__init__()
         self.layout = layout = Layout.of(contract)
         self.norm = WindowNorm(contract)
+        self.standard = Standard(contract, self.uses)
         self.embedding = StaticEmbedding(contract, options.embedding)
         self.patches = Patches(layout.context, layout.season)
         self.seasons = -(-layout.horizon // self.patches.width)
@@ -72,7 +74,7 @@ class Patch(FeaturedModel):
                     nn.init.normal_(layer.weight, std=0.01)
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        values, observed, future, static = inputs
+        values, observed, future, static = self.standard(*inputs)
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         if self.smooth is not None:

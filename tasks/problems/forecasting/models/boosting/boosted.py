@@ -13,7 +13,6 @@ from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.blocks.trees import Trees
 from tasks.problems.forecasting.models.boosting.features import WindowFeatures
-from tasks.problems.forecasting.models.inputs import STUDENT_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
 
 BATCH = 2048
@@ -39,7 +38,7 @@ class Boosted(nn.Module):
     and squared ones as (y - f)^2 / s: as in the networks' loss, and windows of almost nothing do not drown all others.
     """
 
-    uses = (*STUDENT_INPUTS, "calendar")
+    uses = WindowFeatures.uses
 
     def __init__(self, options: BoostedOptions, contract: FeatureContract) -> None:
         super().__init__()

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from tasks.problems.base import FeatureContract
+from tasks.problems.forecasting.models.inputs import STUDENT_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
 from tasks.problems.forecasting.models.normalise import WindowNorm
+from tasks.problems.forecasting.models.standard import Standard
 
 LAST = 3
 SEASONS = 8
@@ -22,6 +24,7 @@ class WindowFeatures(nn.Module):
     noise that trees would split at, and that ONNX Runtime has otherwise.
     """
 
+    uses = (*STUDENT_INPUTS, "calendar")
     places: Tensor
     distance: Tensor
 
@@ -30,6 +33,7 @@ class WindowFeatures(nn.Module):
         layout = Layout.of(contract)
         self.season, self.context, self.horizon = layout.season, layout.context, layout.horizon
         self.norm = WindowNorm(contract)
+        self.standard = Standard(contract, self.uses)
         seasons = max(1, min(SEASONS, layout.context // layout.season))
         step = torch.arange(layout.horizon)[:, None] % layout.season
         back = layout.season * torch.arange(1, seasons + 1)[None, :]
@@ -46,7 +50,8 @@ class WindowFeatures(nn.Module):
         of_window = min(LAST, layout.context) + len(self.spans) + 3
         self.width = of_window + seasons + 1 + layout.known + 2 + statics - 1
 
-    def forward(self, values: Tensor, observed: Tensor, future: Tensor, static: Tensor, calendar: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
+        values, observed, future, static, calendar = self.standard(*inputs)
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         means = [units[:, -span:].mean(dim=1, keepdim=True) for span in self.spans]
