@@ -60,7 +60,7 @@ class Forecasting(Problem):
         columns = [
             Column("date", "date", key=True, known_ahead=True, about="day"),
             Column("series_id", "string", key=True, known_ahead=True, about="identifier of the series"),
-            *[Column(name, "string", known_ahead=True, about="fixed by series") for name in options.static],
+            *[Column(name, "string", known_ahead=True, fixed=True, about="fixed by series") for name in options.static],
             Column(
                 "units",
                 "number",
@@ -69,7 +69,9 @@ class Forecasting(Problem):
                 about="units of that step; null only after as_of",
             ),
         ]
-        columns += [Column(name, "number", known_ahead=True, about="fixed by series") for name in options.numbers]
+        columns += [
+            Column(name, "number", known_ahead=True, fixed=True, about="fixed by series") for name in options.numbers
+        ]
         columns += [
             Column(
                 name,

@@ -168,10 +168,8 @@ def table_facts(
         if ahead:
             facts.append(counted(target, f"no value after as_of {as_of}", (day > as_of) & value.is_not_null()))
         facts.append(counted(target, f"not null up to as_of {as_of}", (day <= as_of) & value.is_null()))
-    for column in columns:
-        if ahead and not (column.known_ahead or column.nullable or column.name == target):
-            lacking = (day <= as_of) & pl.col(column.name).is_null()
-            facts.append(counted(column.name, f"not null up to as_of {as_of}", lacking))
+    if ahead:
+        facts += _delivered(table, columns, contract, as_of)
     known = table.filter(day <= as_of)
     entity = list(contract.entity)
     has_entity = bool(entity) and names.issuperset(entity)
@@ -184,6 +182,30 @@ def table_facts(
     if reference is not None:
         facts += _against(reference, about, target, options)
     return facts
+
+
+def _delivered(table: pl.DataFrame, columns: list[Column], contract: TableContract, as_of: date) -> Iterator[Fact]:
+    """One fact for each column that may not be null, of a table with rows ahead: values up to `as_of`, or further.
+
+    Steps of several days end a horizon up to so many days early.
+    """
+    step = table[contract.moment].drop_nulls().unique().sort().diff().dt.total_days().median()
+    low = days_ahead(contract) - (int(step) if isinstance(step, float) else 1) + 1
+    day = pl.col(contract.moment)
+    for column in (one for one in columns if one.required and not (one.nullable or one.key or one.fixed)):
+        value = pl.col(column.name)
+        if column.known_ahead:
+            last = table.filter(value.is_not_null())[contract.moment].max()
+            reach = (last - as_of).days if isinstance(last, date) else 0
+            sample = ({"last_date": str(last)},) if reach < low else ()
+            rule = f"days after as_of {as_of} up to the last value"
+            yield Fact(column.name, rule, reach, low=low, count=len(sample), sample=sample)
+        elif column.name != contract.target:
+            rows = table.filter((day <= as_of) & value.is_null())
+            rule = f"not null up to as_of {as_of}"
+            yield Fact(
+                column.name, rule, rows.height, high=0, count=rows.height, sample=samples(rows, contract, column.name)
+            )
 
 
 def samples(rows: pl.DataFrame, contract: TableContract, *columns: str) -> tuple[Mapping[str, Any], ...]:
