@@ -104,7 +104,7 @@ def test_what_is_released_scores_raw_rows(judged: Context, recipe: str) -> None:
     # What is missing is not zero, and what the past's weather was matters to who is asked.
     zero = scorer.score({"series": table.with_columns(pl.col("offer").fill_null(0.0))}, AS_OF)
     assert not np.allclose(zero["p50"].to_numpy(), scores["p50"].to_numpy())
-    with pytest.raises(DataError, match="price: > 0: broken by 1 rows, e.g. row 0: .*price=-1.0"):
+    with pytest.raises(DataError, match=r"price: > 0: broken by 1 rows, e\.g\. row 0: .*price=-1\.0"):
         scorer.score(
             {"series": table.with_columns(price=pl.when(pl.int_range(pl.len()) == 0).then(-1.0).otherwise("price"))},
             AS_OF,
