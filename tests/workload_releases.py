@@ -36,13 +36,13 @@ def make(out: Path) -> list[str]:
     settings = Settings(project=out)
     params = yaml.safe_load((PROJECT / PARAMS_FILE).read_text())
     sales = params["workloads"]["sales"]
-    student = {**sales["students"]["student"], "model": {"kind": "multi-rnn"}}  # it reads the past's covariates as well
+    learner = {**sales["students"]["student"], "model": {"kind": "multi-rnn"}}  # it reads the past's covariates as well
     params["workloads"]["weather"] = sales | {
         "source": {"kind": "table", "path": "weather.parquet"},
         "problem": PROBLEM,
         "checks": CHECKS,
         "gates": {**sales["gates"], "segments": {"by": ["region"], "limit": 1}},
-        "students": {"student": student},
+        "students": {"student": learner},
         "recipes": {"fp32": {}},
     }
     (out / PARAMS_FILE).write_text(yaml.safe_dump(params))

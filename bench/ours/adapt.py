@@ -10,7 +10,7 @@ from tasks.problems.base import Floats as Outputs
 from tasks.problems.base import Inputs, Split
 from tasks.problems.forecasting.dataset import Windows, build_windows
 from tasks.problems.forecasting.options import Options
-from tasks.problems.forecasting.panel import Columns, make_panel
+from tasks.problems.forecasting.panel import Columns, as_told, make_panel
 
 FREQUENCIES = {"D": "1d", "W-FRI": "1w", "h": "1h", "30min": "30m", "15min": "15m", "10min": "10m"}
 CHUNK = 16_384
@@ -32,7 +32,10 @@ def windows_of(data: BenchSet, options: Options) -> Windows:
         return result
 
     units = padded(np.where(data.observed, data.values, np.nan).astype(np.float32), np.nan)
-    known = [padded(data.known[name], np.nan).astype(np.float32) for name in options.covariates_known("ahead")]
+    known = [
+        as_told(padded(data.known[name], np.nan).astype(np.float32), covariate)
+        for name, covariate in options.covariates_known("ahead").items()
+    ]
     shape = (max((len(array) for array in known), default=1), len(times))
     panel = make_panel(
         times.astype("datetime64[m]"),

@@ -99,7 +99,8 @@ class Windows(Dataset):
         covariates = (column for known in KNOWN for column in theirs.covariates_known(known))
         columns = (*theirs.static, *theirs.numbers, *covariates, *theirs.categories)
         raw.require(SERIES, columns, "inputs")
-        panel = build_panel(raw.tables[SERIES], raw.as_of, theirs)
+        # What may be null tonight its model takes as gaps.
+        panel = build_panel(raw.tables[SERIES], raw.as_of, theirs, complete=False)
         places = {name: place for place, name in enumerate(panel.names.tolist())}
         if panel.times[-1] != self.panel.times[-1] or not places.keys() >= set(self.panel.names.tolist()):
             raise ValueError("the raw table does not hold the rows of tonight's features")

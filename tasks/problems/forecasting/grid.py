@@ -32,13 +32,14 @@ class Grid:
         dense[self.cells] = found if np.isnan(gap) else np.where(np.isnan(found), np.float32(gap), found)
         return dense.reshape(-1, self.steps)
 
-    def scatter_all(self, columns: Sequence[pl.Series]) -> Floats | None:
-        """(N, steps, columns): NaN where there is no row or no number; None without columns."""
+    def scatter_all(self, columns: Sequence[tuple[Floats, float]]) -> Floats | None:
+        """(N, steps, columns) of each column's values (rows,) and what stands where there is no row; None of none."""
         if not columns:
             return None
-        dense = np.full((len(self.names) * self.steps, len(columns)), np.nan, dtype=np.float32)
-        for place, values in enumerate(columns):
-            dense[:, place][self.cells] = values.to_numpy()
+        gaps = np.array([gap for _, gap in columns], dtype=np.float32)
+        dense = np.full((len(self.names) * self.steps, len(columns)), gaps, dtype=np.float32)
+        for place, (values, _) in enumerate(columns):
+            dense[:, place][self.cells] = values
         return dense.reshape(-1, self.steps, len(columns))
 
 

@@ -1,6 +1,6 @@
 """A long table of rows as dense arrays, one line a series: what windows are gathered from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
 
@@ -33,10 +33,10 @@ MOMENT = pl.col("date").cast(pl.Datetime("us")).to_physical()  # numbers: a lite
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns beside the target, as the table has them, in the options' order.
+    """Columns beside the target, in the options' order.
 
-    `ahead`, `behind` (N or 1, T, columns): NaN where there is no value. `numbers` (N, columns). `kinds`: column -> its
-    values, and (N or 1, T) places among them, -1 for none.
+    `ahead`, `behind` (N or 1, T, columns): `as_told`. `numbers` (N, columns). `kinds`: column -> its values, and
+    (N or 1, T) places among them, -1 for none.
     """
 
     ahead: Floats | None = None
@@ -101,7 +101,7 @@ def make_panel(
     columns = columns or Columns()
     if holiday is None:
         holiday = public_holidays(times, options.country)[None].astype(np.float32)
-    observed = np.isfinite(units)
+    observed, none = np.isfinite(units), np.zeros((1, len(times), 0), np.float32)
     kinds = [columns.kinds[name][1] for known in KNOWN for name in options.categories_known(known)]
     return Panel(
         times=times.astype("datetime64[m]").astype(np.int64),
@@ -110,8 +110,8 @@ def make_panel(
         values={name: values for name, (values, _) in columns.kinds.items()},
         units=np.where(observed, units, np.float32(0)),
         observed=observed.astype(np.float32),
-        ahead=_covariates(columns.ahead, times, options.covariates_known("ahead").values()),
-        behind=_covariates(columns.behind, times, options.covariates_known("past").values()),
+        ahead=none if columns.ahead is None else columns.ahead,
+        behind=none if columns.behind is None else columns.behind,
         numbers=np.zeros((len(names), 0), np.float32) if columns.numbers is None else columns.numbers,
         kinds=np.stack(kinds, axis=2) if kinds else np.zeros((1, len(times), 0), np.int32),
         holiday=holiday,
@@ -121,29 +121,31 @@ def make_panel(
     )
 
 
-def _covariates(values: Floats | None, times: Times, covariates: Iterable[Covariate]) -> Floats:
-    """See `Panel.ahead`; changes `values` in place, which are as large as all others together."""
-    if values is None:
-        return np.zeros((1, len(times), 0), np.float32)
-    for place, covariate in enumerate(covariates):
-        column = values[:, :, place]
-        if covariate.transform == "log-ratio":
-            np.log(np.maximum(column, LEAST_PRICE, out=column), out=column)
-        elif covariate.transform == "none" and not covariate.missing:
-            column[np.isnan(column)] = 0
-    return values
+def gap_of(covariate: Covariate) -> float:
+    """What stands where a covariate has no value: see `Panel.ahead`."""
+    return 0.0 if covariate.transform == "none" and not covariate.missing else np.nan
 
 
-def build_panel(table: pl.LazyFrame, as_of: date, options: Options, steps: int | None = None) -> Panel:
+def as_told(values: Floats, covariate: Covariate) -> Floats:
+    """Values of a covariate, NaN where there is none, as a panel holds them."""
+    if covariate.transform == "log-ratio":
+        return np.log(np.maximum(values, np.float32(LEAST_PRICE)))
+    gap = gap_of(covariate)
+    return values if np.isnan(gap) else np.where(np.isnan(values), np.float32(gap), values)
+
+
+def build_panel(
+    table: pl.LazyFrame, as_of: date, options: Options, steps: int | None = None, *, complete: bool = True
+) -> Panel:
     """Dense arrays of the table's rows up to the end of `as_of`, and of its known-ahead columns `horizon` steps on.
 
     Other columns' values after `as_of` are dropped before anything else happens. `steps`: only so many, the last ones;
     a scoring needs no more than `context` + `horizon`. Raises DataError when the table has no rows up to `as_of`, rows
-    that lie between the steps of the frequency, or not the covariates that the options say are there.
+    that lie between the steps of the frequency, or, if it should be `complete`, not the covariates that the options say
+    are there.
     """
     columns = table.collect_schema().names()
     ahead, behind = (options.covariates_known(known) for known in ("ahead", "past"))
-    kinds = options.categories
     end = datetime.combine(as_of, datetime.min.time()) + timedelta(minutes=MINUTE_OF_DAY)
     reach = options.horizon * timedelta(minutes=MINUTES[options.frequency])
     known = _microseconds(end) >= MOMENT
@@ -160,7 +162,7 @@ def build_panel(table: pl.LazyFrame, as_of: date, options: Options, steps: int |
                 (pl.col(name) if kind.known == "ahead" else pl.when(known).then(pl.col(name)))
                 .cast(pl.String)
                 .alias(name)
-                for name, kind in kinds.items()
+                for name, kind in options.categories.items()
             ],
         )
         .collect(engine="streaming")
@@ -173,7 +175,8 @@ def build_panel(table: pl.LazyFrame, as_of: date, options: Options, steps: int |
     times, place = times[-steps:], options.context + steps - len(times)
     passed = _steps(frame["date"], first.replace(second=0, microsecond=0), options)
     grid, frame = place_rows(frame, place + passed, steps, options.horizon)
-    require_covariates(grid, frame, times, options)
+    if complete:
+        require_covariates(grid, frame, times, options)
     holiday = grid.scatter(frame["holiday"], np.nan) if "holiday" in columns else None
     return make_panel(
         times,
@@ -182,10 +185,10 @@ def build_panel(table: pl.LazyFrame, as_of: date, options: Options, steps: int |
         grid.scatter(frame["units"], np.nan),
         options,
         columns=Columns(
-            grid.scatter_all([frame[name] for name in ahead]),
-            grid.scatter_all([frame[name] for name in behind]),
+            _scattered(grid, frame, ahead),
+            _scattered(grid, frame, behind),
             _by_series(grid, frame, options.numbers),
-            {name: _places(grid, frame[name]) for name in kinds},
+            {name: _places(grid, frame[name]) for name in options.categories},
         ),
         holiday=None if holiday is None else _shared(_filled(holiday)),
     )
@@ -199,23 +202,24 @@ def require_covariates(grid: Grid, frame: pl.DataFrame, times: Times, options: O
     """
     first = grid.steps - options.horizon
     step = grid.cells % grid.steps
+    delivered = np.bincount(step, minlength=grid.steps)[first:] > 0
     every = {**options.covariates_known("ahead"), **options.covariates_known("past"), **options.categories}
-    for column, said in every.items():
-        if said.missing:
-            continue
-        there = frame[column].is_not_null().to_numpy()
+    for column, said in ((column, said) for column, said in every.items() if not said.missing and len(grid.names)):
+        whole = not frame[column].null_count()
         way_out = f"deliver it, or set missing: true for {column} in the section problem"
-        if said.known == "ahead" and len(grid.names):
-            given = np.bincount(step[there], minlength=grid.steps)[first:] > 0
-            if not given.all():
-                moment = times[first + int(given.argmin())].astype("datetime64[m]")
+        if said.known == "ahead":
+            there = delivered
+            if not whole:
+                there = np.bincount(step[frame[column].is_not_null().to_numpy()], minlength=grid.steps)[first:] > 0
+            if not there.all():
+                moment = times[first + int(there.argmin())].astype("datetime64[m]")
                 day = moment.astype("datetime64[D]") if options.whole_days else moment
                 raise DataError(
                     f"table: {column} is known ahead, but no row has it on {day}, within {options.horizon} steps after "
                     f"as_of; {way_out}"
                 )
-        elif said.known == "past" and not (lacking := there | (step >= first)).all():
-            row = frame.row(int(lacking.argmin()), named=True)
+        elif not whole and (lacking := frame[column].is_null().to_numpy() & (step < first)).any():
+            row = frame.row(int(lacking.argmax()), named=True)
             raise DataError(f"table: {column} has no value in the row {row['series_id']}, {row['date']}; {way_out}")
 
 
@@ -264,6 +268,12 @@ def _texts(values: pl.Series) -> NDArray[np.str_]:
     """Values as text, "" where there is none."""
     texts = values.cast(pl.String)
     return (texts.fill_null("") if texts.null_count() else texts).to_numpy().astype(np.str_)
+
+
+def _scattered(grid: Grid, frame: pl.DataFrame, covariates: Mapping[str, Covariate]) -> Floats | None:
+    return grid.scatter_all(
+        [(as_told(frame[column].to_numpy(), one), gap_of(one)) for column, one in covariates.items()]
+    )
 
 
 def _by_series(grid: Grid, frame: pl.DataFrame, columns: Sequence[str]) -> Floats:

@@ -10,7 +10,7 @@ import pytest
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError
 from tasks.problems import get_problem
-from tasks.problems.base import Floats, Inputs, Problem
+from tasks.problems.base import Floats, Inputs, Problem, Raw
 from tasks.problems.contracts import contract_from_json, contract_to_json
 from tasks.problems.forecasting.dataset import Windows
 from tasks.problems.forecasting.panel import build_panel
@@ -325,6 +325,17 @@ def test_a_covariate_of_the_past_has_a_value_in_each_row_up_to_as_of() -> None:
     message = "table: temperature has no value in the row shop0, 2026-05-04; deliver it, or set missing: true for"
     with pytest.raises(DataError, match=message):
         get_problem(Spec(**PROBLEM)).features({"series": rows.lazy()}, AS_OF)
+
+
+def test_a_champion_that_knew_no_gaps_is_compared_on_rows_that_have_them(weather: Windows) -> None:
+    options = {**PROBLEM, "covariates": {**PROBLEM["covariates"], "offer": {"known": "ahead"}}}
+    then = get_problem(Spec(**options)).features({"series": weather_table().fill_null(0).lazy()}, AS_OF)
+    under = weather.under(then.contract, Raw({"series": weather_table().lazy()}, AS_OF))
+    rows = weather.splits["test"]
+    gaps = weather.inputs(rows)["future"][:, :, 1] > 0
+    found = under.inputs(rows)["future"]
+    assert gaps.any() and (found[:, :, 0][gaps] == 0).all() and np.isfinite(found).all()
+    assert (found[:, :, 0][~gaps] == weather.inputs(rows)["future"][:, :, 0][~gaps]).all()
 
 
 @pytest.mark.parametrize("shown", [0, 3, AHEAD])
