@@ -1,4 +1,4 @@
-"""A release of every workload of params.yaml, and what `nightstill score` says of its rows.
+"""A release of every workload of params.yaml and of one with weather, and what `nightstill score` says of its rows.
 
     python -m tests.workload_releases OUT
 
@@ -9,6 +9,8 @@ student as it is before training, because what consumers read does not depend on
 import sys
 from datetime import date
 from pathlib import Path
+
+import yaml
 
 from tasks.cli.main import main as nightstill
 from tasks.compression.export import export_onnx
@@ -23,14 +25,29 @@ from tasks.problems.contracts import contract_to_json
 from tasks.problems.models import build_model
 from tasks.releases.store import ReleaseStore
 from tasks.tables.sources import get_source
+from tests.weather import CHECKS, PROBLEM, weather_table
 
+PROJECT = Path(__file__).parents[1]
 AS_OF = date(2026, 10, 4)
 
 
 def make(out: Path) -> list[str]:
     """For each workload a release in `out`/releases, its raw rows and its scores. Returns the workloads' names."""
-    settings = Settings()
-    workloads = load_workloads(settings.project / PARAMS_FILE)
+    settings = Settings(project=out)
+    params = yaml.safe_load((PROJECT / PARAMS_FILE).read_text())
+    sales = params["workloads"]["sales"]
+    learner = {**sales["students"]["student"], "model": {"kind": "multi-rnn"}}  # it reads the past's covariates as well
+    params["workloads"]["weather"] = sales | {
+        "source": {"kind": "table", "path": "weather.parquet"},
+        "problem": PROBLEM,
+        "checks": CHECKS,
+        "gates": {**sales["gates"], "segments": {"by": ["region"], "limit": 1}},
+        "students": {"student": learner},
+        "recipes": {"fp32": {}},
+    }
+    (out / PARAMS_FILE).write_text(yaml.safe_dump(params))
+    weather_table(as_of=AS_OF).write_parquet(out / "weather.parquet")
+    workloads = load_workloads(out / PARAMS_FILE)
     for name, section in workloads.items():
         problem = get_problem(section.problem)
         tables = get_source(section.source, problem.tables(), name, settings.project).fetch(AS_OF).tables

@@ -18,7 +18,8 @@ class Column:
     """One column of a workload's table.
 
     `kind`: polars-independent type family; a `moment` is finer than a `date`. `known_ahead`: also given for steps after
-    `as_of`. `low`/`high`: inclusive limits of numbers.
+    `as_of`; another column of such a table has no values there. `fixed`: by entity, so that rows after `as_of` need not
+    tell it. `low`/`high`: inclusive limits of numbers; `above`: what they must be larger than.
     """
 
     name: str
@@ -27,8 +28,10 @@ class Column:
     nullable: bool = False
     key: bool = False
     known_ahead: bool = False
+    fixed: bool = False
     low: float | None = None
     high: float | None = None
+    above: float | None = None
     about: str = ""
 
 

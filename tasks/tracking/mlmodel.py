@@ -30,7 +30,7 @@ def mlmodel(model: bytes, *, example: bool) -> bytes:
 def _signature(model: bytes) -> dict[str, str | None] | None:
     """Names, types and shapes of inputs and outputs; None for bytes that are no ONNX file."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         graph = onnx.load_model_from_string(model).graph

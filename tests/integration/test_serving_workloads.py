@@ -1,4 +1,4 @@
-"""Every workload of params.yaml: consumers get the numbers that `nightstill score` gives for the same rows."""
+"""Every workload of params.yaml, and one with weather: consumers get the numbers of `nightstill score`."""
 
 import http.client
 import os
@@ -19,7 +19,7 @@ from serving.client import Champion
 from serving.service.tables import RUN, Feed, scorer_of
 from tasks.scoring.rows import PARQUET
 
-WORKLOADS = list(yaml.safe_load((PROJECT / "params.yaml").read_text())["workloads"])
+WORKLOADS = [*yaml.safe_load((PROJECT / "params.yaml").read_text())["workloads"], "weather"]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of releases, rows and scores, made where stages run."""
     folder = tmp_path_factory.mktemp("workloads")
     python = ENVIRONMENTS / "task" / "bin" / "python"
-    settings = {"NIGHTSTILL_HOME": str(folder / "home"), "NIGHTSTILL_RELEASE_STORE": str(folder / "releases")}
+    settings = {
+        "NIGHTSTILL_HOME": str(folder / "home"),
+        "NIGHTSTILL_RELEASE_STORE": str(folder / "releases"),
+        "NIGHTSTILL_PROJECT": str(folder),
+    }
     done = subprocess.run(  # noqa: PLW1510 what it says is shown
         [python, "-m", "tests.workload_releases", folder],
         cwd=PROJECT,

@@ -23,7 +23,7 @@ CONTRACT = TableContract(
     columns=(
         Column("date", "date", key=True, known_ahead=True),
         Column("series_id", "string", key=True, known_ahead=True),
-        Column("store_id", "string", known_ahead=True),
+        Column("store_id", "string", known_ahead=True, fixed=True),
         Column("units", "number", nullable=True, low=0),
         Column("price", "number", known_ahead=True, low=0),
         Column("promo", "number", known_ahead=True, low=0, high=1),
@@ -95,7 +95,7 @@ def test_a_good_table_passes_and_data_docs_are_written(
     getattr(good(), f"write_{suffix}")(tmp_path / f"table.{suffix}")
     checks = check(tmp_path, f"table.{suffix}", reference, tmp_path / "docs")
     assert failures(checks) == []
-    assert len(checks) == (41 if reference is None else 44)
+    assert len(checks) == (43 if reference is None else 46)
     assert (tmp_path / "docs" / "index.html").is_file()
     assert len(list((tmp_path / "docs" / "validations").rglob("*.html"))) == 2
 
@@ -293,7 +293,7 @@ def test_the_stage_keeps_its_result_and_fails_with_one_line(tmp_path: Path, monk
     with pytest.raises(DataError) as failure:
         validate_stage.run(context)
     assert str(failure.value) == (
-        "validate: 1 of 41 expectations failed; units: >= 0: observed 1 of 1192 rows, "
+        "validate: 1 of 43 expectations failed; units: >= 0: observed 1 of 1192 rows, "
         "e.g. date=2026-03-05, series_id=s3-a, units=-3.0; all of them: data-docs/index.html among this stage's pages"
     )
     assert (tmp_path / "pages" / "data-docs" / "index.html").is_file()

@@ -11,13 +11,23 @@ from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
 from tasks.problems.base import Clusters, Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
+from tasks.problems.forecasting.covariates import KNOWN
 from tasks.problems.forecasting.options import Options, parse_options
 from tasks.problems.forecasting.panel import SERIES, Panel, build_panel
-from tasks.problems.forecasting.windows import PHASE, code_books, encode, gather, make_contract, targets
+from tasks.problems.forecasting.windows import (
+    PHASE,
+    code_books,
+    encode,
+    gather,
+    make_contract,
+    statistics_of,
+    targets,
+)
 
 SAME = ("horizon", "frequency", "outputs")
 """Options that say what is forecast."""
-REBUILT = ("context", "season", "static", "price", "promotions", "country")
+COVARIATES = ("price", "promotions", "covariates")
+REBUILT = ("context", "season", "static", "numbers", *COVARIATES, "categories", "country")
 """Options that say what inputs are made of."""
 FEW_SERIES = 20
 STRETCH = 4
@@ -49,7 +59,15 @@ class Windows(Dataset):
         self._chosen = chosen_features(contract, self.options)
 
     def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
-        made = gather(self.panel, self._codes, self.lines[rows], self.origins[rows], self.options, names)
+        made = gather(
+            self.panel,
+            self._codes,
+            self.lines[rows],
+            self.origins[rows],
+            self.options,
+            names,
+            self.contract.statistics,
+        )
         return {
             name: values[:, :, self._chosen[name]] if name in self._chosen else values for name, values in made.items()
         }
@@ -70,15 +88,19 @@ class Windows(Dataset):
         panel of it is built under the other options. What is forecast must be equal.
         """
         theirs = parse_options(contract.settings["options"])
-        differing = differing_options(theirs, self.options, SAME + REBUILT if raw is None else SAME, REBUILT)
+        equally = COVARIATES if same_covariates(theirs, self.options) else ()
+        compared = tuple(name for name in REBUILT if name not in equally)
+        differing = differing_options(theirs, self.options, SAME + compared if raw is None else SAME, compared)
         if differing and raw is not None:
             return self._rebuilt(contract, theirs, raw)
         return Windows(self.panel, contract, self.lines, self.origins, dict(self.splits))
 
     def _rebuilt(self, contract: FeatureContract, theirs: Options, raw: Raw) -> "Windows":
-        columns = (*theirs.static, *([theirs.price] if theirs.price else []), *theirs.promotions)
+        covariates = (column for known in KNOWN for column in theirs.covariates_known(known))
+        columns = (*theirs.static, *theirs.numbers, *covariates, *theirs.categories)
         raw.require(SERIES, columns, "inputs")
-        panel = build_panel(raw.tables[SERIES], raw.as_of, theirs)
+        # What may be null tonight its model takes as gaps.
+        panel = build_panel(raw.tables[SERIES], raw.as_of, theirs, complete=False)
         places = {name: place for place, name in enumerate(panel.names.tolist())}
         if panel.times[-1] != self.panel.times[-1] or not places.keys() >= set(self.panel.names.tolist()):
             raise ValueError("the raw table does not hold the rows of tonight's features")
@@ -92,10 +114,13 @@ class Windows(Dataset):
         arrays = {**self.panel.arrays(), "lines": self.lines, "origins": self.origins}
         arrays |= {f"split.{name}": rows for name, rows in self.splits.items()}
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "panel.safetensors")
-        names = {"series": self.panel.names.tolist(), "static": {k: v.tolist() for k, v in self.panel.static.items()}}
-        if self.panel.zone is not None:
-            names["zone"] = self.panel.zone
-        write_json(folder / "series.json", names)
+        static, values = (
+            {name: texts.tolist() for name, texts in columns.items()}
+            for columns in (self.panel.static, self.panel.values)
+        )
+        names = {"series": self.panel.names.tolist(), "static": static}
+        optional = {"values": values, "zone": self.panel.zone}
+        write_json(folder / "series.json", names | {name: value for name, value in optional.items() if value})
         write_json(folder / "contract.json", contract_to_json(self.contract))
 
 
@@ -117,21 +142,34 @@ def chosen_features(contract: FeatureContract, options: Options) -> dict[str, ND
     An older release may have had fewer of them, or another order. Raises ValueError when it had one, or an input, that
     is no longer made.
     """
-    made = make_contract(options, contract.categories, 1.0)
+    made = make_contract(options, contract.categories, contract.statistics)
     if missing := [name for name in contract.inputs if name not in made.inputs]:
         raise ValueError(f"its inputs {', '.join(missing)} are no longer made; those made are {', '.join(made.inputs)}")
-    places = {}
-    for name in ("future_features", "calendar_features"):
+    places = []
+    for name in ("future_features", "past_features", "calendar_features"):
         known, wanted = list(made.settings[name]), list(contract.settings.get(name, ()))
-        if not wanted or not set(wanted) <= set(known):
+        if not (wanted or name == "past_features") or not set(wanted) <= set(known):
             raise ValueError(f"its {name} are {wanted}, those that can be made are {known}")
-        places[name] = np.array([known.index(feature) for feature in wanted])
-    future, calendar = places.values()
-    past = np.concatenate([future, calendar + len(made.settings["future_features"])])
+        places.append(np.array([known.index(feature) for feature in wanted], dtype=np.int64))
+    future, behind, calendar = places
+    first, last = (len(made.settings[name]) for name in ("future_features", "past_features"))
+    past = np.concatenate([future, behind + first, calendar + first + last])
     found = {"future": future, "past": past, "calendar": calendar}
     return {
         name: taken for name, taken in found.items() if not np.array_equal(taken, np.arange(made.inputs[name][1][1]))
     }
+
+
+def same_covariates(one: Options, other: Options) -> bool:
+    """Whether the covariates are the same columns under the same names in the same order, in whichever options."""
+    ours, theirs = (
+        [
+            [(column, said, each.feature(column, said)) for column, said in each.covariates_known(known).items()]
+            for known in KNOWN
+        ]
+        for each in (one, other)
+    )
+    return ours == theirs
 
 
 def block_length(steps: int, options: Options) -> int:
@@ -150,9 +188,12 @@ def load_windows(folder: Path) -> Windows:
     series = read_json(folder / "series.json")
     splits: dict[Split, Rows] = {name: arrays.pop(f"split.{name}") for name in ("train", "valid", "test")}
     lines, origins = arrays.pop("lines"), arrays.pop("origins")
-    static = {name: np.array(values, dtype=np.str_) for name, values in series["static"].items()}
+    static, values = (
+        {name: np.array(texts, dtype=np.str_) for name, texts in series.get(part, {}).items()}
+        for part in ("static", "values")
+    )
     names = np.array(series["series"], dtype=np.str_)
-    panel = Panel(names=names, static=static, zone=series.get("zone"), **arrays)
+    panel = Panel(names=names, static=static, values=values, zone=series.get("zone"), **arrays)
     return Windows(panel, contract_from_json(read_json(folder / "contract.json")), lines, origins, splits)
 
 
@@ -197,9 +238,7 @@ def build_windows(panel: Panel, options: Options, origins: Mapping[Split, Sequen
         splits[name] = np.arange(count, count + int(use.sum()), dtype=np.int64)
         count += int(use.sum())
     end_of_training = origins["train"][-1] + options.horizon + 1
-    known = max(panel.observed[:, :end_of_training].sum(), 1)
-    mean_units = float(np.abs(panel.units[:, :end_of_training]).sum() / known)
-    if mean_units <= 0:
-        raise DataError("table: units are zero in all of the training period")
-    contract = make_contract(options, code_books(panel, np.unique(lines[0]), options), mean_units)
+    trained = np.unique(lines[0])
+    statistics = statistics_of(panel, trained, end_of_training, options)
+    contract = make_contract(options, code_books(panel, trained, options), statistics)
     return Windows(panel, contract, np.concatenate(lines), np.concatenate(positions), splits)

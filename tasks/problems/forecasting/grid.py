@@ -32,14 +32,14 @@ class Grid:
         dense[self.cells] = found if np.isnan(gap) else np.where(np.isnan(found), np.float32(gap), found)
         return dense.reshape(-1, self.steps)
 
-    def scatter_all(self, columns: Sequence[pl.Series]) -> Floats | None:
-        """(N, steps, columns): 0 where there is no row or no number; None without columns."""
+    def scatter_all(self, columns: Sequence[tuple[Floats, float]]) -> Floats | None:
+        """(N, steps, columns) of each column's values (rows,) and what stands where there is no row; None of none."""
         if not columns:
             return None
-        dense = np.zeros((len(self.names) * self.steps, len(columns)), dtype=np.float32)
-        for place, values in enumerate(columns):
-            found = values.to_numpy()
-            dense[:, place][self.cells] = np.where(np.isnan(found), np.float32(0), found)
+        gaps = np.array([gap for _, gap in columns], dtype=np.float32)
+        dense = np.full((len(self.names) * self.steps, len(columns)), gaps, dtype=np.float32)
+        for place, (values, _) in enumerate(columns):
+            dense[:, place][self.cells] = values
         return dense.reshape(-1, self.steps, len(columns))
 
 

@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.core.config import Frozen, explained
+from tasks.problems.forecasting.covariates import PRICE, PROMOTION, Category, Covariate, Known, require_distinct
 from tasks.tables.steps import Frequency, Step
 
 
 class Options(Frozen):
-    """`horizon`, `context`, `season` in steps of `frequency`. `static`, `price`, `promotions` name table columns.
+    """`horizon`, `context`, `season` in steps of `frequency`. `static`, `numbers`: columns that are fixed by series.
 
-    `quantiles` are forecast, and the expected value beside them with `mean`. `metric`: the primary error, WAPE
-    or absolute error of the median, weighted quantile loss, or the squared error of the one output, which then is an
-    expected value too. `positive`: no forecast is below
-    zero. `normalise`: what models divide a window by and take off it (tasks/problems/forecasting/models/normalise.py).
+    `covariates`, `categories`: columns that change over time, kept sorted by name. `price`, `promotions`: short forms
+    of covariates known ahead; once another option names columns, there are none unless they are given. `quantiles` are
+    forecast, and the expected value beside them with `mean`. `metric`: the primary error, WAPE or absolute error of the
+    median, weighted quantile loss, or the squared error of the one output, which then is an expected value too.
+    `positive`: no forecast is below zero. `normalise`: what models divide a window by and take off it
+    (tasks/problems/forecasting/models/normalise.py).
     `stride`: steps between training origins of a series. The last `test_origins` and the `valid_origins` before them,
     `origin_step` steps apart, make the other splits. A training origin has at least `min_history` steps behind it.
     `country`: ISO code for public holidays, used when the table has no `holiday` column.
@@ -32,6 +35,9 @@ class Options(Frozen):
     season: int = Field(default=7, gt=0)
     country: str | None = None
     static: tuple[str, ...] = ("store_id", "department")
+    numbers: tuple[str, ...] = ()
+    covariates: dict[str, Covariate] = Field(default={})
+    categories: dict[str, Category] = Field(default={})
     price: str | None = "price"
     promotions: tuple[str, ...] = ("promo_display", "promo_mailer")
     stride: int = Field(default=1, gt=0)
@@ -39,6 +45,20 @@ class Options(Frozen):
     valid_origins: int = Field(default=2, gt=0)
     origin_step: int = Field(default=7, gt=0)
     min_history: int = Field(default=28, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, given: Any) -> Any:
+        """Columns of the default names are meant by those alone who name no others."""
+        if isinstance(given, Mapping) and given.keys() & {"covariates", "categories", "numbers"}:
+            return {"price": None, "promotions": (), **given}
+        return given
+
+    @field_validator("covariates", "categories")
+    @classmethod
+    def _sorted(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """By name: files that are written sorted would lose another order."""
+        return dict(sorted(given.items()))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -49,9 +69,43 @@ class Options(Frozen):
             raise ValueError("metric: mse is the error of a single output; set quantiles: [0.5] and mean: false")
         if self.context <= self.season:
             raise ValueError(f"context: expected more than one season of {self.season} steps")
-        if "phase" in self.static:
-            raise ValueError("static: phase is the name of a feature; rename the column")
+        require_distinct(
+            {
+                "static": self.static,
+                "numbers": self.numbers,
+                "price": [self.price] if self.price else [],
+                "promotions": self.promotions,
+                "covariates": self.covariates,
+                "categories": self.categories,
+            }
+        )
+        names = [*self.covariate_features("ahead"), *self.covariate_features("past"), *self.numbers, "holiday_ahead"]
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise ValueError(f"covariates: two features would be named {twice[0]}; rename a column")
         return self
+
+    def covariates_known(self, known: Known) -> dict[str, Covariate]:
+        """Covariates by column, in the order of their features; those of the short forms come first."""
+        price = {self.price: PRICE} if self.price else {}
+        every = {**price, **dict.fromkeys(self.promotions, PROMOTION), **self.covariates}
+        return {column: covariate for column, covariate in every.items() if covariate.known == known}
+
+    def categories_known(self, known: Known) -> tuple[str, ...]:
+        """Columns of categories that change over time, in the order of their features."""
+        return tuple(column for column, category in self.categories.items() if category.known == known)
+
+    def feature(self, column: str, covariate: Covariate) -> str:
+        """The name of a covariate's feature; that of `price` is the same whatever its column is called."""
+        if covariate.transform != "log-ratio":
+            return column
+        return "price_change" if column == self.price else f"{column}_change"
+
+    def covariate_features(self, known: Known) -> tuple[str, ...]:
+        """Names of covariates' features in order, each followed by its companion if it has one."""
+        names: list[str] = []
+        for column, covariate in self.covariates_known(known).items():
+            names += [self.feature(column, covariate), *([f"{column}_missing"] if covariate.missing else [])]
+        return tuple(names)
 
     @property
     def median(self) -> int:

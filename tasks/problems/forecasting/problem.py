@@ -25,15 +25,17 @@ from tasks.problems.base import (
     Strategies,
     rows_within,
 )
+from tasks.problems.forecasting.covariates import KNOWN
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
 from tasks.problems.forecasting.disturbances import disturb
 from tasks.problems.forecasting.metrics import score, seasonal_naive
 from tasks.problems.forecasting.options import parse_options
 from tasks.problems.forecasting.panel import SERIES, build_panel, recent
-from tasks.problems.forecasting.windows import UNKNOWN, encode, gather, make_contract, phase_book
+from tasks.problems.forecasting.windows import UNKNOWN, draft_statistics, encode, gather, make_contract, phase_book
 from tasks.tables.table import Column, TableContract, Tables
 
 PAST_STEPS_SHOWN = 42
+ABOUT = {"ahead": "known ahead", "past": "known up to as_of"}
 
 
 class Forecasting(Problem):
@@ -58,7 +60,7 @@ class Forecasting(Problem):
         columns = [
             Column("date", kind, key=True, known_ahead=True, about="step"),
             Column("series_id", "string", key=True, known_ahead=True, about="identifier of the series"),
-            *[Column(name, "string", known_ahead=True, about="fixed by series") for name in options.static],
+            *[Column(name, "string", known_ahead=True, fixed=True, about="fixed by series") for name in options.static],
             Column(
                 "units",
                 "number",
@@ -67,11 +69,26 @@ class Forecasting(Problem):
                 about="units of that step; null only after as_of",
             ),
         ]
-        if options.price:
-            columns.append(Column(options.price, "number", known_ahead=True, low=0, about="price or price index"))
         columns += [
-            Column(name, "number", known_ahead=True, low=0, high=1, about="share of the assortment on promotion")
-            for name in options.promotions
+            Column(name, "number", known_ahead=True, fixed=True, about="fixed by series") for name in options.numbers
+        ]
+        columns += [
+            Column(
+                name,
+                "number",
+                nullable=one.missing,
+                known_ahead=one.known == "ahead",
+                low=one.low,
+                high=one.high,
+                above=one.above,
+                about=f"covariate, {ABOUT[one.known]}",
+            )
+            for known in KNOWN
+            for name, one in options.covariates_known(known).items()
+        ]
+        columns += [
+            Column(name, "string", nullable=one.missing, known_ahead=one.known == "ahead", about=ABOUT[one.known])
+            for name, one in options.categories.items()
         ]
         about = "public holiday; without this column it is computed for problem.country"
         columns.append(Column("holiday", "boolean", required=False, known_ahead=True, about=about))
@@ -80,7 +97,8 @@ class Forecasting(Problem):
 
     def draft_contract(self) -> FeatureContract:
         options = self.options
-        return make_contract(options, {**phase_book(options), **dict.fromkeys(options.static, (UNKNOWN,))}, 1.0)
+        books = {**phase_book(options), **dict.fromkeys(options.static, (UNKNOWN,))}
+        return make_contract(options, books, draft_statistics(options))
 
     def features(self, tables: Tables, as_of: date) -> Dataset:
         return build_windows(build_panel(tables[SERIES], as_of, self.options), self.options)
@@ -146,7 +164,10 @@ class Forecasting(Problem):
         size = rows_within(contract.row_bytes(model.names), SCORING_BYTES)
         parts = (lines[start : start + size] for start in range(0, len(lines), size))
         output = np.concatenate(
-            [model(gather(panel, codes, part, np.full_like(part, origin), options, model.names)) for part in parts]
+            [
+                model(gather(panel, codes, part, np.full_like(part, origin), options, model.names, contract.statistics))
+                for part in parts
+            ]
         )
         times = pl.Series("date", panel.times[origin + 1 :].astype("datetime64[m]").astype("datetime64[us]"))
         if panel.zone is not None:

@@ -112,7 +112,7 @@ def row_rules(columns: list[Column], contract: TableContract, options: CheckOpti
     names = {column.name for column in columns}
     for column in columns:
         value = pl.col(column.name)
-        if not column.nullable and column.name != contract.target:
+        if not column.nullable and column.name != contract.target and (column.known_ahead or not contract.ahead):
             arguments: dict[str, Any] = {"column": column.name}
             rules.append(RowRule(column.name, "not null", "ExpectColumnValuesToNotBeNull", arguments, value.is_null()))
         high = column.high
@@ -120,10 +120,11 @@ def row_rules(columns: list[Column], contract: TableContract, options: CheckOpti
             high = options.max_units if high is None else min(high, options.max_units)
         for sign, limit, key, bad in (
             (">=", column.low, "min_value", value < (column.low or 0)),
+            (">", column.above, "min_value", value <= (column.above or 0)),
             ("<=", high, "max_value", value > (high or 0)),
         ):
             if limit is not None:
-                arguments = {"column": column.name, key: limit}
+                arguments = {"column": column.name, key: limit} | ({"strict_min": True} if sign == ">" else {})
                 rules.append(RowRule(column.name, f"{sign} {limit:g}", "ExpectColumnValuesToBeBetween", arguments, bad))
     keys = contract.keys
     if keys and names.issuperset(keys):
@@ -169,6 +170,8 @@ def table_facts(
     facts += _known_ahead(table, contract, target, axis, as_of)
     if between.height:  # all others count steps
         return facts
+    if contract.ahead:
+        facts += _delivered(table, columns, contract, axis, as_of)
     known = timed.filter(pl.col(contract.date) <= axis.value(last))
     known = known.with_columns(pl.Series(NUMBER, axis.count(known[contract.date])))
     entity = list(contract.entity)
@@ -204,6 +207,25 @@ def _known_ahead(
 def _none_of(rows: pl.DataFrame, contract: TableContract, column: str, rule: str) -> Fact:
     """A rule that these rows break."""
     return Fact(column, rule, rows.height, high=0, count=rows.height, sample=samples(rows, contract, column))
+
+
+def _delivered(
+    table: pl.DataFrame, columns: list[Column], contract: TableContract, axis: Axis, as_of: date
+) -> Iterator[Fact]:
+    """One fact for each column that may not be null, of a table with rows ahead: values up to `as_of`, or further."""
+    last, moment = axis.last(as_of), pl.col(contract.moment)
+    for column in (one for one in columns if one.required and not (one.nullable or one.key or one.fixed)):
+        value = pl.col(column.name)
+        if column.known_ahead:
+            given = table.filter(value.is_not_null(), moment.is_not_null())[contract.moment]
+            newest = given.sort().tail(1)
+            reach = int(axis.count(newest)[0]) - last if len(newest) else 0
+            sample = ({"last_date": str(newest[0])},) if len(newest) and reach < contract.ahead else ()
+            rule = f"{axis.step.noun}s after as_of {as_of} up to the last value"
+            yield Fact(column.name, rule, reach, low=contract.ahead, count=int(reach < contract.ahead), sample=sample)
+        elif column.name != contract.target:
+            rows = table.filter(moment <= axis.value(last), value.is_null())
+            yield _none_of(rows, contract, column.name, f"not null up to as_of {as_of}")
 
 
 def samples(rows: pl.DataFrame, contract: TableContract, *columns: str) -> tuple[Mapping[str, Any], ...]:

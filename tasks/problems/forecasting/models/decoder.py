@@ -16,6 +16,7 @@ from tasks.problems.forecasting.models.outputs import (
     quantile_offsets,
     seasonal_average,
 )
+from tasks.problems.forecasting.models.standard import Standard
 
 
 class FutureDecoder(nn.Module):
@@ -63,6 +64,7 @@ class Encoded(FeaturedModel):
     ) -> None:
         super().__init__()
         self.norm = WindowNorm(contract)
+        self.standard = Standard(contract, self.uses)
         self.embedding = StaticEmbedding(contract, embedding)
         self.encoder = encoder
         self.decoder = FutureDecoder(contract, width + self.embedding.width + 1, hidden, dropout)
@@ -74,7 +76,7 @@ class Encoded(FeaturedModel):
         return self.decoder.from_past.in_features - self.embedding.width - 1
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        values, observed, future, static, past, calendar = inputs
+        values, observed, future, static, past, calendar = self.standard(*inputs)
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         encoded = self.encoder(torch.cat([torch.stack([units, observed], dim=2), past], dim=2))

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tasks.problems.base import FeatureContract
 from tasks.problems.blocks.factored import Factored
@@ -20,6 +21,7 @@ from tasks.problems.forecasting.models.outputs import (
     seasonal_average,
 )
 from tasks.problems.forecasting.models.resolutions import LookBack, Resolutions
+from tasks.problems.forecasting.models.standard import Standard
 
 
 class Window(NamedTuple):
@@ -39,9 +41,11 @@ class Window(NamedTuple):
 
 
 def known_steps(window: Window) -> Tensor:
-    """(n, context + horizon, known) covariates and calendar of all steps."""
+    """(n, context + horizon, told) covariates and calendar of all steps; what is known of the past alone is 0 ahead."""
     past, calendar = window.more
-    return torch.cat([past, torch.cat([window.future, calendar], dim=2)], dim=1)
+    behind = past.shape[2] - window.future.shape[2] - calendar.shape[2]
+    ahead = [functional.pad(window.future, (0, behind)) if behind else window.future, calendar]
+    return torch.cat([past, torch.cat(ahead, dim=2)], dim=1)
 
 
 def plus(layer: nn.Module, given: Tensor, term: Tensor) -> Tensor:
@@ -98,6 +102,7 @@ class Direct(FeaturedModel):
             self.uses = (*self.uses, "past")
         self.layout = layout = Layout.of(contract)
         self.norm = WindowNorm(contract)
+        self.standard = Standard(contract, self.uses)
         self.look_back = LookBack(layout.context, resolutions)
         self.embedding = StaticEmbedding(contract, embedding)
         self.fixed_width = 1 + self.embedding.width
@@ -129,7 +134,7 @@ class Direct(FeaturedModel):
         raise NotImplementedError
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        values, observed, future, static, *more = inputs
+        values, observed, future, static, *more = self.standard(*inputs)
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         if self.past_effects is not None:

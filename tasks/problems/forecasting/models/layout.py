@@ -13,13 +13,15 @@ NORMALISATIONS = ("scale", "standard", "last")
 class Layout:
     """`context`, `horizon`, `season` in steps. `own`: covariates of the series at a step, `calendar`: those of time.
 
-    `outputs`: numbers a step, the quantiles and, with `mean`, the expected
-    value as the last one. `positive`: outputs below zero become zero. `magnitude`: mean of |y| in training.
+    `behind`: further ones of the series, known of past steps alone; they stand between the two. `outputs`: numbers a
+    step, the quantiles and, with `mean`, the expected value as the last one. `positive`: outputs below zero become
+    zero. `magnitude`: mean of |y| in training.
     """
 
     context: int
     horizon: int
     own: int
+    behind: int
     calendar: int
     season: int
     quantiles: tuple[float, ...]
@@ -33,6 +35,7 @@ class Layout:
         """Raises ConfigError on an unknown normalisation."""
         options: dict[str, Any] = contract.settings["options"]
         (context,), (horizon, own) = contract.inputs["units"][1], contract.inputs["future"][1]
+        calendar = contract.inputs["calendar"][1][1]
         normalise = str(options.get("normalise", "scale"))
         if normalise not in NORMALISATIONS:
             known_kinds = ", ".join(NORMALISATIONS)
@@ -41,7 +44,8 @@ class Layout:
             context=context,
             horizon=horizon,
             own=own,
-            calendar=contract.inputs["calendar"][1][1],
+            behind=contract.inputs["past"][1][1] - own - calendar,
+            calendar=calendar,
             season=int(options["season"]),
             quantiles=tuple(options["quantiles"]),
             mean=bool(options.get("mean", False)),
@@ -53,11 +57,16 @@ class Layout:
     @property
     def channels(self) -> int:
         """Of a past step: value, observed flag, covariates and calendar."""
-        return 2 + self.known
+        return 2 + self.told
+
+    @property
+    def told(self) -> int:
+        """Covariates and calendar of a past step."""
+        return self.own + self.behind + self.calendar
 
     @property
     def known(self) -> int:
-        """Covariates and calendar of a step."""
+        """Covariates and calendar of a future step."""
         return self.own + self.calendar
 
     @property

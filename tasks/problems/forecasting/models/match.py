@@ -16,6 +16,7 @@ from tasks.problems.forecasting.models.inputs import ALL_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
 from tasks.problems.forecasting.models.normalise import WindowNorm
 from tasks.problems.forecasting.models.outputs import OrderedQuantiles, level_outputs
+from tasks.problems.forecasting.models.standard import Standard
 
 NARROWER = 4.0
 CLEAREST = 4.0
@@ -90,12 +91,11 @@ class Match(FeaturedModel):
         super().__init__()
         self.layout = layout = Layout.of(contract)
         self.heads, self.width = options.heads, options.width
-        covariates = contract.inputs["past"][1][1]
-        self.past_alone = covariates - layout.known
         self.norm = WindowNorm(contract)
+        self.standard = Standard(contract, self.uses)
         self.embedding = StaticEmbedding(contract, options.embedding)
-        self.around = nn.Conv1d(covariates, options.channels, options.kernel, padding="same")
-        self.seen_width = covariates + options.channels
+        self.around = nn.Conv1d(layout.told, options.channels, options.kernel, padding="same")
+        self.seen_width = layout.told + options.channels
         self.codes = nn.Linear(self.seen_width, options.heads * options.width)
         self.lags = LagBias(layout, options.heads)
         self.base = nn.Linear(2 * options.heads, layout.outputs, bias=False)
@@ -116,7 +116,7 @@ class Match(FeaturedModel):
         return self.layout.horizon * self.output.in_features
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        values, observed, future, static, past, calendar = inputs
+        values, observed, future, static, past, calendar = self.standard(*inputs)
         layout = self.layout
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
@@ -132,9 +132,8 @@ class Match(FeaturedModel):
 
     def _seen(self, past: Tensor, future: Tensor, calendar: Tensor) -> Tensor:
         """(n, context + horizon, covariates + channels): each step's covariates, and what is around it."""
-        ahead = torch.cat(
-            [functional.pad(future, (0, self.past_alone)) if self.past_alone else future, calendar], dim=2
-        )
+        behind = self.layout.behind
+        ahead = torch.cat([functional.pad(future, (0, behind)) if behind else future, calendar], dim=2)
         steps = torch.cat([past, ahead], dim=1)
         around = functional.relu(self.around(steps.transpose(1, 2))).transpose(1, 2)
         return torch.cat([steps, around], dim=2)

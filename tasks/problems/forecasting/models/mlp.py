@@ -48,7 +48,7 @@ class ResidualMlp(Direct):
     def __init__(self, options: MlpOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, options.dropout)
         layout = self.layout
-        self.project = nn.Linear(layout.known, options.projection)
+        self.project = nn.Linear(layout.told, options.projection)
         steps = layout.context + layout.horizon
         width = 2 * layout.context + self.fixed_width + steps * options.projection
         self.enter = nn.Linear(width, options.hidden)

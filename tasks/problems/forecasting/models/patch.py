@@ -17,6 +17,7 @@ from tasks.problems.forecasting.models.layout import Layout
 from tasks.problems.forecasting.models.normalise import WindowNorm
 from tasks.problems.forecasting.models.outputs import OrderedQuantiles, level_outputs, quantile_offsets
 from tasks.problems.forecasting.models.patches import Patches
+from tasks.problems.forecasting.models.standard import Standard
 
 
 class PatchOptions(Frozen):
@@ -47,6 +48,7 @@ class Patch(FeaturedModel):
         self.uses = (*STUDENT_INPUTS, "past") if options.past else STUDENT_INPUTS
         self.layout = layout = Layout.of(contract)
         self.norm = WindowNorm(contract)
+        self.standard = Standard(contract, self.uses)
         self.embedding = StaticEmbedding(contract, options.embedding)
         self.patches = Patches(layout.context, layout.season)
         self.seasons = -(-layout.horizon // self.patches.width)
@@ -75,7 +77,7 @@ class Patch(FeaturedModel):
                     nn.init.normal_(layer.weight, std=0.01)
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        values, observed, future, static, *past = inputs
+        values, observed, future, static, *past = self.standard(*inputs)
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         if self.past_effects is not None:

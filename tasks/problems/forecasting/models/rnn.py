@@ -68,7 +68,7 @@ class MultiRnn(Direct):
         super().__init__(contract, options.embedding, options.dropout)
         layout = self.layout
         self.past = Recurrence(Patches(layout.context, layout.season), options.hidden)
-        days = Patches(layout.context + layout.horizon, layout.season, layout.known)
+        days = Patches(layout.context + layout.horizon, layout.season, layout.told)
         self.known = Recurrence(days, options.covariates)
         self.add_head(options.hidden + options.covariates + self.fixed_width)
 

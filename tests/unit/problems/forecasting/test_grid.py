@@ -54,7 +54,7 @@ def assert_equal(one: Panel, other: Panel) -> None:
         name: values.tolist() for name, values in other.static.items()
     }
     for name, values in one.arrays().items():
-        assert np.array_equal(values, other.arrays()[name]), name
+        assert np.array_equal(values, other.arrays()[name], equal_nan=values.dtype.kind == "f"), name
         assert values.dtype == other.arrays()[name].dtype, name
 
 
@@ -70,13 +70,13 @@ def test_rows_stand_where_they_belong() -> None:
         [0, 0, 0, 0, 0, 0, 0, 0, 308, 309, 0, 0],
     ]
     assert panel.observed.sum(axis=1).tolist() == [9, 10, 2] and not panel.units[:, :8].any()
-    assert panel.promotions[:, 8:, 0].tolist() == [
+    assert panel.ahead[:, 8:, 1].tolist() == [
         [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1],
         [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1],
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1],
     ]
-    assert panel.promotions[0, 8:, 1].tolist() == [0.5, 0.5, 0.5, 0, 0, *[0.5] * 7]
-    assert np.exp(panel.log_price[0, 10:15]) == pytest.approx([20.2, 20.3, 20.3, 20.5, 20.6]), "carried over the gap"
+    assert panel.ahead[0, 8:, 2].tolist() == [0.5, 0.5, 0.5, 0, 0, *[0.5] * 7]
+    assert np.exp(panel.ahead[0, 10:15, 0]) == pytest.approx([20.2, 20.3, np.nan, 20.5, 20.6], nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_the_last_steps_are_those_of_the_whole() -> None:
     rows = recent(table().lazy(), AS_OF, options())
     whole, last = build_panel(rows, AS_OF, options()), build_panel(rows, AS_OF, options(), 10)
     assert len(last.times) == 10 and last.times.tolist() == whole.times[-10:].tolist()
-    assert np.array_equal(last.units, whole.units[:, -10:]) and np.array_equal(last.log_price, whole.log_price[:, -10:])
-    assert np.array_equal(last.promotions, whole.promotions[:, -10:])
+    assert np.array_equal(last.units, whole.units[:, -10:])
+    assert np.array_equal(last.ahead, whole.ahead[:, -10:], equal_nan=True)
     assert np.array_equal(last.phase, whole.phase[-10:]) and last.static["shop"].tolist() == ["a", "b", "d"]
 
 

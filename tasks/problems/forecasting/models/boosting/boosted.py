@@ -16,7 +16,6 @@ from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.blocks.trees import Trees
 from tasks.problems.forecasting.models.boosting.features import WindowFeatures
-from tasks.problems.forecasting.models.inputs import ALL_INPUTS, STUDENT_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ class Boosted(nn.Module):
         layout = Layout.of(contract)
         self.options, self.layout = options, layout
         self.squared = contract.settings["options"].get("metric", "wape") == "mse"
-        self.uses = ALL_INPUTS if options.past else (*STUDENT_INPUTS, "calendar")
         self.inputs = WindowFeatures(contract, past=options.past)
+        self.uses = self.inputs.uses
         self.trees = nn.ModuleList()
 
     def forward(self, *inputs: Tensor) -> Tensor:

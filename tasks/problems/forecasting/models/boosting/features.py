@@ -5,8 +5,10 @@ from torch import Tensor, nn
 
 from tasks.problems.base import FeatureContract
 from tasks.problems.forecasting.models.boosting.alike import Alike
+from tasks.problems.forecasting.models.inputs import ALL_INPUTS, STUDENT_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
 from tasks.problems.forecasting.models.normalise import WindowNorm
+from tasks.problems.forecasting.models.standard import Standard
 
 LAST = 3
 SEASONS = 8
@@ -30,9 +32,11 @@ class WindowFeatures(nn.Module):
     def __init__(self, contract: FeatureContract, *, past: bool = False) -> None:
         super().__init__()
         layout = Layout.of(contract)
+        self.uses = ALL_INPUTS if past else (*STUDENT_INPUTS, "calendar")
         self.alike = Alike(layout) if past else None
         self.season, self.context, self.horizon = layout.season, layout.context, layout.horizon
         self.norm = WindowNorm(contract)
+        self.standard = Standard(contract, self.uses)
         seasons = max(1, min(SEASONS, layout.context // layout.season))
         step = torch.arange(layout.horizon)[:, None] % layout.season
         back = layout.season * torch.arange(1, seasons + 1)[None, :]
@@ -50,7 +54,7 @@ class WindowFeatures(nn.Module):
         self.width = of_window + seasons + 1 + layout.known + 2 + statics - 1 + (self.alike.width if self.alike else 0)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        values, observed, future, static, *past, calendar = inputs
+        values, observed, future, static, *past, calendar = self.standard(*inputs)
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         means = [units[:, -span:].mean(dim=1, keepdim=True) for span in self.spans]
