@@ -16,7 +16,7 @@ from serving.service.bodies import JSON
 from serving.service.http import Refused
 from serving.service.reader import Reader
 from serving.service.settings import ServiceSettings
-from tasks.core.errors import DataError, NightstillError, RuleError
+from tasks.core.errors import DataError, IntegrityError, NightstillError, RuleError
 from tasks.scoring.rows import ARROW, CSV, PARQUET, from_csv, from_records, to_bytes, too_many
 from tasks.scoring.tables import TableScorer
 from tasks.tables.table import TableContract
@@ -39,14 +39,14 @@ class Feed:
 @lru_cache(maxsize=1)  # reading YAML takes longer than scoring
 def scorer_of(model: Model) -> TableScorer:
     """The release's own features and checks. Raises Refused when it has none that can be used here."""
-    origin = f"release {model.release.number}: {RUN}"
+    release = f"release {model.release.number}"
     if RUN not in model.files:
-        raise Refused(501, f"{origin} is missing, so this release takes arrays alone; use /v1/predict")
+        raise Refused(501, f"{release}: {RUN} is missing, so this release takes arrays alone; use /v1/predict")
     try:
-        return TableScorer(model.files[RUN], json.loads(model.files[CONTRACT]), origin)
+        return TableScorer(model.files[RUN], json.loads(model.files[CONTRACT]), release)
     except (NightstillError, ValueError, KeyError, TypeError) as error:
         said = " ".join(str(error).split())
-        raise Refused(501, f"{origin} cannot be used here, so this release takes arrays alone: {said:.200}") from error
+        raise Refused(501, f"{release} cannot be used here, so it takes arrays alone: {said:.200}") from error
 
 
 def score(
@@ -70,6 +70,8 @@ def score(
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
     except DataError as error:
         raise Refused(422, str(error)) from None
+    except IntegrityError as error:
+        raise Refused(501, f"{error}; this release takes arrays alone") from error
     except pl.exceptions.PanicException:  # of a file that lies about itself in a way that shows later
         raise Refused(422, "the table cannot be read") from None
     except InputError as error:
