@@ -195,11 +195,6 @@ def test_a_killed_stage_leaves_nothing_and_can_be_started_again(place: Place) ->
 
 def alone(place: Place, temporary: Path, *, size: int | None = None) -> "subprocess.Popen[str]":
     """A stage by the program itself, as a container has it; no file may have more than `size` bytes."""
-
-    def limit() -> None:
-        if size is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
     temporary.mkdir()
     environment = {
         **os.environ,
@@ -208,9 +203,10 @@ def alone(place: Place, temporary: Path, *, size: int | None = None) -> "subproc
         "TMPDIR": str(temporary),
     }
     command = [sys.executable, "-m", "tasks", "run-stage", "member@x", "--workload", "w", "--run-id", "r1"]
-    return subprocess.Popen(
-        command, cwd=temporary, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=limit
-    )
+    process = subprocess.Popen(command, cwd=temporary, env=environment, stderr=subprocess.PIPE, text=True)
+    if size is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
+    return process
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into /proc")
