@@ -7,6 +7,7 @@ or more, in which nobody else is answered. What comes back was written anew, so 
 
 import json
 import multiprocessing
+import os
 import resource
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from tasks.tables.table import TableContract
 
 APART_BYTES = 262_144  # of a JSON body; a smaller one is read sooner than it is sent to another process
 SECONDS = 20.0
+NICE = 10  # small requests, which are many, go first where cores are few
 ADDRESS_SPACE = 3 << 30
 
 Answer = tuple[Any, list[bytes]]
@@ -106,6 +108,7 @@ def serve(connection: Connection) -> None:
     """Answer until the other end is closed. Memory is bounded: what is beyond it ends this process."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(NICE)
     while True:
         try:
             what, arguments = connection.recv()
