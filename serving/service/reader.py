@@ -28,8 +28,8 @@ from tasks.scoring.rows import PARQUET, from_arrow, from_parquet
 from tasks.tables.table import TableContract
 
 APART_BYTES = 262_144  # of a JSON body; a smaller one is read sooner than it is sent to another process
-SECONDS = 20.0
-NICE = 10  # small requests, which are many, go first where cores are few
+SECONDS, START_SECONDS = 20.0, 60.0
+NICE = 5  # small requests, which are many, go first where cores are few
 ADDRESS_SPACE = 3 << 30
 
 Answer = tuple[Any, list[bytes]]
@@ -101,6 +101,9 @@ class Reader:
             self._process = context.Process(target=serve, args=(theirs,), name="reader", daemon=True)
             self._process.start()
             theirs.close()
+            if not self._connection.poll(START_SECONDS):
+                raise EOFError
+            self._connection.recv_bytes()
         return self._connection
 
 
@@ -108,6 +111,7 @@ def serve(connection: Connection) -> None:
     """Answer until the other end is closed. Memory is bounded: what is beyond it ends this process."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    connection.send_bytes(b"ready")
     os.nice(NICE)
     while True:
         try:
