@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from tasks.core.config import Spec
-from tasks.core.storage import open_store
+from tasks.core.storage import FolderStore, open_store
 from tasks.problems import get_problem
 from tasks.problems.base import FeatureContract
 from tasks.problems.contracts import contract_to_json
 from tasks.releases.ledger import Entry
+from tasks.releases.manifest import build, sha256
 from tasks.releases.signing import load_keys
 from tasks.releases.store import ReleaseStore
 
+Files = dict[str, bytes]
 TABLE = np.array([0.0, 10.0, 20.0], np.float32)
 # `spare` is in the contract, and the model does not read it. `table` has a row for each code of the longer book.
 CONTRACT: dict[str, Any] = {
@@ -88,6 +90,35 @@ def promote(releases: ReleaseStore, factor: float, **files: bytes) -> Entry:
         as_of=date(2026, 1, 1),
         reason="better",
     )
+
+
+def forge(folder: Path, files: Files, listing: bytes | None = None, before: Entry | None = None, **facts: Any) -> Entry:
+    """A release of workload `sales` whose digests all hold, as whoever may write to the store can make it.
+
+    `listing`: the bytes of its manifest, if they are not what `files` need. `before`: the ledger's last entry so far.
+    """
+    store, listing = FolderStore(folder), build(files) if listing is None else listing
+    seq = before.seq + 1 if before else 1
+    entry = Entry(
+        **{
+            "seq": seq,
+            "kind": "promote",
+            "release": seq,
+            "files": f"sales/files/{seq:016x}",
+            "model_sha256": sha256(files.get("model.onnx", b"")),
+            "manifest_sha256": sha256(listing),
+            "run_id": "r",
+            "as_of": date(2026, 1, 1),
+            "reason": "",
+            "created": "",
+            "previous": before.sha256 if before else "",
+            **facts,
+        }
+    ).sealed()
+    for name, data in {**files, "manifest.json": listing}.items():
+        store.write(f"{entry.files}/{name}", data)
+    store.write(f"sales/ledger/{seq:08d}.json", entry.to_bytes())
+    return entry
 
 
 def flip(path: Path, place: int = -1) -> None:

@@ -5,8 +5,7 @@
 Runs in the serving environment. For each attack a service of its own is started on a small release that is made for it.
 An honest client asks for a prediction every few milliseconds, over a kept-alive connection that it opens anew when it
 is closed, while the attack goes on from another process. Told are the honest client's p50 and p99, what it was
-answered, and the most memory that the service's process ever had. All three share the machine's cores. The release
-takes arrays alone: tables that unpack to far more than they are have tests of their own.
+answered, and the most memory that the service's processes ever had. All three share the machine's cores.
 """
 
 import argparse
@@ -24,17 +23,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from infra.testing.load import Connection, bodies, publish_small, random_inputs, started
+from infra.testing.load import Connection, bodies, publish, random_inputs, small_model, started
 from serving.client import Champion
-from serving.service.bodies import JSON
+from serving.service.bodies import JSON, SAFETENSORS
+from tasks.core.config import Spec
+from tasks.problems import get_problem
+from tasks.problems.contracts import contract_to_json
+from tasks.scoring.rows import ARROW, CSV, PARQUET
 
 P99_MS, MEMORY_MIB = 50.0, 512.0
+PROBLEM = {"kind": "forecasting", "horizon": 28, "context": 56, "season": 7, "country": "US", "static": ["store_id"]}
+READ = ("units", "future")  # by the model, of the contract's inputs
 PAUSE_SECONDS = 0.005  # of the honest client between its requests
 AT_ONCE = 8  # threads of an attack that sends requests
 
@@ -63,7 +70,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/releases"
-        publish_small(store)
+        publish_forecasts(store)
         model = Champion.open(store, "small", cache=f"{folder}/cache").model
         body = bodies(random_inputs(model.contract, model.names, 1))[JSON]
         found = [stand(name, store, Path(folder) / "cache", body, arguments.seconds) for name in arguments.only]
@@ -73,6 +80,17 @@ def main() -> int:
         arguments.out.write_text(json.dumps(about, indent=1) + "\n")
     good = [item.p99 < P99_MS and item.memory < MEMORY_MIB and set(item.answers) == {200} for item in found]
     return 0 if all(good) else 1
+
+
+def publish_forecasts(store: str) -> None:
+    """A release of workload `small` that takes rows as well as arrays."""
+    contract = get_problem(Spec.model_validate(PROBLEM)).draft_contract()
+    files = {
+        "model.onnx": small_model({name: contract.inputs[name][1] for name in READ}, contract.output_shape),
+        "contract.json": json.dumps(contract_to_json(contract)).encode(),
+        "run.yaml": json.dumps({"problem": PROBLEM, "checks": {"max_units": 5000}}).encode(),
+    }
+    publish(store, files)
 
 
 def show(found: Sequence[Stood]) -> None:
@@ -102,10 +120,22 @@ def stand(name: str, store: str, cache: Path, body: bytes, seconds: float) -> St
         times, codes, lost = asyncio.run(ask(port, body, seconds))
         attacked = answers.get(timeout=60)
         attacker.join(timeout=30)
-        told = Path(f"/proc/{process.pid}/status").read_text()
-        memory = int(re.findall(r"VmHWM:\s+(\d+) kB", told)[0]) / 1024
+        memory = sum(most_memory(pid) for pid in (process.pid, *children(process.pid)))
     p50, p99 = (1000 * float(part) for part in np.percentile(times, [50, 99]))
     return Stood(name, len(times), p50, p99, 1000 * max(times), codes, lost, memory, attacked)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    told = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for text in told for child in text.split()]
+
+
+def most_memory(pid: int) -> float:
+    """MiB that a process has had at most; of one that has ended nothing is known."""
+    with suppress(OSError, IndexError):
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0]) / 1024
+    return 0.0
 
 
 async def ask(port: int, body: bytes, seconds: float) -> tuple[list[float], dict[int, int], int]:
@@ -173,7 +203,34 @@ def _sending(path: str, form: str, body: bytes, head: bytes = b"") -> Once:
 
 
 def _json(value: bytes) -> Callable[[], Once]:
-    return lambda: _sending("/v1/predict", JSON, b'{"inputs": {"future": [], "history": [' + value + b"]}}")
+    return lambda: _sending("/v1/predict", JSON, b'{"inputs": {"future": [], "units": [' + value + b"]}}")
+
+
+def _rows(value: bytes) -> Callable[[], Once]:
+    return lambda: _sending("/v1/score", JSON, b'{"as_of": "2026-05-31", "rows": [' + value + b"]}")
+
+
+def _table(form: str, make: Callable[[], bytes]) -> Callable[[], Once]:
+    return lambda: _sending("/v1/score?as_of=2026-05-31", form, make())
+
+
+def _csv(*lines: str) -> Callable[[], Once]:
+    return _table(CSV, lambda: "\n".join([HEADER, *lines]).encode())
+
+
+def _bomb(form: str) -> Callable[[], Once]:
+    """The same long text in many rows: it packs a thousandfold."""
+
+    def make() -> bytes:
+        file = BytesIO()
+        table = pl.DataFrame({name: ["a" * 10_000] * 40_000 for name in ("series_id", "store_id")})
+        if form == PARQUET:
+            table.write_parquet(file, compression="zstd")
+        else:
+            table.write_ipc_stream(file, compression="zstd")
+        return file.getvalue()
+
+    return _table(form, make)
 
 
 def _holding(count: int, first: bytes, then: bytes) -> Callable[[], Once]:
@@ -227,6 +284,8 @@ def _nothing() -> Once:
 
 POST = b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 LONG = b'"' + b"a" * 60_000 + b'"' + b',""' * 1000
+HEADER = "date,series_id,store_id,units,price,promo_display,promo_mailer"
+LINE = "2026-05-01,s1,s1,1,1,0,0"
 ATTACKS: dict[str, Callable[[], Once]] = {
     "none": _nothing,
     "long string among empty ones, 63 kB": _json(LONG),
@@ -238,8 +297,25 @@ ATTACKS: dict[str, Callable[[], Once]] = {
     "numbers, 4 MB": _json(b"1.5" + b",1.5" * 1_000_000),
     "deep nesting, 4 MB": _json(b"[" * 2_000_000 + b"]" * 2_000_000),
     "arrays of safetensors, 15 MB": lambda: _sending(
-        "/v1/predict", "application/vnd.safetensors", (15_000_000).to_bytes(8, "little") + b"{" + b" " * 14_999_999
+        "/v1/predict", SAFETENSORS, (15_000_000).to_bytes(8, "little") + b"{" + b" " * 14_999_999
     ),
+    "rows: a long string, 4 MB": _rows(b'{"series_id": "' + b"a" * 4_000_000 + b'"}'),
+    "rows: a long string among many, 4 MB": _rows(
+        b'{"series_id": "' + b"a" * 1_000_000 + b'"}' + b',{"a":1}' * 370_000
+    ),
+    "rows: empty ones, 4 MB": _rows(b"{}" + b",{}" * 450_000),
+    "rows: many columns, 4 MB": _rows(b"{" + b",".join(b'"c%d":1' % place for place in range(340_000)) + b"}"),
+    "rows: nested lists, 4 MB": _rows(b'{"units": [' + b"[]" + b",[]" * 450_000 + b"]}"),
+    "rows: nested objects, 4 MB": _rows(b'{"units":' * 400_000 + b"1" + b"}" * 400_000),
+    "tables: many, 4 MB": lambda: _sending(
+        "/v1/score", JSON, b'{"tables": {' + b",".join(b'"t%d":[]' % place for place in range(300_000)) + b"}}"
+    ),
+    "CSV: one line of 15 MB": _csv("a" * 15_000_000),
+    "CSV: a quoted field of 15 MB": _csv('"' + "a\n" * 7_500_000),
+    "CSV: a header of 15 MB": _table(CSV, lambda: b"a," * 7_500_000),
+    "CSV: many rows, 12 MB": _csv(*[LINE] * 490_000),
+    "Parquet that unpacks a thousandfold": _bomb(PARQUET),
+    "Arrow that unpacks a thousandfold": _bomb(ARROW),
     "headers of 1 MB": _heads(1_000_000),
     "a header of 200 MB": _heads(200_000_000),
     "64 bodies of 4 MB, held": _holding(64, POST + b"Content-Length: 4000000\r\n\r\n" + b" " * 1_000_000, b" "),

@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import http.client
 import json
+import math
 import os
 import re
 import subprocess
@@ -270,33 +271,37 @@ def random_inputs(contract: Contract, names: Sequence[str], rows: int) -> dict[s
     return found
 
 
-def publish_small(store: str) -> None:
-    """A release of workload `small`: a network of one hidden layer with random weights."""
+def small_model(inputs: Mapping[str, Sequence[int]], output: Sequence[int]) -> bytes:
+    """ONNX bytes of a network of one hidden layer with random weights, over float inputs of these shapes."""
     rng = np.random.default_rng(0)
-    sizes = (int(np.prod(HISTORY)) + int(np.prod(FUTURE)), HIDDEN, int(np.prod(OUTPUT)))
+    sizes = (sum(math.prod(shape) for shape in inputs.values()), HIDDEN, math.prod(output))
     weights = [rng.normal(0, 0.05, size).astype(np.float32) for size in (sizes[:2], sizes[1:])]
-    nodes = [
-        helper.make_node("Flatten", ["history"], ["a"]),
-        helper.make_node("Flatten", ["future"], ["b"]),
-        helper.make_node("Concat", ["a", "b"], ["all"], axis=1),
+    nodes = [helper.make_node("Flatten", [name], [f"flat_{name}"]) for name in inputs]
+    nodes += [
+        helper.make_node("Concat", [f"flat_{name}" for name in inputs], ["all"], axis=1),
         helper.make_node("MatMul", ["all", "first"], ["c"]),
         helper.make_node("Relu", ["c"], ["d"]),
         helper.make_node("MatMul", ["d", "second"], ["e"]),
         helper.make_node("Reshape", ["e", "shape"], ["output"]),
     ]
 
-    def value(name: str, shape: tuple[int, ...]) -> Any:
+    def value(name: str, shape: Sequence[int]) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
 
     constants = [
         helper.make_tensor(name, TensorProto.FLOAT, weight.shape, weight.ravel())
         for name, weight in zip(("first", "second"), weights, strict=True)
     ]
-    constants.append(helper.make_tensor("shape", TensorProto.INT64, [3], [-1, *OUTPUT]))
-    graph = helper.make_graph(
-        nodes, "small", [value("history", HISTORY), value("future", FUTURE)], [value("output", OUTPUT)], constants
-    )
+    constants.append(helper.make_tensor("shape", TensorProto.INT64, [1 + len(output)], [-1, *output]))
+    values = [value(name, shape) for name, shape in inputs.items()]
+    graph = helper.make_graph(nodes, "small", values, [value("output", output)], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def publish_small(store: str) -> None:
+    """A release of workload `small`."""
     contract = {
         "problem": "forecasting",
         "inputs": {"history": ["float32", HISTORY], "future": ["float32", FUTURE]},
@@ -306,7 +311,12 @@ def publish_small(store: str) -> None:
         "statistics": {},
         "settings": {},
     }
-    files = {"model.onnx": model.SerializeToString(), "contract.json": json.dumps(contract).encode()}
+    model = small_model({"history": HISTORY, "future": FUTURE}, OUTPUT)
+    publish(store, {"model.onnx": model, "contract.json": json.dumps(contract).encode()})
+
+
+def publish(store: str, files: Mapping[str, bytes]) -> None:
+    """A release of workload `small` with these files."""
     releases = ReleaseStore(open_store(store), "small")
     releases.publish(files, expected=0, run_id="load", as_of=date(2026, 1, 1), reason="made for a load test")
 

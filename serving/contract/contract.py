@@ -5,12 +5,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract.errors import InputError
 from serving.contract.fields import Codebook, Codes, Field, Numbers, side_by_side, stacked
 
 Arrays = Mapping[str, NDArray[Any]]
+
+KINDS = "biuf"  # NumPy's, of true or false and numbers
 
 # Releases of before typed fields do not say which input holds codes, nor where a column's codes begin.
 BEFORE = {"forecasting": ("static", stacked), "tabular": ("codes", side_by_side)}
@@ -31,19 +34,30 @@ class Contract:
 
     @classmethod
     def parse(cls, data: bytes) -> "Contract":
-        """contract.json of a release. Raises ValueError, KeyError or TypeError when it is none."""
+        """contract.json of a release. Raises ValueError or TypeError when it is none."""
         try:
-            return cls.from_json(json.loads(data))
+            found = json.loads(data)
+            json.dumps(found, allow_nan=False, ensure_ascii=False).encode()  # what could not be told again is none
+            return cls.from_json(found)
         except (RecursionError, AttributeError) as error:
             raise ValueError(f"no contract: {error}") from None
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Contract":
-        """The contract of contract.json's plain values. Raises ValueError, KeyError or TypeError when it is none."""
-        books = {name: tuple(found["categories"][name]) for name in found.get("category_order", found["categories"])}
+        """The contract of contract.json's plain values. Raises ValueError or TypeError when it is none."""
+        try:
+            return cls._of(found)
+        except KeyError as error:
+            raise ValueError(f"no contract: {error} is missing") from None
+
+    @classmethod
+    def _of(cls, found: Mapping[str, Any]) -> "Contract":
+        if not isinstance(found["problem"], str) or not isinstance(found["settings"], Mapping):
+            raise TypeError("`problem` is a text and `settings` an object")
+        books = {name: _values(found["categories"], name) for name in found.get("category_order", found["categories"])}
         coded = dict(_coded(found, books))
         inputs = {name: _field(name, found["inputs"][name], coded) for name in found["order"]}
-        return cls(found["problem"], inputs, tuple(found["output_shape"]), books, found["settings"])
+        return cls(found["problem"], inputs, _shape("output_shape", found["output_shape"]), books, found["settings"])
 
     def check(self, arrays: Arrays, needed: Collection[str]) -> int:
         """Hold arrays against the contract, and return their common number of rows.
@@ -80,21 +94,42 @@ def codes_json(coded: Mapping[str, tuple[Codebook, ...]]) -> dict[str, Any]:
     return {name: [{"column": book.name, "first": book.first} for book in books] for name, books in coded.items()}
 
 
+def _values(categories: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+    values = categories[name]
+    if not isinstance(values, list | tuple) or any(isinstance(value, list | dict) for value in values):
+        raise TypeError(f"categories.{name}: not a list of plain values")
+    return tuple(values)
+
+
+def _shape(name: str, sizes: Any) -> tuple[int, ...]:
+    if not isinstance(sizes, list | tuple) or any(type(size) is not int or size < 0 for size in sizes):
+        raise TypeError(f"{name}: {sizes!r:.80} is not a shape")
+    return tuple(sizes)
+
+
 def _coded(
     found: Mapping[str, Any], books: Mapping[str, tuple[Any, ...]]
 ) -> Iterable[tuple[str, tuple[Codebook, ...]]]:
     if "codes" in found:
         for name, columns in found["codes"].items():
-            yield name, tuple(Codebook(one["column"], books[one["column"]], int(one["first"])) for one in columns)
+            yield name, tuple(_book(one["column"], one["first"], books) for one in columns)
     elif found["problem"] in BEFORE and books:
         name, arrange = BEFORE[found["problem"]]
         if name in found["inputs"]:
             yield name, arrange(books)
 
 
+def _book(column: str, first: Any, books: Mapping[str, tuple[Any, ...]]) -> Codebook:
+    if type(first) is not int:
+        raise TypeError(f"codes.{column}: {first!r:.80} is not the number of its first code")
+    return Codebook(column, books[column], first)
+
+
 def _field(name: str, form: Any, coded: Mapping[str, tuple[Codebook, ...]]) -> Field:
     dtype, sizes = form
-    dtype, shape = str(dtype), tuple(int(size) for size in sizes)
+    if not isinstance(dtype, str) or np.dtype(dtype).kind not in KINDS:
+        raise TypeError(f"{name}: {dtype!r:.80} is not the type of a number")
+    shape = _shape(name, sizes)
     if name not in coded:
         return Numbers(name, dtype, shape)
     codes = Codes(name, coded[name], dtype)

@@ -19,7 +19,7 @@ from serving.service.bodies import JSON, SAFETENSORS, BadBody, arrays_of, json_a
 from serving.service.http import INLINE_BYTES, Intake, Refused, media_type
 from serving.service.keeper import Keeper
 from serving.service.metrics import Metrics
-from serving.service.reader import Reader
+from serving.service.reader import APART_BYTES, Reader
 from serving.service.settings import ServiceSettings
 from serving.service.tables import FORMATS, score, wanted_type
 
@@ -82,9 +82,9 @@ def make_app(settings: ServiceSettings) -> FastAPI:
         model = _ready(keeper)
         async with intake.body(request, _limit(sent, settings)) as body:
             if len(body) <= INLINE_BYTES:
-                return _predict(body, sent, model, settings, metrics)
+                return _predict(body, sent, model, settings, metrics, reader)
             async with intake.work(len(body)):
-                return await run_in_threadpool(_predict, body, sent, model, settings, metrics)
+                return await run_in_threadpool(_predict, body, sent, model, settings, metrics, reader)
 
     @app.post("/v1/score", summary="Predictions for rows of the workload's own table", openapi_extra=_TABLE)
     async def score_table(request: Request) -> Response:
@@ -105,9 +105,14 @@ def _limit(sent: str, settings: ServiceSettings) -> int:
     return min(settings.max_bytes, settings.max_json_bytes) if sent == JSON else settings.max_bytes
 
 
-def _predict(body: bytes, sent: str, model: Model, settings: ServiceSettings, metrics: Metrics) -> Response:
+def _predict(
+    body: bytes, sent: str, model: Model, settings: ServiceSettings, metrics: Metrics, reader: Reader
+) -> Response:
     try:
-        arrays = arrays_of(body, sent, model.contract, model.names, settings.max_rows)
+        if sent == JSON and len(body) > APART_BYTES:
+            arrays = reader.arrays(body, model.contract, model.names, settings.max_rows)
+        else:
+            arrays = arrays_of(body, sent, model.contract, model.names, settings.max_rows)
         output = model.predict(arrays)
     except BadBody as error:
         raise Refused(400, str(error)) from None

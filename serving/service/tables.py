@@ -1,7 +1,7 @@
 """Rows of the workload's own table in, predictions out: features are made by the code of training."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -14,10 +14,11 @@ from serving.client import InputError, Model
 from serving.client.release import CONTRACT
 from serving.service.bodies import JSON
 from serving.service.http import Refused
-from serving.service.reader import Reader
+from serving.service.reader import APART_BYTES, Reader
+from serving.service.records import tables_of
 from serving.service.settings import ServiceSettings
-from tasks.core.errors import DataError, NightstillError, RuleError
-from tasks.scoring.rows import ARROW, CSV, PARQUET, from_csv, from_records, to_bytes, too_many
+from tasks.core.errors import DataError, IntegrityError, NightstillError, RuleError
+from tasks.scoring.rows import ARROW, CSV, PARQUET, from_csv, to_bytes, too_many
 from tasks.scoring.tables import TableScorer
 from tasks.tables.table import TableContract
 
@@ -39,14 +40,14 @@ class Feed:
 @lru_cache(maxsize=1)  # reading YAML takes longer than scoring
 def scorer_of(model: Model) -> TableScorer:
     """The release's own features and checks. Raises Refused when it has none that can be used here."""
-    origin = f"release {model.release.number}: {RUN}"
+    release = f"release {model.release.number}"
     if RUN not in model.files:
-        raise Refused(501, f"{origin} is missing, so this release takes arrays alone; use /v1/predict")
+        raise Refused(501, f"{release}: {RUN} is missing, so this release takes arrays alone; use /v1/predict")
     try:
-        return TableScorer(model.files[RUN], json.loads(model.files[CONTRACT]), origin)
+        return TableScorer(model.files[RUN], json.loads(model.files[CONTRACT]), release)
     except (NightstillError, ValueError, KeyError, TypeError) as error:
         said = " ".join(str(error).split())
-        raise Refused(501, f"{origin} cannot be used here, so this release takes arrays alone: {said:.200}") from error
+        raise Refused(501, f"{release} cannot be used here, so it takes arrays alone: {said:.200}") from error
 
 
 def score(
@@ -70,6 +71,8 @@ def score(
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
     except DataError as error:
         raise Refused(422, str(error)) from None
+    except IntegrityError as error:
+        raise Refused(501, f"{error}; this release takes arrays alone") from error
     except pl.exceptions.PanicException:  # of a file that lies about itself in a way that shows later
         raise Refused(422, "the table cannot be read") from None
     except InputError as error:
@@ -86,14 +89,15 @@ def wanted_type(accept: str, media_type: str) -> str:
 def _tables(
     body: bytes, media_type: str, as_of: str | None, scorer: TableScorer, settings: ServiceSettings, reader: Reader
 ) -> tuple[dict[str, pl.DataFrame], date]:
-    contracts, limit = {contract.name: contract for contract in scorer.contracts}, settings.max_table_rows
-    main = scorer.contracts[0]
+    main, limit = scorer.contracts[0], settings.max_table_rows
     if media_type == JSON:
-        records, said = _records(body, limit, tuple(contracts))
+        if len(body) > APART_BYTES:
+            tables, said = reader.records(body, scorer.contracts, limit)
+        else:
+            tables, said = tables_of(body, scorer.contracts, limit)
         if as_of is not None and said is not None and as_of != said:
             raise Refused(422, f"as_of: {as_of} in the address and {said} in the body; give one", "as_of")
         day = _day(as_of if said is None else said)
-        tables = {name: from_records(rows, contracts[name]) for name, rows in records.items()}
     else:
         day = _day(as_of)
         if media_type == CSV:
@@ -113,41 +117,6 @@ def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
     if entities > limit:
         said = f"{entities} of {', '.join(contract.entity) or 'the rows'} in one request"
         raise Refused(422, f"{said}; at most {limit} are allowed, send them in parts")
-
-
-def _records(body: bytes, limit: int, names: Sequence[str]) -> tuple[dict[str, list[dict[str, Any]]], str | None]:
-    """Rows of each table and `as_of` of a JSON body; `rows` are those of the first of the workload's tables."""
-    # Python's objects are many times larger than their text: what has too many is not read at all.
-    if body.count(b"{") > limit + 2 or body.count(b"[") > limit:
-        raise too_many(limit)
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Refused(400, f"not JSON: {error}") from None
-    if not isinstance(found, dict) or len(found.keys() & {"rows", "tables"}) != 1:
-        form = '{"as_of": "YYYY-MM-DD", "rows": [{column: value}]}, or with several tables "tables": {name: rows}'
-        raise Refused(422, f"rows: expected an object: {form}", "rows")
-    if others := sorted(found.keys() - {"rows", "tables", "as_of"}):
-        raise Refused(422, f"{others[0]}: no such field; the request has `rows` or `tables`, and `as_of`", others[0])
-    tables = {names[0]: found["rows"]} if "rows" in found else found["tables"]
-    if not isinstance(tables, dict):
-        raise Refused(422, "tables: expected an object: {name: [{column: value}]}", "tables")
-    for name, rows in tables.items():
-        _check_rows(name, rows, "rows" if "rows" in found else f"tables.{name}", names)
-    said = found.get("as_of")
-    if said is not None and not isinstance(said, str):
-        raise Refused(422, "as_of: expected a day as YYYY-MM-DD", "as_of")
-    return tables, said
-
-
-def _check_rows(name: str, rows: Any, field: str, names: Sequence[str]) -> None:
-    if name not in names:
-        raise Refused(422, f"{field}: no such table; the workload has: {', '.join(names)}", field)
-    if not isinstance(rows, list):
-        raise Refused(422, f"{field}: expected a list of rows, each an object: {{column: value}}", field)
-    for place, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise Refused(422, f"{field}: row {place} is no object", field, rule="an object by column", row=place)
 
 
 def _day(text: str | None) -> date:

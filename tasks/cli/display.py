@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from tasks.core.documents import read_yaml
 from tasks.core.settings import Settings
@@ -23,6 +24,13 @@ WIDTH = 120  # of tables in files and logs
 OUTCOMES = {"promoted": "green", "unchanged": "green", "dry-run": "yellow", "held": "yellow"}
 console = Console(width=None if sys.stdout.isatty() else WIDTH)
 errors = Console(stderr=True, soft_wrap=True)
+
+
+def plain(value: object) -> Text:
+    """A text of somebody else, as it is: neither rich's markup nor a terminal's codes mean anything in it."""
+    return Text(
+        "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in str(value))
+    )
 
 
 @contextmanager
@@ -61,7 +69,7 @@ def show_run(console: Console, settings: Settings, workload: str, run_id: str) -
         console.print(manifest.error, markup=False, highlight=False)
     if outcome:
         style = OUTCOMES.get(outcome["outcome"], "red")
-        console.print(f"[bold {style}]{outcome['outcome'].upper()}[/] {outcome['reason']}", highlight=False)
+        console.print(f"[bold {style}]{outcome['outcome'].upper()}[/]", plain(outcome["reason"]), highlight=False)
     if verdict:
         console.print(_gates_table(verdict))
         page = store.page(workload, run_id, "evaluate", "latency.json")
@@ -87,7 +95,7 @@ def _gates_table(verdict: dict[str, Any]) -> Table:
         if gate["candidate"] == shown:
             passed = "[green]yes[/]" if gate["passed"] else "[red]NO[/]"
             rule = gate["rule"] + (f" ({gate['note']})" if gate.get("note") else "")
-            table.add_row(gate["gate"], passed, _number(gate["observed"]), _number(gate["limit"]), rule)
+            table.add_row(gate["gate"], passed, _number(gate["observed"]), _number(gate["limit"]), plain(rule))
     return table
 
 
@@ -124,7 +132,7 @@ def _stages_table(manifests: Sequence[Manifest]) -> Table:
         table.add_column(column, justify="right" if column in ("seconds", "peak MB") else "left")
     for manifest in sorted(manifests, key=lambda manifest: manifest.started):
         why = manifest.reason or manifest.error
-        row = (manifest.stage, manifest.status, f"{manifest.seconds:.1f}", f"{manifest.peak_memory_mb:.0f}", why)
+        row = (manifest.stage, manifest.status, f"{manifest.seconds:.1f}", f"{manifest.peak_memory_mb:.0f}", plain(why))
         table.add_row(*row)
     return table
 

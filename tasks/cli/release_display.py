@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from tasks.cli.display import plain
 from tasks.core.errors import UsageError
 from tasks.releases import manifest
 from tasks.releases.ledger import Entry
@@ -37,10 +39,10 @@ def list_releases(console: Console, workload: str, entries: Sequence[Entry]) -> 
             str(entry.release),
             now,
             str(entry.as_of),
-            entry.created[:16].replace("T", " "),
+            plain(entry.created[:16].replace("T", " ")),
             entry.run_id,
             entry.model_sha256[:12],
-            entry.reason + (f" (removed: {named(entry.pruned)})" if entry.pruned else ""),
+            plain(entry.reason + (f" (removed: {named(entry.pruned)})" if entry.pruned else "")),
         )
     console.print(table if entries else f"{workload}: no release yet")
 
@@ -55,9 +57,9 @@ def show_release(console: Console, releases: ReleaseStore, number: int) -> None:
     console.print(f"ledger entry {entry.seq} ({entry.kind}); release {entry.release} is now: {now}", highlight=False)
     console.print_json(entry.to_bytes().decode())
     if prune := pruned(entries).get(entry.release):
-        console.print(f"its files were removed by ledger entry {prune.seq} ({prune.reason})", highlight=False)
+        console.print(plain(f"its files were removed by ledger entry {prune.seq} ({prune.reason})"), highlight=False)
         return
-    table = Table(title=releases.url(entry), title_justify="left")
+    table = Table(title=plain(releases.url(entry)), title_justify="left")
     for column in ("file", "bytes", "SHA-256"):
         table.add_column(column, justify="right" if column == "bytes" else "left")
     files = releases.files(entry)
@@ -81,7 +83,8 @@ def show_differences(console: Console, found: "Differences") -> None:
         for column in ("", f"release {found.a}", f"release {found.b}", "change", *(("which",) if notes else ())):
             table.add_column(column, justify="right" if column.startswith(("release", "change")) else "left")
         for row in shown:
-            table.add_row(row.name, _value(row.a), _value(row.b), _change(row), *((row.note,) if notes else ()))
+            cells = (row.name, _value(row.a), _value(row.b), _change(row), *((row.note,) if notes else ()))
+            table.add_row(*map(plain, cells))
         console.print(table)
 
 
@@ -91,7 +94,7 @@ def show_pruning(console: Console, workload: str, found: "Pruning", *, dry_run: 
     console.print(f"{workload}: {does} {found.files:,} files", highlight=False)
     console.print(f"  releases {named(found.releases) if found.releases else 'none'}", highlight=False)
     for folder in found.orphans:
-        console.print(f"  orphaned {folder}", highlight=False)
+        console.print(plain(f"  orphaned {folder}"), highlight=False)
     console.print(f"  kept     {named(found.kept)}", highlight=False)
 
 
@@ -108,7 +111,9 @@ def show_reproduction(console: Console, found: "Reproduction") -> None:
         ]
         result = f"[{STYLES[stage.status]}]{stage.status}[/]"
         seconds = f"{stage.seconds:.1f}" if stage.seconds else ""
-        table.add_row(stage.stage, result, "\n".join(differ), "\n".join(stage.why), seconds)
+        table.add_row(
+            stage.stage, result, *(Text("\n").join(map(plain, lines)) for lines in (differ, stage.why)), seconds
+        )
     console.print(table)
     for line in found.surroundings:
         console.print(f"surroundings: {line}", markup=False, highlight=False)

@@ -80,19 +80,23 @@ class FolderStore:
             raise UsageError(f"key {key!r} leaves the store {self.uri}")
         return path
 
-    def _stage(self, path: Path, data: bytes) -> Path:
+    @contextlib.contextmanager
+    def _staged(self, path: Path, data: bytes) -> Iterator[Path]:
+        """A file beside `path` with these bytes, safe on the disk. It is gone in the end, whatever ends this."""
         temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            with contextlib.suppress(OSError):  # a part of it, when the disk is full
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with temporary.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise _refused(error, f"{path}: cannot be written") from error
+            yield temporary
+        finally:
+            with contextlib.suppress(OSError):
                 temporary.unlink()
-            raise _refused(error, f"{path}: cannot be written") from error
-        return temporary
 
     def read(self, key: str) -> bytes:
         try:
@@ -104,24 +108,21 @@ class FolderStore:
 
     def write(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        temporary = self._stage(path, data)
-        try:
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise _refused(error, f"{path}: cannot be written") from error
+        with self._staged(path, data) as temporary:
+            try:
+                temporary.replace(path)
+            except OSError as error:
+                raise _refused(error, f"{path}: cannot be written") from error
 
     def create(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        temporary = self._stage(path, data)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            raise ObjectExists(key) from None
-        except OSError as error:
-            raise _refused(error, f"{path}: create-only writes need hard links, which fail here") from error
-        finally:
-            temporary.unlink()
+        with self._staged(path, data) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                raise ObjectExists(key) from None
+            except OSError as error:
+                raise _refused(error, f"{path}: create-only writes need hard links, which fail here") from error
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()

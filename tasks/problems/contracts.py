@@ -24,8 +24,13 @@ def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
 
 
 def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
-    """The contract of a contract.json, one that was written before inputs of codes said where these begin included."""
+    """The contract of a contract.json, one that was written before inputs of codes said where these begin included.
+
+    Raises ValueError or TypeError when it is none.
+    """
     read = Contract.from_json(data)
+    if not isinstance(data.get("statistics"), Mapping):
+        raise TypeError("no contract: `statistics` is no object")
     return FeatureContract(
         problem=read.problem,
         inputs={name: (item.dtype, item.shape) for name, item in read.inputs.items()},

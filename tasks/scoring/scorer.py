@@ -8,13 +8,16 @@ from itertools import chain
 
 import polars as pl
 
+from serving.contract import InputError
 from tasks.compression.runtime import OnnxModel, usable_cores
 from tasks.core.errors import ConfigError, DataError, IntegrityError
+from tasks.core.files import RUN_FILE
 from tasks.problems.base import rows_within
 from tasks.releases.store import MODEL, ReleaseStore
 from tasks.scoring.tables import TableScorer
-from tasks.tables.table import Tables, known
+from tasks.tables.table import Tables
 
+CONTRACT = "contract.json"
 BYTES_AT_ONCE = 512 * 2**20
 SAMPLE = 1000
 """Rows by which the size of a row in memory is judged."""
@@ -29,11 +32,12 @@ class Scorer:
 
     def __init__(self, releases: ReleaseStore, workload: str, release: int | None = None) -> None:
         entry = releases.release(release)
-        run = releases.read(entry, "run.yaml")
         where = f"{workload} release {entry.release}"
-        contract, model = releases.read(entry, "contract.json"), releases.read(entry, MODEL)
+        if missing := {RUN_FILE, CONTRACT, MODEL} - releases.files(entry).keys():
+            raise IntegrityError(f"{where}: has no {' and no '.join(sorted(missing))}; roll back to another release")
+        run, contract, model = (releases.read(entry, name) for name in (RUN_FILE, CONTRACT, MODEL))
         try:
-            self._scorer = TableScorer(run, json.loads(contract), f"{where}: run.yaml")
+            self._scorer = TableScorer(run, json.loads(contract), where)
             self._model = OnnxModel(model, threads=usable_cores())
         except ConfigError:
             raise
@@ -43,7 +47,10 @@ class Scorer:
 
     def score(self, tables: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
         """Predictions for raw tables under the problem's table contracts. Raises DataError when one breaks them."""
-        return self._scorer.predict(self._scorer.check(tables), as_of, self._model)
+        try:
+            return self._scorer.predict(self._scorer.check(tables), as_of, self._model)
+        except InputError as error:
+            raise DataError(str(error)) from None
 
     def stream(self, tables: Tables, as_of: date, budget_bytes: int = BYTES_AT_ONCE) -> Iterator[pl.DataFrame]:
         """The predictions of `score` in parts, for tables larger than memory: about so many bytes are read at once.
@@ -53,7 +60,7 @@ class Scorer:
         its contract.
         """
         main = self._scorer.contracts[0]
-        tables = self._scorer.problem.recent(known(tables, self._scorer.contracts), as_of, self._scorer.contract)
+        tables = self._scorer.recent(tables, as_of)
         table = tables[main.name]
         others = {name: other.collect(engine="streaming") for name, other in tables.items() if name != main.name}
         count = int(table.select(pl.len()).collect(engine="streaming").item())

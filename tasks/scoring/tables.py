@@ -1,6 +1,7 @@
 """Raw tables scored with a release: its own kind of learning, checks and feature contract, the code that trained it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -8,15 +9,17 @@ import polars as pl
 from polars import selectors
 from pydantic import BaseModel, ConfigDict
 
+from serving.contract import InputError
 from tasks.core.config import Spec, explained
 from tasks.core.documents import read_mapping
-from tasks.core.errors import DataError, RuleError
+from tasks.core.errors import ConfigError, DataError, IntegrityError, RuleError
+from tasks.core.files import RUN_FILE
 from tasks.problems import get_problem
 from tasks.problems.base import Predict
 from tasks.problems.contracts import contract_from_json
-from tasks.tables.table import TableContract, in_zone, known
+from tasks.tables.table import TableContract, Tables, in_zone, known
 from tasks.tables.validation.guard import require
-from tasks.tables.validation.options import Checks, checks_by_table
+from tasks.tables.validation.options import Checks, checks_by_table, parse_checks
 
 
 class Sections(BaseModel):
@@ -32,18 +35,24 @@ class Sections(BaseModel):
 class TableScorer:
     """Features and checks of one release, without its model.
 
-    `run`: text of its run.yaml, `contract`: values of its contract.json, `origin`: what errors call run.yaml. Raises
-    ConfigError when these are of no kind of learning that is known here, and ValueError, KeyError or TypeError when the
-    contract is none.
+    `run`: text of its run.yaml, `contract`: values of its contract.json, `release`: what errors call it. Raises
+    ConfigError when run.yaml is of no kind of learning that is known here, and ValueError, KeyError or TypeError when
+    the contract is none.
     """
 
-    def __init__(self, run: str | bytes, contract: Mapping[str, Any], origin: str) -> None:
+    def __init__(self, run: str | bytes, contract: Mapping[str, Any], release: str) -> None:
+        self._release, origin = release, f"{release}: {RUN_FILE}"
         with explained(f"{origin}: "):
             sections = Sections.model_validate(read_mapping(run, origin))
-        self.problem = get_problem(sections.problem)
-        self.contracts: tuple[TableContract, ...] = in_zone(self.problem.tables(), sections.timezone)
+        try:
+            self.problem = get_problem(sections.problem)
+            self.contracts: tuple[TableContract, ...] = in_zone(self.problem.tables(), sections.timezone)
+            self._checks = checks_by_table(sections.checks, self.contracts)
+            for table in self.contracts:
+                parse_checks(self._checks[table.name], table)
+        except ConfigError as error:
+            raise ConfigError(f"{origin}: {error}") from error
         self.contract = contract_from_json(contract)
-        self._checks = checks_by_table(sections.checks, self.contracts)
 
     def check(self, tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         """The raw tables, by name. Raises DataError on one that is missing, RuleError when one breaks its contract."""
@@ -62,10 +71,32 @@ class TableScorer:
             column = f"{contract.name}.{error.column}" if error.column else contract.name
             raise RuleError(f"{contract.name}: {error}", column, error.rule, error.row) from None
 
+    def recent(self, tables: Tables, as_of: date) -> Tables:
+        """The rows that predictions on `as_of` can depend on. Raises IntegrityError as `predict` does."""
+        with self._blamed():
+            return self.problem.recent(known(tables, self.contracts), as_of, self.contract)
+
     def predict(self, tables: Mapping[str, pl.DataFrame], as_of: date, model: Predict) -> pl.DataFrame:
-        """Predictions for raw tables that were checked. Raises DataError when none can be made, or one is no number."""
+        """Predictions for raw tables that were checked.
+
+        Raises DataError when none can be made, or one is no number, and IntegrityError when the release's own contract
+        and model do not fit its kind of learning.
+        """
         lazy = {name: table.lazy() for name, table in tables.items()}
-        return _finite(self.problem.predict(lazy, as_of, self.contract, model))
+        with self._blamed():
+            found = self.problem.predict(lazy, as_of, self.contract, model)
+        return _finite(found)
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """The tables keep their contract, so what fails with them is what was released."""
+        try:
+            yield
+        except (DataError, InputError, MemoryError):
+            raise
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise IntegrityError(f"{self._release}: cannot be used: {said:.300}; roll back") from error
 
 
 def _finite(predictions: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Whole nights without an orchestrator: what each kind of night must do to the ledger.
+"""Whole nights without an orchestrator: what each kind of night must do to the ledger, and that they tell no secret.
 
 Nights on which nothing changed, and those of bad data, are run under Airflow: tests/e2e.
 """
@@ -15,16 +15,17 @@ from tasks.pipeline.handover.run_store import RunStore
 from tasks.planning.opening import open_run
 from tasks.planning.run_all import run_all
 from tasks.releases.ledger import Ledger
+from tests import planted
 from tests.conftest import small_customers
 
 LAST_DAY = date(2026, 6, 30)
 
 
 class Nights:
-    """Runs of one small project."""
+    """Runs of one small project. `secrets`: what its settings hold, which nothing of these nights may tell."""
 
-    def __init__(self, project: Any) -> None:
-        self.project = project
+    def __init__(self, project: Any, secrets: dict[str, str]) -> None:
+        self.project, self.secrets = project, secrets
         self.settings = Settings(home=project.home, project=project.root)
         self.store = RunStore(self.settings.runs())
         self.workloads: dict[str, str] = {}
@@ -57,10 +58,16 @@ class Nights:
         folder = self.settings.home / "logs" / self.workloads[run_id] / run_id
         return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(folder.iterdir()))
 
+    def leaks(self) -> list[str]:
+        return planted.leaks(self.secrets, planted.files(self.project.root))
+
 
 @pytest.fixture
-def nights(project: Any) -> Nights:
-    return Nights(project)
+def nights(project: Any, monkeypatch: pytest.MonkeyPatch) -> Nights:
+    secrets = planted.right()
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    return Nights(project, secrets)
 
 
 @pytest.mark.timeout(900)
@@ -119,6 +126,7 @@ def test_a_first_a_better_and_a_worse_night(nights: Nights) -> None:
     project.touch("tasks/problems/tabular/history.py")
     nights.night("other-kind")
     assert nights.reused("other-kind") == nights.stages("broken") - {"report"}
+    assert list(project.home.rglob("manifest.sig")) and nights.leaks() == []
 
 
 def test_a_line_of_forecasting_reruns_nothing_of_a_tabular_workload(nights: Nights) -> None:
@@ -129,3 +137,4 @@ def test_a_line_of_forecasting_reruns_nothing_of_a_tabular_workload(nights: Nigh
     project.touch("tasks/problems/forecasting/panel.py")
     nights.night("other-kind", workload="customers", dry_run=True)
     assert nights.reused("other-kind") == nights.stages("first") - {"report"}
+    assert nights.leaks() == []

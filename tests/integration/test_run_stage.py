@@ -1,6 +1,7 @@
 """The hand-over of a stage, with real DVC, on a small pipeline of its own."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tasks.pipeline.handover.locks import from_lock
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.run_stage import run_stage
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
+from tests.integration.test_ended_early import below
 
 PIPELINE = """
 vars: [run.yaml]
@@ -189,6 +191,51 @@ def test_a_killed_stage_leaves_nothing_and_can_be_started_again(place: Place) ->
     assert place.store.manifest("w", "r1", "member@x") is None
     (place.trouble / "hang").unlink()
     assert place.go("r1", "member@x")[0].status == "done"
+
+
+def alone(place: Place, temporary: Path, *, size: int | None = None) -> "subprocess.Popen[str]":
+    """A stage by the program itself, as a container has it; no file may have more than `size` bytes."""
+    temporary.mkdir()
+    environment = {
+        **os.environ,
+        **place.settings.environment(),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "TMPDIR": str(temporary),
+    }
+    command = [sys.executable, "-m", "tasks", "run-stage", "member@x", "--workload", "w", "--run-id", "r1"]
+    process = subprocess.Popen(command, cwd=temporary, env=environment, stderr=subprocess.PIPE, text=True)
+    if size is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
+    return process
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into /proc")
+def test_a_stage_that_is_ended_alone_leaves_nothing(place: Place, tmp_path: Path) -> None:
+    place.open("r1")
+    place.go("r1", "source")
+    (place.trouble / "hang").touch()
+    temporary = tmp_path / "tmp"
+    process = alone(place, temporary)
+    end = time.monotonic() + 60
+    while not any("step.py" in line for line in below(place.settings.home)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert list(temporary.glob("nightstill-*"))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list(temporary.iterdir()) == []
+    assert below(place.settings.home) == []
+
+
+def test_a_stage_on_a_full_disk_leaves_no_part_of_a_file(place: Place, tmp_path: Path) -> None:
+    place.open("r1", members={"x": "x" * 100_000, "y": 2})
+    place.go("r1", "source")
+    process = alone(place, tmp_path / "tmp", size=50_000)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode, said
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")] == []
+    assert place.store.manifest("w", "r1", "member@x") is None
 
 
 def test_lost_and_tampered_things_are_noticed(place: Place) -> None:

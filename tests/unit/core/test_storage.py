@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 
 from tasks.core.errors import ConfigError, NightstillError, UnavailableError, UsageError
 from tasks.core.storage import PROBE, FolderStore, ObjectExists, open_store, require_conditional_writes
+
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -125,6 +129,37 @@ def test_a_disk_that_refuses_is_told_in_one_line(
     with pytest.raises(kind, match=rf"{store.root}.*\({os.strerror(number)}\)"):
         store.create("a/x", b"")
     assert not store.exists("a/x")
+
+
+@pytest.mark.parametrize("use", ["write", "create"])
+def test_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path, use: str) -> None:
+    code = f"""
+import resource
+from pathlib import Path
+from tasks.core.errors import UnavailableError
+from tasks.core.storage import FolderStore
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    FolderStore(Path({str(tmp_path)!r})).{use}("a/x", bytes(5000))
+except UnavailableError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/a/x: cannot be written (File too large)\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_write_that_is_ended_leaves_no_part_of_a_file(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def ended(*_: object) -> None:
+        raise SystemExit(143)  # as SIGTERM does
+
+    monkeypatch.setattr(os, call, ended)
+    with pytest.raises(SystemExit):
+        store.create("a/x", b"first")
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
 
 
 def test_a_file_in_the_place_of_a_folder_is_a_wrong_setting(store: FolderStore) -> None:

@@ -32,6 +32,16 @@ def test_our_own_images_run_confined(name: str) -> None:
     assert "privileged" not in service and "user" not in service  # not root: that of the image
 
 
+@pytest.mark.parametrize("name", THIRD_PARTY)
+def test_images_of_others_are_of_one_version_and_run_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert re.search(r":-[a-z/]+:\d+\.\d+\}$", service["image"])
+    assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+    assert set(service.get("cap_add", ())) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
+    assert service.get("read_only") is True or name == "s3"  # which writes where its version likes
+    assert "privileged" not in service
+
+
 def test_nothing_of_the_machine_is_mounted_but_the_engine_for_the_scheduler() -> None:
     volumes = {"postgres", "s3", "airflow-logs"}
     mounted = {
