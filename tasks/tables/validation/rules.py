@@ -169,7 +169,7 @@ def table_facts(
     known = table.filter(day <= as_of)
     entity = list(contract.entity)
     has_entity = bool(entity) and names.issuperset(entity)
-    facts += _freshness(known, contract, options, as_of)
+    facts += freshness(known, contract, options, as_of)
     if known.height:
         facts += _gaps(known, contract, options, entity if has_entity and ahead else [])
         if has_entity:
@@ -207,7 +207,8 @@ def finite_facts(table: pl.DataFrame, columns: list[Column], contract: TableCont
             yield Fact(column.name, "no NaN or infinity", rows.height, high=0, count=rows.height, sample=sample)
 
 
-def _freshness(known: pl.DataFrame, contract: TableContract, options: CheckOptions, as_of: date) -> list[Fact]:
+def freshness(known: pl.DataFrame, contract: TableContract, options: CheckOptions, as_of: date) -> list[Fact]:
+    """How long before `as_of` the rows end that are `known` by then; `count` is 0 where that is allowed."""
     has_target = contract.target in known.columns
     last = (known.drop_nulls(contract.target) if has_target else known)[contract.moment].max()
     if not isinstance(last, date):
