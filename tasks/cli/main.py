@@ -305,17 +305,8 @@ def score(
         open_store(place or ".").write(name, content)
         console.print(f"{out}: {rows:,} rows, as of {day}")
         return
-    made = kept.Made(
-        workload=workload,
-        as_of=day,
-        release=entry.release,
-        manifest_sha256=entry.manifest_sha256,
-        model_sha256=entry.model_sha256,
-        tables=found.digests(),
-        run_id=run_id,
-    )
     store = open_store(settings.forecasts)
-    done = kept.keep(store, content, rows, made)
+    done = kept.keep(store, content, rows, kept.Made.of(workload, entry, found, run_id))
     said = "kept before, the same bytes" if done.again else "kept"
     errors.print(f"{store.url(done.key)}: {rows:,} rows of release {entry.release}, as of {day}: {said}")
     _tell(uri=store.url(done.key), data=store.read(done.key), status="finished-before" if done.again else "done")

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.core.errors import UnavailableError
 from tasks.core.storage import ObjectExists, ObjectStore, require_fence
+from tasks.releases.ledger import Entry
+from tasks.scoring.raw import Raw
 
 
 class Made(BaseModel):
@@ -27,6 +29,19 @@ class Made(BaseModel):
     model_sha256: str
     tables: Mapping[str, str]
     run_id: str = ""
+
+    @classmethod
+    def of(cls, workload: str, entry: Entry, raw: Raw, run_id: str) -> "Made":
+        """What a release makes of raw tables."""
+        return cls(
+            workload=workload,
+            as_of=raw.as_of,
+            release=entry.release,
+            manifest_sha256=entry.manifest_sha256,
+            model_sha256=entry.model_sha256,
+            tables=raw.digests(),
+            run_id=run_id,
+        )
 
 
 class Manifest(Made):
