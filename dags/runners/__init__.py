@@ -13,7 +13,8 @@ RUNNERS = ("process", "docker", "kubernetes")
 
 def run_command(section: Section, command: Command, **kwargs: Any) -> BaseOperator:
     """A task that runs a command by the workload's runner. Raises ValueError as `operator_of`."""
-    return operator_of(section)(command=command, **kwargs)
+    task: BaseOperator = operator_of(section)(command=command, **kwargs)
+    return task
 
 
 def operator_of(section: Section) -> type[Any]:

@@ -246,6 +246,11 @@ class Troubled(Installation):
             table = {"kind": "table", "path": f"{name}.parquet", "until_as_of": True, **waits}
             more = {"source": table, "deadline_minutes": 100_000}
             self.project.params["workloads"][name] = hasty({**self.project.sales, **more})
+        # Once a week, the last time three days ago: that night can be backfilled, and is the newest that is due, as
+        # Airflow 3.3 would go on from an older one with a scheduled one.
+        self.due = self.yesterday - timedelta(days=2)
+        minute, hour, *_ = str(self.project.sales["schedule"]).split()
+        self.project.sales["schedule"] = f"{minute} {hour} * * {self.due.isoweekday() % 7}"
         self.project.save()
         self.storage = Storage()
         self.environment |= self.storage.settings

@@ -188,9 +188,8 @@ def test_a_night_that_failed_after_its_data_were_valid_ends_with_forecasts_too(i
 
 
 def test_a_backfilled_night_scores_its_own_day_and_so_does_its_consumer(installation: Any, first: Any) -> None:
-    day = installation.yesterday - timedelta(days=1)
-    done = len(scorings(installation))
-    window = [f"--from-date={installation.yesterday}", f"--to-date={installation.yesterday + timedelta(days=1)}"]
+    day, done = installation.due - timedelta(days=1), len(scorings(installation))
+    window = [f"--from-date={installation.due}", f"--to-date={installation.due + timedelta(days=1)}"]
     command = ["backfill", "create", "--dag-id=nightly_sales", *window, "--max-active-runs=1"]
     wait("the backfill", partial(accepted, installation, command))
     night = wait("the night of the past", partial(backfilled, installation))

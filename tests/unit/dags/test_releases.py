@@ -45,7 +45,7 @@ def rendered(task_id: str, **typed: Any) -> Any:
     """A task of the rollback DAG as a worker runs it."""
     task = dag_of("rollback").get_task(task_id).prepare_for_execution()
     run = SimpleNamespace(run_id=RUN_ID, logical_date=None, run_after=datetime(2026, 3, 30, 1, tzinfo=UTC))
-    context = {"params": filled(**typed), "run_id": RUN_ID, "dag_run": run, "triggering_asset_events": {}}
+    context: Any = {"params": filled(**typed), "run_id": RUN_ID, "dag_run": run, "triggering_asset_events": {}}
     task.render_template_fields(context)
     return task
 

@@ -570,7 +570,7 @@ def test_data_that_have_not_come_are_looked_for_by_another_pod_later(cluster: Cl
         again.operator.resume_execution(paused.value.method_name, {"event": None}, again.context)
     assert len(cluster.calls("POST")) == 2
     trigger = deferred.value.trigger
-    trigger.startup_check_interval = trigger.poll_interval = 0.01  # type: ignore[attr-defined]
+    trigger.startup_check_interval = trigger.poll_interval = 0.01
     cluster.ends(0)
     again = look()
     assert again.operator.trigger_reentry(again.context, ended(trigger)) is None
