@@ -10,13 +10,17 @@ from dags.notify import OpsNotifier
 
 
 class AnnounceOperator(BaseOperator):
-    """Updates the workload's release asset, but only if the run promoted; tells ops of a candidate that was refused."""
+    """Updates the workload's release asset, but only if the run promoted; tells ops of a candidate that was refused.
 
+    The event's extra: `as_of`, the last day of the night's data; address and SHA-256 of the promotion's manifest.
+    """
+
+    template_fields: Sequence[str] = ("as_of",)
     ui_color = "#dff0d8"
 
-    def __init__(self, *, workload: str, promote_task_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, workload: str, promote_task_id: str, as_of: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.workload, self.promote_task_id = workload, promote_task_id
+        self.workload, self.promote_task_id, self.as_of = workload, promote_task_id, as_of
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Succeed after a promotion; be skipped otherwise, which leaves the asset alone."""
@@ -32,23 +36,25 @@ class AnnounceOperator(BaseOperator):
             raise AirflowSkipException(f"{outcome}: no new release of {self.workload}")
         for asset in self.outlets:
             if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra = {"manifest": result["uri"], "sha256": result["sha256"]}
+                told = {"manifest": result["uri"], "sha256": result["sha256"], "as_of": self.as_of}
+                context["outlet_events"][asset].extra = told
         return dict(result)
 
 
 class AnnounceRollbackOperator(BaseOperator):
-    """Updates the workload's release asset after a rollback, so that consumers score again."""
+    """Updates the workload's release asset after a rollback, so that consumers score the newest data again."""
 
-    template_fields: Sequence[str] = ("reason",)
+    template_fields: Sequence[str] = ("reason", "as_of")
     ui_color = "#dff0d8"
 
-    def __init__(self, *, reason: str, **kwargs: Any) -> None:
+    def __init__(self, *, reason: str, as_of: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.reason = reason
+        self.reason, self.as_of = reason, as_of
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Say by which run and why, with the asset."""
-        told = {"outcome": "rolled-back", "run_id": context["dag_run"].run_id, "reason": self.reason}
+        run_id = context["dag_run"].run_id
+        told = {"outcome": "rolled-back", "run_id": run_id, "reason": self.reason, "as_of": self.as_of}
         for asset in self.outlets:
             if isinstance(asset, Asset):
                 context["outlet_events"][asset].extra = dict(told)

@@ -1,7 +1,7 @@
 """The texts that operators read in Airflow: what a DAG or task does, and what to do when it fails."""
 
 from dags.project import release_uri
-from tasks.core.params import Section
+from tasks.core.params import Section, upstream_asset
 from tasks.pipeline.graph import Stage
 
 PLAN = """
@@ -17,10 +17,30 @@ Updates the release asset, for which consumer DAGs wait, if the run promoted. **
 there is no new release. A rejected, superseded or held candidate is told to operations here.
 """
 
-SCORE = """
-Scores the source's newest table with the champion into a Parquet file. Safe to clear: the file is replaced at once.
+FRESH = """
+Looks whether the data reach up to the night's day, again and again until `source.wait_minutes` after the night's time;
+in between it is *deferred* and holds no worker. Nothing is trained before. Safe to clear: once the data are there, the
+night goes on.
 
-**If it fails**: 64 means that there is no release yet; 65 names what is wrong with the table.
+**If it fails**: *late data* did not come in time; nothing was promoted, the champion stays. Ask the source's owner, and
+clear this task when the data are there. Other codes are those of `snapshot`.
+"""
+
+SCORE_NIGHT = """
+Scores the night's data with the champion, whatever became of the candidate, and keeps the forecasts:
+`<workload>/<as_of>/<release>.parquet` below `NIGHTSTILL_FORECASTS`, with a manifest. It runs also when the training
+failed. Safe to clear: forecasts that are kept are never replaced.
+
+**Skipped**: there is no release yet. **If it fails**: 65 names what is wrong with the data, 76 a release that does not
+hold.
+"""
+
+SCORE = """
+Scores the source's newest tables with the champion and keeps the forecasts, as the nights do. Safe to clear: forecasts
+that are kept are never replaced, and the same are not kept twice.
+
+**Skipped**: there is no release yet, or the data of that day have not come. **If it fails**: 65 names what is wrong
+with the tables.
 """
 
 ROLLBACK = """
@@ -74,7 +94,7 @@ def dag(workload: str, section: Section) -> str:
 {section.get("description", "")}
 
 Retrains, distils, compresses and gates `{workload}` every night
-(`{section["schedule"]}`, {section.get("timezone", "UTC")}) and promotes the candidate only if every gate passes.
+({_when(section)}) and promotes the candidate only if every gate passes.
 Owner: **{section.get("owner", "ml-platform")}**.
 
 **At 3 a.m.** Whatever is red here, the current champion keeps serving. The red task's own page says what to do.
@@ -91,13 +111,22 @@ rejected candidates are not retried.
 | go back to a former release | *Trigger* `rollback_{workload}` with a reason |
 | keep the champion for a while | `nightstill release pin {workload} --reason "…"`: nights end as *held* |
 
-A promotion updates the asset `{release_uri(workload)}`.
+A promotion updates the asset `{release_uri(workload)}`; every night ends with forecasts of the champion.
 """
+
+
+def _when(section: Section) -> str:
+    upstream = upstream_asset(section["schedule"])
+    when = f"when the asset `{upstream}` is updated" if upstream else f"`{section['schedule']}`"
+    return f"{when}, {section.get('timezone', 'UTC')}"
 
 
 def scoring(workload: str) -> str:
     """The page of a scoring DAG."""
-    return f"Runs after every promotion of `{workload}` (asset `{release_uri(workload)}`), or by hand for another day."
+    return (
+        f"Runs when another release of `{workload}` became champion (asset `{release_uri(workload)}`), for the day "
+        "that the event names, or by hand for any other."
+    )
 
 
 def rollback(workload: str) -> str:

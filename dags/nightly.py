@@ -1,7 +1,7 @@
 """One DAG per workload of params.yaml, `nightly_<workload>`, with the stages of dvc.yaml as its tasks."""
 
-from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import (  # type: ignore[attr-defined]  # its stub lacks the names of deadlines
@@ -21,15 +21,16 @@ from dags import docs
 from dags.announce import AnnounceOperator
 from dags.defaults import task_defaults
 from dags.notify import deadline_missed
-from dags.project import default_as_of, pipeline, release_uri, safe_run_id, workloads
+from dags.project import AS_OF, as_of, pipeline, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
-from tasks.core.params import Section
+from dags.waiting import wait_for_data
+from tasks.core.params import DEADLINE_MINUTES, Section, patience, upstream_asset
 from tasks.pipeline.graph import Graph, Stage
 from tasks.pipeline.handover.manifest import run_key
 from tasks.pipeline.resources import Resources
 
-PROMOTE = "promote"
+VALIDATE, PROMOTE = "validate", "promote"
 RUN_ID = "{{ safe_run_id(run_id) }}"
 FORM = {
     "as_of": Param(
@@ -47,23 +48,19 @@ FORM = {
 def make(workload: str, section: Section) -> DAG:
     """The nightly DAG of one workload."""
     graph = pipeline(section)
-    minutes = int(section["deadline_minutes"]) if "deadline_minutes" in section else 240
+    minutes = int(section.get("deadline_minutes", DEADLINE_MINUTES))
     timezone = section.get("timezone", "UTC")
-
-    def as_of(params: Mapping[str, Any], dag_run: Any) -> str:
-        return params["as_of"] or default_as_of(dag_run.logical_date or dag_run.run_after, timezone).isoformat()
-
     dag = DAG(
         f"nightly_{workload}",
         dag_display_name=f"Nightly: {section['title']}",
         description=section.get("description", ""),
         doc_md=docs.dag(workload, section),
-        schedule=CronTriggerTimetable(section["schedule"], timezone=timezone),
+        schedule=_schedule(section, timezone),
         catchup=False,
         max_active_runs=1,
         params=FORM,
         tags=["nightstill", workload, section["problem"]["kind"]],
-        user_defined_macros={"as_of": as_of, "safe_run_id": safe_run_id},
+        user_defined_macros={"as_of": partial(as_of, timezone=timezone), "safe_run_id": safe_run_id},
         deadline=DeadlineAlert(
             name="late",
             # Not when it was queued: Airflow 3.3 refuses to clear tasks of a run with a deadline of that kind.
@@ -83,7 +80,7 @@ def make(workload: str, section: Section) -> DAG:
                 "plan",
                 *_run_of(workload),
                 "--as-of",
-                "{{ as_of(params, dag_run) }}",
+                AS_OF,
                 "{{ '--force' if params.force else '' }}",
                 "{{ '--dry-run' if params.dry_run else '' }}",
                 result="run.yaml",
@@ -92,6 +89,8 @@ def make(workload: str, section: Section) -> DAG:
             doc_md=docs.PLAN,
             execution_timeout=timedelta(minutes=10),
         )
+        if patience(section).wait:
+            _fresh(workload, section) >> plan
         tasks = _stages(workload, section, graph, plan)
         if PROMOTE in tasks:
             announce = AnnounceOperator(
@@ -99,10 +98,46 @@ def make(workload: str, section: Section) -> DAG:
                 doc_md=docs.ANNOUNCE,
                 workload=workload,
                 promote_task_id=tasks[PROMOTE].task_id,
+                as_of=AS_OF,
                 outlets=[Asset(release_uri(workload))],
             )
             tasks[PROMOTE] >> announce
+            # Beside `announce`, not behind it: a run's state is that of its last tasks, and one in which the training
+            # failed has failed though its forecasts were made.
+            [tasks[name] for name in (VALIDATE, PROMOTE) if name in tasks] >> _score(workload, section)
     return dag
+
+
+def _schedule(section: Section, timezone: str) -> Any:
+    upstream = upstream_asset(section["schedule"])
+    return [Asset(upstream)] if upstream else CronTriggerTimetable(section["schedule"], timezone=timezone)
+
+
+def _fresh(workload: str, section: Section) -> BaseOperator:
+    """Before the run is opened: what it will be compared with is fixed only once there is something to compare."""
+    limits = Resources(section.get("resources")).of("fresh")
+    return wait_for_data(
+        section,
+        Command(name=f"{workload}/fresh", arguments=("fresh", workload, "--as-of", AS_OF), limits=limits),
+        patience(section),
+        task_id="fresh",
+        doc_md=docs.FRESH,
+        execution_timeout=timedelta(minutes=30),
+    )
+
+
+def _score(workload: str, section: Section) -> BaseOperator:
+    """The night's forecasts: the champion scores the night's snapshot, whatever became of the candidate."""
+    limits = Resources(section.get("resources")).of("score")
+    return run_command(
+        section,
+        Command(name=f"{workload}/score", arguments=("score", workload, "--keep", "--run-id", RUN_ID), limits=limits),
+        task_id="score",
+        doc_md=docs.SCORE_NIGHT,
+        execution_timeout=timedelta(minutes=30),
+        # Once the promotion was decided or came to nothing, if the data are valid: without these neither succeeds.
+        trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+    )
 
 
 def _run_of(workload: str) -> list[str]:

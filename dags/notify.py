@@ -27,7 +27,10 @@ Message = dict[str, str]
 
 
 class OpsNotifier(BaseNotifier):
-    """One message about one event of a run: `failed`, `rejected`, `superseded`, `held`."""
+    """One message about one event of a run: `failed`, `late data`, `rejected`, `superseded`, `held`.
+
+    An exception that has an `event` of its own says what it was.
+    """
 
     def __init__(self, *, event: str, workload: str, reason: str = "") -> None:
         super().__init__()
@@ -38,7 +41,7 @@ class OpsNotifier(BaseNotifier):
         task = context["ti"]
         send(
             message(
-                self.event,
+                getattr(context.get("exception"), "event", self.event),
                 self.workload,
                 context["dag_run"].run_id,
                 self.reason or " ".join(str(context.get("exception") or "").split()),

@@ -5,14 +5,17 @@ Standard library, PyYAML and the modules of `tasks` that need no more than these
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from tasks.core.params import PARAMS_FILE, Section, load_sections
 from tasks.pipeline.graph import Graph, load_graph
 
 ROOT = Path(os.environ.get("NIGHTSTILL_PROJECT") or Path(__file__).parents[1]).absolute()
+AS_OF = "{{ as_of(params, dag_run, triggering_asset_events) }}"
 HOME = Path(os.environ.get("NIGHTSTILL_HOME") or ROOT / ".nightstill").absolute()
 
 
@@ -34,6 +37,18 @@ def safe_run_id(run_id: str) -> str:
 def default_as_of(moment: datetime, timezone: str) -> date:
     """The last whole day before `moment` in the workload's timezone."""
     return moment.astimezone(ZoneInfo(timezone)).date() - timedelta(days=1)
+
+
+def as_of(params: Mapping[str, Any], dag_run: Any, events: Mapping[Any, Sequence[Any]], timezone: str) -> str:
+    """The last day of data of a DAG run: what was typed, else what a triggering asset event says, else the default.
+
+    `events`: of each asset; of several days the last, because what is asked for is the newest data. Raises ValueError
+    on an event whose `as_of` is no day.
+    """
+    told = [str(event.extra["as_of"]) for some in events.values() for event in some if event.extra.get("as_of")]
+    days = [date.fromisoformat(day) for day in told]
+    default = default_as_of(dag_run.logical_date or dag_run.run_after, timezone)
+    return str(params.get("as_of") or max(days, default=default).isoformat())
 
 
 def release_uri(workload: str) -> str:

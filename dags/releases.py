@@ -1,6 +1,7 @@
 """For operations, two DAGs per workload: `rollback_<workload>` goes back, `verify_<workload>` looks every morning."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param
@@ -8,7 +9,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param
 from dags import docs
 from dags.announce import AnnounceRollbackOperator
 from dags.defaults import task_defaults
-from dags.project import release_uri, safe_run_id, workloads
+from dags.project import AS_OF, as_of, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
 from tasks.core.params import Section
@@ -47,7 +48,11 @@ def make_rollback(workload: str, section: Section) -> DAG:
         doc_md=docs.rollback(workload),
         schedule=None,
         params=FORM,
-        user_defined_macros={"safe_run_id": safe_run_id, "one_line": one_line},
+        user_defined_macros={
+            "as_of": partial(as_of, timezone=section.get("timezone", "UTC")),
+            "safe_run_id": safe_run_id,
+            "one_line": one_line,
+        },
     ) as dag:
         back = _task(
             workload,
@@ -69,6 +74,7 @@ def make_rollback(workload: str, section: Section) -> DAG:
             task_id="announce",
             doc_md=docs.ANNOUNCE_ROLLBACK,
             reason="{{ one_line(params.reason) }}",
+            as_of=AS_OF,
             outlets=[Asset(release_uri(workload))],
         )
         back >> [announce, _sync(workload, section)]

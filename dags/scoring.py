@@ -1,13 +1,17 @@
-"""The consumer: one DAG per workload, `score_<workload>`, that scores with the new champion after every promotion."""
+"""The consumer: one DAG per workload, `score_<workload>`, that scores when another release became champion.
 
-import os
+Nights score with the champion themselves, whatever became of their candidate: what a promotion's event makes this DAG
+score again is there already, and stays as it is.
+"""
+
 from datetime import timedelta
+from functools import partial
 
 from airflow.sdk import DAG, Asset, Param
 
 from dags import docs
 from dags.defaults import task_defaults
-from dags.project import HOME, default_as_of, release_uri, workloads
+from dags.project import AS_OF, as_of, release_uri, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
 from tasks.core.params import Section
@@ -16,32 +20,21 @@ from tasks.pipeline.resources import Resources
 
 def make(workload: str, section: Section) -> DAG:
     """The scoring DAG of one workload. Other teams write theirs the same way: `schedule=[Asset(…)]`."""
-    timezone = section.get("timezone", "UTC")
     with DAG(
         f"score_{workload}",
         dag_display_name=f"Scoring: {section['title']}",
-        description="Score with the champion into Parquet, after every promotion",
+        description="Score with the champion when another release became it, or by hand",
         doc_md=docs.scoring(workload),
         schedule=[Asset(release_uri(workload))],
         catchup=False,
         max_active_runs=1,
         params={"as_of": Param(None, type=["null", "string"], format="date", title="Last day of data")},
         tags=["nightstill", workload, "scoring"],
-        user_defined_macros={
-            "as_of": lambda params, dag_run: params["as_of"] or default_as_of(dag_run.run_after, timezone).isoformat()
-        },
+        user_defined_macros={"as_of": partial(as_of, timezone=section.get("timezone", "UTC"))},
         default_args=task_defaults(workload, section, retries=2),
     ) as dag:
-        forecasts = os.environ.get("NIGHTSTILL_FORECASTS") or str(HOME / "forecasts")
-        arguments = (
-            "score",
-            workload,
-            "--as-of",
-            "{{ as_of(params, dag_run) }}",
-            "--out",
-            f"{forecasts}/{workload}/{{{{ as_of(params, dag_run) }}}}.parquet",
-        )
         limits = Resources(section.get("resources")).of("score")
+        arguments = ("score", workload, "--keep", "--as-of", AS_OF)
         run_command(
             section,
             Command(name=f"{workload}/score", arguments=arguments, limits=limits),

@@ -12,24 +12,30 @@ RUNNERS = ("process", "docker", "kubernetes")
 
 
 def run_command(section: Section, command: Command, **kwargs: Any) -> BaseOperator:
-    """A task that runs a command by the runner that the workload's section names, or else NIGHTSTILL_RUNNER.
+    """A task that runs a command by the workload's runner. Raises ValueError as `operator_of`."""
+    task: BaseOperator = operator_of(section)(command=command, **kwargs)
+    return task
 
-    Raises ValueError on a runner that there is none of, or on settings that it cannot work with; the DAG then shows
-    as an import error.
+
+def operator_of(section: Section) -> type[Any]:
+    """The operator of the runner that the workload's section names, or else NIGHTSTILL_RUNNER.
+
+    Raises ValueError on a runner that there is none of; that, or settings that a runner cannot work with, shows as an
+    import error of the DAG.
     """
     runner = section.get("runner") or os.environ.get("NIGHTSTILL_RUNNER") or "process"
     match runner:
         case "process":
             from dags.runners.process import ProcessOperator
 
-            return ProcessOperator(command=command, **kwargs)
+            return ProcessOperator
         case "docker":
             from dags.runners.docker import ContainerOperator
 
-            return ContainerOperator(command=command, **kwargs)
+            return ContainerOperator
         case "kubernetes":
             from dags.runners.kubernetes import PodOperator
 
-            return PodOperator(command=command, **kwargs)
+            return PodOperator
         case _:
             raise ValueError(f"runner {runner!r}: there is no such runner; there are: {', '.join(RUNNERS)}")

@@ -3,16 +3,23 @@
 import signal
 from typing import NoReturn
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 # Exit codes (tasks/core/errors.py) for which the same attempt would fail again: wrong usage, bad data, a broken digest,
 # wrong configuration. Everything else, a kill included, is worth a retry.
+NOT_YET = 4
 FINAL = {64: "wrong usage", 65: "bad data", 76: "integrity", 78: "wrong configuration"}
 
 
+class NotYet(AirflowSkipException):
+    """Nothing is wrong, but what the command needs is not there yet: the task is skipped, unless it can wait."""
+
+
 def fail(code: int, complaint: str) -> NoReturn:
-    """Turn an exit code into Airflow's terms. Raises AirflowFailException (no retry) or AirflowException."""
+    """Turn an exit code into Airflow's terms. Raises AirflowFailException (no retry), NotYet or AirflowException."""
     what = complaint or "see the log above"
+    if code == NOT_YET:
+        raise NotYet(what)
     if code in FINAL:
         raise AirflowFailException(f"{FINAL[code]} (exit code {code}): {what}")
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -112,7 +112,7 @@ def follow(airflow: Airflow, dag_id: str, run_id: str) -> str:
         state: str = airflow.api("GET", run)["state"]
         for task in airflow.api("GET", f"{run}/taskInstances?limit=500")["task_instances"]:
             name, now = task["task_id"], task["state"] or "none"
-            if seen.get(name) == now or (now not in ENDED and now not in ("running", "up_for_retry")):
+            if seen.get(name) == now or (now not in ENDED and now not in ("running", "up_for_retry", "deferred")):
                 continue
             seen[name] = now
             print(f"{time.monotonic() - began:7.1f} s  {name:28} {now}{_detail(airflow, run, task)}", flush=True)

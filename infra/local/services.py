@@ -25,9 +25,10 @@ from infra.local.environments import ENVIRONMENTS, HOME, MARKER, PROJECT
 RUN = HOME / "run"
 LOGS = HOME / "logs"
 AIRFLOW_HOME = HOME / "airflow"
-# Enough to run: the scheduler executes tasks itself and talks to the API server; the processor reads the DAG files.
-ONE_NIGHT = ("api-server", "scheduler", "dag-processor")
-ALL = (*ONE_NIGHT, "triggerer", "mlflow")
+# Enough to run: the scheduler executes tasks itself and talks to the API server; the processor reads the DAG files; the
+# triggerer waits for data that are late, and for pods.
+ONE_NIGHT = ("api-server", "scheduler", "dag-processor", "triggerer")
+ALL = (*ONE_NIGHT, "mlflow")
 PORTS = {"api-server": ("NIGHTSTILL_AIRFLOW_PORT", 8080), "mlflow": ("NIGHTSTILL_MLFLOW_PORT", 5000)}
 
 

@@ -39,7 +39,7 @@ from tasks.releases.ledger import Ledger
 NAMESPACE = "nightstill-test"
 MANIFESTS = PROJECT / "infra" / "kubernetes"
 NEEDED = ("KUBECONFIG", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "NIGHTSTILL_TEST_HOST")
-SERVICES = (*services.ONE_NIGHT, "triggerer")
+SERVICES = services.ONE_NIGHT
 VICTIM = "teach.lstm"
 # Long enough for the training to have begun.
 LIFE_SECONDS = 20

@@ -1,7 +1,8 @@
 """`nightstill`: the one command-line program, for people and for runners.
 
-Exit codes: 0 done · 3 the candidate was rejected (`run` only) · 64 wrong usage · 65 bad data · 70 internal error ·
-75 a store or server did not answer, try again · 76 a digest, lock or release does not hold · 78 wrong configuration.
+Exit codes: 0 done · 3 the candidate was rejected (`run` only) · 4 not yet: the data of `fresh` and `score --keep`, or a
+release · 64 wrong usage · 65 bad data · 70 internal error · 75 a store or server did not answer, try again ·
+76 a digest, lock or release does not hold · 78 wrong configuration.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ from tasks.cli.release import release_app
 from tasks.config.plugins import require_installed
 from tasks.config.run import Run
 from tasks.config.workload import load_workload, load_workloads
-from tasks.core.errors import ConfigError, DataError, NightstillError, UsageError
+from tasks.core.errors import ConfigError, NightstillError, NotYetError, UsageError
 from tasks.core.files import RUN_FILE
 from tasks.core.params import PARAMS_FILE
 from tasks.core.redaction import redact, redacted_output
@@ -255,40 +256,79 @@ def explain(
 @app.command()
 def score(
     workload: WorkloadArgument,
-    out: Annotated[str, typer.Option(help="Parquet file to write: a path, or s3://bucket/key.")],
+    out: Annotated[str, typer.Option(help="Parquet file to write: a path, or s3://bucket/key.")] = "",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep them with a manifest below NIGHTSTILL_FORECASTS, never replaced.")
+    ] = False,
     as_of: AsOf = None,
+    run_id: Annotated[str, typer.Option(help="Score this run's snapshot, not the source.")] = "",
     table: Annotated[
         list[str] | None,
         typer.Option(help="Parquet or CSV file, NAME=FILE where there are several; default: the workload's source."),
     ] = None,
     release: Annotated[int | None, typer.Option(help="A release's number; default: the champion.")] = None,
 ) -> None:
-    """Score raw tables with the champion into Parquet."""
+    """Score raw tables with the champion into Parquet: into one file, or among the forecasts that are kept."""
     from tasks.problems import get_problem
     from tasks.releases.signing import load_keys
     from tasks.releases.store import ReleaseStore
+    from tasks.scoring import kept, raw
     from tasks.scoring.scorer import Scorer, to_parquet
     from tasks.tables.sources import get_source
     from tasks.tables.sources.files import read_files
     from tasks.tables.table import in_zone
 
+    if bool(out) == keep:
+        raise UsageError("score: say either --out FILE or --keep")
+    if (table and (run_id or keep)) or (run_id and as_of):
+        raise UsageError("score: --run-id goes with neither --as-of nor --table, and --keep takes no --table")
     settings = Settings()
     section = load_workload(settings.project / PARAMS_FILE, workload)
     day = _day(as_of) or planning.yesterday(section)
-    keys = load_keys(trusted_keys=settings.trusted_keys)
-    scorer = Scorer(ReleaseStore(settings.releases(), workload, keys), workload, release)
+    releases = ReleaseStore(settings.releases(), workload, load_keys(trusted_keys=settings.trusted_keys))
+    if keep and releases.champion() is None:
+        raise NotYetError(f"{workload}: no release yet, so nothing to score with")
+    entry = releases.release(release)
+    scorer = Scorer(releases, workload, entry.release)
     contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
     if table:
         parts = scorer.stream(read_files(table, contracts), day)
     else:
-        snapshot = get_source(section.source, contracts, workload, settings.project).fetch(day)
-        for reason in snapshot.unreadable.values():
-            raise DataError(reason)
-        parts = iter([scorer.score(snapshot.tables, day)])
+        if run_id:
+            found = raw.of_run(settings, workload, run_id)
+        else:
+            source = get_source(section.source, contracts, workload, settings.project)
+            found = raw.of_source(source, day, raw.Complete(contracts, section.checks) if keep else None)
+        day, parts = found.as_of, iter([scorer.score(found.tables, found.as_of)])
     content, rows = to_parquet(parts)
-    place, _, name = out.rpartition("/")
-    open_store(place or ".").write(name, content)
-    console.print(f"{out}: {rows:,} rows, as of {day}")
+    if out:
+        place, _, name = out.rpartition("/")
+        open_store(place or ".").write(name, content)
+        console.print(f"{out}: {rows:,} rows, as of {day}")
+        return
+    store = open_store(settings.forecasts)
+    done = kept.keep(store, content, rows, kept.Made.of(workload, entry, found, run_id))
+    said = "kept before, the same bytes" if done.again else "kept"
+    errors.print(f"{store.url(done.key)}: {rows:,} rows of release {entry.release}, as of {day}: {said}")
+    _tell(uri=store.url(done.key), data=store.read(done.key), status="finished-before" if done.again else "done")
+
+
+@app.command()
+def fresh(workload: WorkloadArgument, as_of: AsOf = None) -> None:
+    """Look whether the source's data reach up to a day, and nothing else; exit code 4: not yet."""
+    from tasks.problems import get_problem
+    from tasks.tables.sources import get_source
+    from tasks.tables.table import in_zone
+    from tasks.tables.validation.freshness import missing
+
+    settings = Settings()
+    section = load_workload(settings.project / PARAMS_FILE, workload)
+    day = _day(as_of) or planning.yesterday(section)
+    contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
+    snapshot = get_source(section.source, contracts, workload, settings.project).fetch(day)
+    if reason := missing(snapshot, contracts, section.checks, day):
+        raise NotYetError(reason)
+    console.print(f"{workload}: the data reach up to {day}")
 
 
 def main(arguments: list[str] | None = None) -> None:

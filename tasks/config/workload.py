@@ -8,11 +8,27 @@ from pydantic import Field, field_validator
 from tasks.compression.options import Recipe
 from tasks.core.config import Frozen, Name, Spec, explained
 from tasks.core.errors import ConfigError
-from tasks.core.params import load_sections
+from tasks.core.params import DEADLINE_MINUTES, POLL_MINUTES, load_sections
 from tasks.distillation.options import Student, Teacher
 from tasks.gates.options import Gates
 from tasks.pipeline.resources import Resources
 from tasks.tables.validation.options import Checks
+
+
+class SourceSpec(Spec):
+    """The `source` section. How long a night waits for it changes no result, so it stands in no run.yaml."""
+
+    wait_minutes: float = Field(default=0, exclude=True, description="after the night's time; 0: it does not wait")
+    poll_minutes: float = Field(default=POLL_MINUTES, exclude=True, description="between two looks for the data")
+
+
+class Upstream(Frozen):
+    """A schedule that is no hour: nights start when an asset is updated."""
+
+    asset: str
+
+    def __str__(self) -> str:
+        return f"asset {self.asset}"
 
 
 class Workload(Frozen):
@@ -21,13 +37,13 @@ class Workload(Frozen):
     title: str
     description: str = ""
     owner: str = "ml-platform"
-    schedule: str
+    schedule: str | Upstream
     timezone: str = "UTC"
-    deadline_minutes: int = Field(default=240, gt=0)
+    deadline_minutes: int = Field(default=DEADLINE_MINUTES, gt=0)
     seed: int = 7
     threads: int = Field(default=1, gt=0)
     folds: int = Field(default=3, ge=2)
-    source: Spec
+    source: SourceSpec
     problem: Spec
     checks: Checks = Checks()
     teachers: dict[Name, Teacher] = Field(min_length=1)

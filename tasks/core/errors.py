@@ -20,6 +20,12 @@ class UsageError(NightstillError):
     exit_code = 64
 
 
+class NotYetError(NightstillError):
+    """Nothing is wrong, but what the command needs is not there yet: tonight's data, or a first release."""
+
+    exit_code = 4
+
+
 class DataError(NightstillError):
     """The data breaks its contract: the same data will fail again."""
 

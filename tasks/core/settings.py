@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     run_store: str = ""
     release_store: str = ""
     dvc_remote: str = ""
+    forecasts: str = Field(default="", description="where forecasts are kept; folder or s3://…")
     tracking_uri: str = Field(default="", description="MLflow; empty: SQLite below home")
     signing_key: str = Field(default="", description="private key that signs releases: a PEM file, or its text")
     trusted_keys: str = Field(default="", description="public keys, one of which must have signed: a PEM file, or text")
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
             "run_store": self.run_store or str(home / "store"),
             "release_store": self.release_store or str(home / "releases"),
             "dvc_remote": self.dvc_remote or str(home / "dvc-remote"),
+            "forecasts": self.forecasts or str(home / "forecasts"),
             "tracking_uri": self.tracking_uri or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
             "signing_key": _absolute(self.signing_key),
             "trusted_keys": _absolute(self.trusted_keys),
@@ -59,6 +61,7 @@ class Settings(BaseSettings):
             "NIGHTSTILL_RUN_STORE": self.run_store,
             "NIGHTSTILL_RELEASE_STORE": self.release_store,
             "NIGHTSTILL_DVC_REMOTE": self.dvc_remote,
+            "NIGHTSTILL_FORECASTS": self.forecasts,
             "NIGHTSTILL_TRACKING_URI": self.tracking_uri,
             "NIGHTSTILL_SIGNING_KEY": self.signing_key,
             "NIGHTSTILL_TRUSTED_KEYS": self.trusted_keys,

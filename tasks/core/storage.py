@@ -183,8 +183,8 @@ class S3Store:
                 ) from error
             if "IfNoneMatch" in arguments and code in _UNKNOWN_CONDITION:
                 raise ConfigError(
-                    f"{self.uri}: the server refuses If-None-Match ({code}), so promotions cannot be fenced there; "
-                    "use another"
+                    f"{self.uri}: the server refuses If-None-Match ({code}), so promotions cannot be fenced, nor "
+                    "forecasts kept, there; use another"
                 ) from error
             if status in (401, 403):
                 raise ConfigError(f"{self.url(key)}: access denied ({code}); check the credentials") from error
@@ -276,5 +276,6 @@ def require_conditional_writes(store: ObjectStore) -> None:
     except ObjectExists:
         return
     raise ConfigError(
-        f"{store.uri}: the server ignores If-None-Match, so promotions cannot be fenced there; use another"
+        f"{store.uri}: the server ignores If-None-Match, so promotions cannot be fenced, nor forecasts kept, there; "
+        "use another"
     )

@@ -50,7 +50,7 @@ class Resources:
     """The limits of a workload's stages: those of `default`, then of the stage's kind, then of one member.
 
     A section such as `{default: {memory: 2Gi}, teach: {cpus: 2}, "teach@lstm": {memory: 6Gi}}`. Besides the stages of
-    dvc.yaml, the commands `plan` and `score` have limits. Raises ResourcesError.
+    dvc.yaml, the commands `fresh`, `plan` and `score` have limits. Raises ResourcesError.
     """
 
     def __init__(self, section: Mapping[str, Any] | None) -> None:
@@ -64,7 +64,7 @@ class Resources:
 
     def unknown(self, stages: set[str]) -> set[str]:
         """Names in the section that none of these stages goes by."""
-        known = {"default", "plan", "score", *stages, *(stage.partition("@")[0] for stage in stages)}
+        known = {"default", "fresh", "plan", "score", *stages, *(stage.partition("@")[0] for stage in stages)}
         return set(self._section) - known
 
     def _merged(self, names: list[str]) -> Limits:

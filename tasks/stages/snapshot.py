@@ -1,12 +1,10 @@
 """Stage snapshot: take the source's tables up to as_of into Parquet files and say what they are."""
 
-from hashlib import file_digest
-
 from tasks.core.files import write_json
 from tasks.problems import get_problem
 from tasks.stages.context import Context
 from tasks.tables.sources import get_source
-from tasks.tables.sources.about import describe
+from tasks.tables.sources.about import describe, write
 from tasks.tables.table import in_zone
 
 
@@ -19,12 +17,10 @@ def run(ctx: Context, name: str | None = None) -> None:
     snapshot = source.fetch(ctx.run.as_of)
     folder = ctx.artifacts / "snapshot"
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    digests = {}
-    for table_name, table in snapshot.tables.items():
-        path = folder / "tables" / f"{table_name}.parquet"
-        table.write_parquet(path, compression="zstd", row_group_size=1_000_000)
-        with path.open("rb") as file:
-            digests[table_name] = file_digest(file, "sha256").hexdigest()
+    digests = {
+        table_name: write(table, folder / "tables" / f"{table_name}.parquet")
+        for table_name, table in snapshot.tables.items()
+    }
     about = describe(snapshot, contracts, digests, ctx.run.source.kind, ctx.run.as_of)
     write_json(folder / "about.json", about)
     first, *others = about["tables"]

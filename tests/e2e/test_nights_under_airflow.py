@@ -2,6 +2,9 @@
 
 import contextlib
 import hashlib
+import json
+import shutil
+import threading
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,12 +17,16 @@ import pytest
 import yaml
 
 from dags.project import safe_run_id
+from tasks.pipeline.handover.queries import read_output
+from tasks.releases.pins import pin, unpin
 from tasks.releases.store import ReleaseStore
 from tasks.tracking.runs import connected
-from tests.e2e.conftest import TIMEZONE, wait
+from tests.e2e.conftest import TIMEZONE, Night, wait
 
 pytestmark = [pytest.mark.timeout(1200)]
 
+ABOUT = "artifacts/snapshot/about.json"
+KINDS = ("json", "parquet")
 TRAINING = {"teach@lstm", "distil@student", "distil@twin", "compress@fp32", "compress@fp16"}
 
 
@@ -37,18 +44,36 @@ def test_the_first_night_promotes_and_its_consumer_scores(installation: Any, fir
     assert hashlib.sha256(Path(result["uri"]).read_bytes()).hexdigest() == result["sha256"]
     (event,) = installation.asset_events()
     assert (event["source_task_id"], event["source_run_id"]) == ("announce", first.run_id)
-    assert event["extra"] == {"manifest": result["uri"], "sha256": result["sha256"]}
+    day = str(installation.yesterday)
+    assert event["extra"] == {"manifest": result["uri"], "sha256": result["sha256"], "as_of": day}
 
-    def scored() -> list[dict[str, Any]]:
-        return [scoring for scoring in installation.runs("score_sales") if scoring["end_date"]]
-
-    (scoring,) = wait("the scoring run", scored)
-    assert (scoring["state"], scoring["run_type"]) == ("success", "asset_triggered")
-    scores = pl.read_parquet(installation.home / "forecasts" / "sales" / f"{installation.yesterday}.parquet")
+    forecasts = first.forecasts()
+    assert (forecasts["as_of"], forecasts["release"], forecasts["run_id"]) == (day, 1, first.run_id)
+    assert forecasts["model_sha256"] == first.outcome["model_sha256"]
+    about = json.loads(read_output(installation.settings, "sales", first.run_id, "snapshot", ABOUT) or "{}")
+    assert forecasts["tables"] == {name: facts["sha256"] for name, facts in about["tables"].items()}
+    scores = forecasts["table"]
     days = [installation.yesterday + timedelta(days=ahead) for ahead in range(1, 29)]
     assert scores["date"].unique().sort().to_list() == days
-    assert scores["series_id"].n_unique() == 12 and scores.height == 12 * 28
+    assert scores["series_id"].n_unique() == 12 and scores.height == forecasts["rows"] == 12 * 28
     assert installation.notifications(first.run_id) == []
+
+    # The release's event makes the consumer score the same day again: these forecasts are there already.
+    (scoring,) = wait("the scoring run", partial(scorings, installation))
+    assert (scoring["state"], scoring["run_type"]) == ("success", "asset_triggered")
+    assert installation.kept() == [f"{day}/1.json", f"{day}/1.parquet"]
+
+
+def scorings(installation: Any, count: int = 1) -> list[dict[str, Any]]:
+    """The runs of the consumer that have ended, once there are so many."""
+    found = [scoring for scoring in installation.runs("score_sales") if scoring["end_date"]]
+    return found if len(found) >= count else []
+
+
+def scored_before(night: Any) -> bool:
+    """Whether the night found the forecasts made that the champion, and not its candidate, makes of its data."""
+    forecasts = night.forecasts()
+    return (forecasts["status"], forecasts["release"]) == ("finished-before", 1)
 
 
 def test_plain_dvc_repro_writes_the_same_locks_and_the_same_model(installation: Any, first: Any, repro: Any) -> None:
@@ -80,6 +105,7 @@ def test_a_night_on_which_nothing_changed_reuses_stage_by_stage(installation: An
         assert f"{name.replace('@', '.'):28} success, reused" in night.output
     assert night.outcome["outcome"] == "unchanged"
     assert night.states["announce"] == "skipped"
+    assert scored_before(night)
     assert installation.asset_events() == events
     assert installation.releases() == [1]
     assert installation.notifications(night.run_id) == []
@@ -98,6 +124,7 @@ def test_a_rejected_candidate_is_a_result_that_operations_hear_of(installation: 
     assert (night.code, night.state) == (0, "success"), night.output
     assert night.outcome["outcome"] == "rejected"
     assert night.states.pop("announce") == "skipped"
+    assert scored_before(night)
     assert "promote                      success, done, rejected" in night.output
     assert installation.asset_events() == events
     assert installation.releases() == [1]
@@ -131,6 +158,8 @@ def test_bad_data_stops_at_validate_once_and_for_all(installation: Any, first: A
     page = installation.store.page("sales", night.run_id, "report", "report.html")
     assert page is not None and b"validate" in page
     assert installation.releases() == [1]
+    # Nobody is given forecasts that are made of bad data.
+    assert {name.partition("/")[0] for name in installation.kept()} == {str(installation.yesterday)}
 
     # The data are mended: its tasks are cleared, and the snapshot is taken anew.
     asked = {"dry_run": False, "dag_run_id": night.run_id, "task_ids": ["snapshot", "validate"], "only_failed": False}
@@ -139,6 +168,107 @@ def test_bad_data_stops_at_validate_once_and_for_all(installation: Any, first: A
     for name in ("snapshot", "validate"):
         assert (cleared.states[name], cleared.tasks[name]["try_number"]) == ("success", 2)
     assert cleared.manifests["snapshot"].reason == f"runs: validate of run {night.run_id} refused its data"
+
+
+def test_a_night_that_failed_after_its_data_were_valid_ends_with_forecasts_too(installation: Any, first: Any) -> None:
+    segments = installation.project.sales["gates"]["segments"]
+    before = segments["by"]
+    segments["by"] = ["nothing"]
+    installation.project.save()
+    try:
+        night = installation.night("--as-of", str(installation.yesterday))
+    finally:
+        segments["by"] = before
+        installation.project.save()
+    assert (night.code, night.state) == (1, "failed"), night.output
+    assert night.states["evaluate"] == "failed"
+    assert {night.states[name] for name in ("promote", "announce")} == {"upstream_failed"}
+    assert night.states["score"] == "success" and scored_before(night)
+    assert [told["event"] for told in installation.notifications(night.run_id)] == ["failed"]
+
+
+def test_a_backfilled_night_scores_its_own_day_and_so_does_its_consumer(installation: Any, first: Any) -> None:
+    day, done = installation.due - timedelta(days=1), len(scorings(installation))
+    window = [f"--from-date={installation.due}", f"--to-date={installation.due + timedelta(days=1)}"]
+    command = ["backfill", "create", "--dag-id=nightly_sales", *window, "--max-active-runs=1"]
+    wait("the backfill", partial(accepted, installation, command))
+    night = wait("the night of the past", partial(backfilled, installation))
+    assert night.state == "success"
+    assert night.outcome["outcome"] == "promoted"
+    forecasts = night.forecasts()
+    assert (forecasts["as_of"], forecasts["release"], forecasts["status"]) == (str(day), 2, "done")
+    assert forecasts["table"]["date"].min() == day + timedelta(days=1)
+    (event,) = [event for event in installation.asset_events() if event["source_run_id"] == night.airflow_run_id]
+    assert event["extra"]["as_of"] == str(day)
+    runs = wait("another scoring run", partial(scorings, installation, done + 1))
+    assert {scoring["state"] for scoring in runs} == {"success"}
+    last = installation.yesterday
+    assert installation.kept() == [
+        f"{each}/{number}.{kind}" for each, number in ((day, 2), (last, 1)) for kind in KINDS
+    ]
+
+
+def backfilled(installation: Any) -> Any:
+    """The night that a backfill made, once it has ended."""
+    for one in installation.runs("nightly_sales"):
+        if one["run_type"] == "backfill" and one["state"] in ("success", "failed"):
+            return Night(installation, one["dag_run_id"], 0, "")
+    return None
+
+
+def test_superseded_and_held_nights_end_with_forecasts_of_the_champion(installation: Any, first: Any) -> None:
+    """The champion is that of the past day; the candidates are those of the first night, whose training is reused."""
+    day, known = str(installation.yesterday), {run["run_id"] for run in installation.store.runs("sales")}
+    assert installation.releases()[-1] == 2
+    releases = ReleaseStore(installation.settings.releases(), "sales")
+    nights: list[Any] = []
+    thread = threading.Thread(target=lambda: nights.append(installation.night("--as-of", day)))
+    thread.start()
+    wait("an open run", lambda: {run["run_id"] for run in installation.store.runs("sales")} - known)
+    pin(releases, "somebody looks at it meanwhile")
+    thread.join()
+    (superseded,) = nights
+    held = installation.night("--as-of", day)
+    unpin(releases, "somebody has looked at it")
+    for night, outcome, status in ((superseded, "superseded", "done"), (held, "held", "finished-before")):
+        assert (night.code, night.state) == (0, "success"), night.output
+        assert night.outcome["outcome"] == outcome
+        assert night.states["announce"] == "skipped"
+        forecasts = night.forecasts()
+        assert (forecasts["as_of"], forecasts["release"], forecasts["status"]) == (day, 2, status)
+        assert [told["event"] for told in installation.notifications(night.run_id)] == [outcome]
+    assert installation.kept()[-4:] == [f"{day}/{number}.{kind}" for number in (1, 2) for kind in KINDS]
+
+
+def test_a_file_that_is_late_is_waited_for_without_a_worker(installation: Any, unpunctual: Any) -> None:
+    belated, _ = unpunctual
+    dag_id = f"nightly_{belated}"
+    wait("a pause", lambda: installation.task(dag_id, belated, "fresh")["state"] == "deferred")
+    assert installation.task(dag_id, belated, "plan")["state"] in (None, "none")
+    written = installation.project.root / "belated.tmp"
+    shutil.copy(installation.project.root / "sales.parquet", written)
+    written.rename(written.with_suffix(".parquet"))
+
+    def ended() -> str | None:
+        state: str = installation.airflow.api("GET", f"/dags/{dag_id}/dagRuns/{belated}")["state"]
+        return state if state in ("success", "failed") else None
+
+    assert wait("the end of the belated night", ended) == "success"
+    # Its networks are refused, so there is no champion to make forecasts: nothing to wake anybody for.
+    assert installation.task(dag_id, belated, "score")["state"] == "skipped"
+    assert [told["event"] for told in installation.notifications(belated)] == ["rejected"]
+    assert installation.kept(belated) == []
+
+
+def test_data_that_never_come_are_one_message(installation: Any, unpunctual: Any) -> None:
+    _, missing = unpunctual
+    dag_id = f"nightly_{missing}"
+    wait("the end", lambda: installation.airflow.api("GET", f"/dags/{dag_id}/dagRuns/{missing}")["state"] == "failed")
+    states = {name: installation.task(dag_id, missing, name)["state"] for name in ("fresh", "plan", "report", "score")}
+    assert states == {"fresh": "failed", **dict.fromkeys(("plan", "report", "score"), "upstream_failed")}
+    (told,) = installation.notifications(missing)
+    assert (told["event"], told["task"]) == ("late data", "fresh")
+    assert "missing.parquet: no such file; waited for until " in told["reason"]
 
 
 def test_a_backfill_is_of_the_days_before_and_an_operator_can_stop_it(installation: Any) -> None:
@@ -175,7 +305,7 @@ def stage_of_the_night(installation: Any, day: date) -> dict[str, Any] | None:
 def test_a_workload_that_there_is_none_of_is_refused_at_once(installation: Any) -> None:
     done = installation.local("night", "tales")
     assert done.returncode == 64
-    assert "error: params.yaml has no workload 'tales'; it has: absent, sales, silent" in done.stderr
+    assert "error: params.yaml has no workload 'tales'; it has: absent, belated, missing, sales, silent" in done.stderr
 
 
 def test_a_source_that_does_not_answer_is_asked_again_and_a_late_night_is_told(installation: Any, absent: str) -> None:
@@ -207,7 +337,7 @@ def test_an_operator_goes_back_to_the_former_release(installation: Any, first: A
     newer = releases.publish(
         files, expected=champion.seq, run_id="by-hand", as_of=installation.yesterday, reason="another card"
     )
-    scored, events = len(installation.runs("score_sales")), len(installation.asset_events())
+    scored, events = len(scorings(installation)), len(installation.asset_events())
     place = "/dags/rollback_sales/dagRuns"
     asked: dict[str, Any] = {"dag_run_id": "back", "logical_date": None, "conf": {}}
     with pytest.raises(HTTPError, match="400"):  # without a reason
@@ -229,8 +359,11 @@ def test_an_operator_goes_back_to_the_former_release(installation: Any, first: A
     found = installation.asset_events()
     assert len(found) == events + 1
     (event,) = [event for event in found if event["source_run_id"] == "back"]
-    assert event["extra"] == {"outcome": "rolled-back", "run_id": "back", "reason": back.reason}
-    wait("another scoring run", lambda: len(installation.runs("score_sales")) > scored)
+    day, told = str(installation.yesterday), {"outcome": "rolled-back", "run_id": "back", "reason": back.reason}
+    assert event["extra"] == {**told, "as_of": day}
+    runs = wait("another scoring run", partial(scorings, installation, scored + 1))
+    assert {scoring["state"] for scoring in runs} == {"success"}
+    assert f"{day}/{champion.release}.json" in installation.kept()
     with connected(installation.settings.tracking_uri) as client:
         version = client.get_model_version_by_alias("nightstill-sales", "champion")
         assert version.tags["release"] == str(champion.release)

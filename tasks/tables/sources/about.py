@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import date
+from hashlib import file_digest
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,6 +11,13 @@ import polars as pl
 from tasks.tables.moments import is_timed
 from tasks.tables.sources.base import Snapshot
 from tasks.tables.table import TableContract
+
+
+def write(table: pl.DataFrame, path: Path) -> str:
+    """Write a snapshot's table as Parquet: equal rows give equal bytes. Returns the file's SHA-256."""
+    table.write_parquet(path, compression="zstd", row_group_size=1_000_000)
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def describe(

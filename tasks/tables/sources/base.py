@@ -20,13 +20,15 @@ class Snapshot:
 
     `tables`: the rows of each, sorted by the contract's keys where these exist. `notes`: facts that a reader of the run
     should know. `shift_weeks`: how far a replayed set's dates were moved. `unreadable`: why the data of a table could
-    not be parsed, by its name; that table is empty then and validation refuses it.
+    not be parsed, by its name; that table is empty then and validation refuses it. `absent`: those of them of which
+    there is nothing at all yet, so that it may still come.
     """
 
     tables: Mapping[str, pl.DataFrame]
     notes: tuple[str, ...] = ()
     shift_weeks: int | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
 
 
 class Source(Protocol):

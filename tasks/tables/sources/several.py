@@ -50,4 +50,5 @@ class SeveralTables:
             tuple(f"{name}: {note}" for name, part in parts.items() for note in part.notes),
             shift_weeks=shifts.pop() if len(shifts) == 1 else None,
             unreadable={name: reason for part in parts.values() for name, reason in part.unreadable.items()},
+            absent=frozenset().union(*(part.absent for part in parts.values())),
         )

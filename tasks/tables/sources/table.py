@@ -37,6 +37,10 @@ class Unreadable(Exception):
     """A file that cannot be parsed; the text names it and says why."""
 
 
+class Absent(Unreadable):
+    """There is no file, or nothing in it yet."""
+
+
 class TableSource:
     """All matching files, in the order of their names, as one table. S3 honours AWS_ENDPOINT_URL."""
 
@@ -54,7 +58,9 @@ class TableSource:
             ]
             table = _concat(parts)
         except Unreadable as error:
-            return Snapshot({self.contract.name: pl.DataFrame()}, unreadable={self.contract.name: str(error)})
+            mine = self.contract.name
+            absent = frozenset({mine}) if isinstance(error, Absent) else frozenset()
+            return Snapshot({mine: pl.DataFrame()}, unreadable={mine: str(error)}, absent=absent)
         until = as_of if self.options.until_as_of else None
         names = ", ".join(Path(name).name for name, _ in parts[:3])
         note = f"{len(parts)} file(s): {names}{', …' if len(parts) > 3 else ''}"
@@ -76,7 +82,7 @@ class TableSource:
             names = [full] if Path(full).is_file() else sorted(glob(full, recursive=True))  # noqa: PTH207 skips hidden files
             found = [(name, Path(name)) for name in names]
         if not found:
-            raise Unreadable(f"{path}: no such file")
+            raise Absent(f"{path}: no such file")
         return found
 
 
@@ -86,10 +92,10 @@ def read_file(name: str, content: Path | BytesIO, contract: TableContract, colum
     Raises Unreadable.
     """
     if isinstance(content, Path) and not content.is_file():
-        raise Unreadable(f"{name}: no such file")
+        raise Absent(f"{name}: no such file")
     size = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
     if size == 0:
-        raise Unreadable(f"{name}: the file is empty (0 bytes)")
+        raise Absent(f"{name}: the file is empty (0 bytes)")
     try:
         if name.endswith(".parquet"):
             return pl.read_parquet(content)

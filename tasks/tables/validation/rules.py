@@ -172,11 +172,10 @@ def table_facts(
         return facts
     if contract.ahead:
         facts += _delivered(table, columns, contract, axis, as_of)
-    known = timed.filter(pl.col(contract.date) <= axis.value(last))
-    known = known.with_columns(pl.Series(NUMBER, axis.count(known[contract.date])))
+    known = counted(timed, contract, axis, last)
     entity = list(contract.entity)
     has_entity = bool(entity) and names.issuperset(entity)
-    facts += _freshness(known, contract, options, as_of, last)
+    facts += freshness(known, contract, options, as_of, last)
     if known.height:
         facts += _gaps(known, contract, options, entity if has_entity and contract.ahead else [])
         if has_entity:
@@ -255,9 +254,16 @@ def finite_facts(table: pl.DataFrame, columns: list[Column], contract: TableCont
             yield Fact(column.name, "no NaN or infinity", rows.height, high=0, count=rows.height, sample=sample)
 
 
-def _freshness(
+def counted(timed: pl.DataFrame, contract: TableContract, axis: Axis, last: int) -> pl.DataFrame:
+    """The rows up to the step `last`, each with its step's number."""
+    known = timed.filter(pl.col(contract.moment) <= axis.value(last))
+    return known.with_columns(pl.Series(NUMBER, axis.count(known[contract.moment])))
+
+
+def freshness(
     known: pl.DataFrame, contract: TableContract, options: CheckOptions, as_of: date, last: int
 ) -> list[Fact]:
+    """How long before the step `last` the rows end that are `counted`; `count` is 0 where that is allowed."""
     has_target = contract.target in known.columns
     newest = (known.drop_nulls(contract.target) if has_target else known).sort(NUMBER).tail(1)
     if newest.is_empty():

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import subprocess
 from collections.abc import Iterator
 from io import BytesIO
@@ -34,9 +35,12 @@ def test_a_night_in_containers_promotes_and_its_consumer_scores(stack: Any, firs
 
     (scoring,) = wait("the scoring run", scored)
     assert scoring["state"] == "success"
-    key = f"forecasts/sales/{stack.yesterday}.parquet"
-    scores = pl.read_parquet(BytesIO(boto3.client("s3").get_object(Bucket=stack.bucket, Key=key)["Body"].read()))
-    assert scores.height == 12 * 28
+    # The night made the forecasts, and the consumer found them made.
+    s3, folder = boto3.client("s3"), f"forecasts/sales/{stack.yesterday}/"
+    found = [item["Key"] for item in s3.list_objects_v2(Bucket=stack.bucket, Prefix=folder)["Contents"]]
+    assert found == [f"{folder}1.json", f"{folder}1.parquet"]
+    told, content = (s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read() for key in found)
+    assert pl.read_parquet(BytesIO(content)).height == json.loads(told)["rows"] == 12 * 28
 
 
 def test_every_stage_had_a_container_of_its_own_that_could_touch_nothing(stack: Any, first: Any) -> None:

@@ -1,5 +1,6 @@
 """params.yaml and run.yaml, validated once at the edge."""
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -11,8 +12,59 @@ from tasks.config.run import Run, parse_run
 from tasks.config.workload import load_workload, load_workloads
 from tasks.core.documents import NotPlain, read_yaml
 from tasks.core.errors import ConfigError
+from tasks.core.params import load_sections
 
 PROJECT = Path(__file__).parents[3]
+
+
+UNPUNCTUAL = {"kind": "table", "path": "sales.csv"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schedule": 3}, "schedule: 3 is neither a cron expression nor {asset: URI}"),
+        ({"schedule": ["0 3 * * *"]}, "is neither a cron expression nor"),
+        ({"schedule": {}}, "schedule: {} is neither"),
+        ({"schedule": {"asset": "s3://b/k", "cron": "0 3 * * *"}}, "is neither a cron expression nor"),
+        ({"schedule": {"assets": ["s3://b/k"]}}, "is neither a cron expression nor"),
+        ({"schedule": {"asset": 3}}, "is neither a cron expression nor"),
+        ({"schedule": {"asset": "sales"}}, "schedule.asset: 'sales' is no URI of an asset; write one such as s3://"),
+        ({"schedule": {"asset": "airflow://sales"}}, "is no URI of an asset"),
+        ({"schedule": {"asset": "s3://bucket/a b"}}, "is no URI of an asset"),
+        ({"source": {**UNPUNCTUAL, "wait_minutes": -1}}, "source.wait_minutes: -1 is no number of minutes"),
+        ({"source": {**UNPUNCTUAL, "wait_minutes": "90"}}, "source.wait_minutes: '90' is no number of minutes"),
+        ({"source": {**UNPUNCTUAL, "wait_minutes": True}}, "source.wait_minutes: True is no number of minutes"),
+        ({"source": {**UNPUNCTUAL, "poll_minutes": 0}}, "source.poll_minutes: 0 minutes between two looks"),
+        (
+            {"source": {**UNPUNCTUAL, "wait_minutes": 240}},
+            "source.wait_minutes: 240 is not before the deadline; write less than 240 (deadline_minutes)",
+        ),
+        ({"source": {**UNPUNCTUAL, "wait_minutes": 90}, "deadline_minutes": 60}, "90 is not before the deadline"),
+    ],
+)
+def test_when_a_night_starts_and_how_long_it_waits_is_checked_for_the_dags_too(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    path = _changed(tmp_path, change)
+    for read in (load_sections, load_workloads):
+        with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"{path}: workloads.sales.s")
+
+
+def test_a_night_may_follow_an_asset_and_wait_for_its_data(tmp_path: Path) -> None:
+    source = {**UNPUNCTUAL, "wait_minutes": 90, "poll_minutes": 0.5}
+    path = _changed(tmp_path, {"schedule": {"asset": "s3://warehouse/sales"}, "source": source})
+    section = load_workload(path, "sales")
+    assert str(section.schedule) == "asset s3://warehouse/sales"
+    assert (section.source.wait_minutes, section.source.poll_minutes) == (90, 0.5)
+    # No result depends on it, so it is no reason for a stage to run again, and older releases' parameters stay as are.
+    run = Run(**dict(section), workload="sales", as_of=date(2026, 11, 20), champion=0)
+    written = read_yaml(run.to_yaml())
+    assert written["source"] == UNPUNCTUAL
+    assert section.source.options == {"path": "sales.csv"}
+    assert parse_run(run.to_yaml()).to_yaml() == run.to_yaml()
 
 
 def test_run_yaml_round_trips_and_is_canonical() -> None:

@@ -27,7 +27,9 @@ class TaskInstance(SimpleNamespace):
 def announce(result: Any) -> tuple[Any, Any]:
     """What the task returns, and the asset event's extra."""
     asset = Asset("nightstill://releases/sales")
-    task = AnnounceOperator(task_id="announce", workload="sales", promote_task_id="promote", outlets=[asset])
+    task = AnnounceOperator(
+        task_id="announce", workload="sales", promote_task_id="promote", as_of="2026-06-29", outlets=[asset]
+    )
     context: Any = {
         "ti": TaskInstance(xcoms={"promote": result}, task_id="announce", try_number=1, log_url="http://airflow/log"),
         "dag_run": SimpleNamespace(run_id="scheduled__2026-06-30T01:00:00+00:00"),
@@ -48,7 +50,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[d
 def test_a_promotion_updates_the_asset(told: Callable[[], list[dict[str, str]]]) -> None:
     returned, extra = announce(MANIFEST)
     assert returned == MANIFEST
-    assert extra == {"manifest": MANIFEST["uri"], "sha256": "ab"}
+    assert extra == {"manifest": MANIFEST["uri"], "sha256": "ab", "as_of": "2026-06-29"}
     assert told() == []
 
 

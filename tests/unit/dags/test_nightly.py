@@ -121,12 +121,13 @@ def test_an_alert_when_the_deadline_passes(workload: str, minutes: int) -> None:
 def test_tasks_and_edges_are_those_of_dvc_yaml(workload: str) -> None:
     dag, graph = dag_of(workload), graph_of(workload)
     task_ids = {name: name.replace("@", ".") for name in graph.stages}
-    assert set(dag.task_ids) == {"plan", "announce", *task_ids.values()}
+    assert set(dag.task_ids) == {"plan", "announce", "score", *task_ids.values()}
     for name, task_id in task_ids.items():
         assert ancestors(dag, task_id) == {"plan", *(task_ids[other] for other in graph.ancestors(name))}, name
         assert task_of(workload, task_id).arguments[:2] == ["run-stage", name]
     assert ancestors(dag, "plan") == set()
     assert dag.get_task("announce").upstream_task_ids == {"promote"}
+    assert dag.get_task("score").upstream_task_ids == {"validate", "promote"}
 
 
 def test_edges_that_another_one_implies_are_left_out_of_the_picture() -> None:
@@ -141,14 +142,23 @@ def test_edges_that_another_one_implies_are_left_out_of_the_picture() -> None:
     assert upstream["evaluate"] == {"compress.fp32", "compress.neurons", "compress.int8-dynamic", "compress.fp16"}
     assert upstream["promote"] == {"evaluate"}
     # The page of a run that stopped waits for whatever can still end.
-    assert upstream["report"] == set(dag.task_ids) - {"report", "announce"}
+    assert upstream["report"] == set(dag.task_ids) - {"report", "announce", "score"}
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_only_the_report_runs_after_a_failure_and_only_in_an_open_run(workload: str) -> None:
-    rules = {task.task_id: task.trigger_rule for task in dag_of(workload).tasks}
-    assert rules.pop("report") == TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
+def test_report_and_score_run_after_a_failure_the_one_in_an_open_run_the_other_on_valid_data(workload: str) -> None:
+    dag = dag_of(workload)
+    rules = {task.task_id: task.trigger_rule for task in dag.tasks}
+    assert {rules.pop(name) for name in ("report", "score")} == {TriggerRule.ALL_DONE_MIN_ONE_SUCCESS}
     assert set(rules.values()) == {TriggerRule.ALL_SUCCESS}
+    # A night whose training failed has failed though it made forecasts: what was behind is among its last tasks.
+    assert {task.task_id for task in dag.tasks if not task.downstream_task_ids} == {"report", "score", "announce"}
+
+
+def test_a_night_scores_its_own_snapshot_and_keeps_the_forecasts() -> None:
+    score = dag_of("sales").get_task("score")
+    arguments = rendered(score, logical_date=LATE, run_after=LATE)
+    assert arguments == ["score", "sales", "--keep", "--run-id", "scheduled__2026-03-30T01-00-00-00-00"]
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
@@ -193,11 +203,19 @@ def test_only_announce_updates_the_release_asset_and_scoring_waits_for_it(worklo
     assert dag.task_ids == ["score"]
 
 
-def rendered(task: Any, *, logical_date: datetime | None, run_after: datetime, **params: Any) -> list[str]:
+def event(**extra: Any) -> Any:
+    return SimpleNamespace(extra=extra)
+
+
+def rendered(
+    task: Any, *, logical_date: datetime | None, run_after: datetime, events: Any = (), **params: Any
+) -> list[str]:
     task = task.prepare_for_execution()
     asked = {"as_of": None, "force": False, "dry_run": False, **params}
     run = SimpleNamespace(logical_date=logical_date, run_after=run_after)
-    task.render_template_fields({"params": asked, "dag_run": run, "run_id": "scheduled__2026-03-30T01:00:00+00:00"})
+    triggers = {"triggering_asset_events": {"asset": list(events)} if events else {}}
+    told = {"params": asked, "dag_run": run, "run_id": "scheduled__2026-03-30T01:00:00+00:00", **triggers}
+    task.render_template_fields(told)
     return [argument for argument in task.arguments if argument]
 
 
@@ -225,8 +243,48 @@ def test_every_task_of_a_run_names_the_same_run() -> None:
     assert stage == ["run-stage", "teach@lstm", *OPENED[1:-1]]
 
 
-def test_scoring_is_of_the_newest_whole_day_into_a_file_of_its_own() -> None:
+def test_scoring_is_of_the_day_that_was_typed_else_of_the_events_else_of_the_newest_whole_one() -> None:
     score = scoring_of("sales").get_task("score")
-    arguments = rendered(score, logical_date=None, run_after=LATE)
-    assert arguments[:4] == ["score", "sales", "--as-of", "2026-03-29"]
-    assert arguments[4] == "--out" and arguments[5].endswith("/forecasts/sales/2026-03-29.parquet")
+    kept = ["score", "sales", "--keep", "--as-of"]
+    when: Any = {"logical_date": None, "run_after": LATE}
+    assert rendered(score, **when) == [*kept, "2026-03-29"]
+    assert rendered(score, **when, events=[event()]) == [*kept, "2026-03-29"]
+    backfilled = event(as_of="2026-01-05", manifest="/store/promote.json", sha256="ab")
+    assert rendered(score, **when, events=[backfilled]) == [*kept, "2026-01-05"]
+    # Two promotions before this run came to start: what users want is the newest day.
+    assert rendered(score, **when, events=[event(as_of="2026-03-28"), backfilled]) == [*kept, "2026-03-28"]
+    assert rendered(score, **when, events=[backfilled], as_of="2026-02-01") == [*kept, "2026-02-01"]
+    with pytest.raises(ValueError, match="Invalid isoformat string: 'tomorrow'"):
+        rendered(score, **when, events=[event(as_of="tomorrow")])
+
+
+UPSTREAM = "s3://warehouse/sales"
+
+
+def changed(**changes: Any) -> DAG:
+    """The nightly DAG of `sales` with other values in its section."""
+    return nightly.make("sales", {**SECTIONS["sales"], **changes})
+
+
+def test_nights_may_wait_for_an_asset_of_somebody_else() -> None:
+    dag = changed(schedule={"asset": UPSTREAM})
+    schedule: Any = dag.timetable
+    assert [asset.uri for asset in schedule.asset_condition.objects] == [UPSTREAM]
+    assert UPSTREAM in str(dag.doc_md)
+    assert set(DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict) == set(dag.task_ids)
+    plan = dag.get_task("plan")
+    when: Any = {"logical_date": None, "run_after": LATE}
+    assert rendered(plan, **when, events=[event()]) == [*OPENED, "2026-03-29"]
+    assert rendered(plan, **when, events=[event(as_of="2026-03-28")]) == [*OPENED, "2026-03-28"]
+
+
+def test_a_night_that_waits_for_its_data_looks_for_them_before_it_is_opened() -> None:
+    assert "fresh" not in dag_of("sales").task_ids
+    dag = changed(source={**SECTIONS["sales"]["source"], "wait_minutes": 120})
+    fresh: Any = dag.get_task("fresh")
+    assert (fresh.upstream_task_ids, fresh.downstream_task_ids) == (set(), {"plan"})
+    assert fresh.patience == (120, 5)
+    assert fresh.doc_md and set(DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict) == set(
+        dag.task_ids
+    )
+    assert rendered(fresh, logical_date=LATE, run_after=LATE) == ["fresh", "sales", "--as-of", "2026-03-29"]

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,8 +44,9 @@ def filled(**typed: Any) -> dict[str, Any]:
 def rendered(task_id: str, **typed: Any) -> Any:
     """A task of the rollback DAG as a worker runs it."""
     task = dag_of("rollback").get_task(task_id).prepare_for_execution()
-    run = SimpleNamespace(run_id=RUN_ID)
-    task.render_template_fields({"params": filled(**typed), "run_id": RUN_ID, "dag_run": run})
+    run = SimpleNamespace(run_id=RUN_ID, logical_date=None, run_after=datetime(2026, 3, 30, 1, tzinfo=UTC))
+    context: Any = {"params": filled(**typed), "run_id": RUN_ID, "dag_run": run, "triggering_asset_events": {}}
+    task.render_template_fields(context)
     return task
 
 
@@ -185,7 +186,7 @@ def test_the_asset_says_that_it_was_a_rollback_and_why() -> None:
     task: AnnounceRollbackOperator = rendered("announce", reason="shelves\nran empty")
     (asset,) = task.outlets
     context: Any = {"dag_run": SimpleNamespace(run_id=RUN_ID), "outlet_events": OutletEventAccessors()}
-    told = {"outcome": "rolled-back", "run_id": RUN_ID, "reason": "shelves ran empty"}
+    told = {"outcome": "rolled-back", "run_id": RUN_ID, "reason": "shelves ran empty", "as_of": "2026-03-29"}
     assert task.execute(context) == told
     assert context["outlet_events"][asset].extra == told
     assert json.loads(json.dumps(told)) == told

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.cncf.kubernetes import kubernetes_helper_functions
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from airflow.sdk.execution_time.timeout import timeout
 from kubernetes.client import ApiClient
@@ -21,6 +22,8 @@ from dags.project import workloads
 from dags.runners import containers, kubernetes_json, run_command
 from dags.runners.command import Command
 from dags.runners.kubernetes import KubernetesSettings, PodOperator, kubernetes_settings
+from dags.waiting import wait_for_data
+from tasks.core.params import Patience
 from tasks.core.storage import FolderStore
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.resources import Limits, ResourcesError
@@ -537,6 +540,40 @@ def test_a_command_without_a_result(cluster: Cluster) -> None:
     attempt = Attempt(result="")
     assert attempt.operator.trigger_reentry(attempt.context, asyncio.run(anext(attempt.defer().run())).payload) is None
     assert "return_value" not in attempt.pushed
+
+
+def test_data_that_have_not_come_are_looked_for_by_another_pod_later(cluster: Cluster) -> None:
+    state: dict[str, Any] = {}
+
+    def look() -> Attempt:
+        attempt = Attempt(state)
+        attempt.operator = wait_for_data(  # type: ignore[assignment]
+            {"runner": "kubernetes"}, Command("sales/fresh", ("fresh", "sales")), Patience(60, 5), task_id="fresh"
+        )
+        attempt.operator.startup_check_interval_seconds = 0
+        attempt.context["dag_run"] = SimpleNamespace(run_after=datetime.now(UTC))
+        return attempt
+
+    def ended(trigger: Any) -> Any:
+        return asyncio.run(anext(trigger.run())).payload
+
+    trigger = look().defer()
+    cluster.ends(4, message="error: sales.parquet: no such file")
+    again = look()
+    with pytest.raises(TaskDeferred) as paused:
+        again.operator.trigger_reentry(again.context, ended(trigger))
+    assert isinstance(paused.value.trigger, DateTimeTrigger)
+    assert len(cluster.calls("DELETE")) == 1
+    cluster.status = None
+    again = look()
+    with pytest.raises(TaskDeferred) as deferred:
+        again.operator.resume_execution(paused.value.method_name, {"event": None}, again.context)
+    assert len(cluster.calls("POST")) == 2
+    trigger = deferred.value.trigger
+    trigger.startup_check_interval = trigger.poll_interval = 0.01
+    cluster.ends(0)
+    again = look()
+    assert again.operator.trigger_reentry(again.context, ended(trigger)) is None
 
 
 # Failures.

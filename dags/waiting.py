@@ -1,0 +1,67 @@
+"""Waiting for a night's data: looked for again and again by the workload's runner, holding no worker in between."""
+
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from dags.runners import operator_of
+from dags.runners.command import Command
+from dags.runners.exits import NotYet
+from tasks.core.params import Patience, Section
+
+
+class LateData(AirflowFailException):
+    """The data did not come in time: nothing is broken, and another attempt would not help."""
+
+    event = "late data"
+
+
+class Waiting(BaseOperator):
+    """Laid over a runner's operator: a command that says *not yet* is run again later, by the triggerer's clock.
+
+    The time allowed counts from that of the night, so no state is kept: a night that is late itself, a day of the past
+    or a task that was cleared the next morning looks once, and waits no more.
+    """
+
+    patience = Patience(0, 1)
+
+    def execute(self, context: Context) -> Any:
+        """Look. Raises LateData when the last look found nothing."""
+        with self._not_yet(context):
+            return super().execute(context)
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
+        """See what a pod found, for which the triggerer waited."""
+        with self._not_yet(context):
+            return super().trigger_reentry(context, event)  # type: ignore[misc]  # of the Kubernetes runner's operator
+
+    def look_again(self, context: Context, event: Any = None) -> Any:
+        """Go on after a pause."""
+        return self.execute(context)
+
+    @contextmanager
+    def _not_yet(self, context: Context) -> Iterator[None]:
+        try:
+            yield
+        except NotYet as not_yet:
+            now, end = datetime.now(UTC), context["dag_run"].run_after + timedelta(minutes=self.patience.wait)
+            if now >= end:
+                raise LateData(f"{not_yet}; waited for until {end.isoformat(timespec='minutes')}") from None
+            moment = min(end, now + timedelta(minutes=self.patience.poll))
+            self.log.info("%s; looking again at %s", not_yet, moment.isoformat(timespec="seconds"))
+            self.defer(trigger=DateTimeTrigger(moment), method_name="look_again")
+
+
+def wait_for_data(section: Section, command: Command, patience: Patience, **kwargs: Any) -> BaseOperator:
+    """A task that runs a command by the workload's runner until it no longer says *not yet*."""
+    runner = operator_of(section)
+    kind = types.new_class(f"Waiting{runner.__name__}", (Waiting, runner))
+    task: Waiting = kind(command=command, **kwargs)
+    task.patience = patience
+    return task
