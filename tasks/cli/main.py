@@ -278,7 +278,7 @@ def score(
     scorer = Scorer(ReleaseStore(settings.releases(), workload, keys), workload, release)
     contracts = get_problem(section.problem).tables()
     if table:
-        parts = scorer.stream(read_files(table, contracts), day)
+        parts = scorer.stream(read_files(table, contracts, section.source), day)
     else:
         snapshot = get_source(section.source, contracts, workload, settings.project).fetch(day)
         for reason in snapshot.unreadable.values():

@@ -29,6 +29,10 @@ class Snapshot:
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
+class Unreadable(Exception):
+    """Data that cannot be parsed, or lack what the section names; the text names the file and says why."""
+
+
 class Source(Protocol):
     """Where the rows of one table, or of several, come from."""
 
