@@ -284,6 +284,11 @@ class Problem(ABC):
     def __init__(self, options: Mapping[str, Any]) -> None: ...
 
     @property
+    def segment_columns(self) -> tuple[str, ...] | None:
+        """What the dataset's `segments` will be called; None: only data can tell."""
+        return None
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """Names of a model's outputs, its output's last axis; empty: they have none."""
         return ()

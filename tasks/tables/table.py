@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 import polars as pl
 
-from tasks.core.errors import DataError
+from tasks.core.errors import ConfigError, DataError
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Tables = Mapping[str, pl.LazyFrame]
@@ -46,6 +46,13 @@ class TableContract:
     horizon_days: int = 0
     name: str = "table"
     required: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError when one name stands for two columns."""
+        names = [column.name for column in self.columns]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            about = " and ".join(column.about or column.kind for column in self.columns if column.name == twice)
+            raise ConfigError(f"problem: column {twice} of table {self.name} is named twice: {about}")
 
     @property
     def moment(self) -> str:

@@ -95,7 +95,7 @@ def test_a_good_table_passes_and_data_docs_are_written(
     getattr(good(), f"write_{suffix}")(tmp_path / f"table.{suffix}")
     checks = check(tmp_path, f"table.{suffix}", reference, tmp_path / "docs")
     assert failures(checks) == []
-    assert len(checks) == (41 if reference is None else 44)
+    assert len(checks) == (42 if reference is None else 45)
     assert (tmp_path / "docs" / "index.html").is_file()
     assert len(list((tmp_path / "docs" / "validations").rglob("*.html"))) == 2
 
@@ -114,7 +114,7 @@ ROW_CASES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str, int
     ),
     "numbers instead of text": (
         lambda t: t.with_columns(store.str.slice(1).cast(pl.Int64)), "store_id", "type", 1192,
-        "observed integer, e.g. store_id=1",
+        "observed integer, e.g. date=2025-12-01, series_id=s1-a, store_id=1",
     ),
     "text instead of dates": (
         lambda t: t.with_columns(day.cast(pl.String)), "date", "type", 1192, "expected date): observed string",
@@ -293,7 +293,7 @@ def test_the_stage_keeps_its_result_and_fails_with_one_line(tmp_path: Path, monk
     with pytest.raises(DataError) as failure:
         validate_stage.run(context)
     assert str(failure.value) == (
-        "validate: 1 of 41 expectations failed; units: >= 0: observed 1 of 1192 rows, "
+        "validate: 1 of 42 expectations failed; units: >= 0: observed 1 of 1192 rows, "
         "e.g. date=2026-03-05, series_id=s3-a, units=-3.0; all of them: data-docs/index.html among this stage's pages"
     )
     assert (tmp_path / "pages" / "data-docs" / "index.html").is_file()

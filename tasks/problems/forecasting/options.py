@@ -47,9 +47,22 @@ class Options(Frozen):
             raise ValueError("metric: mse is the error of a single output; set quantiles: [0.5] and mean: false")
         if self.context <= self.season:
             raise ValueError(f"context: expected more than one season of {self.season} steps")
-        if "phase" in self.static:
-            raise ValueError("static: phase is the name of a feature; rename the column")
+        self._check_names()
         return self
+
+    def _check_names(self) -> None:
+        """Each name has one meaning: a column of the table, a feature or an output. Raises ValueError."""
+        meant = {"date": "a key", "series_id": "a key", "units": "the target", "holiday": "a column of its own"}
+        meant |= {"phase": "the name of a feature"} | dict.fromkeys(self.outputs, "the name of an output")
+        for field, names in (
+            ("static", self.static),
+            ("price", (self.price,) if self.price else ()),
+            ("promotions", self.promotions),
+        ):
+            for name in names:
+                if name in meant:
+                    raise ValueError(f"{field}: {name} is {meant[name]}; name another column, or rename it")
+                meant[name] = f"named in {field} already"
 
     @property
     def median(self) -> int:

@@ -178,10 +178,9 @@ def _unpacked(name: str, content: Path | BytesIO) -> Any:
     """The file's bytes as a stream of pyarrow's."""
     import pyarrow as pa
 
-    if isinstance(content, BytesIO):
-        content.seek(0)
     packing = PACKED.get(name[name.rfind(".") :].lower())
-    return pa.input_stream(str(content) if isinstance(content, Path) else content, compression=packing)
+    source = str(content) if isinstance(content, Path) else pa.py_buffer(content.getbuffer())
+    return pa.input_stream(source, compression=packing)
 
 
 def _header(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collection[str]) -> list[str]:

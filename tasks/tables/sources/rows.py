@@ -39,8 +39,8 @@ def conform(
             table = table.with_columns(_as_date(values, untyped=untyped))
         elif column.kind == "boolean" and untyped and values.dtype.is_integer() and values.is_in([0, 1, None]).all():
             table = table.with_columns(values.cast(pl.Boolean))
-    if until is not None and contract.date is not None and table.schema.get(contract.date) == pl.Date:
-        table = _known(table, contract, contract.date, until)
+    if until is not None:
+        table = up_to(table, contract, until)
     return sort_by_keys(table, contract.keys)
 
 
@@ -94,8 +94,11 @@ def _as_date(values: pl.Series, *, untyped: bool) -> pl.Series:
     return values
 
 
-def _known(table: pl.DataFrame, contract: TableContract, column: str, until: date) -> pl.DataFrame:
-    day = pl.col(column)
+def up_to(table: pl.DataFrame, contract: TableContract, until: date) -> pl.DataFrame:
+    """What was known on the evening of `until`; a table without days of the contract's is left as it is."""
+    if contract.date is None or table.schema.get(contract.date) != pl.Date:
+        return table
+    day = pl.col(contract.date)
     ahead = contract.horizon_days if any(column.known_ahead for column in contract.columns) else 0
     table = table.filter(day.is_null() | (day <= until + pl.duration(days=ahead)))
     if contract.target in table.columns:

@@ -109,9 +109,10 @@ def _with_partitions(file: Found, table: pl.DataFrame) -> pl.DataFrame:
     for name, value in file.partitions.items():
         if name not in table.columns:
             table = table.with_columns(pl.lit(value, pl.String).alias(name))
-        elif (odd := table[name].cast(pl.String).ne_missing(pl.lit(value, pl.String))).any():
-            there = table[name].cast(pl.String).filter(odd)[0]
-            raise Unreadable(f"{file.name}: {name} is {there!r} in the file and {value!r} in its folder's name")
+            continue
+        there = table[name].cast(pl.String).unique().to_list()
+        if set(there) - {value}:
+            raise Unreadable(f"{file.name}: {name} is {there[0]!r:.40} in the file and {value!r} in its folder's name")
     return table
 
 

@@ -14,6 +14,8 @@ RECENT = timedelta(days=7)
 HISTORY = timedelta(days=56)  # what recent days are compared with: long enough for a median, short enough for a trend
 MIN_HISTORY_DAYS = 14
 SAMPLE = 5
+# Models count in 32-bit numbers, whose squares end at 3e38: what is larger is a fill value, such as NetCDF's 9.97e36.
+LARGEST = 1e18
 
 _ALLOWED = {
     "string": ("string",),
@@ -87,11 +89,21 @@ def type_facts(table: pl.DataFrame, contract: TableContract) -> list[Fact]:
             allowed = _ALLOWED[column.kind]
             kind = family(values.dtype)
             wrong = kind not in allowed
-            sample = tuple(_records(table.select(column.name).head(1))) if wrong else ()
+            sample = samples(table.filter(_odd(values, column)).head(1), contract, column.name) if wrong else ()
             facts.append(
                 Fact(column.name, "type", kind, allowed=allowed, count=table.height if wrong else 0, sample=sample)
             )
     return facts
+
+
+def _odd(values: pl.Series, column: Column) -> pl.Series:
+    """Which values of a column of another type are to blame for it: of text, those that are no number, or no day."""
+    if values.dtype == pl.String and column.kind in ("number", "integer", "date"):
+        as_wanted = values.str.to_date("%Y-%m-%d", strict=False) if column.kind == "date" else None
+        found = values.cast(pl.Float64, strict=False) if as_wanted is None else as_wanted
+        odd = values.is_not_null() & found.is_null()
+        return odd if odd.any() else values.is_not_null()
+    return values.is_not_null()
 
 
 def usable(table: pl.DataFrame, contract: TableContract) -> list[Column]:
@@ -112,11 +124,13 @@ def row_rules(columns: list[Column], contract: TableContract, options: CheckOpti
         if not column.nullable and column.name != contract.target:
             arguments: dict[str, Any] = {"column": column.name}
             rules.append(RowRule(column.name, "not null", "ExpectColumnValuesToNotBeNull", arguments, value.is_null()))
-        high = column.high
+        low, high = column.low, column.high
+        if column.kind in ("number", "integer"):
+            low, high = -LARGEST if low is None else low, LARGEST if high is None else high
         if column.name == contract.target and options.max_units is not None:
             high = options.max_units if high is None else min(high, options.max_units)
         for sign, limit, key, bad in (
-            (">=", column.low, "min_value", value < (column.low or 0)),
+            (">=", low, "min_value", value < (low or 0)),
             ("<=", high, "max_value", value > (high or 0)),
         ):
             if limit is not None:
