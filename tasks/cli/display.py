@@ -63,6 +63,8 @@ def show_run(console: Console, settings: Settings, workload: str, run_id: str) -
     if outcome:
         style = OUTCOMES.get(outcome["outcome"], "red")
         console.print(Text.assemble((outcome["outcome"].upper(), f"bold {style}"), f" {outcome['reason']}"))
+    for note in json.loads(store.page(workload, run_id, "validate", "validation.json") or b"{}").get("notes", ()):
+        console.print(Text.assemble(("NOTE", "bold yellow"), f" {note}"))
     if verdict:
         console.print(_gates_table(verdict))
         page = store.page(workload, run_id, "evaluate", "latency.json")

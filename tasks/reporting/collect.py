@@ -88,7 +88,7 @@ def collect(material: Material) -> ReportFacts:
         compression=_compression(material),
         searches=_searches(material),
         data=_data(about),
-        data_notes=tuple(about.get("notes", ())),
+        data_notes=(*about.get("notes", ()), *_validation(material).get("notes", ())),
         checks=_checks(material),
         segments=_segments(material.json("evaluation/segments.json")),
         drift=drift_table(material.json("evaluation/drift.json")),
@@ -305,9 +305,12 @@ def _data(about: Mapping[str, Any]) -> dict[str, str]:
     return data
 
 
+def _validation(material: Material) -> Mapping[str, Any]:
+    """What the data checks found. A failed stage has no outputs, but its pages are kept."""
+    return material.json("validation/result.json") or material.page("validate", "validation.json") or {}
+
+
 def _checks(material: Material) -> tuple[Check, ...]:
-    """A failed stage has no outputs, but its pages are kept."""
-    result = material.json("validation/result.json") or material.page("validate", "validation.json") or {}
     return tuple(
         Check(
             column=str(row["column"]),
@@ -318,7 +321,7 @@ def _checks(material: Material) -> tuple[Check, ...]:
             count=int(row["count"] or 0),
             sample=tuple({key: str(value) for key, value in line.items()} for line in row["sample"]),
         )
-        for row in result.get("checks", ())
+        for row in _validation(material).get("checks", ())
     )
 
 

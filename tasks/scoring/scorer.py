@@ -1,6 +1,7 @@
 """Scoring raw tables with a release: its verified bytes, its own feature contract, the code that trained it."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import date
 from io import BytesIO
@@ -14,6 +15,7 @@ from tasks.problems.base import rows_within
 from tasks.releases.store import MODEL, ReleaseStore
 from tasks.scoring.tables import TableScorer
 from tasks.tables.table import Tables, known
+from tasks.tables.validation.plan import missing_plan
 
 BYTES_AT_ONCE = 512 * 2**20
 SAMPLE = 1000
@@ -43,7 +45,11 @@ class Scorer:
 
     def score(self, tables: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
         """Predictions for raw tables under the problem's table contracts. Raises DataError when one breaks them."""
-        return self._scorer.predict(self._scorer.check(tables), as_of, self._model)
+        given = self._scorer.check(tables)
+        for contract in self._scorer.contracts:
+            if contract.name in given and (note := missing_plan(given[contract.name], contract, as_of)):
+                logging.getLogger(__name__).warning("note: %s: %s", contract.name, note)
+        return self._scorer.predict(given, as_of, self._model)
 
     def stream(self, tables: Tables, as_of: date, budget_bytes: int = BYTES_AT_ONCE) -> Iterator[pl.DataFrame]:
         """The predictions of `score` in parts, for tables larger than memory: about so many bytes are read at once.

@@ -1,6 +1,7 @@
 """Stage validate: check the snapshot against the workload's suite; bad data stops the run here."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -12,6 +13,7 @@ from tasks.stages.context import Context
 from tasks.tables.facts import facts_of
 from tasks.tables.table import known
 from tasks.tables.validation.options import checks_by_table
+from tasks.tables.validation.plan import missing_plan
 from tasks.tables.validation.suite import Check, validate
 
 
@@ -21,10 +23,15 @@ def run(ctx: Context, name: str | None = None) -> None:
     contracts = {contract.name: contract for contract in get_problem(ctx.run.problem).tables()}
     thresholds = checks_by_table(ctx.run.checks, tuple(contracts.values()))
     checks: list[Check] = []
+    notes: list[str] = []
     for table_name, table in known(ctx.tables(), contracts.values()).items():
         docs = ctx.pages / "data-docs"
+        rows = table.collect()
+        if note := missing_plan(rows, contracts[table_name], ctx.run.as_of):
+            notes.append(f"{table_name}: {note}")
+            logging.getLogger(__name__).warning("note: %s", notes[-1])
         found = validate(
-            table=table.collect(),
+            table=rows,
             about=facts_of(about, table_name) or {},
             contract=contracts[table_name],
             checks=thresholds[table_name],
@@ -35,7 +42,7 @@ def run(ctx: Context, name: str | None = None) -> None:
         )
         checks += [replace(check, table=table_name if len(contracts) > 1 else "") for check in found]
     failed = [check for check in checks if not check.success]
-    result = {"success": not failed, "checks": [asdict(check) for check in checks]}
+    result = {"success": not failed, "notes": notes, "checks": [asdict(check) for check in checks]}
     write_json(ctx.artifacts / "validation" / "result.json", result)
     write_json(ctx.pages / "validation.json", result)  # outputs of a failed stage are dropped, pages are kept
     ctx.summary("validate", {"expectations": len(checks), "failed": len(failed)})
