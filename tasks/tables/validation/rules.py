@@ -200,6 +200,11 @@ def samples(rows: pl.DataFrame, contract: TableContract, *columns: str) -> tuple
     return tuple(_records(rows.select(shown).head(SAMPLE)))
 
 
+def shown(sample: Mapping[str, Any]) -> str:
+    """A sample in a line."""
+    return ", ".join(f"{key}={value}" for key, value in sample.items())
+
+
 def _records(rows: pl.DataFrame) -> Iterator[Mapping[str, Any]]:
     for row in rows.iter_rows(named=True):
         yield {

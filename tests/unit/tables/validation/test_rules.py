@@ -1,6 +1,6 @@
 """Facts of a table, by hand: types, freshness, gaps, entities and volume."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 import pytest
@@ -8,7 +8,8 @@ import pytest
 from tasks.core.errors import ConfigError
 from tasks.tables.table import Column, TableContract
 from tasks.tables.validation.options import CheckOptions, Checks, parse_checks
-from tasks.tables.validation.rules import Fact, family, table_facts, usable
+from tasks.tables.validation.plan import missing_plan
+from tasks.tables.validation.rules import Fact, family, row_rules, table_facts, type_facts, usable
 
 CONTRACT = TableContract(
     columns=(
@@ -100,3 +101,47 @@ def test_a_limit_of_the_target_needs_a_target() -> None:
     events = TableContract((Column("date", "date", key=True),), date="date", target=None, entity=())
     with pytest.raises(ConfigError, match=r"^checks\.max_units: this problem's table has no target column"):
         parse_checks(Checks.model_validate({"max_units": 5}), events)
+
+
+def test_a_word_among_numbers_is_shown_with_its_keys() -> None:
+    units = pl.when(pl.col("date") == AS_OF).then(pl.lit("NA")).otherwise(pl.lit("4"))
+    table = daily().with_columns(units=units)
+    (fact,) = (fact for fact in type_facts(table, CONTRACT) if fact.column == "units")
+    assert fact.sample == ({"date": "2026-03-31", "series_id": "a", "units": "NA"},)
+
+
+@pytest.mark.parametrize("fill", [9.96921e36, 1e20, 3.4e38, 1e39, 9223372036854775807])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_fill_values_are_no_numbers_of_a_table(fill: float, sign: int) -> None:
+    contract = TableContract((Column("units", "number"),), None, None, ())
+    rules = row_rules(list(contract.columns), contract, CheckOptions())
+    table = pl.DataFrame({"units": [1e17, -1e17, sign * fill]}, schema={"units": pl.Float64})
+    broken = [rule.rule for rule in rules if table.select(rule.bad.any()).item()]
+    assert broken == ["<= 1e+18" if sign > 0 else ">= -1e+18"]
+
+
+PRICE = Column("price", "number", known_ahead=True)
+PLANNED = TableContract((*CONTRACT.columns, PRICE), "date", "units", ("series_id",), 7)
+
+
+def planned(every: str, ahead: int, price: float | None = 1.0) -> pl.DataFrame:
+    step = {"1d": 1, "1w": 7}[every]
+    days = pl.select(date=pl.date_range(date(2026, 1, 6), AS_OF + timedelta(days=ahead * step), every))
+    rows = days.join(pl.DataFrame({"series_id": ["a", "b"]}), how="cross")
+    return rows.with_columns(units=1.0, price=pl.when(pl.col("date") <= AS_OF).then(1.0).otherwise(price))
+
+
+@pytest.mark.parametrize(("every", "steps"), [("1d", 7), ("1w", 1)])
+def test_a_plan_that_is_missing_is_noted(every: str, steps: int) -> None:
+    assert missing_plan(planned(every, steps), PLANNED, AS_OF) is None
+    for table in (planned(every, 0), planned(every, steps, None)):
+        note = missing_plan(table, PLANNED, AS_OF)
+        assert note
+        assert f"missing for the 7 days after 2026-03-31: price in {2 * steps} of {2 * steps} rows" in note
+
+
+def test_a_plan_of_some_days_is_noted_and_none_is_wanted_where_nothing_is_planned() -> None:
+    note = missing_plan(planned("1d", 4), PLANNED, AS_OF)
+    assert note
+    assert "price in 6 of 14 rows" in note
+    assert missing_plan(daily(), CONTRACT, AS_OF) is None
