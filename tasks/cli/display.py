@@ -114,7 +114,8 @@ def _comparison_table(comparison: dict[str, Any], metric: str) -> Table:
         table.add_column(column, justify="left" if column == "opponent" else "right")
     for opponent in ("teacher", "naive", "champion"):
         if found := comparison[opponent]:
-            interval = f"{_relative(found['low'])} to {_relative(found['high'])}"
+            measured = found["low"] is not None and found["high"] is not None
+            interval = f"{_relative(found['low'])} to {_relative(found['high'])}" if measured else "–"
             table.add_row(opponent, _number(found["error"]), _relative(found["difference"]), interval)
         else:
             table.add_row(opponent, "–", "–", "none yet" if opponent == "champion" else "not measured")

@@ -31,4 +31,4 @@ def test_what_cannot_be_compared_is_a_dash(capsys: pytest.CaptureFixture[str]) -
     none = {"error": 0.0, "difference": None, "low": None, "high": None}
     comparison = {"candidate": "fp32", "teacher": none, "naive": none, "champion": None}
     line = shown(capsys, display._comparison_table(comparison, "wape"))
-    assert "│ naive │ 0.0000 │ – │ – to – │" in line
+    assert "│ naive │ 0.0000 │ – │ – │" in line
