@@ -27,7 +27,8 @@ def missing_plan(table: pl.DataFrame, contract: TableContract, as_of: date) -> s
     past = days.filter(days <= as_of)
     if len(past) < 2:
         return None
-    step = max(int(past.diff().dt.total_days().drop_nulls().mode().min() or 1), 1)  # type: ignore[call-overload]
+    apart: list[int] = past.diff().dt.total_days().drop_nulls().mode().sort().to_list()
+    step = apart[0]
     last = past[-1]
     steps = (as_of + timedelta(days=contract.horizon_days) - last).days // step
     entity = list(contract.entity)
