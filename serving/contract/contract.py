@@ -56,7 +56,8 @@ class Contract:
             raise TypeError("`problem` is a text and `settings` an object")
         books = {name: _values(found["categories"], name) for name in found.get("category_order", found["categories"])}
         coded = dict(_coded(found, books))
-        inputs = {name: _field(name, found["inputs"][name], coded) for name in found["order"]}
+        limits = found.get("limits", _limits_of_before(found))
+        inputs = {name: _field(name, found["inputs"][name], coded, limits.get(name)) for name in found["order"]}
         return cls(found["problem"], inputs, _shape("output_shape", found["output_shape"]), books, found["settings"])
 
     def check(self, arrays: Arrays, needed: Collection[str]) -> int:
@@ -125,13 +126,21 @@ def _book(column: str, first: Any, books: Mapping[str, tuple[Any, ...]]) -> Code
     return Codebook(column, books[column], first)
 
 
-def _field(name: str, form: Any, coded: Mapping[str, tuple[Codebook, ...]]) -> Field:
+def _limits_of_before(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a contract without `limits` says of the numbers in its options."""
+    options = found["settings"].get("options", {}) if found["problem"] == "forecasting" else {}
+    amounts = isinstance(options, Mapping) and options.get("positive") is True
+    return {"units": (0, None), "observed": (0, 1)} if amounts else {}
+
+
+def _field(name: str, form: Any, coded: Mapping[str, tuple[Codebook, ...]], limits: Any) -> Field:
     dtype, sizes = form
     if not isinstance(dtype, str) or np.dtype(dtype).kind not in KINDS:
         raise TypeError(f"{name}: {dtype!r:.80} is not the type of a number")
     shape = _shape(name, sizes)
     if name not in coded:
-        return Numbers(name, dtype, shape)
+        low, high = (None if limit is None else float(limit) for limit in limits or (None, None))
+        return Numbers(name, dtype, shape, low, high)
     codes = Codes(name, coded[name], dtype)
     if shape != codes.shape:
         raise ValueError(f"{name} has the shape {shape}, and {len(codes.books)} code books")

@@ -33,11 +33,13 @@ class Field(Protocol):
 
 @dataclass(frozen=True)
 class Numbers:
-    """An array of numbers, all finite."""
+    """An array of numbers, all finite and within `low` to `high` (None: without such a limit)."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    low: float | None = None
+    high: float | None = None
 
     def __str__(self) -> str:
         return _form(self)
@@ -46,11 +48,17 @@ class Numbers:
         """Raises InputError naming the field and the first bad place."""
         _check_form(array, self)
         if array.dtype.kind == "f":
-            finite = np.isfinite(array)
-            if not finite.all():
-                place = np.unravel_index(int(finite.argmin()), array.shape)
-                at = ", ".join(str(int(index)) for index in place)
-                raise InputError(self.name, f"{array[place]} at [{at}]; expected finite numbers of {self.dtype}")
+            self._require(array, np.isfinite(array), f"finite numbers of {self.dtype}")
+        if self.low is not None:
+            self._require(array, array >= self.low, f"numbers of at least {self.low:g}")
+        if self.high is not None:
+            self._require(array, array <= self.high, f"numbers of at most {self.high:g}")
+
+    def _require(self, array: NDArray[Any], good: NDArray[np.bool_], expected: str) -> None:
+        if not good.all():
+            place = np.unravel_index(int(good.argmin()), array.shape)
+            at = ", ".join(str(int(index)) for index in place)
+            raise InputError(self.name, f"{array[place]} at [{at}]; expected {expected}")
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from tasks.reporting.facts import ModelFacts
 
 WIDTH = 120  # of tables in files and logs
 OUTCOMES = {"promoted": "green", "unchanged": "green", "dry-run": "yellow", "held": "yellow"}
-console = Console(width=None if sys.stdout.isatty() else WIDTH)
-errors = Console(stderr=True, soft_wrap=True)
+# What is shown are paths, titles and texts of errors: a bracket or a colon in them is one, and no markup of rich.
+console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, emoji=False)
+errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
 
 def plain(value: object) -> Text:
@@ -49,7 +50,7 @@ def progress(console: Console, total: int) -> Iterator[Observer]:
                 bar.advance(task)
                 detail = (manifest.error or manifest.reason) if manifest else "left no manifest; see its log"
                 seconds = f"{manifest.seconds:6.1f} s" if manifest else ""
-                console.print(f"  {event:8} {stage:24} {seconds}  {detail}", markup=False, highlight=False)
+                console.print(f"  {event:8} {stage:24} {seconds}  {detail}", highlight=False)
             bar.update(task, description=", ".join(running) or "waiting")
 
         yield observe
@@ -65,11 +66,10 @@ def show_run(console: Console, settings: Settings, workload: str, run_id: str) -
     console.rule(f"{workload} · as of {info['as_of']} · run {run_id}", align="left")
     failed = [manifest for manifest in manifests.values() if manifest.status == "failed"]
     for manifest in sorted(failed, key=lambda manifest: manifest.started):
-        console.print(f"[bold red]STOPPED[/] at {manifest.stage}: ", end="")
-        console.print(manifest.error, markup=False, highlight=False)
+        console.print(Text.assemble(("STOPPED", "bold red"), f" at {manifest.stage}: ", plain(manifest.error)))
     if outcome:
         style = OUTCOMES.get(outcome["outcome"], "red")
-        console.print(f"[bold {style}]{outcome['outcome'].upper()}[/]", plain(outcome["reason"]), highlight=False)
+        console.print(Text.assemble((outcome["outcome"].upper(), f"bold {style}"), " ", plain(outcome["reason"])))
     if verdict:
         console.print(_gates_table(verdict))
         page = store.page(workload, run_id, "evaluate", "latency.json")
@@ -93,7 +93,7 @@ def _gates_table(verdict: dict[str, Any]) -> Table:
         table.add_column(column, justify="right" if column in ("observed", "limit") else "left")
     for gate in verdict["gates"]:
         if gate["candidate"] == shown:
-            passed = "[green]yes[/]" if gate["passed"] else "[red]NO[/]"
+            passed = Text("yes", "green") if gate["passed"] else Text("NO", "red")
             rule = gate["rule"] + (f" ({gate['note']})" if gate.get("note") else "")
             table.add_row(gate["gate"], passed, _number(gate["observed"]), _number(gate["limit"]), plain(rule))
     return table
@@ -119,8 +119,9 @@ def _comparison_table(comparison: dict[str, Any], metric: str) -> Table:
         table.add_column(column, justify="left" if column == "opponent" else "right")
     for opponent in ("teacher", "naive", "champion"):
         if found := comparison[opponent]:
-            interval = f"{found['low']:+.2%} to {found['high']:+.2%}"
-            table.add_row(opponent, _number(found["error"]), f"{found['difference']:+.2%}", interval)
+            measured = found["low"] is not None and found["high"] is not None
+            interval = f"{_relative(found['low'])} to {_relative(found['high'])}" if measured else "–"
+            table.add_row(opponent, _number(found["error"]), _relative(found["difference"]), interval)
         else:
             table.add_row(opponent, "–", "–", "none yet" if opponent == "champion" else "not measured")
     return table
@@ -135,6 +136,10 @@ def _stages_table(manifests: Sequence[Manifest]) -> Table:
         row = (manifest.stage, manifest.status, f"{manifest.seconds:.1f}", f"{manifest.peak_memory_mb:.0f}", plain(why))
         table.add_row(*row)
     return table
+
+
+def _relative(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2%}"
 
 
 def _number(value: float | None) -> str:

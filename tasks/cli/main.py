@@ -80,6 +80,7 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
     from tasks.compression.traits import traits_of
     from tasks.distillation.parts import check_students
     from tasks.gates.further import parse_gates
+    from tasks.gates.segments import check_columns
     from tasks.problems import get_problem
     from tasks.problems.models import build_model
     from tasks.tables.sources import get_source
@@ -92,6 +93,8 @@ def check(workload: Annotated[str | None, typer.Argument(help="One section; defa
         problem = get_problem(section.problem)
         get_source(section.source, problem.tables(), name)
         try:
+            if problem.segment_columns is not None:
+                check_columns(section.gates.segments.by, problem.segment_columns)
             check_students(problem, section.teachers, section.students)
             contract = problem.draft_contract()
             students = {key: traits_of(build_model(item.model, contract)) for key, item in section.students.items()}
@@ -147,7 +150,7 @@ def run_stage(
     manifest = outcome.manifest
     key = store.key(workload, run_id, f"{stage}.json")
     status = "finished-before" if outcome.already else manifest.status
-    errors.print(f"{stage}: {status} in {manifest.seconds:.1f} s — {manifest.reason}", markup=False, highlight=False)
+    errors.print(f"{stage}: {status} in {manifest.seconds:.1f} s — {manifest.reason}", highlight=False)
     result = {"outcome": manifest.summary["outcome"]} if "outcome" in manifest.summary else {}
     _tell(uri=store.store.url(key), data=store.store.read(key), status=status, **result)
 
@@ -250,7 +253,7 @@ def explain(
     for name, manifest in manifests.items():
         if stage in (None, name):
             reason = manifest.reason or f"failed with exit code {manifest.exit_code}: {manifest.error}"
-            console.print(f"{name}: {reason}", markup=False, highlight=False)
+            console.print(f"{name}: {reason}", highlight=False)
 
 
 @app.command()
@@ -292,7 +295,7 @@ def score(
     scorer = Scorer(releases, workload, entry.release)
     contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
     if table:
-        parts = scorer.stream(read_files(table, contracts), day)
+        parts = scorer.stream(read_files(table, contracts, section.source), day)
     else:
         if run_id:
             found = raw.of_run(settings, workload, run_id)

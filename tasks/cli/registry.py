@@ -37,4 +37,4 @@ def registry_sync(
         raise UsageError(f"no workload {workload!r}; there are: {', '.join(sorted(known))}")
     for done in sync(settings.tracking_uri, releases, workload, dry_run=dry_run):
         said = f"would be done: {done}" if dry_run else done
-        console.print(f"{workload}: {said}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{workload}: {said}", highlight=False, soft_wrap=True)

@@ -141,7 +141,7 @@ def release_reproduce(
 
     releases = _releases(workload)
     with prepare(Settings(), releases, releases.release(number), out) as rebuild:
-        display.errors.print(f"{workload} release {number}: {rebuild.about}", markup=False, highlight=False)
+        display.errors.print(f"{workload} release {number}: {rebuild.about}", highlight=False)
         with display.progress(display.errors, len(rebuild.stages)) as observe:
             found = rebuild.run(jobs=jobs, observe=observe)
     if as_json:

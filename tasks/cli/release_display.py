@@ -109,23 +109,23 @@ def show_reproduction(console: Console, found: "Reproduction") -> None:
             for output in stage.outputs
             if not output.equal
         ]
-        result = f"[{STYLES[stage.status]}]{stage.status}[/]"
+        result = Text(stage.status, STYLES[stage.status])
         seconds = f"{stage.seconds:.1f}" if stage.seconds else ""
         table.add_row(
             stage.stage, result, *(Text("\n").join(map(plain, lines)) for lines in (differ, stage.why)), seconds
         )
     console.print(table)
     for line in found.surroundings:
-        console.print(f"surroundings: {line}", markup=False, highlight=False)
+        console.print(f"surroundings: {line}", highlight=False)
     same = found.model == found.released_model
     rebuilt = (found.model or "none was rebuilt")[:16]
     console.print(f"{manifest.MODEL}: released {found.released_model[:16]}, rebuilt {rebuilt}", highlight=False)
     if found.equal:
-        console.print(f"[bold green]bit-equal[/]: release {found.release} and what was rebuilt", highlight=False)
+        console.print(Text.assemble(("bit-equal", "bold green"), f": release {found.release} and what was rebuilt"))
         return
-    console.print(f"[bold red]differs[/]{': but the model is bit-equal' if same else ''}", highlight=False)
+    console.print(Text.assemble(("differs", "bold red"), ": but the model is bit-equal" if same else ""))
     for line in found.reasons:
-        console.print(f"  {line}", markup=False, highlight=False)
+        console.print(f"  {line}", highlight=False)
 
 
 def _value(value: Any) -> str:

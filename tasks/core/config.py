@@ -1,5 +1,6 @@
 """Base classes of typed, frozen configuration."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
@@ -45,10 +46,11 @@ def explained(
         yield
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field, reason = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+        if not field and (named := re.match(r"(\w+): ", reason)):  # a rule of several fields names the one to change
+            field, reason = named[1], reason[named.end() :]
         full = f"{where}{field}" if where.endswith(" ") else ".".join(part for part in (where, field) if part)
         of_kind = f" of kind {kind}" if kind else ""
-        reason = first["msg"].removeprefix("Value error, ")
         given = "" if isinstance(first["input"], Mapping) else f", got {first['input']!r:.80}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise raises(f"{full}{of_kind}: {reason}{given}{note}{more}") from error

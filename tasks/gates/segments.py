@@ -1,7 +1,7 @@
 """Segment gate: no store, department or class may be worse than under the champion by more than the limit."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,14 @@ class Segment:
         }
 
 
+def check_columns(by: Sequence[str], known: Collection[str]) -> None:
+    """Raises ConfigError naming a column of the gate that is no segment's."""
+    for column in by:
+        if column not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise ConfigError(f"gates.segments.by: no segment column {column!r}; there are: {there}")
+
+
 def by_segment(score: Score, champion: Score | None, segments: Segments, gate: SegmentGate) -> list[Segment]:
     """Every value of the gate's columns that has `min_rows` rows and a defined error (weight above 0).
 
@@ -48,10 +56,7 @@ def by_segment(score: Score, champion: Score | None, segments: Segments, gate: S
     """
     result: list[Segment] = []
     for column in gate.by:
-        if column not in segments:
-            raise ConfigError(
-                f"gates.segments.by: no segment column {column!r}; there are: {', '.join(sorted(segments))}"
-            )
+        check_columns((column,), segments)
         values, index, counts = np.unique(segments[column], return_inverse=True, return_counts=True)
         errors, weights = _errors(score, index, len(values))
         reference = _errors(champion, index, len(values))[0] if champion else np.full(len(values), np.nan)

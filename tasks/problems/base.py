@@ -61,7 +61,8 @@ class FeatureContract:
     `inputs`: name -> (dtype, shape without the batch axis), in the order of the model's arguments.
     `output_shape`: without the batch axis. `categories`: code books of categorical inputs, name -> values in
     code order. `statistics`: numbers fixed on the training split. `settings`: the problem's own options.
-    `codes`: name of an input that holds category codes -> the code book of each of its columns.
+    `codes`: name of an input that holds category codes -> the code book of each of its columns. `limits`: name of an
+    input of numbers -> what they are at least and at most.
     """
 
     problem: str
@@ -71,6 +72,7 @@ class FeatureContract:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     codes: Mapping[str, tuple[Codebook, ...]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
     def row_bytes(self, names: Collection[str] = ()) -> int:
         """What one row of these inputs takes in a batch; of all without."""
@@ -282,6 +284,11 @@ class Problem(ABC):
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None: ...
+
+    @property
+    def segment_columns(self) -> tuple[str, ...] | None:
+        """What the dataset's `segments` will be called; None: only data can tell."""
+        return None
 
     @property
     def output_names(self) -> tuple[str, ...]:

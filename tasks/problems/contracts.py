@@ -18,6 +18,7 @@ def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
         "categories": contract.categories,
         "category_order": list(contract.categories),
         "codes": codes_json(contract.codes),
+        "limits": contract.limits,
         "statistics": contract.statistics,
         "settings": contract.settings,
     }
@@ -39,6 +40,7 @@ def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
         statistics=data["statistics"],
         settings=read.settings,
         codes={name: item.books for name, item in read.coded.items()},
+        limits={name: (low, high) for name, (low, high) in data.get("limits", {}).items()},
     )
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import Any
 
 import polars as pl
 
 from tasks.core.errors import DataError, RuleError
 from tasks.scoring.sizes import Sizes, of_arrow, of_parquet
+from tasks.tables.csv_shape import shape_fault
 from tasks.tables.moments import kept_whole, read_moments
 from tasks.tables.table import Column, TableContract
 
@@ -47,6 +48,8 @@ def from_csv(content: bytes, contract: TableContract, rows: int) -> pl.DataFrame
 
     def read() -> pl.DataFrame:
         names = pl.read_csv(_header(content), infer_schema=False).columns
+        if fault := shape_fault(StringIO(content.decode("utf-8-sig"), newline="")):
+            raise ValueError(fault)
         known = [column.name for column in contract.columns if column.name in names]
         if not known:
             return pl.DataFrame()

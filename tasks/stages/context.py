@@ -39,7 +39,7 @@ class Context:
         import polars as pl
 
         folder = self.artifacts / "snapshot" / "tables"
-        return {path.stem: pl.scan_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+        return {path.stem: pl.scan_parquet(path, glob=False) for path in sorted(folder.glob("*.parquet"))}
 
     def summary(self, stage: str, numbers: Mapping[str, Any]) -> None:
         """Hand a few numbers to the result manifest (they enter no lock)."""

@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 import polars as pl
 
-from tasks.core.errors import DataError
+from tasks.core.errors import ConfigError, DataError
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Tables = Mapping[str, pl.LazyFrame]
@@ -52,6 +52,13 @@ class TableContract:
     required: bool = True
     step: str = "1d"
     zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError when one name stands for two columns."""
+        names = [column.name for column in self.columns]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            about = " and ".join(column.about or column.kind for column in self.columns if column.name == twice)
+            raise ConfigError(f"problem: column {twice} of table {self.name} is named twice: {about}")
 
     @property
     def moment(self) -> str:

@@ -114,7 +114,7 @@ ROW_CASES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str, int
     ),
     "numbers instead of text": (
         lambda t: t.with_columns(store.str.slice(1).cast(pl.Int64)), "store_id", "type", 1192,
-        "observed integer, e.g. store_id=1",
+        "observed integer, e.g. date=2025-12-01, series_id=s1-a, store_id=1",
     ),
     "text instead of dates": (
         lambda t: t.with_columns(day.cast(pl.String)), "date", "type", 1192, "expected date): observed string",

@@ -42,6 +42,7 @@ from tasks.tables.validation.guard import require
 from tasks.tables.validation.options import Checks
 from tests.kinds.conftest import World
 from tests.unit.problems.forecasting.models.windows import SMALL
+from tests.wheels import make_wheel, serve_wheels
 
 Worlds = Callable[[str], World]
 LEARNING = (*PROBLEMS, "acme-visits")
@@ -68,6 +69,10 @@ def _section(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[
         monkeypatch.setenv("DAYS_URL", url)
         query = "SELECT day, units FROM days WHERE day <= :as_of"
         return Spec(kind=kind, url_env="DAYS_URL", query=query), DAYS
+    if kind == "package":
+        serve_wheels(folder, monkeypatch)
+        digest = make_wheel(folder, {"shopdata/days.csv": "day,units\n2026-03-01,2.5\n2026-03-02,1\n"})
+        return Spec(kind=kind, name="shopdata", version="1.0", sha256=digest, member="shopdata/days.csv"), DAYS
     if kind == "acme-shop":
         return Spec(kind=kind, shops=3), get_problem(Spec(kind="acme-visits")).tables()[0]
     sections = load_workloads(Path(__file__).parents[2] / "params.yaml")

@@ -65,13 +65,14 @@ PROMOTION = Covariate(known="ahead", low=0, high=1)
 """What the options `price` and `promotions` of before name."""
 
 
-def require_distinct(named: Mapping[str, Iterable[str]]) -> None:
-    """Raises ValueError when a column is named twice in the options, option -> columns, or is one of `KEPT`."""
+def require_distinct(named: Mapping[str, Iterable[str]], outputs: Iterable[str]) -> None:
+    """Raises ValueError when a column is named twice in the options, option -> columns, or has another meaning."""
+    meant = {**KEPT, **dict.fromkeys(outputs, "the name of an output")}
     seen: dict[str, str] = {}
     for option, columns in named.items():
         for column in columns:
-            if column in KEPT:
-                raise ValueError(f"{option}: {column} is {KEPT[column]}; rename the column")
+            if column in meant:
+                raise ValueError(f"{option}: {column} is {meant[column]}; name another column, or rename it")
             if column in seen:
                 raise ValueError(f"{option}: {column} is named in {seen[column]} already; name a column once")
             seen[column] = option

@@ -77,7 +77,8 @@ class Options(Frozen):
                 "promotions": self.promotions,
                 "covariates": self.covariates,
                 "categories": self.categories,
-            }
+            },
+            self.outputs,
         )
         names = [*self.covariate_features("ahead"), *self.covariate_features("past"), *self.numbers, "holiday_ahead"]
         if twice := [name for place, name in enumerate(names) if name in names[:place]]:

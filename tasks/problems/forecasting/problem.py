@@ -54,6 +54,10 @@ class Forecasting(Problem):
     def output_names(self) -> tuple[str, ...]:
         return self.options.outputs
 
+    @property
+    def segment_columns(self) -> tuple[str, ...]:
+        return self.options.static
+
     def tables(self) -> tuple[TableContract, ...]:
         options = self.options
         kind: Literal["date", "moment"] = "date" if options.step.whole_days else "moment"

@@ -137,6 +137,7 @@ def make_contract(
             "calendar_features": list(calendar),
         },
         codes={"static": stacked(categories)},
+        limits={"observed": (0.0, 1.0), **({"units": (0.0, None)} if options.positive else {})},
     )
 
 

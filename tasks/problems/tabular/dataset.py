@@ -91,7 +91,9 @@ class EntityRows(Dataset):
 
 def load_rows(folder: Path) -> EntityRows:
     """The dataset that `EntityRows.save` wrote."""
-    return EntityRows(pl.read_parquet(folder / "rows.parquet"), contract_from_json(read_json(folder / "contract.json")))
+    return EntityRows(
+        pl.read_parquet(folder / "rows.parquet", glob=False), contract_from_json(read_json(folder / "contract.json"))
+    )
 
 
 def model_inputs(rows: pl.DataFrame, contract: FeatureContract) -> Inputs:

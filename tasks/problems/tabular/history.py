@@ -15,8 +15,8 @@ ORIGIN = "origin"
 PREVIOUS = "previous"
 UNKNOWN = "unknown"
 AGE = "_age"
-# Sums of floats depend on the order of threads; the dataset's files must not.
-DECIMALS = 4
+# The last digits of a sum of floats depend on the order of threads; the dataset's files must not, in any unit.
+DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,7 @@ class Origins:
 
 def feature_names(options: Options) -> tuple[str, ...]:
     """Numeric features in the order of the model's input; all are zero or positive."""
-    return (
-        "recency_days",
-        "tenure_share",
-        *(f"active_days_{window}" for window in options.windows),
-        *(f"{name}_{window}" for name in options.sums for window in options.windows),
-        f"{options.target}_trend",
-        *(f"{name}_share" for name in options.parts),
-    )
+    return options.features
 
 
 def features(table: pl.LazyFrame, origins: Origins, options: Options) -> pl.LazyFrame:
@@ -111,8 +104,8 @@ def features(table: pl.LazyFrame, origins: Origins, options: Options) -> pl.Lazy
         .select(
             options.entity,
             ORIGIN,
-            *[pl.col(name).cast(pl.Float64).round(DECIMALS).cast(pl.Float32) for name in feature_names(options)],
-            pl.col(PREVIOUS).round(DECIMALS),
+            *[pl.col(name).cast(pl.Float64).round_sig_figs(DIGITS).cast(pl.Float32) for name in feature_names(options)],
+            pl.col(PREVIOUS).round_sig_figs(DIGITS),
             *options.categories,
         )
         .sort(ORIGIN, options.entity)
@@ -124,7 +117,7 @@ def amounts_after(table: pl.LazyFrame, origins: Origins, options: Options) -> pl
     return (
         _aged(_daily(table, options), origins, -options.horizon_days, 0, options)
         .group_by(options.entity, ORIGIN)
-        .agg(pl.col(options.target).sum().round(DECIMALS).alias("amount"))
+        .agg(pl.col(options.target).sum().round_sig_figs(DIGITS).alias("amount"))
     )
 
 

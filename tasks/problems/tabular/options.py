@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tasks.core.config import Frozen, explained
 
-RESERVED = ("origin", "previous", "amount", "split", "label")
+RESERVED = ("origin", "previous", "amount", "split", "label", "predicted")
 
 
 class Options(Frozen):
@@ -54,11 +54,37 @@ class Options(Frozen):
             raise ValueError("windows: expected at least two increasing numbers of days")
         if self.horizon_days % self.step_days:
             raise ValueError(f"step_days: expected a divisor of horizon_days, {self.horizon_days}")
-        columns = [self.entity, self.date, self.target, *self.amounts, *self.parts, *self.categories]
-        for name in columns:
-            if columns.count(name) > 1 or name in RESERVED or name.startswith("_"):
-                raise ValueError(f"column {name!r} is named twice, or its name is taken; rename it in the source")
+        self._check_names()
         return self
+
+    def _check_names(self) -> None:
+        """Each name has one meaning: a column of the table, a feature or an output. Raises ValueError."""
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes: one is named twice")
+        made = [*RESERVED, *self.features, *(f"p_{name}" for name in self.classes)]
+        named: set[str] = set()
+        for field in ("entity", "date", "target", "amounts", "parts", "categories"):
+            value = getattr(self, field)
+            for name in (value,) if isinstance(value, str) else value:
+                if name in named:
+                    raise ValueError(f"{field}: column {name!r} is named twice; each has one meaning")
+                if name in made or name.startswith("_"):
+                    raise ValueError(f"{field}: the name {name!r} is taken; rename the column in the source")
+                named.add(name)
+        if twice := next((name for name in made if made.count(name) > 1), None):
+            raise ValueError(f"two features would be called {twice}; rename a column in the source")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the numeric features in the order of the model's input."""
+        return (
+            "recency_days",
+            "tenure_share",
+            *(f"active_days_{window}" for window in self.windows),
+            *(f"{name}_{window}" for name in self.sums for window in self.windows),
+            f"{self.target}_trend",
+            *(f"{name}_share" for name in self.parts),
+        )
 
     @property
     def sums(self) -> tuple[str, ...]:

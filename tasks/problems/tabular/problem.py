@@ -27,7 +27,7 @@ from tasks.problems.base import (
 )
 from tasks.problems.tabular.dataset import EVENTS, EntityRows, build_rows, load_rows, make_contract, model_inputs
 from tasks.problems.tabular.disturbances import disturb
-from tasks.problems.tabular.history import UNKNOWN, Origins, feature_names, features
+from tasks.problems.tabular.history import PREVIOUS, UNKNOWN, Origins, feature_names, features
 from tasks.problems.tabular.metrics import mean_logits, probabilities, score_classes, transitions
 from tasks.problems.tabular.options import parse_options
 from tasks.tables.table import Column, TableContract, Tables
@@ -48,6 +48,10 @@ class Tabular(Problem):
     @property
     def output_names(self) -> tuple[str, ...]:
         return self.options.classes
+
+    @property
+    def segment_columns(self) -> tuple[str, ...]:
+        return (PREVIOUS, *self.options.categories)
 
     def tables(self) -> tuple[TableContract, ...]:
         options = self.options

@@ -15,6 +15,7 @@ SOURCES = {
     "complete-journey-households": "tasks.tables.sources.journey_households:JourneyHouseholds",
     "table": "tasks.tables.sources.table:TableSource",
     "sql": "tasks.tables.sources.sql:SqlSource",
+    "package": "tasks.tables.sources.package:PackageSource",
 }
 
 

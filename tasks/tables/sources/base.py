@@ -31,6 +31,14 @@ class Snapshot:
     absent: frozenset[str] = frozenset()
 
 
+class Unreadable(Exception):
+    """Data that cannot be parsed, or lack what the section names; the text names the file and says why."""
+
+
+class Absent(Unreadable):
+    """There is no file, or nothing in it yet."""
+
+
 class Source(Protocol):
     """Where the rows of one table, or of several, come from."""
 

@@ -1,24 +1,41 @@
-"""Tables that are named on a command line, each a file."""
+"""Tables that are named on a command line, each a file, read as the workload's own source is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from tasks.core.config import Spec
 from tasks.core.errors import DataError, UsageError
 from tasks.tables.moments import kept_whole
-from tasks.tables.sources.rows import conform
-from tasks.tables.sources.table import Unreadable, read_file
+from tasks.tables.sources.base import Unreadable
+from tasks.tables.sources.csv_file import CsvForm, is_csv, typed
+from tasks.tables.sources.places import missing
+from tasks.tables.sources.rows import conform, renamed
+from tasks.tables.sources.table import read_file
 from tasks.tables.table import TableContract
 
 
-def read_files(files: Sequence[str], contracts: Sequence[TableContract]) -> dict[str, pl.LazyFrame]:
+@dataclass(frozen=True)
+class Reading:
+    """What a workload's source says of its files. `columns`: contract name -> the file's name."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    form: CsvForm = field(default_factory=CsvForm)
+
+
+def read_files(
+    files: Sequence[str], contracts: Sequence[TableContract], source: Spec | None = None
+) -> dict[str, pl.LazyFrame]:
     """Tables by name of `NAME=FILE`, or of `FILE` for the first one. Parquet is read as far as it is asked for.
 
-    Raises UsageError on a table that is named twice, DataError naming a file that cannot be read.
+    `source`: the workload's section, whose names of columns and signs of CSV files hold here too. Raises UsageError on
+    a table that is named twice, DataError naming a file that cannot be read, or lacks a column that `source` names.
     """
     by_name = {contract.name: contract for contract in contracts}
+    readings = _readings(source, contracts)
     tables: dict[str, pl.LazyFrame] = {}
     for file in files:
         name, _, path = file.partition("=")
@@ -26,16 +43,18 @@ def read_files(files: Sequence[str], contracts: Sequence[TableContract]) -> dict
             name, path = contracts[0].name, file
         if name in tables:
             raise UsageError(f"--table {file}: {name} is named twice; write NAME=FILE, one of {', '.join(by_name)}")
-        tables[name] = scan(Path(path), by_name[name]) if path.endswith(".parquet") else _csv(path, by_name[name])
+        read = _csv if is_csv(path) else scan
+        tables[name] = read(Path(path), by_name[name], readings.get(name, Reading()))
     return tables
 
 
-def scan(path: Path, contract: TableContract) -> pl.LazyFrame:
+def scan(path: Path, contract: TableContract, reading: Reading = Reading()) -> pl.LazyFrame:
     """Rows of a Parquet file, read as far as they are asked for. Raises DataError naming a file that cannot be read."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    table = pl.scan_parquet(path)
     try:
+        if not path.is_file():
+            raise DataError(f"{path}: {missing(path)}")
+        table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        table = table.select(renamed(table.collect_schema().names(), reading.columns))
         for column in contract.columns:
             dtype = table.collect_schema().get(column.name)
             if column.kind in ("date", "moment") and dtype not in (None, pl.Date):
@@ -45,14 +64,29 @@ def scan(path: Path, contract: TableContract) -> pl.LazyFrame:
                     read = partial(kept_whole, column=column, contract=contract)
                     moments = pl.col(column.name).map_batches(read, return_dtype=found.dtype, is_elementwise=True)
                     table = table.with_columns(moments)
+    except Unreadable as error:
+        raise DataError(f"{path}: {error}") from error
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path}: cannot be parsed as parquet: {' '.join(str(error).split()):.160}") from error
     return table
 
 
-def _csv(path: str, contract: TableContract) -> pl.LazyFrame:
+def _csv(path: Path, contract: TableContract, reading: Reading) -> pl.LazyFrame:
     try:
-        rows = read_file(path, Path(path), contract, {})
+        rows = read_file(str(path), path, contract, reading.columns, reading.form)
+        rows = typed(str(path), rows, rows.columns, contract, reading.columns, reading.form)
+        return conform(rows, contract, reading.columns, untyped=True).lazy()
     except Unreadable as error:
-        raise DataError(str(error)) from error
-    return conform(rows, contract, {}, untyped=path.endswith(".csv")).lazy()
+        raise DataError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def _readings(source: Spec | None, contracts: Sequence[TableContract]) -> dict[str, Reading]:
+    """What the section says of each table's files; nothing where it is of another package's kind."""
+    if source is None:
+        return {}
+    if source.kind == "tables":
+        each = {name: Spec.model_validate(spec) for name, spec in source.options["tables"].items()}
+        return {name: reading for name, spec in each.items() for reading in _readings(spec, contracts).values()}
+    options = source.options if source.kind in ("table", "sql", "package") else {}
+    form = CsvForm.model_validate({name: options[name] for name in CsvForm.model_fields if name in options})
+    return {contracts[0].name: Reading(options.get("columns", {}), form)}

@@ -47,7 +47,7 @@ def data_file(name: str) -> Path:
 
 def scan(name: str) -> pl.LazyFrame:
     """One table of the set."""
-    return pl.scan_parquet(data_file(name))
+    return pl.scan_parquet(data_file(name), glob=False)
 
 
 def transactions() -> pl.LazyFrame:

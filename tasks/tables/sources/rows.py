@@ -1,14 +1,23 @@
 """Rows that users bring: names mapped to the contract's, and types restored where a format cannot carry them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import polars as pl
 
+from tasks.core.errors import ConfigError
 from tasks.tables.moments import is_timed, kept_whole
-from tasks.tables.sources.base import sort_by_keys
+from tasks.tables.sources.base import Unreadable, sort_by_keys
 from tasks.tables.steps import Axis, Step
-from tasks.tables.table import TableContract
+from tasks.tables.table import Column, TableContract
+
+EMPTY: Mapping[str, pl.DataType] = {
+    "string": pl.String(),
+    "date": pl.Date(),
+    "moment": pl.Datetime("us"),
+    "boolean": pl.Boolean(),
+}
+"""What a column that holds nothing at all is, by the contract's kind; all others are numbers."""
 
 
 def conform(
@@ -24,31 +33,71 @@ def conform(
     `columns`: contract name -> the source's name. `untyped`: the format has no booleans of its own (CSV, SQLite).
     `until`: drop what was not known on that evening: rows after the horizon go, and of the steps after the last known
     one the target is emptied. Only conversions without loss are made; whatever else is wrong is left for validation.
+    Raises Unreadable when the table lacks a column of `columns`.
     """
-    renames = {theirs: ours for ours, theirs in columns.items() if theirs in table.columns}
-    table = table.select(
-        pl.col(name).alias(renames.get(name, name))
-        for name in table.columns
-        if name in renames or name not in renames.values()
-    )
+    table = table.select(renamed(table.columns, columns))
     for column in contract.columns:
         if column.name not in table.columns:
             continue
         values = table[column.name]
-        if column.kind in ("date", "moment"):
+        if values.dtype == pl.Null or values.dtype.is_decimal():
+            table = table.with_columns(_plain(values, column))
+        elif column.kind in ("date", "moment"):
             table = table.with_columns(kept_whole(values, column, contract))
         elif column.kind == "boolean" and untyped and values.dtype.is_integer() and values.is_in([0, 1, None]).all():
             table = table.with_columns(values.cast(pl.Boolean))
-    if until is not None and contract.date is not None and is_timed(table.schema.get(contract.date), contract):
-        table = _known(table, contract, contract.date, until)
+    if until is not None:
+        table = up_to(table, contract, until)
     return sort_by_keys(table, contract.keys)
 
 
-def _known(table: pl.DataFrame, contract: TableContract, column: str, until: date) -> pl.DataFrame:
-    dates = table[column].drop_nulls()
+def renamed(names: Sequence[str], columns: Mapping[str, str]) -> list[pl.Expr]:
+    """The table's columns under the contract's names; one that only has such a name gives way to the mapped one.
+
+    Raises Unreadable when a mapped column is not there: another that happens to have the contract's name is not it.
+    """
+    for ours, theirs in columns.items():
+        if theirs not in names:
+            raise Unreadable(f"source.columns.{ours}: the table has no column {theirs!r}; it has: {', '.join(names)}")
+    renames = {theirs: ours for ours, theirs in columns.items()}
+    return [pl.col(name).alias(renames.get(name, name)) for name in names if name in renames or name not in columns]
+
+
+def check_columns(columns: Mapping[str, str], contract: TableContract) -> None:
+    """Refuse a mapping for a column that the contract does not have, and one column for two. Raises ConfigError."""
+    known = [column.name for column in contract.columns]
+    for name in columns:
+        if name not in known:
+            raise ConfigError(f"source.columns.{name}: the contract has no such column; it has: {', '.join(known)}")
+    meant: dict[str, str] = {}
+    for column in contract.columns:
+        if not column.required and column.name not in columns:
+            continue
+        theirs = columns.get(column.name, column.name)
+        if theirs in meant:
+            raise ConfigError(
+                f"source.columns: {meant[theirs]} and {column.name} name the same column {theirs!r}; each needs its own"
+            )
+        meant[theirs] = column.name
+
+
+def _plain(values: pl.Series, column: Column) -> pl.Series:
+    """A column without a single value as one of the contract's kind; decimals of fixed point as numbers of any."""
+    if values.dtype == pl.Null:
+        return values.cast(EMPTY.get(column.kind, pl.Float64()))
+    whole = values.cast(pl.Int64, strict=False)
+    is_whole = column.kind == "integer" and (whole.cast(values.dtype, strict=False).eq_missing(values)).all()
+    return whole if is_whole else values.cast(pl.Float64)
+
+
+def up_to(table: pl.DataFrame, contract: TableContract, until: date) -> pl.DataFrame:
+    """What was known on the evening of `until`; a table without dates of the contract's is left as it is."""
+    if contract.date is None or not is_timed(table.schema.get(contract.date), contract):
+        return table
+    dates = table[contract.date].drop_nulls()
     if dates.is_empty():
         return table
-    axis, moment = Axis.of(Step(contract.step), dates), pl.col(column)
+    axis, moment = Axis.of(Step(contract.step), dates), pl.col(contract.date)
     last = axis.last(until)
     table = table.filter(moment.is_null() | (moment <= axis.value(last + contract.ahead)))
     if contract.target in table.columns:

@@ -1,7 +1,8 @@
 """Rows from a database through SQLAlchemy; the URL with its password stays in the environment."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from pydantic import Field
 from tasks.core.config import Frozen
 from tasks.core.databases import driver_url
 from tasks.core.errors import ConfigError, UnavailableError
-from tasks.tables.sources.base import Snapshot, parse_options
-from tasks.tables.sources.rows import conform
-from tasks.tables.sources.table import check_columns
+from tasks.tables.csv_shape import header_fault
+from tasks.tables.sources.base import Snapshot, Unreadable, parse_options
+from tasks.tables.sources.rows import check_columns, conform
 from tasks.tables.steps import Step
 from tasks.tables.table import TableContract
+
+# Text in quotes, quoted names and comments, where a colon begins no parameter.
+QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$""", re.DOTALL)
 
 
 class Options(Frozen):
@@ -44,8 +48,8 @@ class SqlSource:
         import sqlalchemy as sa
 
         engine = self._engine()
-        query = sa.text(self.options.query)
         bounds = {"as_of": as_of, "horizon_end": Step(self.contract.step).day_ahead(as_of, self.contract.horizon)}
+        query = sa.text(_literal_colons(self.options.query, bounds))
         used = [sa.bindparam(name, day, sa.Date) for name, day in bounds.items() if name in query.compile().params]
         variable = self.options.url_env
         try:
@@ -61,15 +65,36 @@ class SqlSource:
             raise UnavailableError(f"database of {variable} does not answer: {_reason(error)}") from error
         finally:
             engine.dispose()
-        table = pl.DataFrame(
-            [tuple(record) for record in records], schema=names, orient="row", infer_schema_length=None, strict=False
-        )
+        if fault := header_fault(names):
+            raise ConfigError(f"source.query: {fault}; name the columns, such as SELECT a.units, b.price AS price")
         until = as_of if self.options.until_as_of else None
         untyped = engine.dialect.name == "sqlite"
-        table = conform(table, self.contract, self.options.columns, untyped=untyped, until=until)
+        try:
+            table = conform(
+                self._table(names, records), self.contract, self.options.columns, untyped=untyped, until=until
+            )
+        except Unreadable as error:
+            return Snapshot({self.contract.name: pl.DataFrame()}, unreadable={self.contract.name: str(error)})
         return Snapshot(
             {self.contract.name: table}, (f"SQL query on the {engine.dialect.name} database of {variable}",)
         )
+
+    def _table(self, names: Sequence[str], records: Sequence[Sequence[Any]]) -> pl.DataFrame:
+        """The records with types that a file can hold. Raises Unreadable naming a column that has none."""
+        columns = {}
+        for name, values in zip(names, zip(*records, strict=True) if records else [()] * len(names), strict=True):
+            try:
+                column = pl.Series(name, values, strict=False)
+            except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
+                kinds = sorted({type(value).__name__ for value in values if value is not None})
+                reason = " ".join(str(error).split())
+                raise Unreadable(f"source.query: {name} has values of {', '.join(kinds)}: {reason:.120}") from error
+            if column.dtype != pl.Object:
+                columns[name] = column
+            elif name in {self.options.columns.get(each.name, each.name) for each in self.contract.columns}:
+                kind = next(type(value).__name__ for value in values if value is not None)
+                raise Unreadable(f"source.query: {name} has values of type {kind}; write CAST({name} AS TEXT)")
+        return pl.DataFrame(columns)
 
     def _engine(self) -> Any:
         import sqlalchemy as sa
@@ -84,6 +109,18 @@ class SqlSource:
             raise ConfigError(f"{variable}: the driver {error.name!r} is not installed; add it to the image") from error
         except (sa.exc.ArgumentError, ValueError):  # their text holds a part of the password
             raise ConfigError(f"{variable}: not an SQLAlchemy URL (dialect://user:password@host/name)") from None
+
+
+def _literal_colons(query: str, bounds: Mapping[str, Any]) -> str:
+    """The query with colons of texts and comments marked as such. Raises ConfigError on a parameter in quotes."""
+
+    def mark(match: re.Match[str]) -> str:
+        quoted = match[0]
+        if (name := quoted.strip("'").removeprefix(":")) in bounds and quoted == f"':{name}'":
+            raise ConfigError(f"source.query: {quoted} is a text; write :{name} without quotes")
+        return re.sub(r"(?<!\\):", r"\\:", quoted)
+
+    return QUOTED.sub(mark, query)
 
 
 def _reason(error: Exception) -> str:

@@ -1,44 +1,39 @@
-"""Rows from Parquet or CSV files: one path or a glob, in a folder or in S3."""
+"""Rows from Parquet or CSV files: one path, a glob or a folder, on disk or in S3."""
 
 from collections.abc import Mapping
 from datetime import date
-from fnmatch import fnmatchcase
-from glob import glob
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from tasks.core.config import Frozen
-from tasks.core.errors import ConfigError
-from tasks.core.storage import open_store
-from tasks.tables.sources.base import Snapshot, parse_options
-from tasks.tables.sources.rows import conform
+from tasks.tables.sources.base import Absent, Snapshot, Unreadable, parse_options
+from tasks.tables.sources.csv_file import CsvForm, is_csv, read_text, typed
+from tasks.tables.sources.places import READABLE, Found, find, missing
+from tasks.tables.sources.rows import check_columns, conform
 from tasks.tables.table import TableContract
 
 
-class Options(Frozen):
-    """`path`: file or glob (`*`, `?`, `[…]`; `**` for folders), or `s3://bucket/key`, ending in .parquet or .csv.
+class Options(CsvForm):
+    """`path`: file, glob (`*`, `?`, `[…]`; `**` for folders) or folder (ending in `/`), or `s3://bucket/key`.
 
-    `columns`: contract name -> the file's name. `until_as_of`: for files that grow every day and hold later days too:
-    drop what was not known on `as_of`, so that past nights can be run again. Without it, units that are dated after
-    `as_of` are refused.
+    Files end in .parquet, .csv, .csv.gz or .csv.zst. `columns`: contract name -> the file's name. `until_as_of`: for
+    files that grow every day and hold later days too: drop what was not known on `as_of`, so that past nights can be
+    run again. Without it, units that are dated after `as_of` are refused.
     """
 
-    path: str = Field(pattern=r"\.(parquet|csv)$")
+    path: str
     columns: dict[str, str] = Field(default={})
     until_as_of: bool = False
 
-
-class Unreadable(Exception):
-    """A file that cannot be parsed; the text names it and says why."""
-
-
-class Absent(Unreadable):
-    """There is no file, or nothing in it yet."""
+    @field_validator("path")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        if not value.lower().endswith((*READABLE, "/")):
+            raise ValueError(f"expected files that end in {', '.join(READABLE)}, or a folder that ends in /")
+        return value
 
 
 class TableSource:
@@ -51,64 +46,76 @@ class TableSource:
         check_columns(self.options.columns, contract)
 
     def fetch(self, as_of: date) -> Snapshot:
-        csv = self.options.path.endswith(".csv")
         try:
-            parts = [
-                (name, read_file(name, content, self.contract, self.options.columns)) for name, content in self._files()
-            ]
-            table = _concat(parts)
+            files = find(self.options.path, self.project)
+            rows = self._rows(files, as_of)
         except Unreadable as error:
             mine = self.contract.name
             absent = frozenset({mine}) if isinstance(error, Absent) else frozenset()
             return Snapshot({mine: pl.DataFrame()}, unreadable={mine: str(error)}, absent=absent)
-        until = as_of if self.options.until_as_of else None
-        names = ", ".join(Path(name).name for name, _ in parts[:3])
-        note = f"{len(parts)} file(s): {names}{', …' if len(parts) > 3 else ''}"
-        rows = conform(table, self.contract, self.options.columns, untyped=csv, until=until)
+        names = ", ".join(Path(file.name).name for file in files[:3])
+        note = f"{len(files)} file(s): {names}{', …' if len(files) > 3 else ''}"
         return Snapshot({self.contract.name: rows}, (note,))
 
-    def _files(self) -> list[tuple[str, Path | BytesIO]]:
-        """(name, content) of each matching file. Raises Unreadable when there is none."""
-        path = self.options.path
-        found: list[tuple[str, Path | BytesIO]]
-        if path.startswith("s3://"):
-            parts = urlparse(path)
-            store, pattern = open_store(f"s3://{parts.netloc}"), parts.path.lstrip("/")
-            prefix = pattern[: min((pattern.find(sign) for sign in "*?[" if sign in pattern), default=len(pattern))]
-            keys = sorted(key for key in store.keys(prefix) if key == pattern or fnmatchcase(key, pattern))
-            found = [(store.url(key), BytesIO(store.read(key))) for key in keys]
-        else:
-            full = str(self.project / path)
-            names = [full] if Path(full).is_file() else sorted(glob(full, recursive=True))  # noqa: PTH207 skips hidden files
-            found = [(name, Path(name)) for name in names]
-        if not found:
-            raise Absent(f"{path}: no such file")
-        return found
+    def _rows(self, files: list[Found], as_of: date) -> pl.DataFrame:
+        until = as_of if self.options.until_as_of else None
+        parts, columns = [], self.options.columns
+        for file in files:
+            content = file.read()
+            if not (file.may_be_empty and size(content) == 0):
+                table = read_file(file.name, content, self.contract, columns, self.options)
+                parts.append((file.name, _with_partitions(file, table)))
+        if not parts:
+            raise Absent(f"{self.options.path}: all of its files are empty (0 bytes)")
+        table = _concat(parts)
+        texts = [column for column in table.columns if column in files[0].partitions]
+        if csv := any(is_csv(name) for name, _ in parts):
+            texts = table.columns
+        table = typed(self.options.path, table, texts, self.contract, columns, self.options)
+        return conform(table, self.contract, columns, untyped=csv or bool(texts), until=until)
 
 
-def read_file(name: str, content: Path | BytesIO, contract: TableContract, columns: Mapping[str, str]) -> pl.DataFrame:
-    """The rows of a Parquet or CSV file, told apart by `name`; `columns`: contract name -> the file's name.
+def read_file(
+    name: str,
+    content: Path | BytesIO,
+    contract: TableContract,
+    columns: Mapping[str, str],
+    form: CsvForm,
+) -> pl.DataFrame:
+    """The rows of a Parquet file, or of a CSV file with all fields as text, told apart by `name`.
 
-    Raises Unreadable.
+    `columns`: contract name -> the file's name. Raises Unreadable.
     """
-    if isinstance(content, Path) and not content.is_file():
-        raise Absent(f"{name}: no such file")
-    size = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
-    if size == 0:
-        raise Absent(f"{name}: the file is empty (0 bytes)")
     try:
-        if name.endswith(".parquet"):
-            return pl.read_parquet(content)
-        # Ids that look like numbers stay text, and every row has its say about a column's type.
-        theirs = {column.name: columns.get(column.name, column.name) for column in contract.columns}
-        text = {theirs[column.name]: pl.String for column in contract.columns if column.kind == "string"}
-        with_text = {key: value for key, value in text.items() if key in pl.read_csv(content, n_rows=0).columns}
-        if isinstance(content, BytesIO):
-            content.seek(0)
-        return pl.read_csv(content, schema_overrides=with_text, infer_schema_length=None, null_values=[""])
+        if isinstance(content, Path) and not content.is_file():
+            raise Absent(f"{name}: {missing(content)}")
+        if size(content) == 0:
+            raise Absent(f"{name}: the file is empty (0 bytes)")
+        if is_csv(name):
+            return read_text(name, content, form, [columns.get(each.name, each.name) for each in contract.columns])
+        return pl.read_parquet(content, glob=False, hive_partitioning=False)
+    except pl.exceptions.DuplicateError as error:
+        raise Unreadable(f"{name}: {' '.join(str(error).split()):.160}; leave one") from error
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise Unreadable(f"{name}: cannot be parsed as {name.rpartition('.')[2]}: {reason:.160}") from error
+        raise Unreadable(f"{name}: cannot be parsed as parquet: {reason:.160}") from error
+
+
+def size(content: Path | BytesIO) -> int:
+    """Bytes of a file."""
+    return content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
+
+
+def _with_partitions(file: Found, table: pl.DataFrame) -> pl.DataFrame:
+    """The table with the columns that its folders' names give, as text. Raises Unreadable where both differ."""
+    for name, value in file.partitions.items():
+        if name not in table.columns:
+            table = table.with_columns(pl.lit(value, pl.String).alias(name))
+            continue
+        there = table[name].cast(pl.String).unique().to_list()
+        if set(there) - {value}:
+            raise Unreadable(f"{file.name}: {name} is {there[0]!r:.40} in the file and {value!r} in its folder's name")
+    return table
 
 
 def _concat(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
@@ -118,16 +125,12 @@ def _concat(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
         if set(part.columns) != set(first.columns):
             differing = ", ".join(sorted(set(part.columns) ^ set(first.columns)))
             raise Unreadable(f"{name}: other columns than {Path(first_name).name}: {differing}")
+        for column in first.columns:  # an id that is 7 here and "007" there would be two
+            here, there = part.schema[column], first.schema[column]
+            if pl.Null not in (here, there) and (here == pl.String) != (there == pl.String):
+                raise Unreadable(f"{name}: types differ: {column} is {here}, and {there} in {Path(first_name).name}")
     try:
-        # Whole numbers here and decimals there are one column of numbers; text among numbers is not.
+        # Whole numbers here and decimals there are one column of numbers.
         return pl.concat([part.select(first.columns) for _, part in parts], how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise Unreadable(f"{parts[0][0]} and others: types differ: {' '.join(str(error).split()):.160}") from error
-
-
-def check_columns(columns: Mapping[str, str], contract: TableContract) -> None:
-    """Refuse a mapping for a column that the contract does not have."""
-    known = [column.name for column in contract.columns]
-    for name in columns:
-        if name not in known:
-            raise ConfigError(f"source.columns.{name}: the contract has no such column; it has: {', '.join(known)}")

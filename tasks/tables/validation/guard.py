@@ -6,7 +6,7 @@ from polars import selectors
 from tasks.core.errors import RuleError
 from tasks.tables.table import TableContract
 from tasks.tables.validation.options import Checks, parse_checks
-from tasks.tables.validation.rules import finite_facts, row_rules, samples, type_facts, usable
+from tasks.tables.validation.rules import finite_facts, row_rules, samples, shown, type_facts, usable
 
 FEW_ROWS = 5000  # below it, looking for shortcuts takes longer than they save
 UNIQUENESS = ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")
@@ -26,6 +26,7 @@ def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> Non
     for fact in type_facts(table, contract):
         if fact.count:
             said = f"{fact.column}: {fact.rule} (expected {fact.expected}): observed {fact.value}"
+            said += "".join(f", e.g. {shown(found)}" for found in fact.sample)
             raise RuleError(said, fact.column, f"type {fact.expected}")
     columns = usable(table, contract)
     for fact in () if _surely_finite(table) else finite_facts(table, columns, contract):
@@ -73,6 +74,5 @@ def _broken(table: pl.DataFrame, contract: TableContract, column: str, rule: str
     """What to say of a rule that the rows under `bad` break."""
     places = table.select(bad.arg_true()).to_series()
     row = int(places[0])
-    found = samples(table[[row]], contract, column)[0]
-    shown = ", ".join(f"{key}={value}" for key, value in found.items())
-    return RuleError(f"{column}: {rule}: broken by {len(places)} rows, e.g. row {row}: {shown}", column, rule, row)
+    found = shown(samples(table[[row]], contract, column)[0])
+    return RuleError(f"{column}: {rule}: broken by {len(places)} rows, e.g. row {row}: {found}", column, rule, row)

@@ -19,6 +19,8 @@ trend, and how many of these there must be. Steps shorter than a day are summed 
 ENTITY_DAYS = 28
 SAMPLE = 5
 NUMBER = "_step"
+# Models count in 32-bit numbers, whose squares end at 3e38: what is larger is a fill value, such as NetCDF's 9.97e36.
+LARGEST = 1e18
 
 _ALLOWED = {
     "string": ("string",),
@@ -90,11 +92,21 @@ def type_facts(table: pl.DataFrame, contract: TableContract) -> list[Fact]:
             allowed = _ALLOWED[column.kind]
             kind = family(values.dtype)
             wrong = kind not in allowed
-            sample = tuple(_records(table.select(column.name).head(1))) if wrong else ()
+            sample = samples(table.filter(_odd(values, column)).head(1), contract, column.name) if wrong else ()
             facts.append(
                 Fact(column.name, "type", kind, allowed=allowed, count=table.height if wrong else 0, sample=sample)
             )
     return facts
+
+
+def _odd(values: pl.Series, column: Column) -> pl.Series:
+    """Which values of a column of another type are to blame for it: of text, those that are no number, or no day."""
+    if values.dtype == pl.String and column.kind in ("number", "integer", "date"):
+        as_wanted = values.str.to_date("%Y-%m-%d", strict=False) if column.kind == "date" else None
+        found = values.cast(pl.Float64, strict=False) if as_wanted is None else as_wanted
+        odd = values.is_not_null() & found.is_null()
+        return odd if odd.any() else values.is_not_null()
+    return values.is_not_null()
 
 
 def usable(table: pl.DataFrame, contract: TableContract) -> list[Column]:
@@ -115,11 +127,13 @@ def row_rules(columns: list[Column], contract: TableContract, options: CheckOpti
         if not column.nullable and column.name != contract.target and (column.known_ahead or not contract.ahead):
             arguments: dict[str, Any] = {"column": column.name}
             rules.append(RowRule(column.name, "not null", "ExpectColumnValuesToNotBeNull", arguments, value.is_null()))
-        high = column.high
+        low, high = column.low, column.high
+        if column.kind in ("number", "integer"):
+            low, high = -LARGEST if low is None else low, LARGEST if high is None else high
         if column.name == contract.target and options.max_units is not None:
             high = options.max_units if high is None else min(high, options.max_units)
         for sign, limit, key, bad in (
-            (">=", column.low, "min_value", value < (column.low or 0)),
+            (">=", low, "min_value", value < (low or 0)),
             (">", column.above, "min_value", value <= (column.above or 0)),
             ("<=", high, "max_value", value > (high or 0)),
         ):
@@ -231,6 +245,11 @@ def samples(rows: pl.DataFrame, contract: TableContract, *columns: str) -> tuple
     """The first few rows: keys and the columns in question, as JSON can hold them."""
     shown = [name for name in dict.fromkeys((*contract.keys, *columns)) if name in rows.columns]
     return tuple(_records(rows.select(shown).head(SAMPLE)))
+
+
+def shown(sample: Mapping[str, Any]) -> str:
+    """A sample in a line."""
+    return ", ".join(f"{key}={value}" for key, value in sample.items())
 
 
 def _records(rows: pl.DataFrame) -> Iterator[Mapping[str, Any]]:

@@ -13,7 +13,7 @@ import polars as pl
 
 from tasks.tables.table import TableContract
 from tasks.tables.validation.options import Checks, parse_checks
-from tasks.tables.validation.rules import Fact, RowRule, row_rules, samples, table_facts, type_facts, usable
+from tasks.tables.validation.rules import Fact, RowRule, row_rules, samples, shown, table_facts, type_facts, usable
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Check:
     table: str = ""
 
     def __str__(self) -> str:
-        first = f", e.g. {', '.join(f'{key}={value}' for key, value in self.sample[0].items())}" if self.sample else ""
+        first = f", e.g. {shown(self.sample[0])}" if self.sample else ""
         wanted = "" if self.expected == self.rule else f" (expected {self.expected})"
         where = f"{self.table}: " if self.table else ""
         return f"{where}{self.column}: {self.rule}{wanted}: observed {self.observed}{first}"

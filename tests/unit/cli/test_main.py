@@ -112,3 +112,28 @@ def test_check_names_the_wrong_field(
         cli.main(["check", "sales"])
     assert caught.value.code == 78
     assert said in capsys.readouterr().err
+
+
+def test_check_names_a_segment_that_will_not_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["workloads"]["sales"]["gates"]["segments"]["by"] = ["store_id", "region"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.setenv("NIGHTSTILL_PROJECT", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["check", "sales"])
+    assert caught.value.code == 78
+    assert "gates.segments.by: no segment column 'region'; there are: department, store_id" in capsys.readouterr().err
+
+
+def test_check_names_a_workload_s_wrong_name_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_text("workloads:\n  Sales_EU: {title: x, schedule: '0 3 * * *'}\n")
+    monkeypatch.setenv("NIGHTSTILL_PROJECT", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["check", "Sales_EU"])
+    assert caught.value.code == 78
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "workloads: 'Sales_EU' names no workload; use lower-case letters, digits and hyphens" in line

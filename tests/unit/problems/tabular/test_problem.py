@@ -395,8 +395,13 @@ def test_the_table_contract_names_every_configured_column() -> None:
         ({"edges": None, "quantiles": [0.5, 1.0]}, "quantiles: expected increasing numbers above 0 and below 1"),
         ({"windows": [28]}, "windows: expected at least two"),
         ({"step_days": 5}, "step_days: expected a divisor of horizon_days, 28"),
-        ({"amounts": ["paid"]}, "column 'paid' is named twice"),
-        ({"categories": ["label"]}, "column 'label' is named twice, or its name is taken"),
+        ({"amounts": ["paid"]}, "problem.amounts: column 'paid' is named twice"),
+        ({"categories": ["label"]}, "problem.categories: the name 'label' is taken"),
+        ({"categories": ["recency_days"]}, "problem.categories: the name 'recency_days' is taken"),
+        ({"categories": ["paid_7"]}, "problem.categories: the name 'paid_7' is taken"),
+        ({"entity": "predicted"}, "problem.entity: the name 'predicted' is taken"),
+        ({"amounts": ["active_days"]}, "two features would be called active_days_7"),
+        ({"classes": ["none", "low", "low", "high"]}, "problem.classes: one is named twice"),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
@@ -407,3 +412,15 @@ def test_a_wrong_option_is_refused_by_name(changes: dict[str, Any], message: str
 def test_a_table_without_categories_has_one_input() -> None:
     built = build_rows(shop(), AS_OF, Options.model_validate({**OPTIONS, "categories": []}))
     assert list(built.contract.inputs) == ["numeric"] and list(arrays(built)) == ["numeric"]
+
+
+def test_classes_are_the_same_in_any_unit() -> None:
+    """Sums keep nine digits, whatever their size: those of millionths were rounded to nothing."""
+    small = shop().with_columns(pl.col("paid", "paid_fresh") * 1e-6)
+    large, less = problem(), problem(edges=[1e-5, 4e-5])
+    labels = [
+        kind.features({"events": table}, AS_OF).target(np.arange(90))
+        for kind, table in ((large, shop()), (less, small))
+    ]
+    assert len(set(labels[0].tolist())) == 3
+    np.testing.assert_array_equal(labels[0], labels[1])

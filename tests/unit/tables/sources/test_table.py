@@ -12,7 +12,7 @@ from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError
 from tasks.tables.sources import get_source
 from tasks.tables.sources.base import Snapshot
-from tasks.tables.sources.files import scan
+from tasks.tables.sources.files import read_files, scan
 from tasks.tables.table import Column, TableContract
 
 CONTRACT = TableContract(
@@ -105,7 +105,10 @@ def test_a_growing_table_is_cut_back_to_what_was_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"path": "a.xlsx"}, r"^source\.path: .*kind table takes: path, columns, until_as_of"),
+        (
+            {"path": "a.xlsx"},
+            r"^source\.path: expected files that end in .*kind table takes: .*path, columns, until_as_of",
+        ),
         ({"path": "a.csv", "sheet": 1}, r"^source\.sheet: Extra inputs are not permitted"),
         ({"path": "a.csv", "columns": {"unit": "qty"}}, r"^source\.columns\.unit: the contract has no such column"),
     ],
@@ -202,3 +205,51 @@ def test_a_scanned_file_has_its_zone_and_its_months(tmp_path: Path) -> None:
     assert hours.dtype == pl.Datetime("us", "Europe/Berlin") and hours.to_list() == moments
     pl.DataFrame({"date": ["2026-03", "2026-04"]}).write_parquet(tmp_path / "b.parquet")
     assert scan(tmp_path / "b.parquet", other("1mo")).collect()["date"].dtype == pl.Date
+
+
+def test_a_mapped_column_that_is_gone_is_not_another_that_has_the_name(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "date,store_id,units,sold\n2026-03-01,1,100,4\n")
+    assert fetch(tmp_path, "a.csv", columns={"units": "sold_qty"}).unreadable["table"] == (
+        "source.columns.units: the table has no column 'sold_qty'; it has: date, store_id, units, sold"
+    )
+
+
+@pytest.mark.parametrize("columns", [{"store_id": "shop", "units": "shop"}, {"units": "store_id"}])
+def test_one_column_for_two_names_is_refused(tmp_path: Path, columns: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"^source\.columns: store_id and units name the same column"):
+        fetch(tmp_path, "a.csv", columns=columns)
+
+
+def test_two_mapped_columns_may_change_their_names(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "store_id,date,units\n2026-03-01,1,4\n")
+    table = fetch(tmp_path, "a.csv", columns={"date": "store_id", "store_id": "date"}).tables["table"]
+    assert table.rows(named=True) == [{"date": date(2026, 3, 1), "store_id": "1", "units": 4}]
+
+
+def test_columns_without_a_value_and_fixed_point_numbers_have_the_contract_s_type(tmp_path: Path) -> None:
+    days = [date(2026, 3, 1), date(2026, 3, 2)]
+    pl.DataFrame({"date": days, "store_id": ["a"] * 2, "units": [None, None]}).write_parquet(tmp_path / "1.parquet")
+    assert fetch(tmp_path, "1.parquet").tables["table"].schema["units"] == pl.Float64
+    fixed = pl.Series([2, 3], dtype=pl.Decimal(10, 2))
+    pl.DataFrame({"date": days, "store_id": ["a"] * 2, "units": fixed}).write_parquet(tmp_path / "2.parquet")
+    assert fetch(tmp_path, "2.parquet").tables["table"]["units"].to_list() == [2.0, 3.0]
+
+
+def test_a_file_of_the_command_line_is_read_as_the_source_says(tmp_path: Path) -> None:
+    source = Spec(kind="table", path="x.csv", columns={"units": "sold"}, separator=";", decimal=",")
+    write(tmp_path / "t[1].csv", "date;store_id;units;sold\n2026-03-01;007;9;1,5\n")
+    row = {"date": [date(2026, 3, 1)], "store_id": ["007"], "units": [9], "sold": [2.5]}
+    pl.DataFrame(row).write_parquet(tmp_path / "t[1].parquet")
+    write(tmp_path / "t1.csv", "date;store_id;sold\n2026-03-01;007;100\n")
+    for name, units in (("t[1].csv", 1.5), ("t[1].parquet", 2.5)):
+        table = read_files([f"{tmp_path}/{name}"], (CONTRACT,), source)["table"].collect()
+        assert table["units"].to_list() == [units]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_file_of_the_command_line_lacks_no_column_that_the_source_maps(tmp_path: Path, ending: str) -> None:
+    write(tmp_path / "a.csv", "date,store_id,units\n2026-03-01,007,9\n")
+    pl.read_csv(tmp_path / "a.csv").write_parquet(tmp_path / "a.parquet")
+    source = Spec(kind="tables", tables={"table": {"kind": "sql", "url_env": "X", "columns": {"units": "sold"}}})
+    with pytest.raises(DataError, match=rf"a\.{ending}: source\.columns\.units: the table has no column 'sold'"):
+        read_files([f"{tmp_path}/a.{ending}"], (CONTRACT,), source)

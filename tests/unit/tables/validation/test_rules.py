@@ -8,7 +8,7 @@ import pytest
 from tasks.core.errors import ConfigError
 from tasks.tables.table import Column, TableContract
 from tasks.tables.validation.options import CheckOptions, Checks, parse_checks
-from tasks.tables.validation.rules import Fact, family, table_facts, usable
+from tasks.tables.validation.rules import Fact, family, row_rules, table_facts, type_facts, usable
 
 CONTRACT = TableContract(
     columns=(
@@ -100,3 +100,20 @@ def test_a_limit_of_the_target_needs_a_target() -> None:
     events = TableContract((Column("date", "date", key=True),), date="date", target=None, entity=())
     with pytest.raises(ConfigError, match=r"^checks\.max_units: this problem's table has no target column"):
         parse_checks(Checks.model_validate({"max_units": 5}), events)
+
+
+def test_a_word_among_numbers_is_shown_with_its_keys() -> None:
+    units = pl.when(pl.col("date") == AS_OF).then(pl.lit("NA")).otherwise(pl.lit("4"))
+    table = daily().with_columns(units=units)
+    (fact,) = (fact for fact in type_facts(table, CONTRACT) if fact.column == "units")
+    assert fact.sample == ({"date": "2026-03-31", "series_id": "a", "units": "NA"},)
+
+
+@pytest.mark.parametrize("fill", [9.96921e36, 1e20, 3.4e38, 1e39, 9223372036854775807])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_fill_values_are_no_numbers_of_a_table(fill: float, sign: int) -> None:
+    contract = TableContract((Column("units", "number"),), None, None, ())
+    rules = row_rules(list(contract.columns), contract, CheckOptions())
+    table = pl.DataFrame({"units": [1e17, -1e17, sign * fill]}, schema={"units": pl.Float64})
+    broken = [rule.rule for rule in rules if table.select(rule.bad.any()).item()]
+    assert broken == ["<= 1e+18" if sign > 0 else ">= -1e+18"]

@@ -1,0 +1,226 @@
+"""CSV files as people have them: what differs from comma, point and UTF-8 is named in the options, or refused."""
+
+import codecs
+import csv
+import re
+from collections.abc import Collection, Mapping
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import polars as pl
+from pydantic import Field, field_validator, model_validator
+
+from tasks.core.config import Frozen
+from tasks.tables.csv_shape import header_fault, shape_fault
+from tasks.tables.sources.base import Unreadable
+from tasks.tables.table import TableContract
+
+PACKED = {".gz": "gzip", ".zst": "zstd"}
+ENDINGS = (".csv", *(f".csv{ending}" for ending in PACKED))
+BLANKS = " \u00a0\u202f"  # all three stand between thousands, and look alike
+SHOWN = {";": "';'", "\t": '"\\t"', "|": "'|'", ",": "','"}
+HEAD_BYTES = 65536
+
+
+class CsvForm(Frozen):
+    """How CSV files are written.
+
+    `separator`: the sign between fields. `decimal` and `thousands`: the signs within numbers. `encoding`: as Python
+    names it; a byte order mark may stand before UTF-8.
+    """
+
+    separator: str = ","
+    decimal: Literal[".", ","] = "."
+    thousands: str | None = Field(default=None, min_length=1, max_length=1)
+    encoding: str = "utf-8"
+
+    @field_validator("separator")
+    @classmethod
+    def _one_sign(cls, value: str) -> str:
+        if len(value) != 1 or not value.isascii() or value.isalnum() or value in '"\r\n':
+            raise ValueError("expected one sign, such as ';' or \"\\t\" (in double quotes)")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except (LookupError, ValueError):
+            raise ValueError("no such encoding; well-known ones are utf-8, utf-16, cp1252, latin-1") from None
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        sign = self.thousands
+        if sign is not None and (sign == self.decimal or sign.isalnum() or sign in '+-"'):
+            raise ValueError("thousands: expected one sign other than decimal, such as ',', '.' or ' '")
+        return self
+
+
+def is_csv(name: str) -> bool:
+    """Whether a file is a CSV file by its name, packed or not."""
+    return name.lower().endswith(ENDINGS)
+
+
+def read_text(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collection[str]) -> pl.DataFrame:
+    """All fields of a CSV file as text; an empty one is null, a column without a name is left out.
+
+    `wanted`: names that its header should have, by which a wrong separator is told. Raises Unreadable.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    try:
+        header = _header(name, content, form, wanted)
+        with _unpacked(name, content) as stream:
+            found = arrow_csv.read_csv(
+                stream,
+                read_options=arrow_csv.ReadOptions(encoding=_codec(form).removesuffix("-sig")),
+                parse_options=arrow_csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
+                convert_options=arrow_csv.ConvertOptions(
+                    column_types=dict.fromkeys(header, pa.string()),
+                    include_columns=[each for each in header if each],
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+    except UnicodeError as error:
+        raise Unreadable(f"{name}: {_not_text(form, error)}") from error
+    except (pa.ArrowException, OSError, EOFError, csv.Error) as error:
+        reason = _fault(name, content, form) or " ".join(str(error).split())
+        raise Unreadable(f"{name}: cannot be parsed as csv: {reason:.200}") from error
+    table = pl.from_arrow(found, rechunk=False)
+    assert isinstance(table, pl.DataFrame)
+    return table
+
+
+def typed(
+    where: str,
+    table: pl.DataFrame,
+    texts: Collection[str],
+    contract: TableContract,
+    columns: Mapping[str, str],
+    form: CsvForm,
+) -> pl.DataFrame:
+    """Numbers and booleans of the columns `texts`, as the contract has them; dates are left.
+
+    `columns`: contract name -> the file's name. A column with a value that is none stays text, so that validation
+    names it. Raises Unreadable where numbers look as if they were written in another form than `form`.
+    """
+    for column in contract.columns:
+        name = columns.get(column.name, column.name)
+        if name not in texts or table.schema.get(name) != pl.String:
+            continue
+        if column.kind in ("number", "integer"):
+            table = table.with_columns(_numbers(where, table[name], form))
+        elif column.kind == "boolean":
+            table = table.with_columns(_booleans(table[name]))
+    return table
+
+
+def _numbers(where: str, values: pl.Series, form: CsvForm) -> pl.Series:
+    plain = values
+    if form.thousands or form.decimal != ".":
+        plain = values.str.replace_all(_signs(form.thousands), "") if form.thousands else values
+        plain = plain.str.replace(form.decimal, ".", literal=True)
+        fits = values.str.contains(_pattern(form))
+        plain = pl.select(pl.when(fits).then(plain)).to_series().rename(values.name)
+    for dtype in (pl.Int64(), pl.Float64()):
+        found = plain.cast(dtype, strict=False)
+        if found.null_count() == values.null_count():
+            return found
+    odd = values.filter(found.is_null() & values.is_not_null())
+    if advice := _other_forms(odd, form):
+        raise Unreadable(f"{where}: {values.name}: {odd[0]!r:.40} is no number in this form: write {advice}")
+    return values
+
+
+def _other_forms(odd: pl.Series, form: CsvForm) -> str:
+    """The options by which all of these texts would be numbers; empty if there are none."""
+    texts = odd.unique().head(1000)
+    likely = []
+    for decimal in (".", ","):
+        for thousands in (None, ",", ".", " ", "'", "’"):
+            other = CsvForm.model_construct(decimal=decimal, thousands=thousands)
+            if decimal != thousands and texts.str.contains(_pattern(other)).all():
+                said = [f"source.decimal: '{decimal}'"] if decimal != form.decimal else []
+                said += [f'source.thousands: "{thousands}"'] if thousands != form.thousands and thousands else []
+                likely.append(" and ".join(said) or "no source.thousands")
+                break
+    return ", or ".join(likely)
+
+
+def _pattern(form: CsvForm) -> str:
+    """What a number looks like; thousands stand in groups of three or not at all."""
+    grouped = rf"[0-9]{{1,3}}(?:{_signs(form.thousands)}[0-9]{{3}})+|" if form.thousands else ""
+    return rf"^[+-]?(?:{grouped}[0-9]*)(?:{re.escape(form.decimal)}[0-9]*)?(?:[eE][+-]?[0-9]+)?$"
+
+
+def _signs(thousands: str) -> str:
+    return f"[{BLANKS}]" if thousands in BLANKS else re.escape(thousands)
+
+
+def _booleans(values: pl.Series) -> pl.Series:
+    """`true` and `false` in any case, or 0 and 1 as whole numbers; else the text as it is."""
+    words = values.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
+    whole = values.cast(pl.Int64, strict=False)
+    return next((found for found in (words, whole) if found.null_count() == values.null_count()), values)
+
+
+def _codec(form: CsvForm) -> str:
+    """The form's encoding; of UTF-8 that which takes a byte order mark off."""
+    return "utf-8-sig" if codecs.lookup(form.encoding).name == "utf-8" else form.encoding
+
+
+def _unpacked(name: str, content: Path | BytesIO) -> Any:
+    """The file's bytes as a stream of pyarrow's."""
+    import pyarrow as pa
+
+    packing = PACKED.get(name[name.rfind(".") :].lower())
+    source = str(content) if isinstance(content, Path) else pa.py_buffer(content.getbuffer())
+    return pa.input_stream(source, compression=packing)
+
+
+def _header(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collection[str]) -> list[str]:
+    """The names in the first line. Raises Unreadable when they are not those of a table in this form."""
+    with _unpacked(name, content) as stream:
+        head: bytes = stream.read(HEAD_BYTES)
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if head.startswith(mark) and not form.encoding.lower().replace("_", "-").startswith("utf-16"):
+            raise Unreadable(f"{name}: {_not_text(form)}; it looks like UTF-16: write source.encoding: {encoding}")
+    if b"\0" in head and codecs.lookup(form.encoding).name in ("utf-8", "ascii", "cp1252", "iso8859-1"):
+        raise Unreadable(f"{name}: {_not_text(form)}; it looks like UTF-16: write source.encoding: utf-16-le")
+    # A sign of several bytes may be cut at the end of what was read.
+    text = codecs.getincrementaldecoder(_codec(form))().decode(head, final=len(head) < HEAD_BYTES)
+    lines = text.splitlines(keepends=True)
+    header = next(csv.reader(lines, delimiter=form.separator), [])
+    found = {sign: next(csv.reader(lines, delimiter=sign), []) for sign in SHOWN if sign != form.separator}
+    likely = max(found, key=lambda sign: len({*found[sign]} & {*wanted}))
+    if len({*found[likely]} & {*wanted}) > len({*header} & {*wanted}):
+        raise Unreadable(f"{name}: the separator looks like {likely!r}: write source.separator: {SHOWN[likely]}")
+    if fault := header_fault(header):
+        raise Unreadable(f"{name}: {fault}; leave one")
+    if not any(header):
+        raise Unreadable(f"{name}: the first line has no names of columns")
+    return header
+
+
+def _fault(name: str, content: Path | BytesIO, form: CsvForm) -> str | None:
+    """What a second, slower look at a file that cannot be parsed finds."""
+    try:
+        with _unpacked(name, content) as stream:
+            return shape_fault(TextIOWrapper(stream, encoding=_codec(form), newline=""), form.separator)
+    except UnicodeError as error:
+        return _not_text(form, error)
+    except (OSError, EOFError):
+        return None  # a packed file that is cut short: the first look said so
+
+
+def _not_text(form: CsvForm, error: UnicodeError | None = None) -> str:
+    said = f"the file is not {form.encoding.upper()}"
+    if error is None:
+        return said
+    place = f" (byte 0x{error.object[error.start]:02x})" if isinstance(error, UnicodeDecodeError) else ""
+    return f"{said}{place}: write source.encoding, such as cp1252 for Windows"
