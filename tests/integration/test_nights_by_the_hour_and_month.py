@@ -47,7 +47,7 @@ def score(nights: Nights, name: str, as_of: date, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def nights(project: Any) -> Nights:
-    return Nights(project)
+    return Nights(project, {})
 
 
 def hourly() -> pl.DataFrame:
