@@ -1,4 +1,4 @@
-"""The pipeline: everything that runs inside a stage's process."""
+"""The pipeline is in this package: everything that runs inside a stage's process."""
 
 import os
 

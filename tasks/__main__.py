@@ -1,4 +1,4 @@
-"""`python -m tasks`: the same program as `nightstill`, where the package is not installed."""
+"""`python -m tasks` starts the same program as `nightstill`, where the package is not installed."""
 
 from tasks.cli.main import main
 

@@ -1,1 +1,1 @@
-"""The program `nightstill`: one module a group of commands."""
+"""The program `nightstill` has one module for each group of commands."""

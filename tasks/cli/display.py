@@ -1,4 +1,4 @@
-"""What the command line shows of runs: rich tables of gates, models and stages."""
+"""This module prints runs on the command line: rich tables of gates, models and stages."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 
 
 def plain(value: object) -> Text:
-    """A text of somebody else, as it is: neither rich's markup nor a terminal's codes mean anything in it."""
+    """Return a foreign text unchanged: rich's markup and a terminal's control codes have no effect in it."""
     return Text(
         "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in str(value))
     )
@@ -36,7 +36,7 @@ def plain(value: object) -> Text:
 
 @contextmanager
 def progress(console: Console, total: int) -> Iterator[Observer]:
-    """A progress bar over stages; a line for each that ends."""
+    """Show a progress bar over stages, and print a line for each stage that ends."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     running: list[str] = []
     with Progress(*columns, console=console, transient=True) as bar:
@@ -57,7 +57,7 @@ def progress(console: Console, total: int) -> Iterator[Observer]:
 
 
 def show_run(console: Console, settings: Settings, workload: str, run_id: str) -> None:
-    """Verdict first, then gates, models, stages, and where the pages are."""
+    """Print the verdict first, then gates, models, stages, and the addresses of the pages."""
     store = RunStore(settings.runs())
     info = store.run_info(workload, run_id)
     manifests = store.manifests(workload, run_id)
@@ -149,7 +149,7 @@ def _number(value: float | None) -> str:
 
 
 def list_runs(console: Console, settings: Settings, workload: str) -> None:
-    """All runs of a workload, oldest first."""
+    """Print all runs of a workload, oldest first."""
     table = Table()
     for column in ("run", "as of", "opened", "outcome"):
         table.add_column(column)

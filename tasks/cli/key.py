@@ -1,4 +1,4 @@
-"""`nightstill release keygen` and `nightstill release sign`: the keys that releases are signed with."""
+"""`nightstill release keygen` and `nightstill release sign` handle the keys that releases are signed with."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ def sign(
     workload: Annotated[str, typer.Argument(help="A section of params.yaml.")],
     number: Annotated[int, typer.Argument(help="The release's number.")],
 ) -> None:
-    """Sign a release that is there, after checking its digests: one from before there was a key, or by an older key."""
+    """Sign an existing release, after checking its digests: an unsigned one, or one signed by an older key."""
     from tasks.releases import manifest, signing
     from tasks.releases.store import ReleaseStore
 

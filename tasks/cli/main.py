@@ -1,4 +1,4 @@
-"""`nightstill`: the one command-line program, for people and for runners.
+"""`nightstill` is the one command-line program, for people and for runners.
 
 Exit codes: 0 done · 3 the candidate was rejected (`run` only) · 4 not yet: the data of `fresh` and `score --keep`, or a
 release · 64 wrong usage · 65 bad data · 70 internal error · 75 a store or server did not answer, try again ·
@@ -156,13 +156,13 @@ def run_stage(
 
 
 def _tell(uri: str, data: bytes, status: str, **more: str) -> None:
-    """The last line of standard output: what an orchestrator hands on."""
+    """Print the last line of standard output, which an orchestrator hands on."""
     print(json.dumps({"uri": uri, "sha256": hashlib.sha256(data).hexdigest(), "status": status, **more}), flush=True)
 
 
 @app.command(hidden=True)
 def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> None:
-    """A stage's own command, as dvc.yaml has it: reads and writes the working folder."""
+    """Run a stage's own command, as in dvc.yaml: it reads and writes the working folder."""
     from tasks.core.files import write_json
     from tasks.stages.context import current
 
@@ -185,7 +185,7 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
 
 
 def _require_plugins(run: Run, stage: str) -> None:
-    """A stage runs with the packages that it tracks, or not at all. Raises ConfigError."""
+    """Refuse to run a stage without the packages that it tracks. Raises ConfigError."""
     variables, found = run.model_dump(mode="json"), Path(PIPELINE_FILE)
     if not named(variables["plugins"]) or not found.is_file():
         return
@@ -318,7 +318,7 @@ def score(
 
 @app.command()
 def fresh(workload: WorkloadArgument, as_of: AsOf = None) -> None:
-    """Look whether the source's data reach up to a day, and nothing else; exit code 4: not yet."""
+    """Check whether the source's data reach up to a day, and nothing else; exit code 4: not yet."""
     from tasks.problems import get_problem
     from tasks.tables.sources import get_source
     from tasks.tables.table import in_zone
@@ -345,7 +345,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """SIGTERM and SIGHUP leave nothing behind: they end the program as Ctrl-C does, through every `finally`."""
+    """End the program on SIGTERM and SIGHUP as on Ctrl-C, through every `finally`, so that nothing is left behind."""
 
     def end(number: int, _frame: object) -> None:
         for each in before:

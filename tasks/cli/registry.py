@@ -1,4 +1,4 @@
-"""`nightstill registry`: MLflow's registry, which follows the ledger."""
+"""`nightstill registry` brings MLflow's registry in line with the ledger."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ registry_app = typer.Typer(
 
 @registry_app.callback()
 def _group() -> None:
-    """Keeps `sync` a word of its own."""
+    """Keep `sync` a command name of its own."""
 
 
 @registry_app.command("sync")
@@ -27,7 +27,7 @@ def registry_sync(
     workload: Annotated[str, typer.Argument(help="A section of params.yaml.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
-    """Make versions, tags and the alias `champion` what the ledger says. Prints what was done: nothing if all fits."""
+    """Make versions, tags and the alias `champion` agree with the ledger. Prints what was done: nothing if all fits."""
     from tasks.releases.store import ReleaseStore
     from tasks.tracking.registry import sync
 

@@ -1,4 +1,4 @@
-"""`nightstill release`: what became champion, whether it holds, what differs, and going back."""
+"""`nightstill release` lists, checks, compares, rolls back, pins, prunes and rebuilds releases."""
 
 import json
 from pathlib import Path
@@ -160,7 +160,7 @@ def _tell(workload: str, entry: "Entry", what: str) -> None:
 
 
 def _releases(workload: str) -> "ReleaseStore":
-    """The workload's releases. Raises UsageError, which names what there is, if nobody knows the workload."""
+    """Return the workload's releases. Raises UsageError, which lists the known names, on an unknown workload."""
     from tasks.releases.signing import load_keys
     from tasks.releases.store import ReleaseStore
 

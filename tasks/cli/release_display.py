@@ -1,4 +1,4 @@
-"""What the command line shows of releases."""
+"""This module prints releases on the command line."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ STYLES = {"equal": "green", "pulled": "green", "differs": "red", "failed": "red"
 
 
 def list_releases(console: Console, workload: str, entries: Sequence[Entry]) -> None:
-    """The ledger, the champion last; beside the entry that made a release, what the release is now."""
+    """Print the ledger, newest last; the entry that made a release also shows the release's present status."""
     table = Table()
     for column in ("entry", "kind", "release", "now", "as of", "created (UTC)", "run", "model", "reason"):
         table.add_column(
@@ -48,7 +48,7 @@ def list_releases(console: Console, workload: str, entries: Sequence[Entry]) -> 
 
 
 def show_release(console: Console, releases: ReleaseStore, number: int) -> None:
-    """One entry, what its release is now, and the release's files. Raises UsageError on an unknown number."""
+    """Print one entry, its release's present status, and its files. Raises UsageError on an unknown number."""
     entries = releases.ledger.entries()
     if not 0 < number <= len(entries):
         raise UsageError(f"{releases.workload}: no ledger entry {number}; there are {len(entries)}")
@@ -70,7 +70,7 @@ def show_release(console: Console, releases: ReleaseStore, number: int) -> None:
 
 
 def show_differences(console: Console, found: "Differences") -> None:
-    """A table for each section; of what seldom changes only what did."""
+    """Print a table for each section; of facts that seldom change, only the changed ones."""
     for name, rows in found.sections.items():
         shown = [row for row in rows if not row.equal or name not in QUIET]
         same = len(rows) - len(shown)
@@ -89,7 +89,7 @@ def show_differences(console: Console, found: "Differences") -> None:
 
 
 def show_pruning(console: Console, workload: str, found: "Pruning", *, dry_run: bool) -> None:
-    """What went, or would go, and what stays."""
+    """Print which releases were removed, or would be, and which stay."""
     does = "would remove" if dry_run else "removed"
     console.print(f"{workload}: {does} {found.files:,} files", highlight=False)
     console.print(f"  releases {named(found.releases) if found.releases else 'none'}", highlight=False)
@@ -99,7 +99,7 @@ def show_pruning(console: Console, workload: str, found: "Pruning", *, dry_run: 
 
 
 def show_reproduction(console: Console, found: "Reproduction") -> None:
-    """Every stage with its outputs, then the model, then the verdict."""
+    """Print every stage with its outputs, then the model, then the verdict."""
     table = Table(title=f"{found.workload} release {found.release}: {found.code}", title_justify="left")
     for column in ("stage", "result", "outputs that differ", "why", "seconds"):
         table.add_column(column, justify="right" if column == "seconds" else "left")

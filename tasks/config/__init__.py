@@ -1,1 +1,1 @@
-"""params.yaml and run.yaml, typed and checked once."""
+"""This package reads params.yaml and run.yaml into typed values, checked once."""

@@ -1,4 +1,4 @@
-"""Which other packages each part of a run uses, with the digest of each, for run.yaml; and whether they still do."""
+"""This module lists the other packages that each part of a run uses, with digests, and checks them later."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ NUMBERS = "numbers"
 
 
 class Package(Frozen):
-    """An installed distribution. `sha256`: over its files."""
+    """A package is an installed distribution. `sha256`: over its files."""
 
     version: str
     sha256: str
@@ -27,7 +27,7 @@ Packages = dict[str, Package]
 
 
 class Plugins(Frozen):
-    """Distributions by the part of the run that uses them; each stage tracks the parts that it reads."""
+    """Plugins are distributions by the part of the run that uses them; each stage tracks the parts that it reads."""
 
     source: Packages = Field(default_factory=dict)
     problem: Packages = Field(default_factory=dict)
@@ -38,7 +38,7 @@ class Plugins(Frozen):
 
 
 def installed(workload: Workload) -> Plugins:
-    """The packages that a workload's parts use, as they are installed here.
+    """Return the packages that a workload's parts use, as they are installed here.
 
     Raises ConfigError when two packages add a kind that it names, or none adds a gate: nobody should hear of that after
     hours of training.
@@ -63,7 +63,7 @@ def installed(workload: Workload) -> Plugins:
 
 
 def require_installed(plugins: Mapping[str, Any], tracked: Sequence[str]) -> None:
-    """Hold what is installed here against the parts `tracked` of a run's `plugins`, such as `teachers.lstm`.
+    """Compare the packages installed here with the parts `tracked` of a run's `plugins`, such as `teachers.lstm`.
 
     Raises ConfigError: a result of other code must not carry this run's digests.
     """

@@ -1,4 +1,4 @@
-"""`run.yaml`: what the stages read, the section of one workload and what varies by night.
+"""`run.yaml` holds what the stages read: the section of one workload and what varies by night.
 
 DVC tracks parts of `run.yaml`, so nothing that must not enter a lock (run_id, clock time) may stand in it.
 """
@@ -21,13 +21,13 @@ NO_KIND = "tasks/problems/blocks/__init__.py"
 
 
 class Code(Frozen):
-    """Files of this project that dvc.yaml names by variables. `problem`: the workload's kind of learning."""
+    """Code names our files that dvc.yaml reaches by variables. `problem`: the workload's kind of learning."""
 
     problem: str
 
 
 class Run(Workload):
-    """run.yaml: a workload's section and what varies by night.
+    """A run is the content of run.yaml: a workload's section and what varies by night.
 
     `champion` is the sequence number of the ledger's last entry (0: none): the entry that evaluation compares
     with and that promotion is fenced against. `plugins`: other packages that it uses, by user; a part that uses none is
@@ -44,7 +44,7 @@ class Run(Workload):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data: Any) -> Any:
-        """A run.yaml that was written before there were plugins names none."""
+        """Complete a run.yaml of before there were plugins: it names none."""
         if not isinstance(data, Mapping):
             return data
         given = data.get("plugins") or {}
@@ -56,16 +56,16 @@ class Run(Workload):
         return {**data, "plugins": plugins, "code": data.get("code") or {"problem": _code(data, plugins)}}
 
     def section(self) -> Workload:
-        """The workload's part alone."""
+        """Return the workload's part alone."""
         return Workload.model_validate(self.model_dump(exclude=set(FURTHER)))
 
     def to_yaml(self) -> str:
-        """Canonical text: equal runs give equal bytes."""
+        """Return the canonical text: equal runs give equal bytes."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=True, allow_unicode=True)
 
 
 def _code(data: Mapping[str, Any], plugins: Mapping[str, Any]) -> str:
-    """The folder of our kind of learning. One of another package is none of our files, and its digest is tracked."""
+    """Return the folder of our kind of learning. Another package's kind has no file of ours; its digest is tracked."""
     problem = data.get("problem")
     kind = problem.get("kind") if isinstance(problem, Mapping) else getattr(problem, "kind", "")
     return NO_KIND if plugins.get("problem") else f"tasks/problems/{kind}"

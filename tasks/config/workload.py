@@ -1,4 +1,4 @@
-"""`params.yaml`: what people edit, one section a workload."""
+"""`params.yaml` holds what people edit, one section for each workload."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -16,14 +16,14 @@ from tasks.tables.validation.options import Checks
 
 
 class SourceSpec(Spec):
-    """The `source` section. How long a night waits for it changes no result, so it stands in no run.yaml."""
+    """A source spec is the `source` section. A night's waiting time changes no result, so it stands in no run.yaml."""
 
     wait_minutes: float = Field(default=0, exclude=True, description="after the night's time; 0: it does not wait")
     poll_minutes: float = Field(default=POLL_MINUTES, exclude=True, description="between two looks for the data")
 
 
 class Upstream(Frozen):
-    """A schedule that is no hour: nights start when an asset is updated."""
+    """An upstream asset is a schedule without an hour: nights start when the asset is updated."""
 
     asset: str
 
@@ -32,7 +32,7 @@ class Upstream(Frozen):
 
 
 class Workload(Frozen):
-    """One section of params.yaml."""
+    """A workload is one section of params.yaml."""
 
     title: str
     description: str = ""
@@ -62,7 +62,7 @@ class Workload(Frozen):
 
 
 def load_workloads(path: Path) -> dict[str, Workload]:
-    """All workloads of a params.yaml, by name.
+    """Return all workloads of a params.yaml, by name.
 
     Raises ConfigError naming the file, the field and what is wrong with it.
     """
@@ -74,7 +74,7 @@ def load_workloads(path: Path) -> dict[str, Workload]:
 
 
 def load_workload(path: Path, name: str) -> Workload:
-    """One workload. Raises ConfigError if there is none of that name."""
+    """Return one workload. Raises ConfigError on an unknown name."""
     workloads = load_workloads(path)
     if name not in workloads:
         raise ConfigError(f"{path}: no workload {name!r}; there are: {', '.join(sorted(workloads))}")

@@ -1,1 +1,1 @@
-"""What everything else rests on: errors, configuration, settings, storage, small files, the loader."""
+"""All other packages rest on this one: errors, configuration, settings, storage, small files, the loader."""

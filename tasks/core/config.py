@@ -1,4 +1,4 @@
-"""Base classes of typed, frozen configuration."""
+"""This module holds the base classes of typed, frozen configuration."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,13 +15,13 @@ Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 
 class Frozen(BaseModel):
-    """Base of every configuration model: immutable; an unknown key or a number that is not finite is an error."""
+    """Every configuration model has this base: immutable; an unknown key or a non-finite number is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Spec(BaseModel):
-    """A component picked by `kind`; its other keys are validated by the component itself."""
+    """A spec picks a component by `kind`; its other keys are validated by the component itself."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -29,7 +29,7 @@ class Spec(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Every key but `kind`."""
+        """Return every key but `kind`."""
         return dict(self.model_extra or {})
 
 
@@ -37,7 +37,7 @@ class Spec(BaseModel):
 def explained(
     where: str, *, kind: str | None = None, note: str = "", raises: type[Exception] = ConfigError
 ) -> Iterator[None]:
-    """The one place in which what pydantic says becomes one line: the field, what is wrong with it, what was given.
+    """Turn pydantic's errors into one line: the field, what is wrong with it, the given value. No other place does.
 
     `where`: the section that the fields belong to, or a file, if it ends with a blank. `kind`: of the component whose
     options they are. `note` is put at the end. Raises ConfigError, or what `raises` says.
@@ -57,7 +57,7 @@ def explained(
 
 
 def pick(spec: Spec, kinds: Mapping[str, type[Kind]], field: str) -> Kind:
-    """The component of `spec.kind`, made of the other keys. Raises ConfigError naming the field."""
+    """Build the component of `spec.kind` from the other keys. Raises ConfigError naming the field."""
     if spec.kind not in kinds:
         raise ConfigError(f"{field}.kind: unknown kind {spec.kind!r}; there are: {', '.join(kinds) or 'none'}")
     try:

@@ -1,4 +1,4 @@
-"""Database URLs as SQLAlchemy reads them, with the driver that is installed."""
+"""This module completes database URLs for SQLAlchemy with the driver that is installed."""
 
 import re
 
@@ -9,7 +9,7 @@ POSTGRESQL = "postgresql+psycopg2"
 
 
 def driver_url(url: str, setting: str) -> str:
-    """The URL with our driver where it names none. Raises ConfigError naming the setting, and nothing of its value."""
+    """Return the URL with our driver where it names none. Raises ConfigError naming the setting, but not its value."""
     scheme, mark, rest = url.partition("://")
     if mark and scheme not in ("http", "https") and rest.partition("?")[0].count("@") > 1:
         raise ConfigError(f"{setting}: its password has an @ in it; write %40 for it (%3A for :, %2F for /, %25 for %)")

@@ -1,4 +1,4 @@
-"""What an installed distribution is made of, as one digest: it changes when a byte does that it can run."""
+"""This module gives an installed distribution one digest, which changes with any byte that can run."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from tasks.core.errors import ConfigError
 
 
 def distribution_digest(distribution: Distribution) -> str:
-    """SHA-256 over path and content of each file, in the order of their paths.
+    """Return SHA-256 over path and content of each file, in the order of their paths.
 
     Equal for an ordinary and an editable installation: of what installers write only the entry points count. Bytecode
     does not, nor do programs, whose first line names an environment. Raises ConfigError when a file is gone.
@@ -30,7 +30,7 @@ def distribution_digest(distribution: Distribution) -> str:
 
 
 def _listed(distribution: Distribution) -> Mapping[str, Path]:
-    """Files that the installer has listed, without its own; those of an editable installation lie elsewhere."""
+    """Return the files that the installer listed, without its own; those of an editable installation lie elsewhere."""
     return {
         file.as_posix(): Path(str(distribution.locate_file(file)))
         for file in distribution.files or ()
@@ -42,13 +42,13 @@ def _listed(distribution: Distribution) -> Mapping[str, Path]:
 
 
 def _modules(distribution: Distribution) -> Mapping[str, Path]:
-    """Files of the packages that hold the entry points' modules."""
+    """Return the files of the packages that hold the entry points' modules."""
     modules = {entry.module for entry in distribution.entry_points if entry.group.startswith("nightstill.")}
     return {name: path for module in modules for name, path in _package(module)}
 
 
 def _package(module: str) -> Iterator[tuple[str, Path]]:
-    """Files of the outermost package of a module that has code of its own, found without importing that."""
+    """Return the files of a module's outermost package that has code of its own, found without importing the module."""
     parts = module.split(".")
     for length in range(1, len(parts) + 1):
         try:

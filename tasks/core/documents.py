@@ -1,4 +1,4 @@
-"""YAML documents as plain values: numbers as DVC reads them, and nothing that would be taken for something else.
+"""This module reads YAML as plain values: numbers as DVC reads them, and no value that would be misread.
 
 Standard library and PyYAML only, because the orchestrator's environment imports this module.
 """
@@ -22,18 +22,18 @@ _UNUSABLE = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
 
 
 class _Yaml(yaml.SafeLoader):
-    """Reads numbers by YAML 1.2, as DVC does: 1e-05 is a number. For PyYAML alone, which follows 1.1, it is a text."""
+    """This loader reads numbers by YAML 1.2, as DVC does: 1e-05 is a number. PyYAML follows 1.1, where it is a text."""
 
 
 _Yaml.add_implicit_resolver(_FLOAT, re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 class NotPlain(yaml.YAMLError):
-    """A document is YAML, but a part of it would be read as something else than it says; the text names the part."""
+    """A part of a YAML document would be read as another value than the one written; the text names the part."""
 
 
 def read_yaml(text: str | bytes) -> Any:
-    """The document as plain values. Raises yaml.YAMLError.
+    """Return the document as plain values. Raises yaml.YAMLError.
 
     A key that stands twice is refused, as the last one would win in silence; so are numbers that are not finite,
     references in a circle, and more levels or values than anybody writes.
@@ -58,7 +58,7 @@ def read_yaml(text: str | bytes) -> Any:
 
 
 def read_mapping(text: str | bytes, origin: str) -> Mapping[str, Any]:
-    """The document as a mapping. Raises ConfigError naming `origin`."""
+    """Return the document as a mapping. Raises ConfigError naming `origin`."""
     try:
         data = read_yaml(text)
     except NotPlain as error:
@@ -71,14 +71,14 @@ def read_mapping(text: str | bytes, origin: str) -> Mapping[str, Any]:
 
 
 class _Inspection:
-    """Looks through a document before values are made of it: once merge keys are resolved, a double is gone."""
+    """An inspection checks a document's nodes before values are made: resolving merge keys would hide a double key."""
 
     def __init__(self, loader: _Yaml) -> None:
         self._loader = loader
         self._sizes: dict[int, int | None] = {}
 
     def size(self, node: yaml.Node, path: tuple[str, ...]) -> int:
-        """How many values the node stands for, with those that it refers to. Raises NotPlain."""
+        """Return how many values the node stands for, with the nodes that it refers to. Raises NotPlain."""
         if isinstance(node, yaml.ScalarNode):
             self._check_number(node, path)
             return 1

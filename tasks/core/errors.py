@@ -1,10 +1,10 @@
-"""The one error hierarchy: every failure that a person should read is a `NightstillError` with one clear line."""
+"""This module holds the one error hierarchy: each failure for people is a `NightstillError` with one clear line."""
 
 from typing import ClassVar
 
 
 class NightstillError(Exception):
-    """Base of all errors with a message meant for a person.
+    """This is the base of all errors with a message meant for a person.
 
     `exit_code` is the process exit status (BSD sysexits where one fits); `retryable` says whether
     starting the same stage again can help.
@@ -33,7 +33,7 @@ class DataError(NightstillError):
 
 
 class RuleError(DataError):
-    """A table breaks a rule: `column`, `rule`, and the first `row` that does so, counted from 0 (None: the whole)."""
+    """A table breaks a rule: `column`, `rule`, and the first breaking `row`, counted from 0 (None: the whole table)."""
 
     def __init__(self, message: str, column: str, rule: str, row: int | None = None) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class ConfigError(NightstillError):
 
 
 class IntegrityError(NightstillError):
-    """A digest, lock, ledger entry or release does not say what it must."""
+    """A digest, lock, ledger entry or release differs from its expected content."""
 
     exit_code = 76
 

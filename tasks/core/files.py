@@ -1,4 +1,4 @@
-"""Small files that stages hand to each other, with equal bytes for equal data."""
+"""This module writes the small files that stages hand to each other, with equal bytes for equal data."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,11 @@ RUN_FILE = "run.yaml"
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Canonical JSON: equal data gives equal bytes."""
+    """Write canonical JSON: equal data gives equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """JSON of a file that another stage wrote."""
+    """Read the JSON of a file that another stage wrote."""
     return json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Finds a component by its kind and imports it only when a workload names it.
+"""This module finds a component by its kind and imports it only when a workload names it.
 
 Ours stand in tables, kind -> `module:name`. Other packages add theirs by entry points, named by kind, of the groups
 `nightstill.sources`, `.problems`, `.models`, `.losses`, `.steps` and `.gates`. In `models` and `losses` a name may
@@ -20,21 +20,21 @@ OURS = "Nightstill's own"
 
 
 def load(reference: str) -> Any:
-    """What `module:name` refers to."""
+    """Return the object that `module:name` refers to."""
     module, _, name = reference.partition(":")
     return getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A kind that an installed distribution adds to a group."""
+    """A plugin is a kind that an installed distribution adds to a group."""
 
     kind: str
     entry: EntryPoint
 
     @property
     def distribution(self) -> Distribution:
-        """What was installed."""
+        """Return the installed distribution."""
         assert self.entry.dist is not None  # entries that are found by group have one
         return self.entry.dist
 
@@ -42,7 +42,7 @@ class Plugin:
         return f"{self.distribution.name} {self.distribution.version}"
 
     def load(self) -> Any:
-        """The object that the entry point names. Raises ConfigError with whatever its import raised."""
+        """Return the object that the entry point names. Raises ConfigError with whatever its import raised."""
         try:
             return self.entry.load()
         except Exception as error:
@@ -51,7 +51,7 @@ class Plugin:
 
 
 def plugins(group: Group, learning: str = "") -> dict[str, tuple[Plugin, ...]]:
-    """Kind -> those who add it to a group. `learning`: the kind of learning that models and losses must fit."""
+    """Return kind -> its plugins in a group. `learning`: the kind of learning that models and losses must fit."""
     found: dict[str, tuple[Plugin, ...]] = {}
     for entry in _entries(group, tuple(sys.path)):
         fits, dot, kind = entry.name.partition(".")
@@ -64,14 +64,14 @@ def plugins(group: Group, learning: str = "") -> dict[str, tuple[Plugin, ...]]:
 
 
 def plugin(group: Group, kind: str, learning: str = "") -> Plugin | None:
-    """The one that adds a kind; None if no other package does. Raises ConfigError when several do."""
+    """Return the plugin that adds a kind, None without one. Raises ConfigError when several do."""
     found = plugins(group, learning).get(kind, ())
     _one_of(group, kind, [str(each) for each in found])
     return found[0] if found else None
 
 
 class Kinds(Mapping[str, Any]):
-    """The kinds of a group by name, ours first. Looking one up imports it; listing the names imports none.
+    """This maps a group's kinds to components, ours first. Looking one up imports it; listing the names imports none.
 
     `ours`: kind -> `module:name`, or the object itself. `base`: what another package's must be a subclass of.
     """
@@ -82,7 +82,7 @@ class Kinds(Mapping[str, Any]):
         self.group, self.ours, self.base, self.learning = group, ours, base, learning
 
     def __getitem__(self, kind: str) -> Any:
-        """Raises KeyError on an unknown kind, ConfigError on one that is there twice or cannot be used."""
+        """Return a kind's component. Raises KeyError on an unknown kind, ConfigError on a double or unusable one."""
         found = plugins(self.group, self.learning).get(kind, ())
         _one_of(self.group, kind, [*([OURS] if kind in self.ours else []), *map(str, found)])
         if kind in self.ours:
@@ -111,7 +111,7 @@ class Kinds(Mapping[str, Any]):
         return kind in self.ours or kind in plugins(self.group, self.learning)
 
     def find(self, kind: str, field: str) -> Any:
-        """The component of a kind. Raises ConfigError naming the field on one that is unknown or cannot be used."""
+        """Return a kind's component. Raises ConfigError naming the field on an unknown or unusable kind."""
         if kind not in self:
             fits = f" for {self.learning}" if self.learning else ""
             raise ConfigError(f"{field}: unknown kind {kind!r}{fits}; there are: {', '.join(self) or 'none'}")
@@ -133,5 +133,5 @@ def _one_of(group: Group, kind: str, owners: list[str]) -> None:
 
 @cache
 def _entries(group: Group, _path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Entry points of a group, in the order of their names; read once for each `sys.path`."""
+    """Return the entry points of a group, in the order of their names; read once for each `sys.path`."""
     return tuple(sorted(entry_points(group=f"nightstill.{group}"), key=lambda entry: (entry.name, entry.value)))

@@ -1,4 +1,4 @@
-"""`params.yaml` as everybody reads it, before its fields are validated: sections by workload.
+"""This module reads `params.yaml` into sections by workload, before their fields are validated.
 
 Standard library and PyYAML only, because the orchestrator's environment imports this module.
 """
@@ -23,7 +23,7 @@ Section = Mapping[str, Any]
 
 
 def load_sections(path: Path) -> dict[str, Section]:
-    """The sections of a params.yaml by workload: validated are name, title, timezone, schedule, and how long it waits.
+    """Return a params.yaml's sections by workload: validated are name, title, timezone, schedule and waiting times.
 
     Raises ConfigError naming the file, the field and what is wrong with it.
     """
@@ -52,7 +52,7 @@ def load_sections(path: Path) -> dict[str, Section]:
 
 
 def upstream_asset(schedule: Any) -> str:
-    """The asset that starts a workload's nights; empty if a cron expression does. Raises ValueError on all else."""
+    """Return the asset that starts a workload's nights; empty for a cron expression. Raises ValueError on all else."""
     if isinstance(schedule, str):
         return ""
     asset = schedule.get("asset") if isinstance(schedule, Mapping) and len(schedule) == 1 else None
@@ -64,14 +64,14 @@ def upstream_asset(schedule: Any) -> str:
 
 
 class Patience(NamedTuple):
-    """How many minutes after its time a night still waits for its data (0: not at all), and between two looks."""
+    """Patience is how many minutes a night waits for late data (0: not at all), and how many between two checks."""
 
     wait: float
     poll: float
 
 
 def patience(section: Section) -> Patience:
-    """What `source.wait_minutes` and `source.poll_minutes` say. Raises ValueError that begins with the field.
+    """Return `source.wait_minutes` and `source.poll_minutes`. Raises ValueError that begins with the field.
 
     A night that waited as long as it may tells of late data; its deadline must come later.
     """

@@ -1,4 +1,4 @@
-"""The one rule for reasons that people give: on the command line and in the form of a DAG.
+"""This module holds the one rule for reasons that people give, on the command line and in the form of a DAG.
 
 Standard library only, because the orchestrator's environment imports this module.
 """
@@ -13,12 +13,12 @@ WORD = r"\w{2}"
 
 
 def one_line(text: str) -> str:
-    """What somebody typed, as one line of what can be seen: a line of its own could pass for a command's result."""
+    """Return a typed text as one line of visible characters: a second line could pass for a command's result."""
     return " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in text).split())
 
 
 def checked(text: str) -> str:
-    """A reason as the ledger keeps it: one line. Raises UsageError when it says nothing, or more than anybody reads."""
+    """Return a reason as the ledger keeps it: one line. Raises UsageError on an empty, too short or too long one."""
     line = one_line(text)
     if not SHORTEST <= len(line) <= LONGEST or not re.search(WORD, line):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What must not be read by others is taken out of a text: passwords in URLs, private keys, values of secret settings.
+"""This module takes secrets out of a text: passwords in URLs, private keys, values of secret settings.
 
 Every text that leaves a process on its own way goes through `redact`: standard output and error with all that libraries
 log there, manifests, and messages. Standard library only, because the orchestrator's environment imports this module.
@@ -29,7 +29,7 @@ _PATH = re.compile(r"[^\s]{1,250}\.[A-Za-z]{2,4}")
 
 
 def redact(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The text without secrets: those that show by their form, and those that this environment holds."""
+    """Return the text without secrets: those that show by their form, and those that this environment holds."""
     for secret in sorted(set(_secrets(environment)), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     text = _PEM.sub(f"(private key {HIDDEN})", text)
@@ -38,13 +38,13 @@ def redact(text: str, environment: Mapping[str, str] = os.environ) -> str:
 
 
 def is_path(value: str) -> bool:
-    """Whether the setting of a key names a file, so that it may be shown. A key itself never looks like this."""
+    """Return whether the setting of a key names a file, so that it may be shown. A key never looks like a path."""
     return _PATH.fullmatch(value) is not None
 
 
 @contextmanager
 def redacted_output() -> Iterator[None]:
-    """Standard output and error without secrets, whoever writes to them from Python."""
+    """Remove secrets from standard output and error, whichever Python code writes to them."""
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(_Redacted(sys.stdout)))
         stack.enter_context(redirect_stderr(_Redacted(sys.stderr)))
@@ -52,7 +52,7 @@ def redacted_output() -> Iterator[None]:
 
 
 class _Redacted:
-    """A text stream that hides secrets and is the one below it in all else."""
+    """A redacted stream hides secrets and otherwise behaves as the text stream below it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -76,7 +76,7 @@ def _without_user(match: re.Match[str]) -> str:
 
 
 def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
-    """Every spelling of a secret by which a library may tell of it."""
+    """Yield every spelling in which a library may print a secret."""
     for name, value in environment.items():
         if _SECRET_NAME.search(name) and not (name.endswith("_KEY") and is_path(value)):
             # Line by line too, as a trace is written that way.
@@ -88,7 +88,7 @@ def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _webhook_paths(channel: str) -> Iterator[str]:
-    """All of a webhook's address but its host: that is where chat services put their token."""
+    """Yield all of a webhook's address but its host: chat services put their token there."""
     kind, _, target = channel.partition(":")
     path = re.sub(r"^[A-Za-z]*:?/*[^/?#]*", "", target)
     if kind != "email" and len(path) > SHORTEST:
@@ -96,7 +96,7 @@ def _webhook_paths(channel: str) -> Iterator[str]:
 
 
 def _passwords(value: str) -> Iterator[str]:
-    """The password of a URL, and what is left of it when one of its signs was taken for the URL's own."""
+    """Yield the password of a URL, and the pieces that remain when one of its signs was read as the URL's own."""
     user, at, _ = value.rpartition("@")
     _, colon, password = user.partition("://")[2].partition(":") if "://" in user else user.partition(":")
     if not at or not colon or "\n" in value:

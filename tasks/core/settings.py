@@ -1,4 +1,4 @@
-"""Where this installation keeps its things: environment variables with embedded defaults below one folder."""
+"""This module holds an installation's settings: environment variables, with defaults below one folder."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ SIGNS = "#,%?\"'"
 
 
 class Settings(BaseSettings):
-    """Environment `NIGHTSTILL_…`. What is not set lies below `home` (default: `.nightstill` in the working folder)."""
+    """Settings come from the environment, `NIGHTSTILL_…`. Unset ones lie below `home` (default: `.nightstill` here)."""
 
     model_config = SettingsConfigDict(env_prefix="NIGHTSTILL_", frozen=True, extra="ignore")
 
@@ -46,15 +46,15 @@ class Settings(BaseSettings):
             object.__setattr__(self, name, value)
 
     def runs(self) -> ObjectStore:
-        """The run store."""
+        """Return the run store."""
         return open_store(self.run_store)
 
     def releases(self) -> ObjectStore:
-        """Where ledgers and releases lie."""
+        """Return the store of ledgers and releases."""
         return open_store(self.release_store)
 
     def environment(self) -> dict[str, str]:
-        """These settings as environment variables, for a process that is started in another folder."""
+        """Return these settings as environment variables, for a process that is started in another folder."""
         return {
             "NIGHTSTILL_HOME": str(self.home),
             "NIGHTSTILL_PROJECT": str(self.project),
@@ -68,12 +68,12 @@ class Settings(BaseSettings):
         }
 
     def process_environment(self) -> dict[str, str]:
-        """The environment of a process that is to see these settings."""
+        """Return the environment of a process that is to see these settings."""
         return {**os.environ, **self.environment()}
 
 
 def _require_plain(setting: str, place: str) -> None:
-    """Refuse what DVC's configuration or a database's URL would cut off or read as something else."""
+    """Refuse values that DVC's configuration or a database's URL would cut off or misread."""
     for sign in place:
         if sign in SIGNS or not sign.isprintable():
             said = f"{setting}={place!r}: holds {sign!r}, which DVC and MLflow would read as their own"
@@ -81,5 +81,5 @@ def _require_plain(setting: str, place: str) -> None:
 
 
 def _absolute(key: str) -> str:
-    """A key file's path for processes that start in another folder; PEM text and nothing stay as they are."""
+    """Return a key file's path made absolute, for processes in other folders; PEM text and "" stay unchanged."""
     return str(Path(key).absolute()) if key and "-----BEGIN" not in key else key

@@ -1,4 +1,4 @@
-"""Small objects by key, in a folder or in S3: atomic writes and create-only writes, nothing else."""
+"""A store keeps small objects by key, in a folder or in S3: atomic writes and create-only writes, nothing else."""
 
 import contextlib
 import errno
@@ -30,12 +30,12 @@ class ObjectExists(Exception):
 
 
 class ObjectStore(Protocol):
-    """What the run store and the releases need of a place to keep bytes. Keys are `/`-separated."""
+    """An object store keeps the bytes of the run store and the releases. Keys are `/`-separated."""
 
     uri: str
 
     def read(self, key: str) -> bytes:
-        """Bytes at `key`. Raises KeyError when there is none, UnavailableError when the store does not answer."""
+        """Return the bytes at `key`. Raises KeyError when there are none, UnavailableError when the store is silent."""
         ...
 
     def write(self, key: str, data: bytes) -> None:
@@ -47,15 +47,15 @@ class ObjectStore(Protocol):
         ...
 
     def exists(self, key: str) -> bool:
-        """Whether `key` holds an object."""
+        """Return whether `key` holds an object."""
         ...
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Keys that start with `prefix`, sorted."""
+        """Yield the keys that start with `prefix`, sorted."""
         ...
 
     def modified(self, prefix: str) -> dict[str, datetime]:
-        """When each of the keys that start with `prefix` was written last."""
+        """Return when each key that starts with `prefix` was last written."""
         ...
 
     def delete(self, key: str) -> None:
@@ -63,12 +63,12 @@ class ObjectStore(Protocol):
         ...
 
     def url(self, key: str) -> str:
-        """Where a person finds `key`."""
+        """Return the address at which a person finds `key`."""
         ...
 
 
 class FolderStore:
-    """Objects as files below a folder. Create-only writes use link(2), which fails when the name exists."""
+    """A folder store keeps objects as files. Create-only writes use link(2), which fails when the name exists."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -82,7 +82,7 @@ class FolderStore:
 
     @contextlib.contextmanager
     def _staged(self, path: Path, data: bytes) -> Iterator[Path]:
-        """A file beside `path` with these bytes, safe on the disk. It is gone in the end, whatever ends this."""
+        """Write these bytes to a file beside `path`, safe on the disk. It is gone in the end, whatever ends this."""
         temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
         try:
             try:
@@ -149,7 +149,7 @@ class FolderStore:
 
 
 class S3Store:
-    """Objects below `s3://bucket/prefix`. Create-only writes are single PUTs with `If-None-Match: *`."""
+    """An S3 store keeps objects below `s3://bucket/prefix`. Create-only writes are PUTs with `If-None-Match: *`."""
 
     def __init__(self, uri: str) -> None:
         import boto3
@@ -243,7 +243,7 @@ def _now() -> str:
 
 
 def open_store(uri: str) -> ObjectStore:
-    """The store at `s3://bucket/prefix`, or at a folder's path."""
+    """Return the store at `s3://bucket/prefix`, or at a folder's path."""
     if uri.startswith("s3://"):
         return S3Store(uri)
     if "://" in uri:
@@ -252,13 +252,13 @@ def open_store(uri: str) -> ObjectStore:
 
 
 def _refused(error: OSError, said: str) -> ConfigError | UnavailableError:
-    """A folder's refusal in our terms: a setting to change, or something that may pass, such as a full disk."""
+    """Translate a folder's refusal: a setting to change, or a passing trouble, such as a full disk."""
     kind = ConfigError if error.errno in _REFUSALS else UnavailableError
     return kind(f"{said} ({error.strerror})")
 
 
 def require_fence(store: ObjectStore) -> None:
-    """`require_conditional_writes`, once a process."""
+    """Call `require_conditional_writes` once for each process."""
     if store.uri not in _fenced:
         require_conditional_writes(store)
         _fenced.add(store.uri)

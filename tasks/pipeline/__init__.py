@@ -1,1 +1,1 @@
-"""The pipeline as dvc.yaml defines it. Standard library and PyYAML only: the orchestrator imports this."""
+"""This package reads the pipeline of dvc.yaml. Standard library and PyYAML only: the orchestrator imports this."""

@@ -1,4 +1,4 @@
-"""The pipeline, read from dvc.yaml: what every runner builds its tasks from.
+"""This module reads the pipeline from dvc.yaml: every runner builds its tasks from it.
 
 Standard library and PyYAML only, because the orchestrator's environment imports this module. Of DVC's templating it
 understands what our dvc.yaml uses: `${a.b}` inside strings, and `foreach` over a mapping (`${key}`, `${item.x}`) or a
@@ -23,7 +23,7 @@ class GraphError(ValueError):
 
 @dataclass(frozen=True)
 class Stage:
-    """One node. `params` are (file, dotted key) pairs; `upstream` names the stages whose outputs it reads.
+    """A stage is one node. `params` are (file, dotted key) pairs; `upstream` names the stages whose outputs it reads.
 
     `meta` is for the runners: `timeout_minutes`, and `trigger: all_done` for a stage that runs even when
     an upstream one did not finish.
@@ -41,18 +41,18 @@ class Stage:
 
     @property
     def runs_always(self) -> bool:
-        """Whether it runs even when an upstream stage failed."""
+        """Return whether it runs even when an upstream stage failed."""
         return self.meta.get("trigger") == "all_done"
 
 
 @dataclass(frozen=True)
 class Graph:
-    """All stages by name, upstream ones first."""
+    """A graph holds all stages by name, upstream ones first."""
 
     stages: Mapping[str, Stage]
 
     def ancestors(self, name: str) -> tuple[str, ...]:
-        """Every stage that `name` depends on, directly or not, upstream ones first."""
+        """Return every stage that `name` depends on, directly or not, upstream ones first."""
         wanted: set[str] = set()
         queue = list(self.stages[name].upstream)
         while queue:
@@ -64,7 +64,7 @@ class Graph:
 
 
 def covers(parent: str, path: str) -> bool:
-    """Whether `path` is `parent` or lies below it."""
+    """Return whether `path` is `parent` or lies below it."""
     return PurePosixPath(path).is_relative_to(PurePosixPath(parent))
 
 

@@ -1,4 +1,4 @@
-"""What a stage may use where it runs in a container: cores, memory, and room for its files.
+"""This module reads the limits of a stage in a container: cores, memory, and room for its files.
 
 Read from a workload's section by the DAGs too, so this module needs nothing but pydantic and PyYAML.
 """
@@ -16,11 +16,11 @@ _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
 
 
 class ResourcesError(ValueError):
-    """A `resources` section that cannot be read; the message names the field and the way out."""
+    """A `resources` section cannot be read; the message names the field and the way out."""
 
 
 class Limits(BaseModel):
-    """Limits of one container: `cpus` in cores, `memory` and `workspace` such as `512Mi` or `4Gi`.
+    """Limits hold for one container: `cpus` in cores, `memory` and `workspace` such as `512Mi` or `4Gi`.
 
     A stage's files lie in its workspace while it runs. Under Docker that is memory, and counts towards `memory`.
     """
@@ -39,7 +39,7 @@ class Limits(BaseModel):
 
 
 def to_bytes(quantity: str) -> int:
-    """Bytes of a quantity as Kubernetes writes them, in binary units. Raises ValueError."""
+    """Return the bytes of a quantity as Kubernetes writes them, in binary units. Raises ValueError."""
     match = _QUANTITY.fullmatch(quantity)
     if match is None:
         raise ValueError(f"{quantity!r} is no quantity; write a whole number and Ki, Mi, Gi or Ti, such as 4Gi")
@@ -47,7 +47,7 @@ def to_bytes(quantity: str) -> int:
 
 
 class Resources:
-    """The limits of a workload's stages: those of `default`, then of the stage's kind, then of one member.
+    """Resources are the limits of a workload's stages: by `default`, then by the stage's kind, then by one member.
 
     A section such as `{default: {memory: 2Gi}, teach: {cpus: 2}, "teach@lstm": {memory: 6Gi}}`. Besides the stages of
     dvc.yaml, the commands `fresh`, `plan` and `score` have limits. Raises ResourcesError.
@@ -59,11 +59,11 @@ class Resources:
             self._merged([name])
 
     def of(self, stage: str) -> Limits:
-        """Limits of one stage, by its full name."""
+        """Return the limits of one stage, by its full name."""
         return self._merged(["default", stage.partition("@")[0], stage])
 
     def unknown(self, stages: set[str]) -> set[str]:
-        """Names in the section that none of these stages goes by."""
+        """Return the section's names that fit none of these stages."""
         known = {"default", "fresh", "plan", "score", *stages, *(stage.partition("@")[0] for stage in stages)}
         return set(self._section) - known
 

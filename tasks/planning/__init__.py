@@ -1,1 +1,1 @@
-"""Opening a run, and bringing all its stages to their end without an orchestrator."""
+"""This package opens a run, and brings all its stages to their end without an orchestrator."""

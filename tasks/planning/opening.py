@@ -1,4 +1,4 @@
-"""Opening a run: what is asked for is fixed once, before its first stage starts."""
+"""This module opens a run: its date, parameters and champion are fixed once, before its first stage starts."""
 
 import os
 import secrets
@@ -19,17 +19,17 @@ from tasks.releases.ledger import RUN_ID, Ledger
 
 
 def yesterday(workload: Workload) -> date:
-    """The last whole day in the workload's timezone: the default `as_of`."""
+    """Return the last whole day in the workload's timezone: the default `as_of`."""
     return datetime.now(ZoneInfo(workload.timezone)).date() - timedelta(days=1)
 
 
 def new_run_id(as_of: date) -> str:
-    """A readable run_id for a run that no orchestrator named: another one for each that begins in the same second."""
+    """Return a readable run_id for a run without one from an orchestrator: another for each in the same second."""
     return f"manual-{as_of}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 def resolve(settings: Settings, name: str, as_of: date | None = None, *, dry_run: bool = False) -> Run:
-    """The run.yaml of one workload tonight: its section, the date, and the ledger's last sequence number."""
+    """Return the run.yaml of one workload tonight: its section, the date, and the ledger's last sequence number."""
     workload = load_workload(settings.project / PARAMS_FILE, name)
     last = Ledger(settings.releases(), name).last()
     return Run(
@@ -73,5 +73,5 @@ def open_run(
 
 
 def git_commit(project: Path) -> str:
-    """The project's commit; from NIGHTSTILL_GIT_COMMIT where there is no checkout."""
+    """Return the project's commit; from NIGHTSTILL_GIT_COMMIT where there is no checkout."""
     return os.environ.get("NIGHTSTILL_GIT_COMMIT") or checkout_commit(project)

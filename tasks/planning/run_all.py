@@ -1,4 +1,4 @@
-"""A whole run without an orchestrator: the graph's stages as processes, some at a time."""
+"""This module runs a whole run without an orchestrator: the graph's stages as processes, some at a time."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ Observer = Callable[[str, str, Manifest | None], None]
 
 
 def pipeline(settings: Settings, run: Run) -> Graph:
-    """The graph of one run."""
+    """Return the graph of one run."""
     text = (settings.project / PIPELINE_FILE).read_text()
     return load_graph(text, run.model_dump(mode="json"))
 
@@ -32,7 +32,7 @@ def pipeline(settings: Settings, run: Run) -> Graph:
 def run_all(
     settings: Settings, run: Run, run_id: str, *, jobs: int = 2, observe: Observer = lambda *_: None
 ) -> dict[str, int]:
-    """Run every stage once, at most `jobs` side by side; what lies behind a failed stage is left out.
+    """Run every stage once, at most `jobs` side by side; stages behind a failed one are left out.
 
     `observe(stage, event, manifest)` hears `started`, `finished` and `failed`. Returns exit codes by stage.
     """
@@ -48,7 +48,7 @@ def run_graph(
     jobs: int = 2,
     observe: Observer = lambda *_: None,
 ) -> dict[str, int]:
-    """The stages of `graph`, which may be a part of the pipeline whose other upstream stages have finished."""
+    """Run the stages of `graph`, which may be a part of the pipeline whose other upstream stages have finished."""
     store = RunStore(settings.runs())
     codes: dict[str, int] = {}
     running: dict[Future[int], str] = {}
@@ -77,7 +77,7 @@ def run_graph(
 
 
 class _Processes:
-    """The stages that run now, each in a session of its own: whatever ends this run early ends them too."""
+    """These stages run now, each in a session of its own: whatever ends this run early ends them too."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -109,7 +109,7 @@ class _Processes:
         return code
 
     def __enter__(self) -> None:
-        """Nothing runs yet."""
+        """Start with no running stage."""
 
     def __exit__(self, *raised: object) -> None:
         with self._lock:

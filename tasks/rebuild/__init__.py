@@ -1,1 +1,1 @@
-"""What differs between two releases, and building one again."""
+"""This package compares two releases, and builds one again."""

@@ -1,4 +1,4 @@
-"""What differs between two releases: read from their files, but for the latency, which is measured here and now."""
+"""This module compares two releases by their files, but for the latency, which is measured here and now."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ RULE = {"batch": 1, "threads": 1, "rounds": 30}
 
 @dataclass(frozen=True)
 class Row:
-    """One thing in both releases; None where a release does not say."""
+    """A row is one fact of both releases; None where a release lacks it."""
 
     name: str
     a: Any
@@ -28,19 +28,19 @@ class Row:
 
     @property
     def equal(self) -> bool:
-        """Whether both releases say the same."""
+        """Return whether both releases have the same value."""
         return bool(self.a == self.b)
 
     @property
     def change(self) -> float | None:
-        """(b - a) / a of two numbers."""
+        """Return (b - a) / a of two numbers."""
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (self.a, self.b))
         return (self.b - self.a) / self.a if numbers and self.a else None
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Rows by section; numbers of releases `a` and `b`."""
+    """Differences are rows by section; numbers of releases `a` and `b`."""
 
     workload: str
     a: int
@@ -48,7 +48,7 @@ class Differences:
     sections: Mapping[str, tuple[Row, ...]]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, all rows, whether they differ or not."""
+        """Return plain values, all rows, whether they differ or not."""
         sections = {
             name: [
                 {"name": row.name, "a": row.a, "b": row.b, "equal": row.equal}
@@ -63,7 +63,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class _Release:
-    """The files that are compared; empty where a release does not have one."""
+    """This holds the compared files of a release; empty where the release does not have one."""
 
     lock: bytes
     run: Mapping[str, Any]
@@ -81,7 +81,7 @@ class _Release:
 
 
 def compare(releases: ReleaseStore, a: Entry, b: Entry, *, latency: bool = True) -> Differences:
-    """Hold release `b` against release `a`. With `latency` both models are timed side by side, which takes a second.
+    """Compare release `b` with release `a`. With `latency` both models are timed side by side, which takes a second.
 
     Raises IntegrityError when a file does not hold, Pruned when it is gone.
     """
@@ -134,7 +134,7 @@ def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Leaves of nested values by dotted name."""
+    """Return the leaves of nested values by dotted name."""
     items = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, Mapping) else None
     if items is None or not value:
         return {prefix: value} if prefix else {}
@@ -211,7 +211,7 @@ def _size(one: _Release) -> dict[str, Any]:
 
 
 def _latency(a: _Release, b: _Release) -> tuple[Row, ...]:
-    """Both models in the same rounds, on inputs under their contract, as the gates of `b` ask for."""
+    """Time both models in the same rounds, on inputs under their contract, as the gates of `b` ask for."""
     from tasks.compression.timing import machine, measure_all
 
     rule = RULE | {name: value for name, value in b.run.get("gates", {}).get("latency", {}).items() if name in RULE}
@@ -237,7 +237,7 @@ def _latency(a: _Release, b: _Release) -> tuple[Row, ...]:
 
 
 def _inputs(contract: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """Any valid inputs: normal numbers, and code 0 of every category."""
+    """Return some valid inputs: normal numbers, and code 0 of every category."""
     import numpy as np
 
     random = np.random.default_rng(0)

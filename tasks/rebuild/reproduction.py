@@ -1,4 +1,4 @@
-"""Rebuilding a release in fresh workspaces from its own lock, parameters and code, and holding the result against it.
+"""This module rebuilds a release in fresh workspaces from its own lock, parameters and code, and compares the result.
 
 Data come from the DVC remote by the digests of the lock; stages run through the hand-over as in a night, but with a run
 store and a remote of their own, so nothing former is reused and nothing is published.
@@ -54,7 +54,7 @@ Status = Literal["equal", "differs", "failed", "not rebuilt", "pulled"]
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a stage: DVC's digests, None for what there is not. `files`: which differ, within a folder."""
+    """An output of a stage has DVC's digests, None for a missing one. `files`: which differ, within a folder."""
 
     path: str
     released: str | None
@@ -63,13 +63,13 @@ class Output:
 
     @property
     def equal(self) -> bool:
-        """Whether it is the same, byte for byte."""
+        """Return whether it is the same, byte for byte."""
         return self.released == self.rebuilt
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What became of one stage. `why`: what differs in its inputs, or in its surroundings where its inputs are equal.
+    """A stage result tells how a stage ended. `why`: what differs in its inputs, or else in its surroundings.
 
     `pulled`: data of the release, which are taken and not rebuilt.
     """
@@ -83,7 +83,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A release and what was rebuilt from its lock.
+    """A reproduction holds a release and the outputs that were rebuilt from its lock.
 
     `code`: whose code it was. `surroundings`: how libraries, processor and threads differ, whether or not that changed
     anything. `model`: SHA-256, None for no model.
@@ -99,24 +99,24 @@ class Reproduction:
 
     @property
     def equal(self) -> bool:
-        """Whether every output of every stage is the same, byte for byte, the released model among them."""
+        """Return whether every output of every stage is the same, byte for byte, the released model among them."""
         return self.model == self.released_model and all(found.status in ("equal", "pulled") for found in self.stages)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What differs at its root: without the data that differ only because an earlier stage's do."""
+        """Return the root differences: without the data that differ only because an earlier stage's do."""
         return tuple(
             dict.fromkeys(line for found in self.stages for line in found.why if not line.startswith("data artifacts/"))
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {"equal": self.equal, "reasons": list(self.reasons), **asdict(self)}
 
 
 @contextmanager
 def prepare(settings: Settings, releases: ReleaseStore, entry: Entry, out: Path | None = None) -> Iterator["Rebuild"]:
-    """Everything that a rebuild of an entry's release starts from, below `out`, or in a folder that is removed.
+    """Prepare the rebuild of an entry's release, below `out`, or in a folder that is removed.
 
     Raises UsageError when the release has no lock, or `out` is in use; IntegrityError when its data are gone.
     """
@@ -131,7 +131,7 @@ def prepare(settings: Settings, releases: ReleaseStore, entry: Entry, out: Path 
 
 
 class Rebuild:
-    """A release about to be rebuilt. `about`: whose code; `stages`: what will run, upstream ones first."""
+    """This is a release about to be rebuilt. `about`: whose code; `stages`: what will run, upstream ones first."""
 
     def __init__(self, settings: Settings, releases: ReleaseStore, entry: Entry, folder: Path) -> None:
         self.releases, self.entry = releases, entry
@@ -174,17 +174,17 @@ class Rebuild:
 
     @cached_property
     def graph(self) -> Graph:
-        """The pipeline of the code that runs, under the release's parameters."""
+        """Return the pipeline of the code that runs, under the release's parameters."""
         return load_graph((self.settings.project / PIPELINE_FILE).read_text(), read_yaml(self.run_yaml))
 
     @property
     def pulled(self) -> list[str]:
-        """The stages that read nothing but the source: their data are the release's."""
+        """Return the stages that read nothing but the source: their data are the release's."""
         return [name for name, stage in self.graph.stages.items() if not stage.upstream and name in self.released]
 
     @cached_property
     def stages(self) -> list[str]:
-        """What has to run for all that the lock names."""
+        """Return the stages that have to run for all that the lock names."""
         known = [name for name in self.released if name in self.graph.stages]
         wanted = {*known, *(parent for name in known for parent in self.graph.ancestors(name))} - set(self.pulled)
         return [name for name in self.graph.stages if name in wanted]
@@ -206,7 +206,7 @@ class Rebuild:
         )
 
     def _pull(self, name: str, remote: str) -> None:
-        """Take the data of a stage as the release has them."""
+        """Take the data of a stage from the release."""
         lock = self.released[name]
         try:
             self.origin.copy(lock, self.remote)
@@ -245,7 +245,7 @@ class Rebuild:
         return StageResult(name, "equal" if equal else "differs", rows, tuple(why), manifest.seconds)
 
     def _inputs(self, name: str, lock: Lock | None, found: Lock) -> list[str]:
-        """What differs in a stage's inputs, with the files where the release lists them."""
+        """Return the differences in a stage's inputs, with the files where the release lists them."""
         if lock is None:
             return [f"{name}: is not part of the release's lock"]
         code = code_dependencies(self.lock)
@@ -263,7 +263,7 @@ class Rebuild:
         return f": {'; '.join(mine[:FILES_SHOWN])}{more}" if mine else ""
 
     def _elsewhere(self, manifest: Manifest) -> list[str]:
-        """How a stage's surroundings differ from those that the release names for it."""
+        """Return how a stage's surroundings differ from the ones that the release names for it."""
         before, now = self.surroundings.get(manifest.stage, {}), manifest.surroundings
         if not before or not now:
             return []
@@ -280,7 +280,7 @@ class Rebuild:
         ]
 
     def _chance(self, name: str) -> str:
-        """Equal inputs, in surroundings that are not known to differ, made other outputs."""
+        """Explain other outputs of equal inputs, in surroundings that are not known to differ."""
         if self.surroundings.get(name):
             return f"{name}: equal inputs on an equal machine made other outputs: it depends on chance"
         return f"{name}: equal inputs made other outputs; the release does not say what machine it was made on"
@@ -299,7 +299,7 @@ class Rebuild:
         return Output(path, before, now, files)
 
     def _model(self, manifests: Mapping[str, Manifest]) -> str | None:
-        """SHA-256 of the rebuilt bytes of the candidate that was released."""
+        """Return SHA-256 of the rebuilt bytes of the candidate that was released."""
         winner = json.loads(self.releases.read(self.entry, "verdict.json"))["winner"]
         for manifest in manifests.values():
             if manifest.finished:
@@ -311,7 +311,7 @@ class Rebuild:
 
 
 def _with_plugins(text: str, pipeline: str) -> str:
-    """A release's run.yaml with the plugins that are installed here, with which it will be rebuilt.
+    """Return a release's run.yaml with the plugins that are installed here, with which it will be rebuilt.
 
     One that was written before there were plugins gets what the dvc.yaml of its code (`pipeline`) tracks, if it does.
     """
@@ -329,7 +329,7 @@ def _with_plugins(text: str, pipeline: str) -> str:
 
 
 def _code(project: Path, commit: str, folder: Path) -> tuple[Path, str]:
-    """The folder with the code to rebuild with, and whose it is: the release's own, if it can be had."""
+    """Return the folder with the code to rebuild with, and whose it is: the release's own, if it can be had."""
     here = "the code is this folder's"
     if not re.fullmatch(r"[0-9a-f]{7,64}(-dirty)?", commit):
         return project, f"{here}: the release does not name a commit"

@@ -1,4 +1,4 @@
-"""The ledger: what became champion when, why and by which run. Append-only, hash-chained, and the promotion fence.
+"""The ledger tells what became champion when, why and by which run. Append-only, hash-chained, the promotion's fence.
 
 What entries say together (who is pinned, pruned or next in line) is told in `standing`.
 """
@@ -27,19 +27,19 @@ RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 def require_name(workload: str) -> None:
-    """A workload's name is a part of keys. Raises UsageError when it could lead to another place."""
+    """Check a workload's name, which is a part of keys. Raises UsageError when it could lead to another place."""
     if not NAME.fullmatch(workload):
         raise UsageError(f"{workload!r}: a workload's name has lower-case letters, digits and hyphens only")
 
 
 class Superseded(NightstillError):
-    """Another run wrote the ledger entry that this one wanted: what it compared with is champion no longer."""
+    """Another run wrote the ledger entry that this one wanted: it compared with a model that is champion no longer."""
 
     exit_code = 75
 
 
 class Entry(BaseModel):
-    """One change of champion, or a decision about releases that leaves the champion: it repeats the champion's facts.
+    """An entry is one change of champion, or a decision that leaves the champion: it repeats the champion's facts.
 
     `release`: the number of the release, which is the `seq` of the promotion that made it. `files`: key of the folder
     with its files. `previous`: SHA-256 of the former entry's bytes, empty for the first. `digest`: SHA-256 of this
@@ -64,21 +64,21 @@ class Entry(BaseModel):
     digest: str = ""
 
     def sealed(self) -> "Entry":
-        """This entry with its `digest`."""
+        """Return this entry with its `digest`."""
         content = _canonical(self._stored({"digest"}))
         return self.model_copy(update={"digest": hashlib.sha256(content).hexdigest()})
 
     @property
     def sha256(self) -> str:
-        """Of the stored bytes: what the next entry's `previous` says."""
+        """Return SHA-256 of the stored bytes: the next entry's `previous`."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """The entry as it is stored; equal entries give equal bytes."""
+        """Return the entry as it is stored; equal entries give equal bytes."""
         return _canonical(self._stored(set()))
 
     def _stored(self, without: set[str]) -> dict[str, Any]:
-        """What is written: `pruned` only where there is any, so that entries from before there was one still hold."""
+        """Return the written fields: `pruned` only where there is any, so that entries of before it still hold."""
         return self.model_dump(mode="json", exclude=without if self.pruned else without | {"pruned"})
 
 
@@ -87,7 +87,7 @@ def _canonical(data: dict[str, Any]) -> bytes:
 
 
 class Ledger:
-    """`<workload>/ledger/<seq>.json` in an object store. The last entry is the champion, nothing else.
+    """A ledger is `<workload>/ledger/<seq>.json` in an object store. The last entry is the champion, nothing else.
 
     `<workload>/head` holds the number of an entry that was written, as a rule the last one: no chain shows that its
     end is missing. It decides nothing, so it may lag behind.
@@ -99,7 +99,7 @@ class Ledger:
         self.workload = workload
 
     def entries(self) -> list[Entry]:
-        """All entries, oldest first. Raises IntegrityError naming the first one that breaks the chain."""
+        """Return all entries, oldest first. Raises IntegrityError naming the first one that breaks the chain."""
         with ThreadPoolExecutor(8) as pool:  # years of nights are a thousand reads
             found = list(pool.map(self._existing, self._numbers()))
         previous = ""
@@ -111,12 +111,12 @@ class Ledger:
         return found
 
     def last(self) -> Entry | None:
-        """The champion's entry. Raises IntegrityError if it was changed, or one before it is missing."""
+        """Return the champion's entry. Raises IntegrityError if it was changed, or one before it is missing."""
         numbers = self._numbers()
         return self._existing(numbers[-1]) if numbers else None
 
     def get(self, seq: int) -> Entry | None:
-        """One entry, None if it is not written yet. Raises IntegrityError if it was changed."""
+        """Return one entry, None if it is not written yet. Raises IntegrityError if it was changed."""
         try:
             data = self.store.read(self._key(seq))
         except KeyError:
@@ -130,7 +130,7 @@ class Ledger:
         return entry
 
     def _sound(self, entry: Entry) -> bool:
-        """Whether what paths are made of can be nothing but that."""
+        """Return whether the fields that become parts of paths have their proper form."""
         folder, _, name = entry.files.rpartition("/")
         return (
             folder == f"{self.workload}/files"
@@ -221,7 +221,7 @@ class Ledger:
         return entry
 
     def _numbers(self) -> range:
-        """1 to the last entry's number. Raises IntegrityError when one between is missing."""
+        """Return 1 to the last entry's number. Raises IntegrityError when one between is missing."""
         written = self._written()
         names = (key.rsplit("/", 1)[1] for key in self.store.keys(f"{self.workload}/ledger/"))
         listed = {int(name[:8]) for name in names if re.fullmatch(r"\d{8}\.json", name)}
@@ -232,7 +232,7 @@ class Ledger:
         return numbers
 
     def _written(self) -> int:
-        """A number up to which there must be entries."""
+        """Return a number up to which there must be entries."""
         try:
             data = self.store.read(self._head)
         except KeyError:
@@ -248,7 +248,7 @@ class Ledger:
         return f"{self.workload}/head"
 
     def _require_fence(self) -> None:
-        """A server that ignores create-only writes is found out before the first entry; a folder says so by itself."""
+        """Check before the first entry that a server obeys create-only writes; a folder always does."""
         if self.store.uri.startswith("s3://"):
             require_fence(self.store)
 

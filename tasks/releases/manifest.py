@@ -1,4 +1,4 @@
-"""A release's manifest.json: SHA-256 and size in bytes of every file. Its own digest names the release's folder."""
+"""A release's manifest.json lists SHA-256 and bytes of every file. Its own digest names the release's folder."""
 
 import hashlib
 import json
@@ -17,30 +17,30 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,199}")
 
 
 class Listed(NamedTuple):
-    """What the manifest says of one file."""
+    """These facts of one file stand in the manifest."""
 
     sha256: str
     size: int
 
     @classmethod
     def of(cls, data: bytes) -> "Listed":
-        """The facts of these bytes."""
+        """Return the facts of these bytes."""
         return cls(sha256(data), len(data))
 
 
 def sha256(data: bytes) -> str:
-    """Hexadecimal SHA-256."""
+    """Return hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
 
 
 def build(files: Mapping[str, bytes]) -> bytes:
-    """manifest.json of these files; equal files give equal bytes."""
+    """Return manifest.json of these files; equal files give equal bytes."""
     listed = {name: Listed.of(data)._asdict() for name, data in files.items()}
     return (json.dumps({"files": listed}, indent=1, sort_keys=True) + "\n").encode()
 
 
 def parse(data: bytes) -> dict[str, Listed]:
-    """What `build` wrote, by file name. Raises IntegrityError when it is something else."""
+    """Parse the bytes of `build`, by file name. Raises IntegrityError when they are something else."""
     try:
         found = {name: Listed(**facts) for name, facts in json.loads(data)["files"].items()}
         sound = all(
@@ -55,7 +55,7 @@ def parse(data: bytes) -> dict[str, Listed]:
 
 
 def check(data: bytes, expected: Listed, url: str) -> bytes:
-    """`data`, if it is what the manifest lists. Raises IntegrityError naming `url` otherwise."""
+    """Return `data`, if it agrees with the manifest. Raises IntegrityError naming `url` otherwise."""
     found = Listed.of(data)
     if found != expected:
         raise IntegrityError(

@@ -1,4 +1,4 @@
-"""What a release was made from, as files of the release: for `diff`, and for `reproduce`, which starts from them."""
+"""This module writes a release's origin as files of it: for `diff`, and for `reproduce`, which starts from them."""
 
 import json
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ CODE = "code.json"
 
 
 def lock_stages(lock: bytes) -> dict[str, Mapping[str, Any]]:
-    """The stages' entries of a dvc.lock, by name."""
+    """Return the stages' entries of a dvc.lock, by name."""
     return dict((read_yaml(lock) or {}).get("stages") or {})
 
 
 def code_dependencies(lock: bytes) -> dict[str, str]:
-    """Path -> DVC's digest of what the stages of a dvc.lock read and none of them wrote: code and requirements."""
+    """Return path -> DVC's digest of what a dvc.lock's stages read and none of them wrote: code and requirements."""
     stages = lock_stages(lock).values()
     written = {out["path"] for stage in stages for out in stage.get("outs", ())}
     folders = {str(Path(path).parts[0]) for path in written}
@@ -32,7 +32,7 @@ def code_dependencies(lock: bytes) -> dict[str, str]:
 
 
 def code_digests(root: Path, lock: bytes) -> bytes:
-    """code.json: SHA-256 of every file below `root` that stages of a dvc.lock depend on. Equal files, equal bytes."""
+    """Return code.json: SHA-256 of each file below `root` that a dvc.lock's stages use. Equal files, equal bytes."""
     found = {
         file.relative_to(root).as_posix(): sha256(file.read_bytes())
         for path in code_dependencies(lock)
@@ -43,7 +43,7 @@ def code_digests(root: Path, lock: bytes) -> bytes:
 
 
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Which files differ between two code.json, and how."""
+    """Return which files differ between two code.json, and how."""
     return [
         f"{path} {'was added' if path not in before else 'is gone' if path not in now else 'changed'}"
         for path in sorted(set(before) | set(now))
@@ -52,5 +52,5 @@ def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
 
 
 def _ignored(path: Path) -> bool:
-    """What no stage runs: caches and hidden files."""
+    """Return whether no stage runs the file: caches and hidden files."""
     return any(part == "__pycache__" or part.startswith(".") for part in path.parts)

@@ -1,4 +1,4 @@
-"""Pins: a champion that nights may not replace. Both are ledger entries, so the fence decides their races."""
+"""A pin keeps nights from replacing a champion. Pin and unpin are ledger entries, so the fence decides their races."""
 
 from tasks.core.errors import UsageError
 from tasks.releases.ledger import Entry

@@ -1,4 +1,4 @@
-"""Removing the files of old releases, and of promotions that never became one.
+"""This module removes the files of old releases, and of promotions that never became one.
 
 First the ledger says what goes, then it goes. The entry is fenced as every other: a rollback to a release that goes, or
 a promotion under way, either comes first and is seen here, or finds that it came second. A run's files name the entry
@@ -22,7 +22,7 @@ WRITERS = 16
 
 @dataclass(frozen=True)
 class Pruning:
-    """What goes. `releases`: newly named by the ledger; `folders`: of these, and what an earlier prune left behind.
+    """A pruning lists what goes. `releases`: newly named by the ledger; `folders`: of these and of earlier prunes.
 
     `orphans`: folders of promotions that were superseded or killed. `files`: how many in all. `kept`: releases.
     """
@@ -35,7 +35,7 @@ class Pruning:
 
 
 def what_goes(store: ReleaseStore, keep: int, now: datetime | None = None) -> Pruning:
-    """What `prune` would remove.
+    """Return what `prune` would remove.
 
     What stays: the `keep` newest releases, the champion (pinned or not), the release that a rollback goes back to, and
     all that share their files with one of these. Raises UsageError when there is no release.
@@ -49,7 +49,7 @@ def what_goes(store: ReleaseStore, keep: int, now: datetime | None = None) -> Pr
 
 
 def prune(store: ReleaseStore, keep: int, now: datetime | None = None, reason: str = "") -> Pruning:
-    """Remove it, and say `reason` in the ledger. What a killed prune left is removed by the next one.
+    """Remove it, and write `reason` to the ledger. The rest of a killed prune is removed by the next one.
 
     Raises Superseded, before anything is removed, when another entry was written meanwhile.
     """
@@ -67,7 +67,7 @@ def prune(store: ReleaseStore, keep: int, now: datetime | None = None, reason: s
 
 
 def _going(store: ReleaseStore, entries: Sequence[Entry], keep: int) -> tuple[int, ...]:
-    """The releases to be named by a new entry."""
+    """Return the releases to be named by a new entry."""
     if keep < 1:
         raise UsageError(f"keep {keep}: at least one release must stay")
     if not entries:
@@ -80,7 +80,7 @@ def _going(store: ReleaseStore, entries: Sequence[Entry], keep: int) -> tuple[in
 def _removable(
     store: ReleaseStore, entries: Sequence[Entry], gone: Collection[int], now: datetime
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
-    """Folders of releases that are gone, orphaned folders, and the keys of all their files."""
+    """Return folders of releases that are gone, orphaned folders, and the keys of all their files."""
     made, present = releases(entries), _folders(store)
     vouched = {entry.files for number, entry in made.items() if number not in gone}
     folders = tuple(sorted({made[number].files for number in gone} & set(present) - vouched))
@@ -101,7 +101,7 @@ def _protected(entries: Sequence[Entry], made: Collection[int], keep: int) -> se
 
 
 def _folders(store: ReleaseStore) -> dict[str, dict[str, datetime]]:
-    """When each file below each release's folder was written."""
+    """Return when each file below each release's folder was written."""
     found: dict[str, dict[str, datetime]] = defaultdict(dict)
     for key, when in store.store.modified(f"{store.workload}/files/").items():
         found["/".join(key.split("/")[:3])][key] = when

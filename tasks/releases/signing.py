@@ -1,4 +1,4 @@
-"""Signatures of releases: Ed25519 (RFC 8032) over a release's manifest, which lists the digest of every file.
+"""This module signs releases: Ed25519 (RFC 8032) over a release's manifest, which lists the digest of every file.
 
 A signature vouches for a release's files and its workload. Which release is champion is the ledger's to say.
 """
@@ -25,13 +25,13 @@ END = "-----END PUBLIC KEY-----"
 
 @dataclass(frozen=True)
 class Keys:
-    """`private`: signs what is released; None leaves releases unsigned. `trusted`: with any, one must have signed."""
+    """Keys sign and check. `private`: signs releases; None: unsigned. `trusted`: with any, one must have signed."""
 
     private: "Ed25519PrivateKey | None" = None
     trusted: "tuple[Ed25519PublicKey, ...]" = ()
 
     def sign(self, workload: str, listing: bytes) -> dict[str, bytes]:
-        """The signature's file by name, for a release with this manifest; empty without a private key.
+        """Return the signature's file by name, for a release with this manifest; empty without a private key.
 
         Equal manifests give equal bytes. Raises ConfigError when the trusted keys would refuse the release.
         """
@@ -57,7 +57,7 @@ class Keys:
         return {NAME: (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()}
 
     def check(self, workload: str, release: int, listing: bytes, signature: bytes | None, url: str) -> None:
-        """Hold a release's manifest against its signature file at `url`, None if there is none.
+        """Check a release's manifest against its signature file at `url`, None if there is none.
 
         Raises IntegrityError naming the release unless a trusted key made it; does nothing without trusted keys.
         """
@@ -95,12 +95,12 @@ UNSIGNED = Keys()
 
 
 def identity(key: "Ed25519PublicKey") -> str:
-    """By which people tell keys apart: the first 16 digits of the SHA-256 of its raw 32 bytes."""
+    """Return a key's name for people: the first 16 digits of the SHA-256 of its raw 32 bytes."""
     return sha256(key.public_bytes_raw())[:16]
 
 
 def load_keys(signing_key: str = "", trusted_keys: str = "") -> Keys:
-    """Keys by their settings: paths of PEM files, or the PEM text itself; empty for none. Raises ConfigError."""
+    """Load keys by their settings: paths of PEM files, or PEM text; empty for none. Raises ConfigError."""
     return Keys(
         private=_private(_pem(signing_key, "NIGHTSTILL_SIGNING_KEY")) if signing_key else None,
         trusted=_public(_pem(trusted_keys, "NIGHTSTILL_TRUSTED_KEYS")) if trusted_keys else (),
@@ -145,12 +145,12 @@ def generate(folder: Path) -> tuple[Path, Path, str]:
 
 
 def _message(workload: str, listing: bytes) -> bytes:
-    """What is signed: a release's digest together with its workload, so that it stands for no other."""
+    """Return the bytes to sign: a release's digest together with its workload, so that it stands for no other."""
     return f"nightstill release 1\n{workload}\n{sha256(listing)}\n".encode()
 
 
 def _pem(value: str, setting: str) -> tuple[str, str]:
-    """The PEM text, and what to call it in a message."""
+    """Return the PEM text, and its name for a message."""
     if "-----BEGIN" in value:
         return value, setting
     named = f"{setting}={value}" if is_path(value) else setting  # it may be a key after all, which nobody must read

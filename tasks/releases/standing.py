@@ -1,4 +1,4 @@
-"""What a ledger's entries say together: who is pinned or pruned, what was rolled back, what a rollback goes back to."""
+"""This module reads a ledger's entries together: pinned, pruned and rolled back releases, and a rollback's target."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -19,12 +19,12 @@ class Pruned(UsageError):
 
 
 def releases(entries: Iterable[Entry]) -> dict[int, Entry]:
-    """The entry that made each release, by its number."""
+    """Return the entry that made each release, by its number."""
     return {entry.release: entry for entry in entries if entry.kind == "promote"}
 
 
 def withdrawn(entries: Iterable[Entry]) -> dict[str, Entry]:
-    """The rollback that took a model out of service, by the model's SHA-256; without those that are back since."""
+    """Return the rollback that withdrew a model, by the model's SHA-256; without models that are back since."""
     found: dict[str, Entry] = {}
     for before, entry in pairwise(entries):
         if entry.kind == "rollback":
@@ -34,7 +34,7 @@ def withdrawn(entries: Iterable[Entry]) -> dict[str, Entry]:
 
 
 def pinned_by(entries: Iterable[Entry]) -> Entry | None:
-    """The entry that pins the champion, None if it is not pinned."""
+    """Return the entry that pins the champion, None if it is not pinned."""
     pin = None
     for entry in entries:
         if entry.kind == "pin":
@@ -45,12 +45,12 @@ def pinned_by(entries: Iterable[Entry]) -> Entry | None:
 
 
 def pruned(entries: Iterable[Entry]) -> dict[int, Entry]:
-    """The entry that had a release's files removed, by the release's number."""
+    """Return the entry that had a release's files removed, by the release's number."""
     return {release: entry for entry in entries for release in entry.pruned}
 
 
 def before_champion(entries: Iterable[Entry]) -> Entry | None:
-    """The release that a rollback goes back to unless it is told otherwise; None if there is none.
+    """Return the release that a rollback goes back to by default; None if there is none.
 
     A rollback undoes: what it took out of service is not what the next one goes back to.
     """
@@ -83,13 +83,13 @@ def refuse_if_pruned(entries: Iterable[Entry], release: int, workload: str) -> N
 
 
 def named(made: Iterable[int]) -> str:
-    """Releases' numbers for a person: the newest, if there are many."""
+    """Return releases' numbers for a person: the newest, if there are many."""
     found = sorted(made)
     return ("… " if len(found) > SHOWN else "") + (", ".join(map(str, found[-SHOWN:])) or "none yet")
 
 
 def marks(entries: Sequence[Entry]) -> dict[int, list[str]]:
-    """What is special about each release now: champion, pinned, rolled back, pruned, in this order."""
+    """Return each release's marks now: champion, pinned, rolled back, pruned, in this order."""
     found: dict[int, list[str]] = {release: [] for release in releases(entries)}
     if entries:
         found[entries[-1].release] += ["champion"] + (["pinned"] if pinned_by(entries) else [])

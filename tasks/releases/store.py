@@ -1,4 +1,4 @@
-"""Releases: immutable sets of files, content-addressed, each made current by an entry of the ledger."""
+"""Releases are immutable sets of files, content-addressed, each made current by an entry of the ledger."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -23,7 +23,7 @@ INPUT_EXAMPLE = "input_example.json"
 
 
 class ReleaseStore:
-    """Releases of one workload: `<workload>/files/<digest>/…`, written before the ledger entry and never changed.
+    """A store holds one workload's releases: `<workload>/files/<digest>/…`, written before the entry and never changed.
 
     Whatever is read is held against the digests that the ledger vouches for, and with trusted `keys` its signature.
     """
@@ -92,11 +92,11 @@ class ReleaseStore:
         return self.ledger.repeat(target, expected=len(entries), kind="rollback", reason=reason, run_id=run_id)
 
     def champion(self) -> Entry | None:
-        """The ledger's last entry, None before the first release."""
+        """Return the ledger's last entry, None before the first release."""
         return self.ledger.last()
 
     def release(self, number: int | None = None) -> Entry:
-        """The entry that made a release; None: the champion's. Raises UsageError if there is none, Pruned if gone."""
+        """Return a release's entry; None: the champion's. Raises UsageError if there is none, Pruned if gone."""
         if number is not None:
             return self._made(self.ledger.entries(), number)
         entry = self.champion()
@@ -108,7 +108,7 @@ class ReleaseStore:
         return entry
 
     def _made(self, entries: Sequence[Entry], number: int) -> Entry:
-        """The entry that made a release whose files are kept."""
+        """Return the entry that made a release whose files are kept."""
         made = releases(entries)
         if number not in made:
             raise UsageError(f"{self.workload}: no release {number}; there are: {named(made)}")
@@ -116,7 +116,7 @@ class ReleaseStore:
         return made[number]
 
     def _since_change(self, seq: int) -> list[Entry]:
-        """The entries up to `seq` since its release became champion: what can pin it."""
+        """Return the entries up to `seq` since its release became champion: a pin is one of them."""
         found: list[Entry] = []
         while seq and (entry := self.ledger.get(seq)):
             found.insert(0, entry)
@@ -126,7 +126,7 @@ class ReleaseStore:
         return found
 
     def champion_file(self, seq: int, name: str) -> bytes | None:
-        """A file of the release that ledger entry `seq` made champion; None for `seq` 0 or a file it does not have.
+        """Return a file of entry `seq`'s champion; None for `seq` 0 or a file that the release does not have.
 
         Raises IntegrityError when the entry is missing or the file is not what was released.
         """
@@ -141,11 +141,11 @@ class ReleaseStore:
         return None if listed is None else self.checked(entry, name, listed)
 
     def files(self, entry: Entry) -> dict[str, manifest.Listed]:
-        """What an entry's release is made of, by file name."""
+        """Return the files of an entry's release, by file name."""
         return manifest.parse(self._manifest(entry))
 
     def read(self, entry: Entry, name: str) -> bytes:
-        """A file of an entry's release, or its manifest.json. Raises UsageError if it has none of that name."""
+        """Read a file of an entry's release, or its manifest.json. Raises UsageError if it has none of that name."""
         if name == manifest.NAME:
             return self._manifest(entry)
         files = self.files(entry)
@@ -159,7 +159,7 @@ class ReleaseStore:
         check_release(self, entry, present)
 
     def url(self, entry: Entry) -> str:
-        """Where an entry's files lie."""
+        """Return the address of an entry's files."""
         return self.store.url(entry.files)
 
     def _manifest(self, entry: Entry) -> bytes:
@@ -179,7 +179,7 @@ class ReleaseStore:
         self.keys.check(self.workload, entry.release, listing, signature, self.file_url(entry, signing.NAME))
 
     def checked(self, entry: Entry, name: str, listed: manifest.Listed) -> bytes:
-        """A file of an entry's release. Raises IntegrityError when it is not what the manifest lists."""
+        """Read a file of an entry's release. Raises IntegrityError when it is not the file that the manifest lists."""
         return manifest.check(self._bytes(entry, name), listed, self.file_url(entry, name))
 
     def _bytes(self, entry: Entry, name: str) -> bytes:
@@ -193,5 +193,5 @@ class ReleaseStore:
             ) from None
 
     def file_url(self, entry: Entry, name: str) -> str:
-        """Where a file of an entry's release lies."""
+        """Return the address of a file of an entry's release."""
         return self.store.url(f"{entry.files}/{name}")

@@ -1,4 +1,4 @@
-"""Every digest of a workload's releases, held against the ledger that vouches for them."""
+"""This module checks every digest of a workload's releases against the ledger that vouches for them."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -23,7 +23,7 @@ REPEATED = ("files", "model_sha256", "manifest_sha256", "as_of")
 
 @dataclass(frozen=True)
 class Verified:
-    """What was read and holds. `bytes`: of the files; `pruned`: releases whose files are gone on purpose."""
+    """These files were read and hold. `bytes`: of the files; `pruned`: releases whose files are gone on purpose."""
 
     entries: int
     releases: int
@@ -104,7 +104,7 @@ def check_release(store: "ReleaseStore", entry: Entry, present: Collection[str])
 
 
 def _present(store: "ReleaseStore", folder: str) -> dict[str, set[str]]:
-    """Names of all files below `folder`, by release's folder."""
+    """Return the names of all files below `folder`, by release's folder."""
     found: dict[str, set[str]] = defaultdict(set)
     for key in store.store.keys(f"{folder}/"):
         parts = key.split("/")

@@ -1,1 +1,1 @@
-"""A run told to people: one self-contained page."""
+"""This package shows a run to people on one self-contained page."""

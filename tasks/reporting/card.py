@@ -1,4 +1,4 @@
-"""The model card of a release, as Markdown."""
+"""This module writes the model card of a release, as Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def model_card(
     contract: Mapping[str, Any],
     lineage: Mapping[str, str],
 ) -> str:
-    """Markdown text, its sections after Mitchell et al., "Model Cards for Model Reporting", 2019.
+    """Return Markdown text, its sections after Mitchell et al., "Model Cards for Model Reporting", 2019.
 
     Equal arguments give equal text. `verdict`, `snapshot`, `contract`: verdict.json, the snapshot's about.json,
     contract.json. `lineage`: what the model was made from, as label -> value. What was not measured shows as a dash.

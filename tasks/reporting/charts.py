@@ -1,4 +1,4 @@
-"""Small SVG charts without a plotting library: sharp on every screen, a few kB each, coloured by style sheet."""
+"""This module draws small SVG charts without a plotting library: sharp, a few kB each, coloured by style sheet."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -45,18 +45,18 @@ svg.chart{display:block;width:100%;height:auto;max-width:620px;font:11px system-
 
 
 def finite(value: Number) -> bool:
-    """Whether there is a number to draw or print."""
+    """Return whether there is a number to draw or print."""
     return value is not None and math.isfinite(value)
 
 
 def known(values: Iterable[Number]) -> list[float]:
-    """The finite numbers among `values`."""
+    """Return the finite numbers among `values`."""
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps [low, high] to [start, end] in chart units, linearly or by logarithm."""
+    """A scale maps [low, high] to [start, end] in chart units, linearly or by logarithm."""
 
     low: float
     high: float
@@ -69,7 +69,7 @@ class Scale:
         return self.start + (self.end - self.start) * ((value - low) / (high - low) if high > low else 0.5)
 
     def ticks(self) -> list[float]:
-        """A handful of round numbers within the scale."""
+        """Return a handful of round numbers within the scale."""
         if self.log:
             steps: tuple[int, ...] = (1,) if self.high / self.low > 1000 else (1, 3)
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
@@ -88,7 +88,7 @@ def _round_step(raw: float) -> float:
 
 
 def _path(points: Iterable[tuple[float, Number]], x: Scale, y: Scale, style: str) -> str:
-    """A line that breaks where a number is missing."""
+    """Return a line that breaks where a number is missing."""
     parts, pen_down = [], False
     for at, value in points:
         if value is None or not math.isfinite(value):
@@ -121,12 +121,12 @@ def _frame(body: str, about: str) -> Markup:
 
 
 def standalone(chart: Markup) -> str:
-    """The chart as a file of its own, with the colours that it has on the page."""
+    """Return the chart as a file of its own, with the colours that it has on the page."""
     return str(chart).replace(">", f"><style>{PALETTE}{STYLE}</style>", 1) + "\n"
 
 
 def forecast(picture: Picture) -> Markup | None:
-    """Past, what happened, the 80 % band and every model's median over time; None without numbers."""
+    """Draw past, outcome, the 80 % band and every model's median over time; None without numbers."""
     count = max(len(picture.actual), len(picture.labels), *(len(curve) for curve in picture.curves.values()), 0)
     split = len(picture.past)
     drawn = [picture.past, picture.actual, picture.low, picture.high, *picture.curves.values()]
@@ -164,7 +164,7 @@ def forecast(picture: Picture) -> Markup | None:
 
 
 def bars(picture: Picture) -> Markup | None:
-    """Grouped bars, one group a label, for problems without a time axis; None without numbers."""
+    """Draw grouped bars, one group a label, for problems without a time axis; None without numbers."""
     series = {"actual": picture.actual, **picture.curves}
     values = known(value for line in series.values() for value in line)
     if not values or not picture.labels:
@@ -186,7 +186,7 @@ def bars(picture: Picture) -> Markup | None:
 
 
 def losses(curve: LossCurve) -> Markup | None:
-    """Validation error (left axis) and training loss (right axis, another unit) by epoch; None without numbers."""
+    """Draw validation error (left axis) and training loss (right axis, another unit) by epoch; None without numbers."""
     train = known(value for fold in curve.folds for value in fold.train)
     valid = known(value for fold in curve.folds for value in fold.valid)
     if not train or not valid:
@@ -214,7 +214,7 @@ def _snug(values: Sequence[float]) -> Scale:
 
 
 def pareto(models: Sequence[ModelFacts], metric: str, size_text: Callable[[float], str]) -> Markup | None:
-    """Error against bytes (log); the line joins what no other model beats in both. None with fewer than two points."""
+    """Draw error against bytes (log); the line joins models unbeaten in both. None with fewer than two points."""
     points = [
         (model.size, model.error, model)
         for model in models
@@ -245,7 +245,7 @@ def pareto(models: Sequence[ModelFacts], metric: str, size_text: Callable[[float
 
 
 def search(found: Search, metric: str, size_text: Callable[[float], str]) -> Markup | None:
-    """Error against bytes (log) of every trial, coloured by number format, with the limits. None without numbers."""
+    """Draw each trial's error against bytes (log), coloured by number format, with the limits; None without numbers."""
     points = [
         (trial.size, trial.error, trial)
         for trial in found.trials

@@ -1,4 +1,4 @@
-"""Gathers the facts of a run from what its stages left behind. Whatever is missing leaves its part empty."""
+"""This module gathers the facts of a run from its stages' outputs. A missing file leaves its part empty."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from tasks.tables.facts import table_facts_of
 
 @dataclass(frozen=True)
 class Material:
-    """What there is to read.
+    """Material is all that the page can read.
 
     `stages`: names in pipeline order, `manifests` those of the run, `pages`: (stage, file) -> bytes of pages that
     other stages wrote; both empty outside a run. `lineage`: what the caller knows beyond the artifacts.
@@ -49,18 +49,18 @@ class Material:
     lineage: Mapping[str, str] = field(default_factory=dict)
 
     def json(self, path: str) -> Any:
-        """JSON of a file below the artifacts, None if a stage did not write it."""
+        """Return JSON of a file below the artifacts, None if a stage did not write it."""
         file = self.artifacts / path
         return json.loads(file.read_text()) if file.is_file() else None
 
     def page(self, stage: str, name: str) -> Any:
-        """JSON of a page, None if there is none."""
+        """Return JSON of a page, None if there is none."""
         data = self.pages.get((stage, name))
         return None if data is None else json.loads(data)
 
 
 def collect(material: Material) -> ReportFacts:
-    """All facts of a run, however far it came."""
+    """Return all facts of a run, however far it came."""
     run = material.run
     verdict = material.json("evaluation/verdict.json") or {}
     latency = material.page("evaluate", "latency.json") or {}
@@ -100,7 +100,7 @@ def collect(material: Material) -> ReportFacts:
 
 
 def headline(material: Material, verdict: Mapping[str, Any], outcome: Mapping[str, Any]) -> Headline:
-    """How the run ended: a failure comes before everything else, then promotion's own word, then the verdict's."""
+    """Tell how the run ended: a failure comes before everything else, then promotion's own word, then the verdict's."""
     order = [*material.stages, *sorted(set(material.manifests) - set(material.stages))]
     for stage in order:
         manifest = material.manifests.get(stage)
@@ -125,7 +125,7 @@ def _metric(verdict: Mapping[str, Any]) -> str:
 
 
 def models(verdict: Mapping[str, Any], latency: Mapping[str, Any], teachers: Sequence[str]) -> tuple[ModelFacts, ...]:
-    """Every model of a verdict with its latency, as far as it was measured."""
+    """Return every model of a verdict with its latency, as far as it was measured."""
     gated = {row["model"]: row for row in latency.get("gates", ())}
     alone = {row["model"]: row for row in latency.get("models", ()) if row["batch"] == 1}
     members = [alone[f"teacher {name}"] for name in teachers if f"teacher {name}" in alone]
@@ -163,7 +163,7 @@ def _comparisons(found: Mapping[str, Any]) -> dict[str, Comparison]:
 
 
 def _gates(verdict: Mapping[str, Any], latency: Mapping[str, Any]) -> tuple[GateTable, ...]:
-    """One table a candidate, the winner's first, the others in the order in which they were considered.
+    """Return a table for each candidate, the winner's first, the others in the order of consideration.
 
     The verdict withholds the latency ratios, because a clock's numbers must not enter a lock; they come from the page.
     """
@@ -214,7 +214,7 @@ def _fold(history: Mapping[str, Any]) -> Fold:
 
 
 def _students(material: Material) -> tuple[Student, ...]:
-    """All that were trained, and which of them the candidates say they were made from."""
+    """Return all trained students, and mark the ones from which candidates were made."""
     abouts = [material.json(f"candidates/{recipe}/about.json") or {} for recipe in material.run.recipes]
     chosen = {about.get("student") for about in abouts}
     found = []
@@ -242,12 +242,12 @@ def _compression(material: Material) -> tuple[Compression, ...]:
 
 
 def latency_page(recipe: str) -> tuple[str, str]:
-    """Stage and file of the times that a recipe's steps took."""
+    """Return stage and file of the times that a recipe's steps took."""
     return f"compress@{recipe}", f"compress@{recipe}.latency.json"
 
 
 def search_page(recipe: str) -> tuple[str, str]:
-    """Stage and file of the times that a recipe's search measured."""
+    """Return stage and file of the times that a recipe's search measured."""
     return f"compress@{recipe}", f"compress@{recipe}.search.json"
 
 
@@ -306,7 +306,7 @@ def _data(about: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _checks(material: Material) -> tuple[Check, ...]:
-    """A failed stage has no outputs, but its pages are kept."""
+    """Return the checks of the snapshot. A failed stage has no outputs, but its pages are kept."""
     result = material.json("validation/result.json") or material.page("validate", "validation.json") or {}
     return tuple(
         Check(

@@ -1,17 +1,17 @@
-"""Drift of inputs and predictions for the page, read from what evaluation wrote."""
+"""This module prepares drift of inputs and predictions for the page, from the file that evaluation wrote."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 FULL_BAR = 0.5
-"""The index at which a bar is full: twice the limit of a large drift."""
+"""A bar is full at this index: twice the limit of a large drift."""
 TONES = {"none": "good", "moderate": "warn", "large": "bad"}
 
 
 @dataclass(frozen=True)
 class DriftRow:
-    """How far a column or output is from the champion's. `level`: none, moderate or large. `ks`: of numbers alone."""
+    """A row is a column's or output's distance from the champion's. `level`: none, moderate, large. `ks`: numbers."""
 
     name: str
     kind: str
@@ -21,25 +21,25 @@ class DriftRow:
 
     @property
     def tone(self) -> str:
-        """Class of the chip."""
+        """Return the class of the chip."""
         return TONES.get(self.level, "warn")
 
     @property
     def width(self) -> float:
-        """Length of the bar, percent."""
+        """Return the length of the bar, percent."""
         return min(100.0, 100 * self.psi / FULL_BAR)
 
 
 @dataclass(frozen=True)
 class DriftTable:
-    """`note`: why nothing could be compared."""
+    """A table of drift has rows, or a `note` on why nothing could be compared."""
 
     rows: tuple[DriftRow, ...] = ()
     note: str = ""
 
 
 def drift_table(found: Mapping[str, Any] | None) -> DriftTable | None:
-    """Rows of drift.json in its order; None without one, and on a first night."""
+    """Return the rows of drift.json in its order; None without one, and on a first night."""
     if not found or not (found["lines"] or found["note"]):
         return None
     rows = (DriftRow(row["name"], row["kind"], row["psi"], row["ks"], row["level"]) for row in found["lines"])

@@ -1,4 +1,4 @@
-"""What a report page can say about a run: plain values, every part optional, no files and no HTML."""
+"""This module defines the facts of a report page: plain values, every part optional, no files and no HTML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Outcome = Literal["promoted", "rejected", "unchanged", "superseded", "held", "dr
 
 @dataclass(frozen=True)
 class Headline:
-    """How the run ended, in one line. `stage`: where it stopped, for the outcome `stopped` alone."""
+    """A headline tells in one line how the run ended. `stage`: where it stopped, for the outcome `stopped` alone."""
 
     outcome: Outcome
     reason: str = ""
@@ -22,7 +22,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model of the run. `role`: candidate, teacher, champion, naive, student or twin.
+    """These facts describe one model. `role`: candidate, teacher, champion, naive, student or twin.
 
     `error`: primary metric on the evaluation set; `p50_us`/`p95_us`: microseconds a call.
     """
@@ -40,7 +40,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Rule:
-    """One gate's judgement of one measured number."""
+    """A rule is one gate's judgement of one measured number."""
 
     gate: str
     rule: str
@@ -52,7 +52,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Relative difference of the candidate's error to an opponent's, with its interval; negative is better."""
+    """A comparison is the candidate's error relative to an opponent's, with its interval; negative is better."""
 
     difference: Number
     low: Number
@@ -62,7 +62,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GateTable:
-    """All rules for one candidate."""
+    """A gate table holds all rules for one candidate."""
 
     candidate: str
     rules: tuple[Rule, ...]
@@ -70,13 +70,13 @@ class GateTable:
 
     @property
     def failed(self) -> tuple[Rule, ...]:
-        """The rules that the candidate breaks."""
+        """Return the rules that the candidate breaks."""
         return tuple(rule for rule in self.rules if not rule.passed)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A forecast against what happened; `past` precedes `actual`, all other sequences have its length.
+    """A picture shows a forecast and its outcome; `past` precedes `actual`, all other sequences have its length.
 
     `labels`: dates, or classes where the problem has no time axis.
     """
@@ -92,7 +92,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Fold:
-    """One training: loss and validation error by epoch. `best`: index of the epoch whose weights were kept."""
+    """A fold is one training: loss and validation error by epoch. `best`: index of the epoch with the kept weights."""
 
     train: tuple[Number, ...]
     valid: tuple[Number, ...]
@@ -101,7 +101,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class LossCurve:
-    """All trainings of one network; students have one fold."""
+    """A loss curve holds all trainings of one network; students have one fold."""
 
     name: str
     folds: tuple[Fold, ...]
@@ -109,7 +109,7 @@ class LossCurve:
 
 @dataclass(frozen=True)
 class Student:
-    """A student or the twin on the validation split. `chosen`: it went on to the recipes."""
+    """This is a student or the twin on the validation split. `chosen`: it went on to the recipes."""
 
     name: str
     error: Number
@@ -119,7 +119,7 @@ class Student:
 
 @dataclass(frozen=True)
 class Step:
-    """A compression step's effect: validation error, bytes and latency at one row after it."""
+    """A step is one of compression: validation error, bytes and latency at one row after it."""
 
     step: str
     error: Number
@@ -129,7 +129,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Compression:
-    """What a recipe did to the student. `parity`: relative difference of ONNX and torch outputs."""
+    """A compression is a recipe's effect on the student. `parity`: relative difference of ONNX and torch outputs."""
 
     recipe: str
     steps: tuple[Step, ...]
@@ -140,7 +140,7 @@ class Compression:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a search. `numbers`: number format; `latency`: p50 as a ratio to the reference model's."""
+    """A trial is one of a search. `numbers`: number format; `latency`: p50 as a ratio to the reference model's."""
 
     number: int
     steps: str
@@ -155,7 +155,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """How a recipe was searched. `limits`: by quantity (error, bytes…); `reason`: why nothing was chosen."""
+    """This tells how a recipe was searched. `limits`: by quantity (error, bytes…); `reason`: why none was chosen."""
 
     recipe: str
     minimise: str
@@ -166,13 +166,13 @@ class Search:
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """The number formats that were tried, float32 first."""
+        """Return the number formats that were tried, float32 first."""
         return tuple(sorted({trial.numbers for trial in self.trials}, key=lambda name: (name != "none", name)))
 
 
 @dataclass(frozen=True)
 class Check:
-    """One expectation on the snapshot. `count`: rows that break it; `sample`: a few of them."""
+    """A check is one expectation on the snapshot. `count`: rows that break it; `sample`: a few of them."""
 
     column: str
     rule: str
@@ -185,7 +185,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Segment:
-    """Errors within one value of a segment column. `change`: relative difference to the champion."""
+    """A segment has the errors within one value of a segment column. `change`: relative difference to the champion."""
 
     column: str
     value: str
@@ -198,7 +198,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class LatencyRow:
-    """Microseconds a call of `model` at `batch` rows. The ratios are to a reference model, measured interleaved."""
+    """A row holds microseconds a call of `model` at `batch` rows. Ratios are to a reference, measured interleaved."""
 
     model: str
     batch: Number
@@ -210,7 +210,7 @@ class LatencyRow:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """How one stage of the run went. `status`: done, reused, partial, failed or missing."""
+    """A record tells how one stage of the run went. `status`: done, reused, partial, failed or missing."""
 
     stage: str
     status: str
@@ -221,7 +221,7 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """A run as far as it came. Empty parts are left out of the page.
+    """These facts describe a run as far as it came. Empty parts are left out of the page.
 
     `champion`: the ledger entry that was champion when the run was planned, 0 for none. `band`: share of outcomes that
     should lie between `low` and `high` of the pictures.
@@ -259,15 +259,15 @@ class ReportFacts:
 
     @property
     def chosen(self) -> ModelFacts | None:
-        """The candidate that the page is about: the winner, or the first in order of choice that could be run."""
+        """Return the page's candidate: the winner, or the first in order of choice that could be run."""
         runnable = [model for model in self.models if model.role == "candidate" and model.error is not None]
         return next((model for model in runnable if model.winner), next(iter(runnable), None))
 
     @property
     def on_pareto(self) -> tuple[ModelFacts, ...]:
-        """What competes in error and bytes; students are left out, since a recipe exports them unchanged."""
+        """Return the models that compete in error and bytes, without students: a recipe exports them unchanged."""
         return tuple(model for model in self.models if model.role in ("candidate", "teacher", "champion"))
 
     def opponent(self, role: str) -> ModelFacts | None:
-        """The first model of a role, such as the teachers' ensemble."""
+        """Return the first model of a role, such as the teachers' ensemble."""
         return next((model for model in self.models if model.role == role), None)

@@ -1,4 +1,4 @@
-"""The report page: facts in, one self-contained HTML text out."""
+"""This module renders the report page: facts in, one self-contained HTML text out."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ SEGMENTS_SHOWN = 12
 
 @dataclass(frozen=True)
 class KeyNumber:
-    """A tile: what it is, the number, and lines that put it into proportion."""
+    """A key number is a tile: a label, the number, and lines that put it into proportion."""
 
     label: str
     value: str
@@ -36,7 +36,7 @@ WORDS = {
 
 
 def render(facts: ReportFacts) -> str:
-    """The page as HTML text. It loads nothing: style and charts are part of it."""
+    """Return the page as HTML text. It loads nothing: style and charts are part of it."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -73,12 +73,12 @@ def render(facts: ReportFacts) -> str:
 
 
 def draw(picture: Picture) -> Markup | None:
-    """The chart that fits a picture: a line in time, or bars by class where there is no past."""
+    """Draw the chart that fits a picture: a line in time, or bars by class where there is no past."""
     return charts.forecast(picture) if picture.past else charts.bars(picture)
 
 
 def key_numbers(facts: ReportFacts) -> list[KeyNumber]:
-    """What people look for first: error, bytes, parameters and latency of the chosen candidate, in proportion."""
+    """Return the page's tiles: error, bytes, parameters and latency of the chosen candidate, in proportion."""
     chosen, teacher = facts.chosen, facts.opponent("teacher")
     if chosen is None:
         return []
@@ -114,7 +114,7 @@ def _times(large: Number, small: Number) -> str:
 
 
 def twin_line(facts: ReportFacts) -> str:
-    """Which student went on, and by how much it beats the others on the validation split."""
+    """Tell which student went on, and by how much it beats the others on the validation split."""
     chosen = next((student for student in facts.students if student.chosen), None)
     if chosen is None or not chosen.error:
         return ""
@@ -128,7 +128,7 @@ def twin_line(facts: ReportFacts) -> str:
 
 
 def worst_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
-    """The worst of each column: by change where there is a champion, else by error."""
+    """Return the worst segments of each column: by change where there is a champion, else by error."""
     columns: dict[str, list[Segment]] = {}
     for segment in segments:
         columns.setdefault(segment.column, []).append(segment)
@@ -141,7 +141,7 @@ def worst_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
 
 
 def number(value: Number) -> str:
-    """Four significant digits, a dash for what is no number."""
+    """Format four significant digits, a dash for a value that is no number."""
     if value is None or not math.isfinite(value):
         return DASH
     if value == int(value) and abs(value) >= 1000:
@@ -150,12 +150,12 @@ def number(value: Number) -> str:
 
 
 def count(value: Number) -> str:
-    """A whole number with thousands separated."""
+    """Format a whole number with thousands separated."""
     return f"{value:,.0f}" if value is not None and math.isfinite(value) else DASH
 
 
 def size(value: Number) -> str:
-    """Bytes in a unit that people can read (decimal: 1 kB is 1000 bytes)."""
+    """Format bytes in a unit that people can read (decimal: 1 kB is 1000 bytes)."""
     if value is None or not math.isfinite(value):
         return DASH
     for unit in ("B", "kB", "MB"):
@@ -166,24 +166,24 @@ def size(value: Number) -> str:
 
 
 def micros(value: Number) -> str:
-    """Microseconds, or milliseconds above a thousand."""
+    """Format microseconds, or milliseconds above a thousand."""
     if value is None or not math.isfinite(value):
         return DASH
     return f"{value:.3g} µs" if value < 1000 else f"{value / 1000:,.3g} ms"
 
 
 def seconds(value: Number) -> str:
-    """Seconds, or minutes and seconds."""
+    """Format seconds, or minutes and seconds."""
     if value is None or not math.isfinite(value):
         return DASH
     return f"{value:.1f} s" if value < 99.5 else f"{value // 60:.0f} min {value % 60:02.0f} s"
 
 
 def percent(value: Number) -> str:
-    """A signed relative difference."""
+    """Format a signed relative difference."""
     return f"{value:+.1%}".replace("-", "−") if value is not None and math.isfinite(value) else DASH
 
 
 def observed(value: Number, gate: str) -> str:
-    """A gate's number in the unit of its kind."""
+    """Format a gate's number in the unit of its kind."""
     return size(value) if gate == "size" else number(value)

@@ -1,1 +1,1 @@
-"""One thin module per stage: read inputs, call the domain, write outputs."""
+"""Each stage has one thin module: it reads inputs, calls the domain, and writes outputs."""

@@ -1,4 +1,4 @@
-"""Stage compress: put the better student through one recipe, or search for one, and export the candidate."""
+"""Stage compress puts the better student through one recipe, or searches for one, and exports the candidate."""
 
 import copy
 import logging
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """`name`: the recipe. Writes model.onnx and about.json; a search also trials.json, and no model if none fits."""
+    """Write model.onnx and about.json of recipe `name`; a search also trials.json, and no model if none fits."""
     if name not in ctx.run.recipes:
         raise UsageError(f"compress: no recipe {name!r}; there are: {', '.join(ctx.run.recipes)}")
     recipe = ctx.run.recipes[name]
@@ -97,7 +97,7 @@ def _log_history(name: str, result: Compressed) -> None:
 def _search(
     ctx: Context, name: str, settings: Search, model: nn.Module, sample: Inputs, build: Callable[[Chain], Compressed]
 ) -> "Found":
-    """The search of a recipe, continued from the trials that a killed attempt has kept. `sample`: rows to time."""
+    """Search a recipe, continuing from the trials that a killed attempt has kept. `sample`: rows to time."""
     from tasks.compression.search.study import Task, search
 
     space = parse_space(name, settings.space or default_space(model))
@@ -110,7 +110,7 @@ def _search(
 
 
 def better_student(ctx: Context) -> str:
-    """The student with the smallest validation error; of equals the first in params.yaml, which is not the twin.
+    """Return the student with the least validation error; of equals the one with the least alpha, then by name.
 
     Raises IntegrityError when none states a finite error.
     """
@@ -125,7 +125,7 @@ def better_student(ctx: Context) -> str:
 
 
 def _calibration(dataset: Dataset, names: Collection[str]) -> Callable[[int], Inputs]:
-    """The inputs `names` of n training rows, spread evenly."""
+    """Return a sampler: the inputs `names` of n training rows, spread evenly."""
     rows = dataset.splits["train"]
 
     def sample(count: int) -> Inputs:
@@ -136,7 +136,7 @@ def _calibration(dataset: Dataset, names: Collection[str]) -> Callable[[int], In
 
 
 def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) -> Callable[..., None]:
-    """Trains on the objective of student `name`: its alpha, its losses, what it learned from.
+    """Return a training on the objective of student `name`: its alpha, its losses, and its soft targets.
 
     Training that makes no better what a step left is undone, but for a step that goes on while it trains.
     """

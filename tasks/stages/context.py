@@ -1,4 +1,4 @@
-"""What a stage's module is given: its configuration and its folders. Runners differ; this does not."""
+"""A context gives a stage's module its configuration and folders. Runners differ; this does not."""
 
 import os
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """`root`: the workspace (outputs are declared relative to it in dvc.yaml).
+    """A context has the workspace as `root` (outputs are declared relative to it in dvc.yaml).
 
     `pages`: whatever is written here is kept with the run but never enters a lock (Data Docs, the report).
     `checkpoints`: URI of a store for resumable training, empty for none. `run_id`: empty under plain `dvc repro`.
@@ -31,11 +31,11 @@ class Context:
 
     @property
     def artifacts(self) -> Path:
-        """Folder of all declared outputs."""
+        """Return the folder of all declared outputs."""
         return self.root / "artifacts"
 
     def tables(self) -> "Tables":
-        """The snapshot's tables by name, read as far as they are asked for."""
+        """Return the snapshot's tables by name, each read on first use."""
         import polars as pl
 
         folder = self.artifacts / "snapshot" / "tables"
@@ -47,7 +47,7 @@ class Context:
 
 
 def current() -> Context:
-    """The context of this process, from the working folder and the environment that the runner set.
+    """Return the context of this process, from the working folder and the environment that the runner set.
 
     Raises ConfigError when there is no valid run.yaml here.
     """

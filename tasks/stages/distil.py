@@ -1,4 +1,4 @@
-"""Stage distil: train one student on the truth and the teachers' soft targets (the twin on the truth alone)."""
+"""Stage distil trains one student on the truth and the teachers' soft targets (the twin on the truth alone)."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Stage evaluate: gate the exact bytes of every candidate against teachers, naive baseline and champion."""
+"""Stage evaluate gates the exact bytes of every candidate against teachers, naive baseline and champion."""
 
 import logging
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ def run(ctx: Context, name: str | None = None) -> None:
 
 
 def _teachers(ctx: Context, evaluation: EvaluationSet) -> Floats | None:
-    """Outputs of the ensemble; None, which refuses all candidates, if a member cannot be run."""
+    """Return the ensemble's outputs; None, which refuses all candidates, if a member cannot be run."""
     try:
         weights = member_weights(evaluation.problem, evaluation.dataset, _soft_targets(ctx), ctx.run.ensemble)
         outputs = (evaluation.run(_teacher(ctx, name)) for name in ctx.run.teachers)
@@ -88,7 +88,7 @@ def _teachers(ctx: Context, evaluation: EvaluationSet) -> Floats | None:
 
 
 def _students(ctx: Context, evaluation: EvaluationSet) -> Mapping[str, Score | None]:
-    """Scores of the students and the twin before compression; None for one that cannot be run."""
+    """Return the scores of the students and the twin before compression; None for one that cannot be run."""
     scores: dict[str, Score | None] = {}
     for name in ctx.run.students:
         try:
@@ -114,7 +114,7 @@ def _predictions(evaluation: EvaluationSet, output: Floats | None) -> Profile | 
 
 
 def _released(ctx: Context, name: str) -> bytes | None:
-    """A file of the champion's release."""
+    """Return a file of the champion's release."""
     return ReleaseStore(ctx.settings.releases(), ctx.run.workload).champion_file(ctx.run.champion, name)
 
 
@@ -127,7 +127,7 @@ def _champion(ctx: Context, evaluation: EvaluationSet) -> Champion:
 
 
 def _example(model: bytes | None, evaluation: EvaluationSet) -> dict[str, Any]:
-    """One row of what the model reads, for people who open the release in MLflow."""
+    """Return one row of the model's inputs, for people who open the release in MLflow."""
     return {name: evaluation.sample[name][:1].tolist() for name in OnnxModel(model or b"").names}
 
 
@@ -137,7 +137,7 @@ def _candidate(folder: Path, recipe: str) -> Candidate:
 
 
 def _about(folder: Path) -> Mapping[str, Any]:
-    """about.json, empty if it is missing or no JSON object."""
+    """Return about.json, empty if it is missing or no JSON object."""
     try:
         data = read_json(folder / "about.json")
     except (OSError, ValueError):
@@ -148,7 +148,7 @@ def _about(folder: Path) -> Mapping[str, Any]:
 def _models(
     ctx: Context, verdict: Verdict, opponents: Opponents, students: Mapping[str, Score | None]
 ) -> list[MeasuredModel]:
-    """One line each for naive, teachers, students, champion and candidates."""
+    """Return one line each for naive, teachers, students, champion and candidates."""
     members = [_about(ctx.artifacts / "teachers" / name) for name in ctx.run.teachers]
     models = [
         MeasuredModel("naive", "naive", opponents.naive),
@@ -180,7 +180,7 @@ def _model(name: str, role: str, score: Any, about: Mapping[str, Any], size: int
 
 
 def _latency(ctx: Context, verdict: Verdict, champion: Champion, evaluation: EvaluationSet) -> dict[str, Any]:
-    """The gates' own figures, and those of the foremost candidate, the champion and the teachers by batch."""
+    """Return the gates' own times, and those of the foremost candidate, the champion and the teachers by batch."""
     rule = ctx.run.gates.latency
     gated = [{"model": item.candidate.name, **item.latency.to_json()} for item in verdict.ranked if item.latency]
     leader = foremost(verdict)

@@ -1,4 +1,4 @@
-"""Stage promote: release the winner if the verdict says so, fenced against a newer champion."""
+"""Stage promote releases a winner that the verdict approves, fenced against a newer champion."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def run(ctx: Context, name: str | None = None) -> None:
 
 
 def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
-    """What became of the verdict. Nothing of it may depend on the clock or the run_id: it enters a lock."""
+    """Return the outcome of the verdict. It may not depend on the clock or the run_id: it enters a lock."""
     if verdict["verdict"] != "promote":
         return {"outcome": "rejected", "reason": verdict["reason"]}
     model = _judged_model(ctx, verdict)
@@ -54,7 +54,7 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _champion_stays(known: Sequence[Entry], model: bytes, verdict: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Why a candidate that passed is not to be released, judged by the entries up to the one compared with."""
+    """Return why a passing candidate is not to be released, judged by the entries up to the one compared with."""
     if known and known[-1].model_sha256 == manifest.sha256(model):
         return {
             "outcome": "unchanged",
@@ -70,7 +70,7 @@ def _champion_stays(known: Sequence[Entry], model: bytes, verdict: Mapping[str, 
 
 
 def _overtaken(releases: ReleaseStore, seq: int) -> str:
-    """Who wrote the entry that this run wanted."""
+    """Tell who wrote the entry that this run wanted."""
     taken = releases.ledger.get(seq)
     if taken is None or taken.kind == "promote":
         return f"another run wrote ledger entry {seq} meanwhile; a new run can compare with that champion"
@@ -78,7 +78,7 @@ def _overtaken(releases: ReleaseStore, seq: int) -> str:
 
 
 def _judged_model(ctx: Context, verdict: Mapping[str, Any]) -> bytes:
-    """The winner's bytes. Raises IntegrityError if they, or the champion, are not those of the verdict."""
+    """Return the winner's bytes. Raises IntegrityError if they, or the champion, are not those of the verdict."""
     path = ctx.artifacts / "candidates" / verdict["winner"] / MODEL
     model: bytes = path.read_bytes()
     if manifest.sha256(model) != verdict["winner_sha256"]:
@@ -98,7 +98,7 @@ def _judged_model(ctx: Context, verdict: Mapping[str, Any]) -> bytes:
 
 
 def _files(ctx: Context, verdict: Mapping[str, Any], model: bytes) -> dict[str, bytes]:
-    """All files of the release by name. A retry makes the same bytes."""
+    """Return all files of the release by name. A retry makes the same bytes."""
     contract = ctx.artifacts / "features" / "contract.json"
     snapshot = ctx.artifacts / "snapshot" / "about.json"
     example = ctx.artifacts / "evaluation" / INPUT_EXAMPLE

@@ -1,4 +1,4 @@
-"""Stage report: the run's page and model card, the run in MLflow, and MLflow's registry in line with the ledger.
+"""Stage report writes a run's page and model card, logs it in MLflow, and brings MLflow's registry in line.
 
 It runs however the run ended, so every input may be missing.
 """
@@ -38,7 +38,7 @@ LIBRARIES = ("torch", "onnx", "onnxruntime", "polars", "great-expectations", "dv
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """Write pages/report.html and, when there is a verdict, pages/model-card.md; then tell MLflow.
+    """Write pages/report.html and, when there is a verdict, pages/model-card.md; then log to MLflow.
 
     An MLflow that fails leaves a note on the page and fails this stage, which is then tried again. Nothing but this
     stage depends on it: the ledger and the run store are the truth.
@@ -64,7 +64,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _material(ctx: Context) -> Material:
-    """Everything that can be read of this run; without a run_id only this workspace."""
+    """Return all readable material of this run; without a run_id only of this workspace."""
     locks = _locks(ctx.root / LOCK_FILE)
     manifests: Mapping[str, Manifest] = {}
     times = (search_page(name) if recipe.search else latency_page(name) for name, recipe in ctx.run.recipes.items())
@@ -103,7 +103,7 @@ def _locks(path: Path) -> Mapping[str, Lock]:
 
 
 def _lineage(ctx: Context, locks: Mapping[str, Lock], manifests: Mapping[str, Manifest]) -> dict[str, str]:
-    """What the run was made from, as label -> value."""
+    """Return the run's origins, as label -> value."""
     found = {"git commit": os.environ.get("NIGHTSTILL_GIT_COMMIT", ""), "seed": str(ctx.run.seed)}
     for stage, label in (("snapshot", "data"), ("features", "features")):
         found |= {f"{label} ({path})": digest for path, digest in outputs(locks.get(stage, {})).items()}
@@ -149,7 +149,7 @@ def _tell_mlflow(ctx: Context, material: Material, facts: ReportFacts, files: Ma
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested parameters as dotted names."""
+    """Yield nested parameters as dotted names."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _flat(item, f"{prefix}.{key}" if prefix else str(key))
@@ -160,7 +160,7 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _metrics(facts: ReportFacts) -> dict[str, float]:
-    """Numbers of every model, of the chosen candidate once more without its name, and of every stage."""
+    """Return numbers of every model, of the chosen candidate once more without its name, and of every stage."""
     found: dict[str, float | None] = {}
     primary = facts.metric.lower().replace(" ", "_")
     for model in facts.models:
@@ -177,7 +177,7 @@ def _metrics(facts: ReportFacts) -> dict[str, float]:
 
 
 def _curves(facts: ReportFacts) -> dict[str, list[float]]:
-    """Loss and validation error by epoch of every training."""
+    """Return loss and validation error by epoch of every training."""
     lines = {
         f"{kind}/{curve.name}{f' fold {number}' if len(curve.folds) > 1 else ''}": line
         for curve in facts.losses
@@ -188,7 +188,7 @@ def _curves(facts: ReportFacts) -> dict[str, list[float]]:
 
 
 def _evidence(ctx: Context, material: Material) -> dict[str, bytes]:
-    """Files that explain the run to someone who sees MLflow alone."""
+    """Return files that explain the run to someone who sees MLflow alone."""
     paths = {
         "run.yaml": ctx.root / "run.yaml",
         "dvc.lock": ctx.root / LOCK_FILE,
@@ -198,7 +198,7 @@ def _evidence(ctx: Context, material: Material) -> dict[str, bytes]:
 
 
 def _plots(facts: ReportFacts) -> dict[str, bytes]:
-    """The page's charts as SVG files."""
+    """Return the page's charts as SVG files."""
     drawn = {f"losses-{curve.name.replace(' ', '-')}": charts.losses(curve) for curve in facts.losses}
     drawn |= {f"forecast-{number}": draw(picture) for number, picture in enumerate(facts.pictures, 1)}
     drawn |= {f"search-{found.recipe}": charts.search(found, facts.metric, size) for found in facts.searches}

@@ -1,4 +1,4 @@
-"""Stage snapshot: take the source's tables up to as_of into Parquet files and say what they are."""
+"""Stage snapshot takes the source's tables up to as_of into Parquet files and describes them."""
 
 from tasks.core.files import write_json
 from tasks.problems import get_problem

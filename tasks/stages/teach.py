@@ -1,4 +1,4 @@
-"""Stage teach: train one teacher by folds, export it, and keep its soft targets."""
+"""Stage teach trains one teacher by folds, exports it, and keeps its soft targets."""
 
 import logging
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """Write artifacts/teachers/<name>/{teacher.onnx, soft.npy, history.json, about.json}, and what it is to keep."""
+    """Write artifacts/teachers/<name>/{teacher.onnx, soft.npy, history.json, about.json}, and the files to keep."""
     if name is None or name not in ctx.run.teachers:
         raise UsageError(f"stage teach: expected a teacher's name; there are: {', '.join(ctx.run.teachers)}")
     set_up(ctx.run.seed, ctx.run.threads)

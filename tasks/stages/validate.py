@@ -1,4 +1,4 @@
-"""Stage validate: check the snapshot against the workload's suite; bad data stops the run here."""
+"""Stage validate checks the snapshot against the workload's suite; bad data stops the run here."""
 
 import json
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def _line(failed: list[Check], total: int) -> str:
 
 
 def _reference(ctx: Context) -> Mapping[str, Any] | None:
-    """What the champion's snapshot was like; None when there is no champion."""
+    """Return the profile of the champion's snapshot; None when there is no champion."""
     if not ctx.run.champion:
         return None
     from tasks.releases.store import ReleaseStore

@@ -1,1 +1,1 @@
-"""MLflow: runs, and its registry in line with the ledger."""
+"""This package keeps MLflow's runs, and its registry in line with the ledger."""

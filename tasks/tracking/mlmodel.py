@@ -1,4 +1,4 @@
-"""The file by which MLflow opens a release: which flavours it has, and the arrays that its model takes and gives.
+"""This module writes the file by which MLflow opens a release: its flavours, and the model's input and output arrays.
 
 The format is MLflow's own (https://mlflow.org/docs/latest/ml/model/); it is written here without the library, whose
 import takes longer than a promotion.
@@ -14,7 +14,7 @@ from tasks.releases.store import INPUT_EXAMPLE, MODEL
 
 
 def mlmodel(model: bytes, *, example: bool) -> bytes:
-    """The MLmodel of a release, with the signature of an ONNX `model`; `example`: INPUT_EXAMPLE lies beside it."""
+    """Return a release's MLmodel, with the signature of an ONNX `model`; `example`: INPUT_EXAMPLE lies beside it."""
     flavors = {
         "onnx": {"data": MODEL, "code": None, "providers": ["CPUExecutionProvider"]},
         "python_function": {"loader_module": "mlflow.onnx", "data": MODEL},
@@ -28,7 +28,7 @@ def mlmodel(model: bytes, *, example: bool) -> bytes:
 
 
 def _signature(model: bytes) -> dict[str, str | None] | None:
-    """Names, types and shapes of inputs and outputs; None for bytes that are no ONNX file."""
+    """Return names, types and shapes of inputs and outputs; None for bytes that are no ONNX file."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 

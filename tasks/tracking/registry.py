@@ -1,4 +1,4 @@
-"""The registered model in MLflow: one version a release, tags that say how it stands, an alias that follows the ledger.
+"""MLflow's registered model has one version a release, tags for its status, an alias that follows the ledger.
 
 MLflow decides nothing here. Whatever it holds or has lost, `sync` brings it in line with the ledger, once or by several
 processes at a time.
@@ -53,7 +53,7 @@ def _align(registry: "Callable[[], _Registry]") -> list[str]:
 
 
 class _Registry:
-    """The registered model of one workload, and the entries that it is to follow."""
+    """This is the registered model of one workload, with the entries that it is to follow."""
 
     def __init__(
         self, client: "MlflowClient", releases: ReleaseStore, workload: str, entries: Sequence[Entry], *, dry_run: bool
@@ -64,7 +64,7 @@ class _Registry:
         self.done: list[str] = []
 
     def align(self) -> list[str]:
-        """Versions first, then their tags, then the alias: whoever is led by the alias finds the rest done."""
+        """Align versions first, then their tags, then the alias: a client led by the alias finds the rest done."""
         there = bool(self.client.search_registered_models(f"name = '{self.name}'"))
         if not there:
             self._do(f"registered model {self.name}", self._create_model)
@@ -96,7 +96,7 @@ class _Registry:
             )
 
     def _create_version(self, entry: Entry) -> None:
-        """A version whose files are the release's own; linked to the MLflow run if that was logged."""
+        """Create a version whose files are the release's own; linked to the MLflow run if that was logged."""
         run = find_run(self.client, self.name, entry.run_id) if entry.run_id else None
         self.client.create_model_version(
             self.name,
@@ -107,7 +107,7 @@ class _Registry:
         )
 
     def _versions(self) -> dict[int, list["ModelVersion"]]:
-        """The versions of each release, the first one first. A version that lost its tags is known by its files."""
+        """Return each release's versions, the first one first. A version that lost its tags is known by its files."""
         by_mark = {_mark(entry.release, entry.manifest_sha256): number for number, entry in self.made.items()}
         by_source = {self.releases.url(entry): number for number, entry in self.made.items()}
         found: dict[int, list[ModelVersion]] = {}
@@ -119,7 +119,7 @@ class _Registry:
         return found
 
     def _keep_first(self, number: int, versions: Sequence["ModelVersion"]) -> None:
-        """Two processes, or a client that asks again because an answer was lost, make two versions of one release."""
+        """Delete double versions of a release, made by two processes, or by a client's repeat after a lost answer."""
         for version in versions[1:]:
             said = f"version {version.version} deleted, release {number} has version {versions[0].version}"
             self._do(said, partial(self._delete, str(version.version)))
@@ -141,7 +141,7 @@ class _Registry:
                 self._do(f"tag {key} {place} removed", act)
 
     def _wanted(self, number: int) -> dict[str, str]:
-        """The tags of a release: what it is, and how it stands now."""
+        """Return the tags of a release: its facts, and its status now."""
         entry, entries = self.made[number], self.entries
         pin = pinned_by(entries) if entries[-1].release == number else None
         decided = (pin, self.withdrawn.get(entry.model_sha256), self.pruned.get(number))
@@ -168,7 +168,7 @@ class _Registry:
 
 
 def _mark(release: object, manifest_sha256: str | None) -> tuple[str, str]:
-    """What tells a release from all others, also from one of a ledger that was begun anew."""
+    """Return the mark of a release, unlike any other's, also in a ledger that was begun anew."""
     return str(release), str(manifest_sha256)
 
 

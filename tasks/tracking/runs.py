@@ -1,4 +1,4 @@
-"""Runs in MLflow: parameters, metrics, loss curves and pages of one run, logged once however often it is tried."""
+"""This module logs a run in MLflow: parameters, metrics, loss curves and pages, once however often it is tried."""
 
 import logging
 import os
@@ -57,12 +57,12 @@ def log_run(
 
 
 def experiment_name(workload: str) -> str:
-    """The experiment of a workload's runs, and the name of its registered model."""
+    """Return the experiment of a workload's runs, and the name of its registered model."""
     return f"nightstill-{workload}"
 
 
 def find_run(client: "MlflowClient", experiment: str, run_id: str) -> "Run | None":
-    """The MLflow run that carries our run_id; the first, if there are several."""
+    """Return the MLflow run that carries our run_id; the first, if there are several."""
     runs = _runs(client, experiment, run_id)
     return runs[0] if runs else None
 
@@ -76,7 +76,7 @@ def _runs(client: "MlflowClient", experiment: str, run_id: str) -> "list[Run]":
 
 
 def _first_run(client: "MlflowClient", experiment: str, run_id: str) -> "Run":
-    """The run that was just made, or the one that another process, or a repeated request of ours, made before it."""
+    """Return the run just made, or the one that another process, or a repeated request of ours, made before it."""
     first, *others = _runs(client, experiment, run_id)
     for other in others:
         with allowed("INVALID_PARAMETER_VALUE"):  # deleted by another process
@@ -86,7 +86,7 @@ def _first_run(client: "MlflowClient", experiment: str, run_id: str) -> "Run":
 
 @contextmanager
 def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
-    """A client, with MLflow's failures as ours. A SQLite file is created with its folder."""
+    """Connect a client, with MLflow's failures as ours. A SQLite file is created with its folder."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -112,7 +112,7 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
 
 @contextmanager
 def allowed(code: str, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """A refusal with this error code, when that holds, says that another process has been there already."""
+    """Ignore a refusal with this error code, when `when()` holds: another process has been there already."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -123,7 +123,7 @@ def allowed(code: str, when: Callable[[], bool] = lambda: True) -> Iterator[None
 
 
 def _experiment(client: "MlflowClient", tracking_uri: str, name: str) -> str:
-    """The experiment's id. With a SQLite file, artifacts lie in a folder beside it; a server decides for itself."""
+    """Return the experiment's id. With a SQLite file, artifacts lie in a folder beside it; a server chooses a place."""
     found = client.get_experiment_by_name(name)
     if found is None:
         beside = Path(tracking_uri.removeprefix(_SQLITE)).parent / "artifacts"
@@ -162,7 +162,7 @@ def _log_numbers(
     curves: Mapping[str, Sequence[float]],
     tags: Mapping[str, str],
 ) -> None:
-    """Only what is not there yet, in batches that MLflow takes."""
+    """Log only numbers that are missing, in batches that MLflow takes."""
     from mlflow.entities import Metric, Param, RunTag
 
     now = int(time.time() * 1000)

@@ -1,4 +1,4 @@
-"""What a stage's result depends on: read from its lock, foretold before it runs, and compared in words.
+"""This module holds the inputs of a stage: read from its lock, foretold before it runs, and compared in words.
 
 Digests are DVC's own: MD5 of a file's bytes; for a folder, MD5 of the JSON list of its files' digests and relative
 paths, with the suffix `.dir`. A test holds them against what DVC writes.
@@ -23,7 +23,7 @@ IGNORED = ("__pycache__", "*.pyc", ".*_cache", ".DS_Store")
 
 @dataclass(frozen=True)
 class StageInputs:
-    """Everything that decides a stage's outputs. `deps`: path -> digest; `params`: `file:key` -> value."""
+    """These inputs decide a stage's outputs. `deps`: path -> digest; `params`: `file:key` -> value."""
 
     cmd: str
     params: Mapping[str, Any]
@@ -31,13 +31,13 @@ class StageInputs:
 
     @property
     def key(self) -> str:
-        """SHA-256 of the canonical form: equal inputs, equal key."""
+        """Return SHA-256 of the canonical form: equal inputs, equal key."""
         text = json.dumps([self.cmd, self.params, self.deps], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def project_files(root: Path) -> list[Path]:
-    """Files below `root` (or `root` itself), without what .dvcignore names, sorted."""
+    """Return the files below `root` (or `root` itself), without the names in .dvcignore, sorted."""
     if root.is_file():
         return [root]
     return sorted(
@@ -48,13 +48,13 @@ def project_files(root: Path) -> list[Path]:
 
 
 def tree_digest(tree: Tree) -> str:
-    """DVC's digest of a folder from its files: `md5` and `relpath` of each."""
+    """Return DVC's digest of a folder from its files: `md5` and `relpath` of each."""
     entries = sorted(tree, key=lambda entry: entry["relpath"])
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def path_digest(path: Path) -> str:
-    """DVC's digest of a file or folder on this disk. Raises ConfigError when there is none."""
+    """Return DVC's digest of a file or folder on this disk. Raises ConfigError when there is none."""
     if not path.exists():
         raise ConfigError(f"dvc.yaml: dependency {path} does not exist; is NIGHTSTILL_PROJECT the project's folder?")
 
@@ -67,12 +67,12 @@ def path_digest(path: Path) -> str:
 
 
 def outputs(lock: Lock) -> dict[str, str]:
-    """Path -> digest of what the stage wrote."""
+    """Return path -> digest of each output of the stage."""
     return {entry["path"]: entry["md5"] for entry in lock.get("outs", ())}
 
 
 def from_lock(lock: Lock) -> StageInputs:
-    """The inputs that a finished stage really had."""
+    """Return the inputs that a finished stage really had."""
     return StageInputs(
         cmd=lock["cmd"],
         params={f"{file}:{key}": value for file, keys in lock.get("params", {}).items() for key, value in keys.items()},
@@ -88,7 +88,7 @@ def foretell(
     project: Path,
     read_tree: Callable[[str], Tree],
 ) -> StageInputs:
-    """The inputs that `stage` would have now.
+    """Return the inputs that `stage` would have now.
 
     `upstream`: locks by stage name. `files`: parsed parameter files by name. `read_tree`: the file list of a folder's
     digest, from the DVC remote (a dependency may span several stages' outputs).
@@ -131,7 +131,7 @@ def _value(data: Mapping[str, Any], key: str, file: str) -> Any:
 
 
 def differences(before: StageInputs, now: StageInputs, produced: set[str]) -> list[str]:
-    """In words, what changed. `produced`: dependencies that are other stages' outputs (data, the rest is code)."""
+    """Return the changes in words. `produced`: dependencies that other stages wrote (data, the rest is code)."""
     found = []
     if before.cmd != now.cmd:
         found.append(f"command: {before.cmd} -> {now.cmd}")
@@ -161,7 +161,7 @@ def _changed(key: str, before: Any, now: Any) -> list[str]:
 
 
 def check_lock(lock: Lock, expected: StageInputs, stage: str) -> None:
-    """Refuse a lock whose recorded inputs are not those that were foretold (something changed under the stage)."""
+    """Refuse a lock whose inputs differ from the foretold ones (a file changed while the stage ran)."""
     found = differences(expected, from_lock(lock), set())
     if found:
         raise IntegrityError(f"{stage}: its inputs changed while it ran: {'; '.join(found)}; start it again")

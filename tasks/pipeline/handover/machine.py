@@ -1,4 +1,4 @@
-"""What a stage ran on, as far as it can change the last bits of its numbers. Kept in manifests, never in a lock."""
+"""This module describes a stage's machine, as far as it can change numbers' last bits: for manifests, not locks."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, system, Python, libraries and the environment's threads, as plain values."""
+    """Return processor, cores, system, Python, libraries and the environment's threads, as plain values."""
     info = _cpu_info()
     flags = set(info.get("flags", info.get("Features", "")).split())
     return {
@@ -35,7 +35,7 @@ def _version(library: str) -> str:
 
 
 def _cpu_info() -> dict[str, str]:
-    """The first processor's fields in Linux, nothing elsewhere."""
+    """Return the first processor's fields in Linux, nothing elsewhere."""
     try:
         text = Path("/proc/cpuinfo").read_text().split("\n\n", maxsplit=1)[0]
     except OSError:

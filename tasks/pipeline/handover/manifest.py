@@ -1,4 +1,4 @@
-"""The result manifest: the small JSON by which a stage says that it is done, or why it is not."""
+"""The result manifest is the small JSON by which a stage reports that it is done, or why it is not."""
 
 from typing import Any, Literal
 
@@ -8,12 +8,12 @@ Status = Literal["done", "reused", "partial", "failed"]
 
 
 def run_key(workload: str, run_id: str, *parts: str) -> str:
-    """Key of something of one run in the run store."""
+    """Return the key of an object of one run in the run store."""
     return "/".join(("runs", workload, run_id, *parts))
 
 
 class Manifest(BaseModel):
-    """What became of one stage in one run.
+    """A manifest tells how one stage of one run ended.
 
     `inputs_key`: SHA-256 over command, params and the digests of all inputs. `reused_from`: run_id whose outputs were
     taken. `seconds`: wall time. `peak_memory_mb`: of the stage's own process. `partial`: ran without all its inputs.
@@ -43,5 +43,5 @@ class Manifest(BaseModel):
 
     @property
     def finished(self) -> bool:
-        """Whether a later stage may build on it."""
+        """Return whether a later stage may build on it."""
         return self.status in ("done", "reused")

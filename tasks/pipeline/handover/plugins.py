@@ -1,4 +1,4 @@
-"""Other packages that a run uses, as run.yaml names them: distribution -> version and SHA-256 of its files."""
+"""This module compares the other packages of a run.yaml: distribution -> version and SHA-256 of its files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ PREFIX = "run.yaml:plugins."
 
 
 def named(value: Any) -> dict[str, tuple[str, str]]:
-    """Distribution -> (version, sha256) of all that stand below a part of run.yaml's `plugins`."""
+    """Return distribution -> (version, sha256) of all packages below a part of run.yaml's `plugins`."""
     found: dict[str, tuple[str, str]] = {}
     for name, inner in value.items() if isinstance(value, Mapping) else ():
         if isinstance(inner, Mapping) and set(inner) == {"version", "sha256"}:
@@ -18,7 +18,7 @@ def named(value: Any) -> dict[str, tuple[str, str]]:
 
 
 def changes(before: Any, now: Any) -> list[str]:
-    """In words, which packages differ between two parts of `plugins`."""
+    """Return in words which packages differ between two parts of `plugins`."""
     old, new = named(before), named(now)
     return [
         _change(name, old.get(name), new.get(name)) for name in sorted({*old, *new}) if old.get(name) != new.get(name)

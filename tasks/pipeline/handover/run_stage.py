@@ -1,4 +1,4 @@
-"""Running one stage of one run, wherever this process happens to be: the same steps for every runner.
+"""This module runs one stage of one run, wherever this process happens to be: the same steps for every runner.
 
 Upstream locks come from the run store, data from the DVC remote; results go back there. A stage whose inputs equal a
 former run's is not run again. What a killed attempt leaves behind is never taken for a result.
@@ -40,7 +40,7 @@ SURROUNDINGS = "surroundings.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `run_stage` did: the manifest, and whether it was there before."""
+    """An outcome holds the manifest of a `run_stage`, and whether it was there before."""
 
     manifest: Manifest
     already: bool
@@ -68,7 +68,7 @@ def _mute(record: logging.LogRecord) -> bool:
 
 
 class _Attempt:
-    """One attempt at one stage."""
+    """An attempt runs one stage once."""
 
     def __init__(self, settings: Settings, store: RunStore, workload: str, run_id: str, name: str) -> None:
         self.settings, self.store = settings, store
@@ -104,12 +104,12 @@ class _Attempt:
 
     @cached_property
     def locks(self) -> dict[str, Lock]:
-        """Locks of all ancestors that finished in this run."""
+        """Return the locks of all ancestors that finished in this run."""
         return {name: self.store.lock(manifest) for name, manifest in self.ancestors.items()}
 
     @cached_property
     def ancestors(self) -> dict[str, Manifest]:
-        """Manifests of all ancestors that finished in this run."""
+        """Return the manifests of all ancestors that finished in this run."""
         found = {}
         for name in self.graph.ancestors(self.name):
             manifest = self.store.manifest(self.workload, self.run_id, name)
@@ -153,14 +153,14 @@ class _Attempt:
             raise self.gone(culprits, digest) from None
 
     def gone(self, upstream: str, digest: str) -> IntegrityError:
-        """The error for data that an upstream stage left and that is no more."""
+        """Return the error for an upstream stage's data that are gone."""
         return IntegrityError(
             f"{self.name}: data of {upstream} ({digest}) is gone from {self.settings.dvc_remote}; "
             "run it again with force"
         )
 
     def flaw(self, finished: Manifest) -> str:
-        """Why this result of the stage cannot be used, empty if it can."""
+        """Return why this result of the stage cannot be used, empty if it can."""
         if lost := self.remote.missing(self.store.lock(finished)):
             return f"{', '.join(lost)} of run {finished.run_id} is gone from the remote"
         for reader in self.graph.stages.values():
@@ -172,7 +172,7 @@ class _Attempt:
         return ""
 
     def decide(self, inputs: StageInputs) -> tuple[str, Manifest | None]:
-        """Why the stage runs or is reused, and the former run's manifest if it is reused."""
+        """Return why the stage runs or is reused, and the former run's manifest if it is reused."""
         if self.info["force"]:
             return "runs: forced", None
         if self.stage.always_changed:
@@ -214,7 +214,7 @@ class _Attempt:
         return self.store.finish(self.manifest("done", reason, summary=summary), lock)
 
     def run_partial(self, missing: list[str]) -> Outcome:
-        """Run the command with whatever inputs there are: the page of a run that stopped early."""
+        """Run the command with the inputs that there are: the page of a run that stopped early."""
         reason = f"runs without {', '.join(missing)}"
         with self.prepared() as (_, pages):
             code = subprocess.run(self.stage.cmd, shell=True, check=False).returncode  # noqa: S602 as DVC
@@ -225,7 +225,7 @@ class _Attempt:
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[tuple[Path, Path]]:
-        """A workspace with the upstream outputs, as the working folder, and its folder for pages."""
+        """Make a workspace with the upstream outputs, as the working folder, and its folder for pages."""
         with workspace(self.settings.project, self.graph, self.run_yaml, self.settings.dvc_remote) as root:
             pages = root / "pages"
             pages.mkdir()
@@ -236,7 +236,7 @@ class _Attempt:
 
     @contextlib.contextmanager
     def surroundings(self, root: Path, pages: Path) -> Iterator[None]:
-        """The working folder and environment in which DVC and the stage's command run."""
+        """Set the working folder and environment in which DVC and the stage's command run."""
         here, saved = Path.cwd(), dict(os.environ)
         os.environ.update(
             self.settings.environment(),
@@ -257,7 +257,7 @@ class _Attempt:
             os.environ.update(saved)
 
     def write_surroundings(self, root: Path) -> None:
-        """What made the upstream outputs, for the release; the same whenever this stage is tried again."""
+        """Write the machines of the upstream outputs, for the release; a retry of this stage writes the same."""
         facts = {name: manifest.surroundings for name, manifest in self.ancestors.items()}
         document = {"git_commit": self.info["git_commit"], "stages": facts}
         (root / SURROUNDINGS).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
@@ -285,7 +285,7 @@ class _Attempt:
             write_lock_file(root / LOCK_FILE, self.locks)
 
     def check_remote(self, wanted: Mapping[str, Lock]) -> None:
-        """DVC does not say which data a remote has lost; the stage and the digest are what helps to find out why."""
+        """Name the stage and digest of data that a remote has lost: DVC's own error does not."""
         for name, lock in wanted.items():
             for digest in self.remote.lost(lock):
                 raise self.gone(name, digest)
@@ -295,7 +295,7 @@ class _Attempt:
         return self.store.store.url(key) if self.inputs_key else ""
 
     def dvc(self, *arguments: str) -> None:
-        """One DVC command in this process (a process of its own would cost another second each)."""
+        """Run one DVC command in this process (a process of its own would cost another second each)."""
         from dvc.cli import main
 
         logging.getLogger("dvc").propagate = False  # it has handlers of its own
@@ -309,7 +309,7 @@ class _Attempt:
             )
 
     def command_error(self, pages: Path) -> NightstillError:
-        """The stage's own account of its failure, if it could still give one."""
+        """Return the stage's own account of its failure, if it could still give one."""
         path = pages / ERROR_FILE
         if path.is_file():
             told = json.loads(path.read_text())
@@ -321,7 +321,7 @@ class _Attempt:
         )
 
     def keep(self, pages: Path) -> dict[str, Any]:
-        """Save the stage's pages; returns the numbers that it wanted in its manifest."""
+        """Save the stage's pages; returns the numbers that the stage gave for its manifest."""
         path = pages / f"{self.name}.summary.json"
         summary: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
         path.unlink(missing_ok=True)
@@ -347,7 +347,7 @@ class _Attempt:
         )
 
     def record_failure(self, error: str, exit_code: int) -> None:
-        """Best effort: the failure itself is what must reach the caller."""
+        """Record the failure at best effort: the failure itself is what must reach the caller."""
         with contextlib.suppress(Exception):
             if self.store.is_open(self.workload, self.run_id):
                 failed = self.manifest("failed", "").model_copy(update={"error": error, "exit_code": exit_code})

@@ -1,4 +1,4 @@
-"""Where locks, result manifests and pages of runs lie, and how a former run with equal inputs is found."""
+"""The run store keeps the locks, result manifests and pages of runs, and finds a former run with equal inputs."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from tasks.pipeline.handover.manifest import Manifest, run_key
 
 
 class RunStore:
-    """`runs/<workload>/<run_id>/…` and the index by which former results are found, in one object store.
+    """A run store holds `runs/<workload>/<run_id>/…` and the index of former results, in one object store.
 
     A stage counts as finished when its manifest is there and names the lock that lies beside it; the manifest is
     written last, so a stage that was killed has none.
@@ -28,16 +28,16 @@ class RunStore:
         self.store = store
 
     def key(self, workload: str, run_id: str, *parts: str) -> str:
-        """Key of something of one run."""
+        """Return the key of an object of one run."""
         return run_key(workload, run_id, *parts)
 
     def open_run(self, workload: str, run_id: str, run_yaml: str, info: Mapping[str, Any]) -> None:
-        """Write what the run was asked to do; run.json comes last and marks it open."""
+        """Write the run's parameters; run.json comes last and marks it open."""
         self.store.write(self.key(workload, run_id, "run.yaml"), run_yaml.encode())
         self.store.write(self.key(workload, run_id, "run.json"), _json(info))
 
     def run_info(self, workload: str, run_id: str) -> dict[str, Any]:
-        """run.json. Raises UsageError when there is no such run."""
+        """Return run.json. Raises UsageError when there is no such run."""
         try:
             info: dict[str, Any] = json.loads(self.store.read(self.key(workload, run_id, "run.json")))
         except KeyError:
@@ -45,16 +45,16 @@ class RunStore:
         return info
 
     def run_yaml(self, workload: str, run_id: str) -> str:
-        """run.yaml of a run that is open."""
+        """Return run.yaml of a run that is open."""
         self.run_info(workload, run_id)
         return self.store.read(self.key(workload, run_id, "run.yaml")).decode()
 
     def is_open(self, workload: str, run_id: str) -> bool:
-        """Whether `plan` has opened this run."""
+        """Return whether `plan` has opened this run."""
         return self.store.exists(self.key(workload, run_id, "run.json"))
 
     def runs(self, workload: str) -> list[dict[str, Any]]:
-        """run.json of every run, oldest first."""
+        """Return run.json of every run, oldest first."""
         keys = [
             key for key in self.store.keys(f"runs/{workload}/") if key.endswith("/run.json") and key.count("/") == 3
         ]
@@ -62,11 +62,11 @@ class RunStore:
         return sorted(found, key=lambda info: info["created"])
 
     def manifest(self, workload: str, run_id: str, stage: str) -> Manifest | None:
-        """The manifest of a finished stage, or None."""
+        """Return the manifest of a finished stage, or None."""
         return self._manifest(self.key(workload, run_id, f"{stage}.json"))
 
     def failure(self, workload: str, run_id: str, stage: str) -> Manifest | None:
-        """The manifest of the last failed attempt, or None."""
+        """Return the manifest of the last failed attempt, or None."""
         return self._manifest(self.key(workload, run_id, f"{stage}.failed.json"))
 
     def _manifest(self, key: str) -> Manifest | None:
@@ -80,7 +80,7 @@ class RunStore:
             ) from error
 
     def manifests(self, workload: str, run_id: str) -> dict[str, Manifest]:
-        """Every stage's manifest; a failed attempt only where the stage did not finish later."""
+        """Return every stage's manifest; a failed attempt only where the stage did not finish later."""
         found: dict[str, Manifest] = {}
         for key in self.store.keys(self.key(workload, run_id) + "/"):
             name = key.rsplit("/", 1)[1]
@@ -92,7 +92,7 @@ class RunStore:
         return found
 
     def lock(self, manifest: Manifest) -> Lock:
-        """The lock that a manifest vouches for. Raises IntegrityError when it is gone or another one."""
+        """Return the lock that a manifest vouches for. Raises IntegrityError when it is gone or another one."""
         key = self.key(manifest.workload, manifest.run_id, f"{manifest.stage}.lock")
         try:
             data = self.store.read(key)
@@ -124,7 +124,7 @@ class RunStore:
         self.store.write(key, _stored(manifest))
 
     def former(self, workload: str, stage: str, name: str) -> Manifest | None:
-        """The manifest that the index names under `name` (an inputs key, or `latest`)."""
+        """Return the manifest that the index names under `name` (an inputs key, or `latest`)."""
         try:
             pointer = json.loads(self.store.read(f"index/{workload}/{stage}/{name}.json"))
         except KeyError:
@@ -140,7 +140,7 @@ class RunStore:
         return self.store.url(self.key(workload, run_id, "pages", stage)) if files else ""
 
     def page(self, workload: str, run_id: str, stage: str, name: str) -> bytes | None:
-        """A page that a stage wrote in this run, or in the former run whose result was reused."""
+        """Return a page that a stage wrote in this run, or in the former run whose result was reused."""
         manifest = self.manifest(workload, run_id, stage)
         owner = manifest.reused_from if manifest and manifest.reused_from else run_id
         try:
@@ -150,7 +150,7 @@ class RunStore:
 
 
 class DataRemote:
-    """The DVC remote, read directly: whether outputs are all there, and single files of them."""
+    """This reads the DVC remote directly: whether outputs are all there, and single files of them."""
 
     def __init__(self, store: ObjectStore) -> None:
         self.store = store
@@ -160,16 +160,16 @@ class DataRemote:
         return f"files/md5/{digest[:2]}/{digest[2:]}"
 
     def tree(self, digest: str) -> Tree:
-        """The file list behind a folder's digest. Raises KeyError when it is not there."""
+        """Return the file list behind a folder's digest. Raises KeyError when it is not there."""
         tree: Tree = json.loads(self.store.read(self._key(digest)))
         return tree
 
     def missing(self, lock: Lock) -> list[str]:
-        """Outputs of a lock of which any part is gone from the remote."""
+        """Return the outputs of a lock of which any part is gone from the remote."""
         return [path for path, digest in outputs(lock).items() if any(self._lost(digest))]
 
     def lost(self, lock: Lock) -> Iterator[str]:
-        """Digests of what is gone of a lock's outputs."""
+        """Yield the digests of a lock's outputs that are gone."""
         for digest in outputs(lock).values():
             yield from self._lost(digest)
 
@@ -180,7 +180,7 @@ class DataRemote:
             yield from (entry["md5"] for entry in self.tree(digest) if not self.store.exists(self._key(entry["md5"])))
 
     def copy(self, lock: Lock, target: "DataRemote") -> None:
-        """Put all that a lock's outputs consist of into another remote.
+        """Copy all data of a lock's outputs into another remote.
 
         Raises KeyError with the digest that is gone, IntegrityError when data are not what their digest says.
         """
@@ -200,7 +200,7 @@ class DataRemote:
         return data
 
     def read(self, lock: Lock, path: str) -> bytes:
-        """One file of a stage's outputs. Raises KeyError when the lock or the remote does not have it."""
+        """Return one file of a stage's outputs. Raises KeyError when the lock or the remote does not have it."""
         for out, digest in outputs(lock).items():
             if out == path:
                 return self.store.read(self._key(digest))
@@ -212,7 +212,7 @@ class DataRemote:
 
 
 def _stored(manifest: Manifest) -> bytes:
-    """A manifest's bytes, without secrets in what it tells: the page and MLflow take it from there."""
+    """Return a manifest's bytes without secrets: the page and MLflow take its texts from there."""
     told = {"reason": redact(manifest.reason), "error": redact(manifest.error)}
     return manifest.model_copy(update=told).model_dump_json(indent=1).encode()
 

@@ -1,4 +1,4 @@
-"""What a stage in a container must be told of its surroundings, for every runner that starts containers."""
+"""This module gives the environment variables of a stage's container, for every runner that starts containers."""
 
 from collections.abc import Mapping
 from urllib.parse import urlparse
@@ -26,7 +26,7 @@ SECRETS = (
 
 
 def plain_variables(environment: Mapping[str, str], needed: Mapping[str, tuple[str, ...]] = SHARED) -> dict[str, str]:
-    """What every stage must know and everybody may see. Raises ConfigError on a store that hosts cannot share."""
+    """Return the public variables that every stage needs. Raises ConfigError on a store that hosts cannot share."""
     for name, schemes in needed.items():
         value = environment.get(name, "")
         if urlparse(value).scheme not in schemes:

@@ -1,4 +1,4 @@
-"""A fresh folder in which one stage runs: the project's code, run.yaml, and a DVC of its own."""
+"""A workspace is a fresh folder in which one stage runs: the project's code, run.yaml, and a DVC of its own."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ LOCK_FILE = "dvc.lock"
 
 @contextmanager
 def workspace(project: Path, graph: Graph, run_yaml: str, remote: str) -> Iterator[Path]:
-    """A temporary workspace without a dvc.lock, removed afterwards."""
+    """Make a temporary workspace without a dvc.lock, removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="nightstill-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         for path in sorted({"tasks", *code_dependencies(graph)}):
@@ -35,24 +35,24 @@ def workspace(project: Path, graph: Graph, run_yaml: str, remote: str) -> Iterat
 
 
 def write_lock_file(path: Path, locks: Mapping[str, Lock]) -> None:
-    """A dvc.lock made of single stages' locks."""
+    """Write a dvc.lock made of single stages' locks."""
     path.write_text(lock_file_text(locks))
 
 
 def lock_file_text(locks: Mapping[str, Lock]) -> str:
-    """The text of a dvc.lock made of single stages' locks."""
+    """Return the text of a dvc.lock made of single stages' locks."""
     document = {"schema": "2.0", "stages": {name: dict(lock) for name, lock in locks.items()}}
     return yaml.safe_dump(document, sort_keys=False)
 
 
 def read_lock(path: Path, stage: Stage) -> Lock:
-    """One stage's entry of a dvc.lock."""
+    """Return one stage's entry of a dvc.lock."""
     lock: Lock = read_yaml(path.read_text())["stages"][stage.name]
     return lock
 
 
 def code_dependencies(graph: Graph) -> set[str]:
-    """Dependencies that no stage writes: files of the project."""
+    """Return the dependencies that no stage writes: files of the project."""
     written = {out for stage in graph.stages.values() for out in stage.outs}
     return {
         dep
@@ -72,7 +72,7 @@ def _copy(project: Path, path: str, root: Path) -> None:
 
 
 def _configure(root: Path, remote: str) -> None:
-    """DVC without git, sharing nothing with other workspaces, so that two stages never meet a lock."""
+    """Configure DVC without git, sharing nothing with other workspaces, so that two stages never meet a lock."""
     lines = [
         "[core]",
         "    no_scm = true",
