@@ -1,4 +1,4 @@
-"""The last task of a night, or of a rollback: consumers and operations hear of its outcome."""
+"""The last task of a night, or of a rollback, announces its outcome to consumers and operations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from dags.notify import OpsNotifier
 
 
 class AnnounceOperator(BaseOperator):
-    """Updates the workload's release asset, but only if the run promoted; tells ops of a candidate that was refused.
+    """This updates the workload's release asset, but only after a promotion; it tells ops of a refused candidate.
 
     The event's extra: `as_of`, the last day of the night's data; address and SHA-256 of the promotion's manifest.
     """
@@ -42,7 +42,7 @@ class AnnounceOperator(BaseOperator):
 
 
 class AnnounceRollbackOperator(BaseOperator):
-    """Updates the workload's release asset after a rollback, so that consumers score the newest data again."""
+    """This updates the workload's release asset after a rollback, so that consumers score the newest data again."""
 
     template_fields: Sequence[str] = ("reason", "as_of")
     ui_color = "#dff0d8"
@@ -52,7 +52,7 @@ class AnnounceRollbackOperator(BaseOperator):
         self.reason, self.as_of = reason, as_of
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Say by which run and why, with the asset."""
+        """Give the rollback's run and reason with the asset."""
         run_id = context["dag_run"].run_id
         told = {"outcome": "rolled-back", "run_id": run_id, "reason": self.reason, "as_of": self.as_of}
         for asset in self.outlets:

@@ -1,4 +1,4 @@
-"""What the tasks of every DAG share: an owner, retries, and a word to operations when they are used up."""
+"""The tasks of every DAG share these defaults: an owner, retries, and a message to operations after the last."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,7 +8,7 @@ from tasks.core.params import Section
 
 
 def task_defaults(workload: str, section: Section, retries: int = 3) -> dict[str, Any]:
-    """`default_args` of a workload's DAG: waits of 1, 2, 4 … at most 20 minutes between tries."""
+    """Return `default_args` of a workload's DAG: waits of 1, 2, 4 … at most 20 minutes between tries."""
     return {
         "owner": section.get("owner", "ml-platform"),
         "on_failure_callback": OpsNotifier(event="failed", workload=workload),

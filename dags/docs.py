@@ -1,4 +1,4 @@
-"""The texts that operators read in Airflow: what a DAG or task does, and what to do when it fails."""
+"""This module writes the texts that operators read in Airflow: each DAG's and task's purpose, and help on a failure."""
 
 from dags.project import release_uri
 from tasks.core.params import Section, upstream_asset
@@ -87,7 +87,7 @@ _ADVICE = {
 
 
 def dag(workload: str, section: Section) -> str:
-    """The page of a nightly DAG."""
+    """Return the page of a nightly DAG."""
     return f"""
 ### {section["title"]}
 
@@ -122,7 +122,7 @@ def _when(section: Section) -> str:
 
 
 def scoring(workload: str) -> str:
-    """The page of a scoring DAG."""
+    """Return the page of a scoring DAG."""
     return (
         f"Runs when another release of `{workload}` became champion (asset `{release_uri(workload)}`), for the day "
         "that the event names, or by hand for any other."
@@ -130,7 +130,7 @@ def scoring(workload: str) -> str:
 
 
 def rollback(workload: str) -> str:
-    """The page of a rollback DAG."""
+    """Return the page of a rollback DAG."""
     return f"""
 Makes an earlier release of `{workload}` champion again, by a new ledger entry. Trigger it by hand with a reason, which
 the ledger keeps; without a number it goes back to the champion before the present one.
@@ -143,7 +143,7 @@ under way ends as *superseded*; the bytes that were rolled back do not come back
 
 
 def verify(workload: str) -> str:
-    """The page of a verifying DAG."""
+    """Return the page of a verifying DAG."""
     return f"""
 Every morning: checks the digests of all releases of `{workload}`, and brings MLflow's registry in line with the ledger.
 Changes no release. Red means that somebody or something changed a released file, or that a store did not answer: each
@@ -152,7 +152,7 @@ task's page says what to do.
 
 
 def stage(stage: Stage) -> str:
-    """The page of a stage's task."""
+    """Return the page of a stage's task."""
     advice = _ADVICE.get(stage.name.partition("@")[0], "The log's last lines say why. Clear it once that is mended.")
     return f"""
 {stage.desc}.

@@ -1,4 +1,4 @@
-"""One DAG per workload of params.yaml, `nightly_<workload>`, with the stages of dvc.yaml as its tasks."""
+"""Each workload of params.yaml has one DAG, `nightly_<workload>`, with the stages of dvc.yaml as its tasks."""
 
 from datetime import timedelta
 from functools import partial
@@ -46,7 +46,7 @@ FORM = {
 
 
 def make(workload: str, section: Section) -> DAG:
-    """The nightly DAG of one workload."""
+    """Make the nightly DAG of one workload."""
     graph = pipeline(section)
     minutes = int(section.get("deadline_minutes", DEADLINE_MINUTES))
     timezone = section.get("timezone", "UTC")
@@ -114,7 +114,7 @@ def _schedule(section: Section, timezone: str) -> Any:
 
 
 def _fresh(workload: str, section: Section) -> BaseOperator:
-    """Before the run is opened: what it will be compared with is fixed only once there is something to compare."""
+    """Wait for data before the run is opened, because opening fixes the champion to compare with."""
     limits = Resources(section.get("resources")).of("fresh")
     return wait_for_data(
         section,
@@ -127,7 +127,7 @@ def _fresh(workload: str, section: Section) -> BaseOperator:
 
 
 def _score(workload: str, section: Section) -> BaseOperator:
-    """The night's forecasts: the champion scores the night's snapshot, whatever became of the candidate."""
+    """Make the night's forecasts: the champion scores the night's snapshot, however the candidate fared."""
     limits = Resources(section.get("resources")).of("score")
     return run_command(
         section,
@@ -154,7 +154,7 @@ def _command(workload: str, section: Section, name: str, *arguments: str, result
 
 
 def _stages(workload: str, section: Section, graph: Graph, plan: BaseOperator) -> dict[str, BaseOperator]:
-    """A task for every stage; the members of a fan-out stage share a group."""
+    """Make a task for every stage; the members of a fan-out stage share a group."""
     groups: dict[str, TaskGroup] = {}
     tasks: dict[str, BaseOperator] = {}
     for stage in graph.stages.values():
@@ -187,7 +187,7 @@ def _stages(workload: str, section: Section, graph: Graph, plan: BaseOperator) -
 
 
 def _parents(graph: Graph, stage: Stage) -> list[str]:
-    """Upstream stages; without those that another one waits for already, unless the stage waits for all to end."""
+    """Return upstream stages; without those that another one waits for already, unless the stage waits for all."""
     if stage.runs_always:
         return list(stage.upstream)
     implied = {ancestor for name in stage.upstream for ancestor in graph.ancestors(name)}

@@ -1,4 +1,4 @@
-"""Telling operations: failed stages, refused candidates, missed deadlines.
+"""This module tells operations of failed stages, refused candidates and missed deadlines.
 
 `NIGHTSTILL_NOTIFY` names the channels, separated by blanks: `file` (default: notifications.jsonl below
 NIGHTSTILL_HOME), `webhook:<URL, or the id of an Airflow connection>`, `email:<addresses, separated by commas>` (through
@@ -27,7 +27,7 @@ Message = dict[str, str]
 
 
 class OpsNotifier(BaseNotifier):
-    """One message about one event of a run: `failed`, `late data`, `rejected`, `superseded`, `held`.
+    """A notifier sends one message on one event of a run: `failed`, `late data`, `rejected`, `superseded`, `held`.
 
     An exception that has an `event` of its own says what it was.
     """
@@ -37,7 +37,7 @@ class OpsNotifier(BaseNotifier):
         self.event, self.workload, self.reason = event, workload, reason
 
     def notify(self, context: Context) -> None:
-        """Say what happened in which run and task, and why."""
+        """Tell what happened in which run and task, and why."""
         task = context["ti"]
         send(
             message(
@@ -53,7 +53,7 @@ class OpsNotifier(BaseNotifier):
 
 
 def deadline_missed(context: Mapping[str, Any], workload: str, minutes: int) -> None:
-    """Deadline callback: the night is still going. Airflow hands over a plain copy of the DAG run.
+    """Tell that the night is still going after its deadline. Airflow hands over a plain copy of the DAG run.
 
     A run that failed was told already, and a backfill is of days whose deadline has long passed.
     """
@@ -63,7 +63,7 @@ def deadline_missed(context: Mapping[str, Any], workload: str, minutes: int) -> 
 
 
 def message(event: str, workload: str, run_id: str, reason: str, **more: str) -> Message:
-    """What every channel sends: one line of text for people, and the same as fields."""
+    """Return a message for every channel: one line of text for people, and the same as fields."""
     name = safe_run_id(run_id)
     place = f" at {more['task']}" if "task" in more else ""
     reason = redact(reason)
@@ -80,7 +80,7 @@ def message(event: str, workload: str, run_id: str, reason: str, **more: str) ->
 
 
 def send(told: Message) -> None:
-    """Hand a message to every channel. One that fails does not keep it from the others, and is named in the file."""
+    """Send a message to every channel. A failing one does not keep it from the others, and is named in the file."""
     for channel in os.environ.get("NIGHTSTILL_NOTIFY", "file").split():
         kind, _, target = channel.partition(":")
         try:
@@ -111,7 +111,7 @@ def _webhook(target: str, told: Message) -> None:
 
 
 def _url(connection: Connection) -> str:
-    """Airflow keeps an HTTP address in parts: scheme in `schema`, or the whole of it in `host`."""
+    """Return the address of an Airflow connection: its scheme in `schema`, or the whole of it in `host`."""
     host = connection.host or ""
     if "://" in host:
         return host

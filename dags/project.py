@@ -1,4 +1,4 @@
-"""What the DAGs know of the project: its workloads and its pipeline.
+"""This module gives the DAGs the project's workloads and its pipeline.
 
 Standard library, PyYAML and the modules of `tasks` that need no more than these.
 """
@@ -20,27 +20,27 @@ HOME = Path(os.environ.get("NIGHTSTILL_HOME") or ROOT / ".nightstill").absolute(
 
 
 def workloads() -> dict[str, Section]:
-    """Sections of params.yaml by workload. The stages' environment validates them; here only their shape is."""
+    """Return sections of params.yaml by workload. The stages' environment validates them; here only their shape is."""
     return load_sections(ROOT / PARAMS_FILE)
 
 
 def pipeline(section: Section) -> Graph:
-    """The stages of one workload, from dvc.yaml."""
+    """Return the stages of one workload, from dvc.yaml."""
     return load_graph((ROOT / "dvc.yaml").read_text(), section)
 
 
 def safe_run_id(run_id: str) -> str:
-    """Airflow's run_id as a name in the run store: the same for every task and every retry of a run."""
+    """Return Airflow's run_id as a name in the run store: the same for every task and every retry of a run."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")[:200]
 
 
 def default_as_of(moment: datetime, timezone: str) -> date:
-    """The last whole day before `moment` in the workload's timezone."""
+    """Return the last whole day before `moment` in the workload's timezone."""
     return moment.astimezone(ZoneInfo(timezone)).date() - timedelta(days=1)
 
 
 def as_of(params: Mapping[str, Any], dag_run: Any, events: Mapping[Any, Sequence[Any]], timezone: str) -> str:
-    """The last day of data of a DAG run: what was typed, else what a triggering asset event says, else the default.
+    """Return the last day of data of a DAG run: a typed one, else that of a triggering asset event, else the default.
 
     `events`: of each asset; of several days the last, because what is asked for is the newest data. Raises ValueError
     on an event whose `as_of` is no day.
@@ -52,5 +52,5 @@ def as_of(params: Mapping[str, Any], dag_run: Any, events: Mapping[Any, Sequence
 
 
 def release_uri(workload: str) -> str:
-    """The asset that a promotion updates."""
+    """Return the asset that a promotion updates."""
     return f"nightstill://releases/{workload}"

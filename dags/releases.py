@@ -1,4 +1,4 @@
-"""For operations, two DAGs per workload: `rollback_<workload>` goes back, `verify_<workload>` looks every morning."""
+"""Operations have two DAGs per workload: `rollback_<workload>` goes back, `verify_<workload>` checks every morning."""
 
 from datetime import timedelta
 from functools import partial
@@ -38,7 +38,7 @@ FORM = {
 
 
 def make_rollback(workload: str, section: Section) -> DAG:
-    """The DAG by which an operator goes back to an earlier release."""
+    """Make the DAG by which an operator goes back to an earlier release."""
     with _dag(
         f"rollback_{workload}",
         workload,
@@ -82,7 +82,7 @@ def make_rollback(workload: str, section: Section) -> DAG:
 
 
 def make_verify(workload: str, section: Section) -> DAG:
-    """The DAG that holds all releases against their digests, and MLflow's registry against the ledger."""
+    """Make the DAG that checks all releases against their digests, and MLflow's registry against the ledger."""
     with _dag(
         f"verify_{workload}",
         workload,

@@ -1,4 +1,4 @@
-"""The consumer: one DAG per workload, `score_<workload>`, that scores when another release became champion.
+"""The consumer is one DAG per workload, `score_<workload>`, that scores when another release became champion.
 
 Nights score with the champion themselves, whatever became of their candidate: what a promotion's event makes this DAG
 score again is there already, and stays as it is.
@@ -19,7 +19,7 @@ from tasks.pipeline.resources import Resources
 
 
 def make(workload: str, section: Section) -> DAG:
-    """The scoring DAG of one workload. Other teams write theirs the same way: `schedule=[Asset(…)]`."""
+    """Make the scoring DAG of one workload. Other teams write theirs the same way: `schedule=[Asset(…)]`."""
     with DAG(
         f"score_{workload}",
         dag_display_name=f"Scoring: {section['title']}",

@@ -1,4 +1,4 @@
-"""Waiting for a night's data: looked for again and again by the workload's runner, holding no worker in between."""
+"""This module waits for a night's data: the workload's runner checks repeatedly, and no worker is held in between."""
 
 import types
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class LateData(AirflowFailException):
 
 
 class Waiting(BaseOperator):
-    """Laid over a runner's operator: a command that says *not yet* is run again later, by the triggerer's clock.
+    """Waiting extends a runner's operator: a command that answers *not yet* runs again later, by the triggerer's clock.
 
     The time allowed counts from that of the night, so no state is kept: a night that is late itself, a day of the past
     or a task that was cleared the next morning looks once, and waits no more.
@@ -32,12 +32,12 @@ class Waiting(BaseOperator):
     patience = Patience(0, 1)
 
     def execute(self, context: Context) -> Any:
-        """Look. Raises LateData when the last look found nothing."""
+        """Check for the data. Raises LateData when the last check found nothing."""
         with self._not_yet(context):
             return super().execute(context)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
-        """See what a pod found, for which the triggerer waited."""
+        """Read the result of a pod, for which the triggerer waited."""
         with self._not_yet(context):
             return super().trigger_reentry(context, event)  # type: ignore[misc]  # of the Kubernetes runner's operator
 
@@ -59,7 +59,7 @@ class Waiting(BaseOperator):
 
 
 def wait_for_data(section: Section, command: Command, patience: Patience, **kwargs: Any) -> BaseOperator:
-    """A task that runs a command by the workload's runner until it no longer says *not yet*."""
+    """Make a task that runs a command by the workload's runner until it no longer answers *not yet*."""
     runner = operator_of(section)
     kind = types.new_class(f"Waiting{runner.__name__}", (Waiting, runner))
     task: Waiting = kind(command=command, **kwargs)

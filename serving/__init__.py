@@ -1,4 +1,4 @@
-"""What consumers of releases run. It knows the stores of releases and nothing of the pipeline that fills them.
+"""Consumers of releases run this package. It knows the stores of releases and nothing of the pipeline that fills them.
 
 `serving.client` needs boto3, numpy and onnxruntime alone; `serving.service` is an HTTP service around it.
 """

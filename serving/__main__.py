@@ -1,4 +1,4 @@
-"""`python -m serving`: the scoring service of one workload. Settings: serving/service/settings.py."""
+"""`python -m serving` runs the scoring service of one workload. Settings: serving/service/settings.py."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ OTHER_FILES = 64  # that the process has open besides connections
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT, then finish what is under way. Returns 78 when a setting is wrong."""
+    """Serve until SIGTERM or SIGINT, then finish the open requests. Returns 78 when a setting is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         settings = ServiceSettings()
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def with_room(settings: ServiceSettings) -> ServiceSettings:
-    """The settings, with no more connections than the process may have open: one more could not even be refused."""
+    """Limit the settings' connections to the process's open files: one more could not even be refused."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.max_connections + OTHER_FILES
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -1,4 +1,4 @@
-"""How a command is started: as a process, in a Docker container, or in a Kubernetes pod."""
+"""A runner starts a command: as a process, in a Docker container, or in a Kubernetes pod."""
 
 import os
 from typing import Any
@@ -12,13 +12,13 @@ RUNNERS = ("process", "docker", "kubernetes")
 
 
 def run_command(section: Section, command: Command, **kwargs: Any) -> BaseOperator:
-    """A task that runs a command by the workload's runner. Raises ValueError as `operator_of`."""
+    """Make a task that runs a command by the workload's runner. Raises ValueError as `operator_of`."""
     task: BaseOperator = operator_of(section)(command=command, **kwargs)
     return task
 
 
 def operator_of(section: Section) -> type[Any]:
-    """The operator of the runner that the workload's section names, or else NIGHTSTILL_RUNNER.
+    """Return the operator of the runner that the workload's section names, or else NIGHTSTILL_RUNNER.
 
     Raises ValueError on a runner that there is none of; that, or settings that a runner cannot work with, shows as an
     import error of the DAG.

@@ -1,4 +1,4 @@
-"""What the DAGs ask a runner to do, whatever it runs it on."""
+"""A command is a DAG's request to any runner."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from tasks.pipeline.resources import Limits
 
 @dataclass(frozen=True)
 class Command:
-    """One call of `python -m tasks <arguments>`; templates are rendered by the operator, empty arguments left out.
+    """A command is a call of `python -m tasks <arguments>`; the operator renders templates and omits empty arguments.
 
     `result`: where in the run store it leaves its result, for runners that read it there; empty if it leaves none.
     `name`: workload and stage, for people who look at containers. `limits`: what its container may use.

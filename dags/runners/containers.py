@@ -1,4 +1,4 @@
-"""What stages in containers need wherever they run: settings, environment, and their result from the run store."""
+"""This module serves stages in any container: settings, environment, and their result from the run store."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ WORKSPACE = "/workspace"
 
 
 class ContainerSettings(BaseSettings):
-    """Environment `NIGHTSTILL_…` of Airflow, read when a DAG file is loaded."""
+    """Settings come from Airflow's environment `NIGHTSTILL_…`, read when a DAG file is loaded."""
 
     model_config = SettingsConfigDict(env_prefix="NIGHTSTILL_", frozen=True, extra="ignore")
 
@@ -32,12 +32,12 @@ class ContainerSettings(BaseSettings):
 
 @cache
 def container_settings() -> ContainerSettings:
-    """The settings of this process."""
+    """Return the settings of this process."""
     return ContainerSettings()
 
 
 def plain_environment() -> dict[str, str]:
-    """What every stage must know and everybody may see. Raises AirflowFailException on a store that is not shared."""
+    """Return the public variables of every stage. Raises AirflowFailException on a store that is not shared."""
     try:
         return plain_variables(os.environ, {**SHARED, **FORECASTS})
     except ConfigError as error:
@@ -45,7 +45,7 @@ def plain_environment() -> dict[str, str]:
 
 
 def secret_environment() -> dict[str, str]:
-    """Credentials, and what NIGHTSTILL_STAGE_VARIABLES names; masked in Airflow's logs from here on."""
+    """Return credentials, and the variables in NIGHTSTILL_STAGE_VARIABLES; masked in Airflow's logs from here on."""
     settings = container_settings()
     if settings.s3_connection:
         connection = Connection.get(settings.s3_connection)
@@ -67,7 +67,7 @@ def secret_environment() -> dict[str, str]:
 
 
 def read_result(key: str) -> dict[str, Any] | None:
-    """What a command that succeeded left in the run store: URI, digest, status, and the outcome of a promotion.
+    """Return a successful command's result from the run store: URI, digest, status, and the outcome of a promotion.
 
     Raises AirflowException when it is not there: an exit code alone is no result.
     """
@@ -96,7 +96,7 @@ def _outcome(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def out_of_memory(name: str, limit: str) -> AirflowFailException:
-    """The one line for a container that its memory limit killed; the same attempt would end the same way."""
+    """Return the error of a container that its memory limit killed; the same attempt would end the same way."""
     workload, _, stage = name.partition("/")
     return AirflowFailException(
         f"out of memory: {stage} was killed at its limit of {limit}; "

@@ -1,4 +1,4 @@
-"""Stages as containers of a Docker Engine: on this machine, or where DOCKER_HOST or a connection points."""
+"""Stages run as containers of a Docker Engine: on this machine, or where DOCKER_HOST or a connection points."""
 
 import contextlib
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ STOP_SECONDS = 5
 
 
 class DockerSettings(BaseSettings):
-    """Environment `NIGHTSTILL_DOCKER_…` of Airflow."""
+    """Settings come from Airflow's environment `NIGHTSTILL_DOCKER_…`."""
 
     model_config = SettingsConfigDict(env_prefix="NIGHTSTILL_DOCKER_", frozen=True, extra="ignore")
 
@@ -37,12 +37,12 @@ class DockerSettings(BaseSettings):
 
 @cache
 def docker_settings() -> DockerSettings:
-    """The settings of this process."""
+    """Return the settings of this process."""
     return DockerSettings()
 
 
 class ContainerOperator(DockerOperator):
-    """Runs `nightstill <arguments>` in a container of the task image, which is removed afterwards.
+    """This runs `nightstill <arguments>` in a container of the task image, which is removed afterwards.
 
     The container has nothing of the host: a read-only root, a workspace in memory, no capabilities, no Docker socket,
     no folder of the project. What it reads and leaves lies in S3; the XCom is read from the manifest there.
@@ -115,14 +115,14 @@ class ContainerOperator(DockerOperator):
         }
 
     def _remove_leftovers(self) -> None:
-        """A worker that was killed could not remove its container; two attempts at one stage waste memory."""
+        """Remove the container that a killed worker could not remove; two attempts at one stage waste memory."""
         wanted = {"label": f"{LABEL}={self.labels[LABEL]}"}  # type: ignore[index,call-overload]
         for left in self.cli.containers(all=True, filters=wanted):
             self.log.warning("removing container %s of an earlier attempt", left["Id"][:12])
             self.cli.remove_container(left["Id"], force=True)
 
     def on_kill(self) -> None:
-        """Airflow wants the task to end: so must its container."""
+        """End the container when Airflow wants the task to end."""
         if self.container:
             with contextlib.suppress(Exception):
                 self.cli.stop(self.container["Id"], timeout=STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""What a command's exit code means to Airflow."""
+"""This module translates a command's exit code for Airflow."""
 
 import signal
 from typing import NoReturn
@@ -27,10 +27,10 @@ def fail(code: int, complaint: str) -> NoReturn:
 
 
 def of_container(code: int) -> int:
-    """A container's exit code as a process has it: 128 is added to the number of the signal that ended it."""
+    """Return a container's exit code as a process has it: 128 is added to the number of the signal that ended it."""
     return 128 - code if code - 128 in set(signal.Signals) else code
 
 
 def complaint_of(line: str) -> str:
-    """The reason in a log line by which a command says why it fails; empty for any other line."""
+    """Return the reason in a log line by which a command tells why it fails; empty for any other line."""
     return line.removeprefix("error: ") if line.startswith("error: ") else ""

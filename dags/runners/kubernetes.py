@@ -1,4 +1,4 @@
-"""Stages as pods of a Kubernetes cluster: the one that Airflow runs in, KUBECONFIG's, or a connection's."""
+"""Stages run as pods of a Kubernetes cluster: the one that Airflow runs in, KUBECONFIG's, or a connection's."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ NAME = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 
 
 class KubernetesSettings(BaseSettings):
-    """Environment `NIGHTSTILL_KUBERNETES_…` of Airflow, read when a DAG file is loaded."""
+    """Settings come from Airflow's environment `NIGHTSTILL_KUBERNETES_…`, read when a DAG file is loaded."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", arbitrary_types_allowed=True)
 
@@ -89,7 +89,7 @@ class KubernetesSettings(BaseSettings):
 
 @cache
 def kubernetes_settings() -> KubernetesSettings:
-    """The settings of this process. Raises ValueError that names the variable."""
+    """Return the settings of this process. Raises ValueError that names the variable."""
     try:
         return KubernetesSettings()
     except ValidationError as error:
@@ -98,7 +98,7 @@ def kubernetes_settings() -> KubernetesSettings:
 
 
 class PodOperator(KubernetesPodOperator):
-    """Runs `nightstill <arguments>` in a pod of the task image, which is deleted afterwards.
+    """This runs `nightstill <arguments>` in a pod of the task image, which is deleted afterwards.
 
     The pod has nothing of the cluster: no token, no capabilities, a read-only root, an empty workspace. Credentials it
     gets from a Secret, which Airflow never reads. What it reads and leaves lies in S3; the XCom is read from the
@@ -188,7 +188,7 @@ class PodOperator(KubernetesPodOperator):
         return self._conclude(context)
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
-        """The pod of this task. Raises AirflowFailException when the API server refuses it, unless for a quota."""
+        """Return this task's pod. Raises AirflowFailException when the API server refuses it, unless for a quota."""
         try:
             return super().get_or_create_pod(pod_request_obj, context)
         except ApiException as error:
@@ -200,7 +200,7 @@ class PodOperator(KubernetesPodOperator):
     def _write_logs(  # type: ignore[override]  # the provider's is decorated
         self, pod: k8s.V1Pod, follow: bool = False, since_time: Any = None
     ) -> None:
-        """The whole log, though the triggerer followed it: what it saw has gaps, as it asks for whole seconds only."""
+        """Write the whole log, though the triggerer followed it: its copy has gaps, as it asks for whole seconds."""
         if since_time:
             self.log.info("::group::The pod's whole log; some lines of what was followed above may be missing there")
         super()._write_logs(pod, follow=follow)
@@ -208,7 +208,7 @@ class PodOperator(KubernetesPodOperator):
             self.log.info("::endgroup::")
 
     def convert_config_file_to_dict(self) -> None:
-        """Nothing: the triggerer reads its own KUBECONFIG, so no credentials reach Airflow's database."""
+        """Do nothing: the triggerer reads its own KUBECONFIG, so no credentials reach Airflow's database."""
 
     def _locate(self) -> None:
         # The triggerer's hook, unlike the operator's, does not look for the cluster around it unless told to.
@@ -226,7 +226,7 @@ class PodOperator(KubernetesPodOperator):
 
     @contextlib.contextmanager
     def _in_one_line(self, name: str = "") -> Iterator[None]:
-        """What went wrong with the pod, in Airflow's terms, instead of the provider's chain of exceptions."""
+        """Tell in Airflow's terms what went wrong with the pod, instead of the provider's chain of exceptions."""
         try:
             yield
         except AirflowFailException:
@@ -259,7 +259,7 @@ class PodOperator(KubernetesPodOperator):
 
 
 def _releasing(command: Command) -> bool:
-    """Whether it writes to the ledger: a promotion, or a command about releases."""
+    """Return whether it writes to the ledger: a promotion, or a command about releases."""
     first, *others = command.arguments
     return first == "release" or (first == "run-stage" and others[:1] == ["promote"])
 
@@ -277,7 +277,7 @@ def _by_reference(settings: KubernetesSettings, *, releasing: bool) -> list[k8s.
 
 
 def _resources(limits: Limits, medium: str) -> k8s.V1ResourceRequirements:
-    """Requests equal limits: a node is never promised to two stages, and none is evicted for using what it may."""
+    """Return requests equal to limits: no node is promised to two stages, none is evicted for its permitted use."""
     amounts = {"cpu": f"{round(limits.cpus * 1000)}m", "memory": limits.memory}
     if not medium:
         amounts["ephemeral-storage"] = limits.workspace
@@ -290,7 +290,7 @@ def _workspace(limits: Limits, medium: str) -> k8s.V1Volume:
 
 
 def _first(error: BaseException) -> BaseException:
-    """What went wrong at first: the provider tidies up afterwards, and that raises something vaguer."""
+    """Return the first error: the provider tidies up afterwards, and that raises something vaguer."""
     causes = (AirflowException, AirflowTaskTimeout, ApiException, HTTPError)
     while not error.__suppress_context__ and isinstance(error.__context__, causes):
         error = error.__context__
@@ -298,7 +298,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _message(error: BaseException) -> str:
-    """The API server's own words if it is one of its answers."""
+    """Return the API server's own words if it is one of its answers."""
     if isinstance(error, ApiException):
         with contextlib.suppress(ValueError, TypeError, KeyError):
             return str(json.loads(error.body)["message"])

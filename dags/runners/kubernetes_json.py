@@ -1,4 +1,4 @@
-"""Parts of a pod that an operator of the cluster writes as JSON, read as strictly as the API server does."""
+"""This module reads parts of a pod, which an operator writes as JSON, as strictly as the API server does."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _ALLOWED = {
 
 
 def read(kind: str, value: Any, where: str = "") -> Any:
-    """The client's object for JSON of a kind such as `V1Affinity`, `list[V1Toleration]` or `dict[str, str]`.
+    """Return the client's object for JSON of a kind such as `V1Affinity`, `list[V1Toleration]` or `dict[str, str]`.
 
     Raises ValueError that says where it is wrong: an unknown or missing field, another type, or a word that the field
     does not take. The client's own reader drops unknown fields, so a misspelt rule would be no rule.

@@ -1,4 +1,4 @@
-"""Stages as processes of this machine, in the environment of the tasks."""
+"""Stages run as processes of this machine, in the environment of the tasks."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ GRACE_SECONDS = 3
 
 
 class ProcessOperator(BaseOperator):
-    """Runs `python -m tasks <arguments>` in the task environment; empty arguments are left out.
+    """This runs `python -m tasks <arguments>` in the task environment; empty arguments are left out.
 
     Its XCom is the JSON object that the command prints last: the result manifest's URI and digest, the status, and
     the outcome of a promotion. Exit codes of FINAL fail the task for good, other failures are retried.
@@ -87,7 +87,7 @@ class ProcessOperator(BaseOperator):
 
 
 def task_python() -> str:
-    """The Python of the stages' environment."""
+    """Return the Python of the stages' environment."""
     return os.environ.get("NIGHTSTILL_TASK_PYTHON") or str(HOME / "envs" / "task" / "bin" / "python")
 
 

@@ -1,4 +1,4 @@
-"""The champion of a workload in a consumer's own process: fetched, verified, cached, followed."""
+"""The client keeps a workload's champion in a consumer's own process: fetched, verified, cached, followed."""
 
 from serving.client.champion import Champion, Model
 from serving.client.errors import IntegrityError, NoRelease, ServingError, SettingError, UnavailableError

@@ -1,4 +1,4 @@
-"""A consumer's own copy of what it has loaded: objects by their SHA-256, and the last champion of each store.
+"""A cache is a consumer's own copy of loaded objects, by their SHA-256, and the last champion of each store.
 
 Many processes may share a folder: every file appears whole or not at all. It may be deleted at any time.
 """
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 
 def default_folder() -> Path:
-    """`nightstill` in the user's cache folder."""
+    """Return `nightstill` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nightstill"
 
 
 class Cache:
-    """A folder: `objects/<SHA-256>` and `champions/<store and workload>.json`. Without room for it, nothing is kept."""
+    """A cache is a folder: `objects/<SHA-256>` and `champions/<store and workload>.json`. A full disk keeps nothing."""
 
     def __init__(self, folder: Path, uri: str, workload: str) -> None:
         self.folder = folder
@@ -36,7 +36,7 @@ class Cache:
         self._remove_leftovers()
 
     def get(self, digest: str) -> bytes | None:
-        """The bytes with this SHA-256, None if they are not here whole. What is damaged is removed."""
+        """Return the bytes with this SHA-256, None if they are not here whole. A damaged file is removed."""
         if not DIGEST.fullmatch(digest):  # no path is made of it
             return None
         path = self.folder / "objects" / digest
@@ -55,7 +55,7 @@ class Cache:
         self._write(self.folder / "objects" / sha256(data), data)
 
     def champion(self) -> tuple[Release, bytes | None] | None:
-        """The last one that was loaded by anybody here, and its signature; None if there is none, or it is damaged."""
+        """Return the champion loaded last here, and its signature; None if there is none, or it is damaged."""
         try:
             found = json.loads(regular(self._champion, SMALL))
             signature = None if found["signature"] is None else base64.b64decode(found["signature"])
@@ -92,7 +92,7 @@ class Cache:
             log.warning("%s: cannot be kept (%s); the next start needs the store", path, error.strerror)
 
     def _remove_leftovers(self) -> None:
-        """Of processes that were killed while they wrote."""
+        """Remove the leftovers of processes that were killed while they wrote."""
         if not self._partial.is_dir():
             return
         for path in self._partial.iterdir():

@@ -1,4 +1,4 @@
-"""The champion of a workload, loaded: verified before it is used, followed when the ledger grows."""
+"""This module loads the champion of a workload: verified before it is used, followed when the ledger grows."""
 
 import logging
 import threading
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class Model:
-    """One release, loaded: its ledger entry, its contract and its ONNX file. Never changes; safe in many threads.
+    """A model is a loaded release: its ledger entry, contract and ONNX file. Never changes; safe in many threads.
 
     `files`: what else of the release was fetched, by name; contract.json always.
     """
@@ -79,7 +79,7 @@ class Model:
 
 
 class Champion:
-    """The champion of a workload, which `refresh` keeps up with. Threads may predict while another one refreshes.
+    """A champion follows its workload's ledger by `refresh`. Threads may predict while another one refreshes.
 
     `model`: what is loaded now, for those who need its release and its outputs to belong together.
     `problem`: why the ledger's newest state is not loaded, in one line; empty when it is.
@@ -131,12 +131,12 @@ class Champion:
 
     @property
     def release(self) -> Release:
-        """The release that is loaded."""
+        """Return the release that is loaded."""
         return self.model.release
 
     @property
     def contract(self) -> Contract:
-        """Its feature contract."""
+        """Return its feature contract."""
         return self.model.contract
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -144,7 +144,7 @@ class Champion:
         return self.model.predict(inputs)
 
     def encode(self, values: Mapping[str, Sequence[Any]], name: str | None = None) -> NDArray[np.int64]:
-        """(rows, columns) category codes for `predict`, of the raw values of each column: as training encodes them.
+        """Return category codes (rows, columns) for `predict`, of each column's raw values: as training encodes them.
 
         `name`: the input, where the contract has several that hold codes. A value that training did not see gets the
         code for unknown. Raises InputError naming the column.
@@ -202,7 +202,7 @@ class Champion:
         return model
 
     def _offline(self, release: Release, signature: bytes | None, error: UnavailableError) -> Model:
-        """The champion of the cache. Raises `error` if the cache does not hold all of it."""
+        """Return the champion of the cache. Raises `error` if the cache does not hold all of it."""
         self.problem = str(error)
         manifest = self._cache.get(release.manifest_sha256)
         if manifest is None:
@@ -218,7 +218,7 @@ class Champion:
         return self._model(release, files)
 
     def _load(self, release: Release) -> tuple[Model, bytes | None]:
-        """Fetch what is not in the cache, and check all of it."""
+        """Fetch the files that the cache lacks, and check all of them."""
         manifest = self._fetch(release, MANIFEST, release.manifest_sha256, keep=False)
         signature = None
         if self._keys is not None:
@@ -233,7 +233,7 @@ class Champion:
         return self._model(release, files), signature
 
     def _wanted(self, release: Release, manifest: bytes) -> dict[str, str]:
-        """Digests of the model, the contract and the further files, as far as the release has these."""
+        """Return the digests of the model, the contract and the further files, as far as the release has these."""
         try:
             found = digests(manifest)
         except ValueError:

@@ -1,4 +1,4 @@
-"""What can go wrong between a store of releases and a forecast, each with one clear line."""
+"""This module holds the errors between a store of releases and a forecast, each with one clear line."""
 
 from serving.contract import ServingError
 
@@ -12,7 +12,7 @@ class SettingError(ServingError):
 
 
 class IntegrityError(ServingError):
-    """A digest, a signature, a ledger entry or a release does not say what it must."""
+    """A digest, a signature, a ledger entry or a release differs from its expected content."""
 
     exit_code = 76
 

@@ -1,4 +1,4 @@
-"""Where releases come from: a folder, or S3. Read only."""
+"""An origin is a store from which releases come: a folder, or S3. Read only."""
 
 import os
 import stat
@@ -17,24 +17,24 @@ SMALL = 1 << 20
 
 
 class Origin(Protocol):
-    """A store of releases. Keys are `/`-separated."""
+    """An origin is a store of releases. Keys are `/`-separated."""
 
     uri: str
 
     def read(self, key: str, limit: int = SMALL) -> bytes:
-        """Bytes at `key`. Raises KeyError when there are none, UnavailableError when the store does not answer.
+        """Return the bytes at `key`. Raises KeyError when there are none, UnavailableError when the store is silent.
 
         Raises IntegrityError, before anything is read, when there are more than `limit`, or it is no regular file.
         """
         ...
 
     def names(self, folder: str) -> Iterator[str]:
-        """Names of the objects in a folder, in no order. Raises UnavailableError."""
+        """Yield names of the objects in a folder, in no order. Raises UnavailableError."""
         ...
 
 
 class Folder:
-    """Objects as files."""
+    """A folder keeps objects as files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -65,13 +65,13 @@ class Folder:
             raise UnavailableError(f"{self.root / folder}: {error.strerror}") from error
 
     def _require_root(self) -> None:
-        """A share that is not mounted is no store without releases."""
+        """Refuse a missing folder: a share that is not mounted must not pass for a store without releases."""
         if not self.root.is_dir():
             raise UnavailableError(f"{self.uri}: no such folder; is it mounted?")
 
 
 class S3:
-    """Objects below `s3://bucket/prefix`, with the usual AWS settings and credentials of the environment."""
+    """S3 keeps objects below `s3://bucket/prefix`; AWS settings and credentials are the environment's usual ones."""
 
     def __init__(self, uri: str) -> None:
         import boto3
@@ -134,7 +134,7 @@ class S3:
 
 
 def regular(path: Path, limit: int) -> bytes:
-    """A regular file's bytes. Opened without waiting: a pipe would never answer."""
+    """Return a regular file's bytes. It is opened without waiting: a pipe would never answer."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         facts = os.fstat(file.fileno())
         if stat.S_ISDIR(facts.st_mode):
@@ -151,7 +151,7 @@ def _too_large(url: str, size: int, limit: int) -> IntegrityError:
 
 
 def open_origin(uri: str) -> Origin:
-    """The store at `s3://bucket/prefix`, or at a folder's path. Raises SettingError on any other scheme."""
+    """Return the store at `s3://bucket/prefix`, or at a folder's path. Raises SettingError on any other scheme."""
     if uri.startswith("s3://"):
         return S3(uri)
     if not uri or "://" in uri:

@@ -1,4 +1,4 @@
-"""Ledger entries and manifests as they are stored, checked before anything in them is believed."""
+"""This module reads stored ledger entries and manifests, and checks them before use."""
 
 import hashlib
 import json
@@ -24,13 +24,13 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,199}")
 
 
 def sha256(data: bytes) -> str:
-    """Hexadecimal SHA-256."""
+    """Return hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release as the ledger entry that made it champion tells it.
+    """A release holds the facts of the ledger entry that made it champion.
 
     `number`: the release's own; `entry`: that of the ledger entry, of kind `kind`. `files`: key of its folder.
     `as_of`: last day of the data that it learned from. `created`: when it became champion, UTC, ISO 8601.
@@ -52,12 +52,12 @@ class Release:
 
     @property
     def sha256(self) -> str:
-        """Of the entry's bytes: what the next entry's `previous` says."""
+        """Return SHA-256 of the entry's bytes: the next entry's `previous`."""
         return sha256(self.stored)
 
     @classmethod
     def parse(cls, stored: bytes, seq: int, url: str) -> "Release":
-        """Raises IntegrityError if these are not the bytes that were written as entry `seq`.
+        """Parse a stored entry. Raises IntegrityError if these are not the bytes that were written as entry `seq`.
 
         An entry's `digest` is the SHA-256 of its other fields, as canonical JSON; fields of later versions are let be.
         """
@@ -79,7 +79,7 @@ class Release:
         return release
 
     def _sound(self) -> bool:
-        """Whether numbers are numbers, and what paths are made of can be nothing but that."""
+        """Return whether numbers are numbers, and the fields that become parts of paths have their proper form."""
         return (
             all(type(number) is int and number > 0 for number in (self.number, self.entry))
             and all(DIGEST.fullmatch(digest) for digest in (self.model_sha256, self.manifest_sha256))
@@ -96,7 +96,7 @@ def _canonical(data: dict[str, Any]) -> bytes:
 
 
 class Ledger:
-    """`<workload>/ledger/<seq>.json`: hash-chained; the release of the last entry is the champion.
+    """A ledger is `<workload>/ledger/<seq>.json`: hash-chained; the release of the last entry is the champion.
 
     `<workload>/head` holds a number up to which there must be entries.
     """
@@ -107,7 +107,7 @@ class Ledger:
         self.origin, self.workload = origin, workload
 
     def last(self, known: Release | None) -> Release | None:
-        """The champion; None without any entry.
+        """Return the champion; None without any entry.
 
         After the entry `known` this costs one read where nothing was appended, and each new entry must follow from its
         predecessor. Raises IntegrityError when an entry was changed or `known` is not in the ledger any more.
@@ -173,7 +173,7 @@ class Ledger:
 
 
 def digests(manifest: bytes) -> dict[str, str]:
-    """SHA-256 of every file of a release, by name. Raises ValueError when this is no manifest."""
+    """Return SHA-256 of every file of a release, by name. Raises ValueError when this is no manifest."""
     try:
         found = {name: facts["sha256"] for name, facts in json.loads(manifest)["files"].items()}
         sound = all(FILE_NAME.fullmatch(name) and DIGEST.fullmatch(digest) for name, digest in found.items())

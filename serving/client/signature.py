@@ -1,4 +1,4 @@
-"""Whose releases are believed: Ed25519 signatures (RFC 8032) of manifests, made when a release is published."""
+"""This module checks Ed25519 signatures (RFC 8032) of manifests, made when a release is published."""
 
 import base64
 import json
@@ -17,14 +17,14 @@ END = "-----END PUBLIC KEY-----"
 
 
 class TrustedKeys:
-    """Public keys, of which one must have signed."""
+    """These are the public keys, of which one must have signed."""
 
     def __init__(self, keys: "Sequence[Ed25519PublicKey]") -> None:
         self._keys = keys
 
     @classmethod
     def load(cls, keys: str | Path) -> "TrustedKeys":
-        """From a PEM file with one or more keys, or from the PEM text itself. Raises SettingError."""
+        """Load keys from a PEM file with one or more keys, or from PEM text. Raises SettingError."""
         try:
             from cryptography.exceptions import UnsupportedAlgorithm
             from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -49,7 +49,7 @@ class TrustedKeys:
         return cls(keys_)
 
     def check(self, workload: str, manifest: bytes, signature: bytes | None, what: str) -> None:
-        """Raises IntegrityError, naming the release by `what`, if none of the keys signed this manifest for it."""
+        """Check a manifest's signature by any of the keys. Raises IntegrityError, naming the release by `what`."""
         from cryptography.exceptions import InvalidSignature
 
         if signature is None:

@@ -1,4 +1,4 @@
-"""What a model eats and gives: the one definition of contract.json, for training, gates, client and service."""
+"""This package has the one definition of contract.json: a model's inputs and output, for all who build or call it."""
 
 from serving.contract.contract import Contract
 from serving.contract.errors import InputError, ServingError

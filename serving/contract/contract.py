@@ -1,4 +1,4 @@
-"""contract.json: written once by features, read by everybody who feeds a model."""
+"""Stage features writes contract.json once; all callers of a model read it by this module."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -21,7 +21,7 @@ BEFORE = {"forecasting": ("static", stacked), "tabular": ("codes", side_by_side)
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model eats and gives. `inputs` are in the order of the contract; `output_shape` is that of one row.
+    """A contract defines a model's `inputs`, in its order, and its output; `output_shape` is that of one row.
 
     `categories`: values of each code book. `settings`: names of features and the like, as released.
     """
@@ -34,7 +34,7 @@ class Contract:
 
     @classmethod
     def parse(cls, data: bytes) -> "Contract":
-        """contract.json of a release. Raises ValueError or TypeError when it is none."""
+        """Parse contract.json of a release. Raises ValueError or TypeError when it is none."""
         try:
             found = json.loads(data)
             json.dumps(found, allow_nan=False, ensure_ascii=False).encode()  # what could not be told again is none
@@ -44,7 +44,7 @@ class Contract:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Contract":
-        """The contract of contract.json's plain values. Raises ValueError or TypeError when it is none."""
+        """Build the contract of contract.json's plain values. Raises ValueError or TypeError when it is none."""
         try:
             return cls._of(found)
         except KeyError as error:
@@ -61,7 +61,7 @@ class Contract:
         return cls(found["problem"], inputs, _shape("output_shape", found["output_shape"]), books, found["settings"])
 
     def check(self, arrays: Arrays, needed: Collection[str]) -> int:
-        """Hold arrays against the contract, and return their common number of rows.
+        """Check arrays against the contract, and return their common number of rows.
 
         `needed`: the inputs that the model reads; the contract's others may be left out. Raises InputError.
         """
@@ -75,7 +75,7 @@ class Contract:
         return rows
 
     def check_names(self, given: Iterable[str], needed: Collection[str]) -> None:
-        """Raises InputError naming an input that the contract does not have, or one that the model needs."""
+        """Check inputs' names. Raises InputError naming an unknown input, or a missing one that the model needs."""
         given = list(given)
         for name in given:
             if name not in self.inputs:
@@ -86,12 +86,12 @@ class Contract:
 
     @property
     def coded(self) -> Mapping[str, Codes]:
-        """The inputs that hold category codes."""
+        """Return the inputs that hold category codes."""
         return {name: field for name, field in self.inputs.items() if isinstance(field, Codes)}
 
 
 def codes_json(coded: Mapping[str, tuple[Codebook, ...]]) -> dict[str, Any]:
-    """The part of contract.json that says which inputs hold codes, and where each column's codes begin."""
+    """Return contract.json's part on codes: which inputs hold codes, and where each column's codes begin."""
     return {name: [{"column": book.name, "first": book.first} for book in books] for name, books in coded.items()}
 
 
@@ -127,7 +127,7 @@ def _book(column: str, first: Any, books: Mapping[str, tuple[Any, ...]]) -> Code
 
 
 def _limits_of_before(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a contract without `limits` says of the numbers in its options."""
+    """Return the limits of a contract without `limits`, from the numbers in its options."""
     options = found["settings"].get("options", {}) if found["problem"] == "forecasting" else {}
     amounts = isinstance(options, Mapping) and options.get("positive") is True
     return {"units": (0, None), "observed": (0, 1)} if amounts else {}

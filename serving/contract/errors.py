@@ -1,4 +1,4 @@
-"""What can be wrong with inputs, in one clear line."""
+"""This module holds the errors of inputs, each with one clear line."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ class ServingError(Exception):
 
 
 class InputError(ServingError, ValueError):
-    """Inputs that break the contract. `field`: which one, empty for all of them."""
+    """The inputs break the contract. `field`: which one, empty for all of them."""
 
     exit_code = 65
 

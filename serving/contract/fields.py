@@ -1,4 +1,4 @@
-"""The sorts of input that a model has: each checks an array, and those of raw values make one of them."""
+"""Fields are the sorts of a model's inputs: each checks an array, and the ones of raw values make it, too."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from serving.contract.errors import InputError
 
 UNKNOWN = ("<unknown>", "unknown")
-"""Value that stands first in a code book for all values that training did not see."""
+"""This value stands first in a code book for all values that training did not see."""
 
 
 class Field(Protocol):
-    """One input. `dtype`: NumPy's, `shape`: of one row, that is without the batch axis."""
+    """A field is one input. `dtype`: NumPy's, `shape`: of one row, that is without the batch axis."""
 
     @property
     def name(self) -> str: ...
@@ -27,13 +27,13 @@ class Field(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     def check(self, array: Any) -> None:
-        """Raises InputError naming the field and the first bad place."""
+        """Check the values. Raises InputError naming the field and the first bad place."""
         ...
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """An array of numbers, all finite and within `low` to `high` (None: without such a limit)."""
+    """Numbers are an array of numbers, all finite and within `low` to `high` (None: without a limit)."""
 
     name: str
     dtype: str
@@ -45,7 +45,7 @@ class Numbers:
         return _form(self)
 
     def check(self, array: Any) -> None:
-        """Raises InputError naming the field and the first bad place."""
+        """Check the values. Raises InputError naming the field and the first bad place."""
         _check_form(array, self)
         if array.dtype.kind == "f":
             self._require(array, np.isfinite(array), f"finite numbers of {self.dtype}")
@@ -63,7 +63,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Codebook:
-    """The values of one column in the order of their codes, which begin at `first`."""
+    """A code book has one column's values in the order of their codes, which begin at `first`."""
 
     name: str
     values: tuple[Any, ...]
@@ -71,16 +71,16 @@ class Codebook:
 
     @property
     def last(self) -> int:
-        """The largest code."""
+        """Return the largest code."""
         return self.first + len(self.values) - 1
 
     @property
     def unknown(self) -> int | None:
-        """The code of a value that training did not see; None if there is none."""
+        """Return the code of a value that training did not see; None if there is none."""
         return self.first if self.values and self.values[0] in UNKNOWN else None
 
     def codes(self, field: str, values: Iterable[Any]) -> list[int]:
-        """The code of each value. Raises InputError naming the first value that has none."""
+        """Return the code of each value. Raises InputError naming the first value that has none."""
         book = {value: code for code, value in enumerate(self.values, start=self.first)}
         found = [book.get(value, self.unknown) for value in values]
         for row, (value, code) in enumerate(zip(values, found, strict=True)):
@@ -93,7 +93,7 @@ class Codebook:
 
 @dataclass(frozen=True)
 class Codes:
-    """An array (batch, columns) of category codes, a code book for each column."""
+    """Codes are an array (batch, columns) of category codes, with a code book for each column."""
 
     name: str
     books: tuple[Codebook, ...]
@@ -104,11 +104,11 @@ class Codes:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one row: a code for each book."""
+        """Return the shape of one row: a code for each book."""
         return (len(self.books),)
 
     def check(self, array: Any) -> None:
-        """Raises InputError naming the field and the first bad place."""
+        """Check the values. Raises InputError naming the field and the first bad place."""
         _check_form(array, self)
         for column, book in enumerate(self.books):
             codes = array[:, column]
@@ -119,7 +119,7 @@ class Codes:
                 raise InputError(self.name, f"{codes[row]} at [{row}, {column}]; {said}")
 
     def encode(self, values: Mapping[str, Sequence[Any]]) -> NDArray[np.int64]:
-        """(rows, columns) of the values of each column, as training encodes them.
+        """Encode the values of each column to (rows, columns), as training does.
 
         A value that training did not see gets the code for unknown. Raises InputError naming a column that is missing,
         or there is none of, and a value that has no code.
@@ -138,13 +138,13 @@ class Codes:
 
 
 def stacked(books: Mapping[str, Sequence[Any]]) -> tuple[Codebook, ...]:
-    """Code books whose codes go on where those of the book before end: one table of embeddings serves them all."""
+    """Return code books with consecutive codes: one table of embeddings serves them all."""
     firsts = accumulate((len(values) for values in books.values()), initial=0)
     return tuple(Codebook(name, tuple(books[name]), first) for name, first in zip(books, firsts, strict=False))
 
 
 def side_by_side(books: Mapping[str, Sequence[Any]]) -> tuple[Codebook, ...]:
-    """Code books whose codes each begin at 0."""
+    """Return code books whose codes each begin at 0."""
     return tuple(Codebook(name, tuple(values)) for name, values in books.items())
 
 

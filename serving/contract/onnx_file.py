@@ -1,4 +1,4 @@
-"""What an ONNX file is made of, as far as a digest must cover it. Standard library only: no package of a consumer's."""
+"""This module reads an ONNX file as far as a digest must cover it. Standard library only: no consumer's package."""
 
 from collections.abc import Iterator
 
@@ -45,7 +45,7 @@ def require_self_contained(model: bytes) -> None:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Field numbers and values of a protobuf message; bytes are looked at where they lie. Raises ValueError."""
+    """Yield field numbers and values of a protobuf message; its bytes are not copied. Raises ValueError."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

@@ -1,1 +1,1 @@
-"""The HTTP scoring service: one workload's champion behind a checked request."""
+"""The HTTP scoring service serves one workload's champion behind a checked request."""

@@ -1,4 +1,4 @@
-"""The service's endpoints. Whatever a client sends wrong is answered with 4xx and one line that names the field."""
+"""This module defines the service's endpoints. A client's error gets 4xx and one line that names the field."""
 
 import time
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ TIMED = ("/v1/predict", "/v1/score")
 
 
 def make_app(settings: ServiceSettings) -> FastAPI:
-    """The ASGI application; it polls the ledger from its start to its shutdown."""
+    """Make the ASGI application; it polls the ledger from its start to its shutdown."""
     metrics = Metrics()
     keeper = Keeper(settings, metrics)
     reader = Reader()
@@ -170,7 +170,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _not_found(_: Request, error: Exception) -> Response:
-    """No such path, or no such method of it."""
+    """Answer that there is no such path, or no such method of it."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail, "field": ""}, error.status_code, error.headers)
 
@@ -180,7 +180,7 @@ async def _failed(_: Request, __: Exception) -> Response:
 
 
 class Measured:
-    """Counts requests by path and code, and times them. The health checks of a cluster are counted, not timed."""
+    """This counts requests by path and code, and times them. A cluster's health checks are counted, not timed."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics

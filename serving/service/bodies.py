@@ -1,4 +1,4 @@
-"""Requests and answers as bytes: JSON, and safetensors for arrays as they are. Nothing is unpickled."""
+"""This module reads requests and writes answers: JSON, and safetensors for arrays. Nothing is unpickled."""
 
 import math
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers of zero and a
 
 
 class BadBody(Exception):
-    """Bytes that are no request at all: the message says where they end to be one."""
+    """These bytes are no request; the message tells where they stop being one."""
 
 
 def arrays_of(body: bytes, media_type: str, contract: Contract, needed: tuple[str, ...], max_rows: int) -> Any:
-    """Inputs under the contract from a request's body. Raises BadBody, InputError."""
+    """Read inputs under the contract from a request's body. Raises BadBody, InputError."""
     arrays = _from_json(body, contract, needed, max_rows) if media_type == JSON else _from_safetensors(body)
     contract.check_names(arrays, needed)
     rows = max((len(array) for array in arrays.values() if array.ndim), default=0)
@@ -42,12 +42,12 @@ def arrays_of(body: bytes, media_type: str, contract: Contract, needed: tuple[st
 
 
 def json_answer(about: Mapping[str, Any], output: NDArray[np.float32]) -> bytes:
-    """`about` and the output as nested lists."""
+    """Write `about` and the output as nested lists."""
     return orjson.dumps({**about, "output": np.ascontiguousarray(output)}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def safetensors_answer(about: Mapping[str, Any], output: NDArray[np.float32]) -> bytes:
-    """The array `output`, with `about` as metadata."""
+    """Write the array `output`, with `about` as metadata."""
     metadata = {name: str(value) for name, value in about.items()}
     return safetensors.numpy.save({"output": np.ascontiguousarray(output)}, metadata)
 
@@ -74,7 +74,7 @@ def _from_json(body: bytes, contract: Contract, needed: tuple[str, ...], max_row
 
 
 def _check_bytes(body: bytes, contract: Contract, max_rows: int) -> None:
-    """Refuses what has more values than rows can have: Python's objects are many times larger than their text."""
+    """Refuse a body with more values than rows can have: Python's objects are many times larger than their text."""
     rows, shapes = max_rows + SPARE, [item.shape for item in contract.inputs.values()]
     most = {
         "values": (b",", sum(rows * math.prod(shape) for shape in shapes)),
@@ -102,7 +102,7 @@ def _array(name: str, value: Any, expected: Field) -> NDArray[Any]:
 
 
 def _block(name: str, items: list[Any], expected: Field, said: str) -> NDArray[Any]:
-    """Some rows as an array. Types and lengths come first: NumPy would make room for the longest text everywhere."""
+    """Read rows as an array. Types and lengths come first: NumPy would make room for the longest text everywhere."""
     dtype, shape = np.dtype(expected.dtype), [len(items)]
     while list in (kinds := set(map(type, items))):
         lengths = {len(item) for item in items if type(item) is list}

@@ -1,4 +1,4 @@
-"""What all endpoints that take a body do: read it within limits, and refuse in one line."""
+"""Endpoints with a body use this module: it reads the body within limits, and refuses in one line."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -14,7 +14,7 @@ INLINE_BYTES = 65536
 
 
 class Refused(Exception):
-    """A request that is not answered: status, one line, the field that it is about, further headers.
+    """A request is refused: status, one line, the field that it is about, further headers.
 
     `rule` and `row`: the rule that a table breaks, and the row that does so first, counted from 0.
     """
@@ -33,7 +33,7 @@ class Refused(Exception):
 
 
 def media_type(request: Request, allowed: Collection[str]) -> str:
-    """The body's content type. Refuses one that is not `allowed`, and any encoding."""
+    """Return the body's content type. Refuses one that is not `allowed`, and any encoding."""
     found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if found not in allowed:
         said = f"Content-Type {found or 'is missing'}; expected {' or '.join(allowed)}"
@@ -46,7 +46,7 @@ def media_type(request: Request, allowed: Collection[str]) -> str:
 
 
 class Intake:
-    """Bodies of all requests together, in bounded memory.
+    """An intake holds the bodies of all requests together, in bounded memory.
 
     What small bodies take is bounded by the number of connections, so large ones never keep them out.
     """
@@ -58,7 +58,7 @@ class Intake:
 
     @asynccontextmanager
     async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """The whole body; no more than `limit` bytes of it are ever held, and none after the block."""
+        """Read the whole body; no more than `limit` bytes of it are ever held, and none after the block."""
         too_large = Refused(413, f"the body has more than {limit} bytes; send the rows in parts")
         length = request.headers.get("content-length", "0")
         if length.isdigit() and int(length[:20]) > limit:
@@ -95,7 +95,7 @@ class Intake:
 
     @asynccontextmanager
     async def work(self, size: int) -> AsyncIterator[None]:
-        """Waits until a body of `size` bytes may be read: values take many times the bytes that they are sent as.
+        """Wait until a body of `size` bytes may be parsed: values take many times the bytes that they are sent as.
 
         At any time all that are being read have no more bytes than the largest may have.
         """

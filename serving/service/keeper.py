@@ -1,4 +1,4 @@
-"""Keeps the champion loaded: opens it when the store is ready, and follows the ledger in the background."""
+"""A keeper keeps the champion loaded: it opens it when the store is ready, and follows the ledger in the background."""
 
 import logging
 import threading
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Polls on a thread of its own, so that no request ever waits for the store."""
+    """A keeper polls on a thread of its own, so that no request ever waits for the store."""
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
@@ -24,12 +24,12 @@ class Keeper:
 
     @property
     def model(self) -> Model | None:
-        """What answers now; None before the first release."""
+        """Return the model that answers now; None before the first release."""
         return self._champion.model if self._champion else None
 
     @property
     def problem(self) -> str:
-        """Why the newest state is not loaded; empty when it is."""
+        """Return why the newest state is not loaded; empty when it is."""
         return self._champion.problem if self._champion else self._problem
 
     def start(self) -> None:
@@ -37,11 +37,11 @@ class Keeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the poll that is under way; nobody needs to wait for it."""
+        """End after the current poll; nobody needs to wait for it."""
         self._stop.set()
 
     def poll(self) -> None:
-        """Bring what is loaded in line with the ledger, as far as it can be. Never raises."""
+        """Bring the loaded model in line with the ledger, as far as possible. Never raises."""
         settings, metrics = self._settings, self._metrics
         try:
             if self._champion is None:

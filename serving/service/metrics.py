@@ -1,4 +1,4 @@
-"""What operations see of a service, for Prometheus."""
+"""This module gives operations the figures of a service, for Prometheus."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
@@ -9,7 +9,7 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 class Metrics:
-    """Counters of one service in a registry of its own. Times are seconds."""
+    """These are counters of one service in a registry of its own. Times are seconds."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -37,12 +37,12 @@ class Metrics:
         self._age.set_function(lambda: age_seconds(as_of(), datetime.now(UTC)))
 
     def text(self) -> bytes:
-        """All of them in Prometheus' text format."""
+        """Return all of them in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 def age_seconds(as_of: str | None, now: datetime) -> float:
-    """Seconds since the end (UTC) of day `as_of`; NaN without one."""
+    """Return seconds since the end (UTC) of day `as_of`; NaN without one."""
     if as_of is None:
         return float("nan")
     end = datetime.combine(date.fromisoformat(as_of) + timedelta(days=1), time(), UTC)

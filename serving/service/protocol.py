@@ -1,4 +1,4 @@
-"""HTTP of one connection, with bounds on what a client may send, and on how long it may take over it."""
+"""This module speaks HTTP on one connection, with bounds on a client's bytes and on its time."""
 
 from asyncio import BaseTransport, TimerHandle
 from typing import Any
@@ -14,7 +14,7 @@ STATUS = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "
 
 
 class Bounded(HttpToolsProtocol):
-    """uvicorn's own protocol, which has no bounds on headers, trailers, pipelines and slow clients.
+    """This bounds uvicorn's own protocol, which has no limits on headers, trailers, pipelines and slow clients.
 
     `waits_since`: since when the service has waited for this client; None while it is the client that waits.
     """
@@ -57,7 +57,7 @@ class Bounded(HttpToolsProtocol):
     # What a client sends.
 
     def data_received(self, data: bytes) -> None:
-        """Parse it, unless it only makes a head, or what follows a body, longer and longer."""
+        """Parse the data, unless they only make a head, or the part after a body, longer and longer."""
         before = self._steps
         super().data_received(data)
         self._unused = self._unused + len(data) if self._steps == before else 0
@@ -65,7 +65,7 @@ class Bounded(HttpToolsProtocol):
             self.end(431)
 
     def on_message_begin(self) -> None:
-        """A request begins: from now on its headers have to be complete in time."""
+        """Start timing a request: from now on its headers have to be complete in time."""
         super().on_message_begin()
         self._head = self._headers = 0
         self._step()
@@ -74,18 +74,18 @@ class Bounded(HttpToolsProtocol):
             self._wait(self.settings.idle_seconds)
 
     def on_url(self, url: bytes) -> None:
-        """A part of the address."""
+        """Count a part of the address."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer."""
+        """Count a header, or a trailer."""
         self._headers += 1
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The request is handed on, and its body has to be complete in time."""
+        """Hand on the request; its body has to be complete in time."""
         self._step()
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests in a row without waiting for their answers")
@@ -94,12 +94,12 @@ class Bounded(HttpToolsProtocol):
         self._wait(self.settings.body_seconds)
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Hand on a part of the body."""
         self._step()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """All of a request is here: now it is the client that waits."""
+        """Note that all of a request is here: from now on the client waits."""
         self._step()
         super().on_message_complete()
         self.waits_since = None
@@ -107,7 +107,7 @@ class Bounded(HttpToolsProtocol):
             self._wait(self.settings.idle_seconds)
 
     def on_response_complete(self) -> None:
-        """All of an answer is handed on: the next request may take a while."""
+        """Note that all of an answer is handed on: the next request may take a while."""
         ended = not self.cycle.more_body and not self.pipeline
         super().on_response_complete()
         if ended:
@@ -123,7 +123,7 @@ class Bounded(HttpToolsProtocol):
             raise ValueError("address and headers, or trailers, are beyond their bounds")
 
     def send_400_response(self, msg: str) -> None:
-        """Say what is wrong with what the parser refused, or one of the methods above."""
+        """Tell the client why the parser, or one of the methods above, refused its bytes."""
         if self._head > self.settings.max_header_bytes or self._headers > MAX_HEADERS:
             self.end(431)
         else:
@@ -133,19 +133,19 @@ class Bounded(HttpToolsProtocol):
     # Time.
 
     def pause_writing(self) -> None:
-        """The client does not take its answer: it has as long as for a body."""
+        """Give a client that does not take its answer as long as for a body."""
         super().pause_writing()
         self._wait(self.settings.body_seconds)
 
     def resume_writing(self) -> None:
-        """The client has taken what was kept for it."""
+        """Stop the clock of a client that has taken its answer."""
         super().resume_writing()
         self.waits_since = None
         if self.cycle is None or self.cycle.response_complete:
             self._wait(self.settings.idle_seconds)
 
     def timeout_keep_alive_handler(self) -> None:
-        """The client has sent no further request; while it still takes an answer it need not."""
+        """End a connection without a further request, unless its client still takes an answer."""
         if not self.flow.write_paused:
             self.end(408)
 
@@ -153,7 +153,7 @@ class Bounded(HttpToolsProtocol):
         self.waits_since, self._allowed = self.loop.time(), seconds
 
     def _watch(self) -> None:
-        """End the connection if its client has used up its time, or look again. One timer costs less than many."""
+        """End the connection if its client has used up its time, or check again. One timer costs less than many."""
         left = 1.0 if self.waits_since is None else self.waits_since + self._allowed - self.loop.time()
         # The application answers when a body is late; this is for what it does not see.
         if left > 0 or (left > -LINGER_SECONDS and self._application_waits()):
@@ -167,7 +167,7 @@ class Bounded(HttpToolsProtocol):
         return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
 
     def end(self, status: int) -> None:
-        """Close the connection, with a last answer where the client waits for one; who does not take it is cut off."""
+        """Close the connection, with a last answer where the client waits for one; a slow taker is cut off."""
         if self.transport.is_closing():
             return
         answering = self.cycle is not None and not self.cycle.response_complete
@@ -179,5 +179,5 @@ class Bounded(HttpToolsProtocol):
 
 
 def bounded(settings: ServiceSettings) -> type[Bounded]:
-    """The protocol under these settings, as uvicorn takes it."""
+    """Return the protocol under these settings, as uvicorn takes it."""
     return type("Bounded", (Bounded,), {"settings": settings})

@@ -1,4 +1,4 @@
-"""Bodies that cost much to read are read in a process of their own, which may die of them.
+"""A process of its own reads the bodies that cost much to read, and may die of them.
 
 A Parquet or Arrow file that lies about itself makes polars allocate without bounds, which ends the process: a few
 spoilt bytes must not end the service. And whoever reads megabytes of JSON holds Python's lock for a tenth of a second
@@ -33,11 +33,11 @@ NICE = 5  # small requests, which are many, go first where cores are few
 ADDRESS_SPACE = 3 << 30
 
 Answer = tuple[Any, list[bytes]]
-"""What is told, as plain values, and what is handed back, as bytes."""
+"""An answer has its plain values first, then the bytes to hand back."""
 
 
 class Reader:
-    """One such process, started when it is first needed and after each that died. Safe in many threads."""
+    """A reader has a process, started on first need and after each that died. Safe in many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,21 +45,21 @@ class Reader:
         self._connection: Connection | None = None
 
     def read(self, media_type: str, content: bytes, contract: TableContract, rows: int, size: int) -> pl.DataFrame:
-        """The contract's columns of a file of at most `rows` rows and `size` bytes. Raises DataError."""
+        """Read the contract's columns of a file of at most `rows` rows and `size` bytes. Raises DataError."""
         _, (table,) = self._ask("file", media_type, content, contract, rows, size)
         return pl.read_ipc_stream(BytesIO(table))
 
     def records(
         self, body: bytes, contracts: Sequence[TableContract], limit: int
     ) -> tuple[dict[str, pl.DataFrame], str | None]:
-        """The tables and `as_of` of a JSON body, as `tables_of` gives them. Raises DataError, Refused."""
+        """Read a JSON body's tables and `as_of`, as `tables_of` gives them. Raises DataError, Refused."""
         (names, said), tables = self._ask("records", body, contracts, limit)
         return {name: pl.read_ipc_stream(BytesIO(table)) for name, table in zip(names, tables, strict=True)}, said
 
     def arrays(
         self, body: bytes, contract: Contract, needed: tuple[str, ...], max_rows: int
     ) -> Mapping[str, NDArray[Any]]:
-        """The arrays of a JSON body, as `arrays_of` gives them. Raises BadBody, InputError."""
+        """Read the arrays of a JSON body, as `arrays_of` gives them. Raises BadBody, InputError."""
         try:
             _, (arrays,) = self._ask("arrays", body, contract, needed, max_rows)
         except DataError as error:
@@ -77,7 +77,7 @@ class Reader:
         self._process = self._connection = None
 
     def _ask(self, what: str, *arguments: object) -> Answer:
-        """Raises what reading raised there, and DataError when the process died of it."""
+        """Ask the process. Raises the errors of reading there, and DataError when the process died of it."""
         with self._lock:
             try:
                 connection = self._started()
@@ -108,7 +108,7 @@ class Reader:
 
 
 def serve(connection: Connection) -> None:
-    """Answer until the other end is closed. Memory is bounded: what is beyond it ends this process."""
+    """Answer until the other end is closed. Memory is bounded: a body that needs more ends this process."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection.send_bytes(b"ready")
@@ -150,7 +150,7 @@ def _stream(table: pl.DataFrame) -> bytes:
 
 
 def _shown(error: Exception) -> tuple[str, tuple[object, ...]]:
-    """An error's name and what it is made of again."""
+    """Return an error's name and the arguments to make it again."""
     match error:
         case RuleError():
             return "rule", (str(error), error.column, error.rule, error.row)

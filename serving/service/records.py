@@ -1,4 +1,4 @@
-"""Rows of tables in a JSON body."""
+"""This module reads rows of tables in a JSON body."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,14 @@ from tasks.tables.table import TableContract
 def tables_of(
     body: bytes, contracts: Sequence[TableContract], limit: int
 ) -> tuple[dict[str, pl.DataFrame], str | None]:
-    """The tables and `as_of` of a JSON body. Raises Refused, RuleError."""
+    """Return the tables and `as_of` of a JSON body. Raises Refused, RuleError."""
     by_name = {contract.name: contract for contract in contracts}
     records, said = _records(body, limit, tuple(by_name))
     return {name: from_records(rows, by_name[name]) for name, rows in records.items()}, said
 
 
 def _records(body: bytes, limit: int, names: Sequence[str]) -> tuple[dict[str, list[dict[str, Any]]], str | None]:
-    """Rows of each table and `as_of` of a JSON body; `rows` are those of the first of the workload's tables."""
+    """Return each table's rows and `as_of` of a JSON body; `rows` belong to the first of the workload's tables."""
     # Python's objects are many times larger than their text: what has too many is not read at all.
     if body.count(b"{") > limit + 2 or body.count(b"[") > limit:
         raise too_many(limit)

@@ -1,4 +1,4 @@
-"""Where the service finds releases and what it allows: environment variables, read once at the start."""
+"""This module reads the service's settings: environment variables, read once at the start."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ServiceSettings(BaseSettings):
-    """Environment `NIGHTSTILL_SERVING_…`, and those that the pipeline has too: RELEASE_STORE and TRUSTED_KEYS."""
+    """Settings are `NIGHTSTILL_SERVING_…`, and the pipeline's own RELEASE_STORE and TRUSTED_KEYS."""
 
     model_config = SettingsConfigDict(env_prefix="NIGHTSTILL_SERVING_", frozen=True, extra="ignore")
 

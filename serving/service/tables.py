@@ -1,4 +1,4 @@
-"""Rows of the workload's own table in, predictions out: features are made by the code of training."""
+"""This module scores rows of the workload's own table: the code of training makes the features."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ DAYS = (date(1900, 1, 1), date(2199, 12, 31))  # far from where calendars and na
 
 
 class Feed:
-    """The model as the feature code calls it: every call is held against the contract."""
+    """A feed is the model as the feature code calls it: every call is checked against the contract."""
 
     def __init__(self, model: Model) -> None:
         self.names, self._model = model.names, model
@@ -39,7 +39,7 @@ class Feed:
 
 @lru_cache(maxsize=1)  # reading YAML takes longer than scoring
 def scorer_of(model: Model) -> TableScorer:
-    """The release's own features and checks. Raises Refused when it has none that can be used here."""
+    """Return the release's own features and checks. Raises Refused when none of them can be used here."""
     release = f"release {model.release.number}"
     if RUN not in model.files:
         raise Refused(501, f"{release}: {RUN} is missing, so this release takes arrays alone; use /v1/predict")
@@ -59,7 +59,7 @@ def score(
     settings: ServiceSettings,
     reader: Reader,
 ) -> tuple[bytes, int]:
-    """The answer to a request's body in the media type `wanted`, and its number of rows. Raises Refused."""
+    """Answer a request's body in the media type `wanted`, with its number of rows. Raises Refused."""
     scorer = scorer_of(model)
     try:
         given, day = _tables(body, media_type, as_of, scorer, settings, reader)
@@ -81,7 +81,7 @@ def score(
 
 
 def wanted_type(accept: str, media_type: str) -> str:
-    """The first of our formats that `Accept` names, else that of the request."""
+    """Return the first of our formats that `Accept` names, else that of the request."""
     named = [one.partition(";")[0].strip().lower() for one in accept.split(",")]
     return next((one for one in named if one in FORMATS), media_type)
 
@@ -110,7 +110,7 @@ def _tables(
 
 
 def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
-    """Refuses more entities than `limit`: the model has a row for each."""
+    """Refuse more entities than `limit`: the model has a row for each."""
     if len(table) <= limit:
         return
     entities = table.select(pl.struct(contract.entity).n_unique()).item() if contract.entity else len(table)
