@@ -1,1 +1,1 @@
-"""Benchmarks: the product's models and what a practitioner would pick instead, on the same rows of the same sets."""
+"""Benchmarks compare the product's models with a practitioner's other choices, on the same rows of the same sets."""

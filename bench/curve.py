@@ -1,4 +1,4 @@
-"""How cost grows with the number of series: the scale curve's table, exponents and picture."""
+"""This module shows how cost grows with the number of series: the scale curve's table, exponents and picture."""
 
 import json
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ its libraries and the release loaded; the program's own time includes its start.
 
 
 def read(results: Path) -> list[Record]:
-    """Records of sizes, small ones first; none if the folder is not there."""
+    """Read the records of sizes, small ones first; none if the folder is not there."""
     return sorted(
         (json.loads(path.read_text()) for path in results.glob("scale-*.json")), key=lambda record: record["series"]
     )
 
 
 def section(records: Sequence[Record]) -> str:
-    """The curve as Markdown."""
+    """Return the curve as Markdown."""
     head = ["series", "rows", "night, s", "peak MB (stage)", "Parquet to Parquet, s", "program, s", "program, MB"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
     for record in records:
@@ -51,12 +51,12 @@ def section(records: Sequence[Record]) -> str:
 
 
 def peak_mb(record: Record) -> float:
-    """Of the stage that needs most."""
+    """Return the peak of the stage that needs most, in megabytes."""
     return float(max(stage["peak_mb"] for stage in record["stages"].values()))
 
 
 def exponents(records: Sequence[Record], value: str) -> dict[str, float]:
-    """Slopes of log(value) by log(rows): least squares over all sizes, and between the two largest.
+    """Return slopes of log(value) by log(rows): least squares over all sizes, and between the two largest.
 
     Fixed costs flatten the first; the second shows what growth costs where it hurts.
     """
@@ -66,7 +66,7 @@ def exponents(records: Sequence[Record], value: str) -> dict[str, float]:
 
 
 def plot(records: Sequence[Record], path: Path) -> None:
-    """Seconds, and megabytes, against rows, both on logarithmic axes."""
+    """Plot seconds, and megabytes, against rows, both on logarithmic axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")

@@ -1,4 +1,4 @@
-"""How often the champion gate errs, by simulation, and the pictures of docs/gates.md.
+"""This simulates how often the champion gate errs, and draws the pictures of docs/gates.md.
 
 Losses of two models are drawn whose errors are truly equal: large and small series, series that one model suits better,
 days that all series share, and both days and series that remember. A candidate that is truly worse has its losses
@@ -26,7 +26,7 @@ DIFFERENCES = np.linspace(-0.02, 0.06, 81)
 
 @dataclass(frozen=True)
 class World:
-    """`series` with `origins` of `horizon` days each, `step` days apart, as in the workload `sales`.
+    """A world has `series` with `origins` of `horizon` days each, `step` days apart, as in the workload `sales`.
 
     Standard deviations of the log ratio of the two models' losses: `suits` of a series, `shock` of a day for all,
     `noise` of a day of a series. `memory`: correlation of a day with the next. Sizes of series are lognormal with
@@ -46,12 +46,12 @@ class World:
 
     @property
     def days(self) -> int:
-        """Target days of all origins."""
+        """Return the target days of all origins."""
         return self.horizon + self.step * (self.origins - 1)
 
 
 def draw(world: World, random: np.random.Generator) -> tuple[Score, Score, Clusters]:
-    """Candidate and champion of equal expected loss on the same rows, ordered by origin."""
+    """Draw candidate and champion of equal expected loss on the same rows, ordered by origin."""
     size = random.lognormal(0, world.spread, (world.series, 1))
     units = size * random.gamma(4, 1 / 4, (world.series, world.days))
     missed = np.abs(random.standard_normal(units.shape)) * np.exp(_remembering(world, 0.2, 1, random))
@@ -73,7 +73,7 @@ def draw(world: World, random: np.random.Generator) -> tuple[Score, Score, Clust
 
 
 def _remembering(world: World, deviation: float, lines: int, random: np.random.Generator) -> Values:
-    """(lines, days) of a stationary autoregressive process of order one."""
+    """Return (lines, days) of a stationary autoregressive process of order one."""
     values = deviation * random.standard_normal((lines, world.days))
     for day in range(1, world.days):
         values[:, day] = world.memory * values[:, day - 1] + np.sqrt(1 - world.memory**2) * values[:, day]
@@ -81,17 +81,17 @@ def _remembering(world: World, deviation: float, lines: int, random: np.random.G
 
 
 def two_way(clusters: Clusters) -> Clusters:
-    """As the gate resamples: series and blocks of time."""
+    """Cluster as the gate resamples: series and blocks of time."""
     return clusters
 
 
 def by_series(clusters: Clusters) -> Clusters:
-    """Whole series, as if days had nothing in common."""
+    """Cluster by whole series, as if days had nothing in common."""
     return Clusters(clusters.entities, np.zeros_like(clusters.times))
 
 
 def by_row(clusters: Clusters) -> Clusters:
-    """Every row on its own, as if nothing had anything in common."""
+    """Cluster by row, as if nothing had anything in common."""
     return Clusters(np.arange(len(clusters.entities)), np.zeros_like(clusters.times))
 
 
@@ -103,7 +103,7 @@ WAYS: Mapping[str, Callable[[Clusters], Clusters]] = {
 
 
 def upper_ends(world: World, way: Callable[[Clusters], Clusters], trials: int, resamples: int = 400) -> Values:
-    """(trials,) upper ends of the interval of the relative difference of equal models."""
+    """Return (trials,) upper ends of the interval of the relative difference of equal models."""
     ends = np.empty(trials)
     for trial in range(trials):
         candidate, champion, clusters = draw(world, np.random.default_rng([trial, world.series]))
@@ -113,7 +113,7 @@ def upper_ends(world: World, way: Callable[[Clusters], Clusters], trials: int, r
 
 
 def promoted(ends: Values, difference: float, margin: float = MARGIN) -> float:
-    """Share of trials in which a candidate that is truly worse by `difference`, relatively, passes."""
+    """Return the share of trials in which a candidate that is truly worse by `difference`, relatively, passes."""
     return float(((1 + difference) * (1 + ends) - 1 <= margin).mean())
 
 

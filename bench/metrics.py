@@ -1,4 +1,4 @@
-"""One scorer for every competitor: errors of forecasts on a split's windows. Steps without an observation do not count.
+"""One scorer serves every competitor: errors of forecasts on a split's windows, without steps that lack an observation.
 
 With y the actual, f a forecast, and sums over all windows, series and steps:
 
@@ -27,7 +27,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 @dataclass(frozen=True)
 class Forecasts:
-    """`mean` (W, N, horizon) and `quantiles` (W, N, horizon, 3), for QUANTILES; at least one of them.
+    """Forecasts are `mean` (W, N, horizon) and `quantiles` (W, N, horizon, 3), for QUANTILES; at least one of them.
 
     W windows in the order of the split's origins, N series in the order of the set.
     """
@@ -37,7 +37,7 @@ class Forecasts:
 
 
 def score(data: BenchSet, forecasts: Forecasts, split: Literal["valid", "test"] = "test") -> dict[str, float]:
-    """Every error that the forecasts allow, by name: see the module.
+    """Return every error that the forecasts allow, by name: see the module.
 
     Raises DataError on forecasts of another shape, and on those that are not finite where something was observed.
     """
@@ -65,7 +65,7 @@ def score(data: BenchSet, forecasts: Forecasts, split: Literal["valid", "test"] 
 
 
 def _of_quantiles(actual: Floats, quantiles: Floats) -> Mapping[str, float]:
-    """From (n,) and (n, Q)."""
+    """Return the errors of quantiles, from (n,) and (n, Q)."""
     volume = np.abs(actual).sum(dtype=np.float64)
     gap = actual[:, None].astype(np.float64) - quantiles
     levels = np.array(QUANTILES)
@@ -91,7 +91,7 @@ def _rmsse(
 
 
 def naive_scale(data: BenchSet, origin: int) -> NDArray[np.float64]:
-    """RMSSE's denominator (N,): mean squared difference of neighbouring observed values up to `origin`, or 0."""
+    """Return RMSSE's denominator (N,): mean squared difference of neighbouring observed values up to `origin`, or 0."""
     values, seen = data.history(origin)
     pairs = seen[:, 1:] & seen[:, :-1]
     steps = np.square(np.diff(values.astype(np.float64), axis=1), where=pairs, out=np.zeros(pairs.shape))

@@ -1,4 +1,4 @@
-"""Measurements as processes of their own, one after the other, so that seconds and peak memory are theirs alone."""
+"""Measurements run as processes of their own, one after the other, so that seconds and peak memory are theirs alone."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ CHECK_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Job:
-    """`python -m module *options`, which writes `file`; `competitor`: set, peer and seed, for the record of a stop."""
+    """A job is `python -m module *options`, which writes `file`; `competitor`: set, peer and seed, for stops."""
 
     competitor: Mapping[str, str | int]
     file: Path

@@ -1,4 +1,4 @@
-"""Records of competitors, as the page and its targets read them."""
+"""This module reads records of competitors for the page and its targets."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from bench.sets import SETS
 
 OURS = ("teacher", "twin", "student", "released")
 CONFIDENCE_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-"""Two-sided 95 % of Student's t, by number of seeds."""
+"""These are the two-sided 95 % values of Student's t, by number of seeds."""
 
 Record = dict[str, Any]
 
 
 def read(results: Path) -> tuple[list[Record], list[Record]]:
-    """What was measured, with the speeds that were measured apart; and what was stopped."""
+    """Return measured records, with the speeds that were measured apart, and stopped ones."""
     speeds = json.loads((results / SPEED).read_text()) if (results / SPEED).is_file() else {}
     records: list[Record] = []
     for path in sorted(results.glob("*-*.json")):
@@ -30,12 +30,12 @@ def read(results: Path) -> tuple[list[Record], list[Record]]:
 
 
 def sets_of(records: Sequence[Record]) -> list[str]:
-    """In the benchmark's order."""
+    """Return the sets in the benchmark's order."""
     return [name for name in SETS if any(record["set"] == name for record in records)]
 
 
 def by_peer(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records of each competitor, ours last."""
+    """Return the records of each competitor, ours last."""
     peers = sorted(
         {record["peer"] for record in records},
         key=lambda peer: (peer in OURS, peer not in OURS or OURS.index(peer), peer),
@@ -44,29 +44,29 @@ def by_peer(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 def metric(records: Sequence[Record]) -> str:
-    """What the set is scored by."""
+    """Return the metric that the set is scored by."""
     return "wape" if any("wape" in record["errors"] for record in records) else "mse"
 
 
 def error(record: Record) -> float:
-    """By the set's metric."""
+    """Return the error by the set's metric."""
     errors: dict[str, float] = record["errors"]
     return errors["wape"] if "wape" in errors else errors["mse"]
 
 
 def paired(value: Callable[[Record], float], one: Sequence[Record], other: Sequence[Record]) -> list[float]:
-    """Ratios of a value, seed by seed."""
+    """Return ratios of a value, seed by seed."""
     first, second = ({record["seed"]: record for record in records} for records in (one, other))
     return [value(first[seed]) / value(second[seed]) for seed in sorted(first.keys() & second.keys())]
 
 
 def middle(value: Callable[[Record], float], records: Sequence[Record]) -> float:
-    """Median over seeds."""
+    """Return the median over seeds."""
     return float(median(value(record) for record in records))
 
 
 def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, and the 95 % interval over seeds; without bounds (infinite) for one seed."""
+    """Return the mean, and the 95 % interval over seeds; without bounds (infinite) for one seed."""
     mean = float(np.mean(ratios))
     if len(ratios) not in CONFIDENCE_T:
         return mean, -np.inf, np.inf

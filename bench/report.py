@@ -1,4 +1,4 @@
-"""The benchmark's page: `python -m bench.report --results DIR --scale DIR --out docs/benchmarks`."""
+"""This writes the benchmark's page: `python -m bench.report --results DIR --scale DIR --out docs/benchmarks`."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ PLACES: tuple[tuple[tuple[float, float], Literal["left", "center", "right"]], ..
     ((8, -1), "left"),
     ((-8, -1), "right"),
 )
-"""Where a point's name may stand: points of text from it, and the side that is aligned."""
+"""A point's name may stand at these places: points of text from it, and the side that is aligned."""
 PUBLISHED = Path(__file__).with_name("published.json")
 
 
@@ -80,7 +80,7 @@ def _keep(records: Path, folder: Path) -> None:
 
 
 def page(measured: Sequence[Record], stopped: Sequence[Record], sizes: Sequence[Record], where: dict[str, Any]) -> str:
-    """The whole page as Markdown."""
+    """Return the whole page as Markdown."""
     parts = [
         "# Benchmark\n",
         INTRODUCTION,
@@ -122,7 +122,7 @@ def _table(measured: Sequence[Record]) -> str:
 
 
 def _ratios(measured: Sequence[Record]) -> str:
-    """One line a set: the targets' ratios, medians over seeds paired by seed."""
+    """Return one line a set: the targets' ratios, medians over seeds paired by seed."""
     head = [
         "error, student / teacher",
         "error, released / teacher",
@@ -163,7 +163,7 @@ def _stopped(found: Sequence[Record]) -> str:
 
 
 def _notes(found: Sequence[Record]) -> str:
-    """What records say of themselves, such as where they were taken from."""
+    """Return the records' own notes, such as their origin."""
     noted: dict[str, list[str]] = {}
     for record in found:
         if "note" in record:
@@ -172,7 +172,7 @@ def _notes(found: Sequence[Record]) -> str:
 
 
 def _published(name: str | None) -> str:
-    """Of a set, or of none in particular."""
+    """Return published figures of a set, or of none in particular."""
     figures = [figure for figure in json.loads(PUBLISHED.read_text())["figures"] if figure["set"] == name]
     if not figures:
         return ""
@@ -193,7 +193,7 @@ def _spread(values: Sequence[float | None], digits: int = 4) -> str:
 
 
 def _interval(ratios: Sequence[float]) -> str:
-    """Mean and 95 % interval of paired ratios over seeds."""
+    """Return the mean and 95 % interval of paired ratios over seeds."""
     mean, low, high = interval(ratios)
     return f"{mean:.4f}" + (f" ({low:.4f} … {high:.4f})" if np.isfinite(low) else "")
 
@@ -204,7 +204,7 @@ def _count(values: Sequence[float | None]) -> str:
 
 
 def plot(measured: Sequence[Record], path: Path) -> None:
-    """Error against bytes, both medians over seeds: ours filled, peers hollow, what stores nothing a line."""
+    """Plot error against bytes, both medians over seeds: ours filled, peers hollow, a model without bytes a line."""
     from matplotlib.figure import Figure
 
     name = metric(measured)

@@ -1,4 +1,4 @@
-"""How cost grows: a whole night and a scoring on 100 to 30,490 series of M5.
+"""This measures how cost grows: a whole night and a scoring on 100 to 30,490 series of M5.
 
     python -m bench.scale --out DIR [--series 100 --series 1000 …]
 
@@ -54,7 +54,7 @@ def main(
 
 
 def night(data: BenchSet, count: int) -> dict[str, Any]:
-    """A night and a scoring of `count` series, spread evenly over the set."""
+    """Run a night and a scoring of `count` series, spread evenly over the set."""
     from tasks.core.settings import Settings
     from tasks.pipeline.handover.run_store import RunStore
 
@@ -90,7 +90,7 @@ def night(data: BenchSet, count: int) -> dict[str, Any]:
 
 
 def table(data: BenchSet, chosen: "np.ndarray[Any, np.dtype[np.int64]]", from_step: int = 0) -> pl.DataFrame:
-    """The product's table of some series: all steps from `from_step` on, and `horizon` more of what is known ahead."""
+    """Return the product's table of some series: all steps from `from_step` on, and `horizon` more known ahead."""
     ahead = data.times[-1] + np.arange(1, data.horizon + 1) * np.timedelta64(1, "D")
     days = np.concatenate([data.times[from_step:], ahead])
     known = {name: np.concatenate([np.broadcast_to(values, data.values.shape)[chosen][:, from_step:],
@@ -118,7 +118,7 @@ def _last(data: BenchSet) -> date:
 
 
 def _timed(arguments: list[str], places: dict[str, str]) -> tuple[float, float]:
-    """Seconds and peak megabytes of the program. Raises CalledProcessError unless it released or rejected."""
+    """Return seconds and peak megabytes of the program. Raises CalledProcessError unless it released or rejected."""
     begun = time.perf_counter()
     command = [sys.executable, "-c", LAUNCHER, sys.executable, "-m", "tasks", *arguments]
     done = subprocess.run(command, env={**os.environ, **places}, stdout=subprocess.PIPE, text=True, check=False)
@@ -128,7 +128,7 @@ def _timed(arguments: list[str], places: dict[str, str]) -> tuple[float, float]:
 
 
 def _score(folder: Path, day: date) -> float:
-    """Best of five of Parquet to Parquet in a process that has its libraries and the release loaded."""
+    """Return the best of five of Parquet to Parquet in a process that has its libraries and the release loaded."""
     from tasks.core.settings import Settings
     from tasks.releases.store import ReleaseStore
     from tasks.scoring.scorer import Scorer, to_parquet

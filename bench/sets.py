@@ -1,4 +1,4 @@
-"""The benchmark's data: series as arrays, and the forecast origins that every competitor is tuned and scored on.
+"""This module loads the benchmark's series as arrays, with the forecast origins that all competitors are scored on.
 
 An origin is the index of the last known step; its window is the `horizon` steps after it. Windows of validation end
 before the first test window starts. Rolling origins are those that the field uses for each set:
@@ -42,20 +42,20 @@ JOURNEY_END = date(2017, 12, 3)  # the last day that the replayed source can sho
 
 @dataclass(frozen=True)
 class Origins:
-    """`train_end`: the last step that may be fitted on while tuning; `valid`, `test`: origins in time order."""
+    """Origins have `train_end`, the last step to fit on while tuning, and `valid` and `test`, origins in time order."""
 
     train_end: int
     valid: tuple[int, ...]
     test: tuple[int, ...]
 
     def of(self, split: Literal["valid", "test"]) -> tuple[int, ...]:
-        """The origins of one split."""
+        """Return the origins of one split."""
         return self.valid if split == "valid" else self.test
 
 
 @dataclass(frozen=True)
 class BenchSet:
-    """N series over T steps. Arrays are read-only.
+    """A set has N series over T steps. Arrays are read-only.
 
     `values` (N, T) float32, zero where not `observed` (N, T): before a series' start, or missing. `times` (T,):
     start of each step, local time. `seasons`: steps in a cycle, shortest first. `static`: name -> (N,) text or
@@ -101,7 +101,7 @@ class BenchSet:
 
     @property
     def fit_end(self) -> int:
-        """The last step that the final model may be fitted on, however its settings were chosen.
+        """Return the last step that the final model may be fitted on, however its settings were chosen.
 
         The first test origin; for the sets scored by MSE the end of the training part, as published figures have it.
         """
@@ -109,14 +109,14 @@ class BenchSet:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """(N,) index of the first observed step; T if there is none."""
+        """Return (N,) index of the first observed step; T if there is none."""
         first: NDArray[np.int64] = np.where(
             self.observed.any(axis=1), self.observed.argmax(axis=1), self.values.shape[1]
         )
         return first
 
     def history(self, origin: int) -> tuple[Floats, Flags]:
-        """Values and their flags up to and with `origin`, copied: (N, origin + 1) each.
+        """Return values and their flags up to and with `origin`, copied: (N, origin + 1) each.
 
         Raises DataError on an origin after the last test origin: later values are for the scorer alone.
         """
@@ -126,7 +126,7 @@ class BenchSet:
         return self.values[:, : origin + 1].copy(), self.observed[:, : origin + 1].copy()
 
     def targets(self, origins: tuple[int, ...]) -> tuple[Floats, Flags]:
-        """What came after each origin, and whether it was observed: (len(origins), N, horizon) each.
+        """Return the values after each origin, and whether they were observed: (len(origins), N, horizon) each.
 
         Raises DataError on a sealed set's unknown steps.
         """
@@ -135,7 +135,7 @@ class BenchSet:
         return windows(self.values, origins, self.horizon), windows(self.observed, origins, self.horizon)
 
     def sealed(self) -> "BenchSet":
-        """The set as competitors get it: no value, and no covariate of the past, after the last test origin."""
+        """Return the set as competitors get it: no value, and no covariate of the past, after the last test origin."""
         last = self.origins.test[-1]
         values, observed = self.values.copy(), self.observed.copy()
         values[:, last + 1 :], observed[:, last + 1 :] = 0, False
@@ -144,18 +144,18 @@ class BenchSet:
 
 
 def windows(array: NDArray[T], origins: tuple[int, ...], length: int) -> NDArray[T]:
-    """The `length` steps after each origin: (N, T) -> (len(origins), N, length), a copy."""
+    """Return the `length` steps after each origin: (N, T) -> (len(origins), N, length), a copy."""
     view = np.lib.stride_tricks.sliding_window_view(array, length, axis=1)
     return np.ascontiguousarray(view[:, np.array(origins) + 1].swapaxes(0, 1))
 
 
 def data_root() -> Path:
-    """The folder of the benchmark's data: NIGHTSTILL_BENCH_DATA, `../shared/data` beside the project by default."""
+    """Return the data's folder: NIGHTSTILL_BENCH_DATA, `../shared/data` beside the project by default."""
     return Path(os.environ.get("NIGHTSTILL_BENCH_DATA") or PROJECT.parent / "shared" / "data")
 
 
 def load(name: str, root: Path | None = None) -> BenchSet:
-    """The set `name` (see SETS), read below `root` or `data_root()`.
+    """Load the set `name` (see SETS), below `root` or `data_root()`.
 
     Raises ConfigError on an unknown name or missing data.
     """
@@ -170,7 +170,7 @@ def load(name: str, root: Path | None = None) -> BenchSet:
 
 
 def rolling(steps: int, horizon: int, count: int, apart: int, valid: int | None = None) -> Origins:
-    """Origins counted back from the end: `count` of them for testing, `valid` (the same number) before those.
+    """Return origins counted back from the end: `count` for testing, `valid` (the same number) before those.
 
     The last window ends with the last step. Training, while tuning, ends at the first validation origin.
     """
@@ -218,7 +218,7 @@ def _m5(root: Path) -> BenchSet:
 
 
 def _walmart(root: Path) -> BenchSet:
-    """Markdowns, temperature, fuel price, CPI and unemployment are not known ahead, and are left out."""
+    """Return the set without markdowns, temperature, fuel price, CPI and unemployment: none is known ahead."""
     sales = pl.read_parquet(_file(root, "walmart_weekly/train.parquet"))
     stores = pl.read_parquet(_file(root, "walmart_weekly/stores.parquet"))
     features = pl.read_parquet(_file(root, "walmart_weekly/features.parquet"))
@@ -251,7 +251,7 @@ def _walmart(root: Path) -> BenchSet:
 
 
 def _journey(_: Path) -> BenchSet:
-    """The table of the product's own source, with the settings of its workload `sales`."""
+    """Return the set of the product's own source, with the settings of its workload `sales`."""
     from tasks.config.workload import load_workload
     from tasks.tables.sources.journey_sales import JourneySales
     from tasks.tables.table import TableContract
@@ -266,7 +266,7 @@ def _journey(_: Path) -> BenchSet:
 
 
 def journey_set(table: pl.DataFrame, options: Mapping[str, Any]) -> BenchSet:
-    """The set of a `complete-journey` table, a row for each series and day, with a forecasting problem's options."""
+    """Return the set of a `complete-journey` table: a row a series and day, options of a forecasting problem."""
     table = table.sort("series_id", "date")
     series = table.group_by("series_id", maintain_order=True).first()
 
@@ -293,7 +293,7 @@ def journey_set(table: pl.DataFrame, options: Mapping[str, Any]) -> BenchSet:
 
 
 def _vic(root: Path) -> BenchSet:
-    """Times are Melbourne's summer time all year, so that steps are regular; `summer_time` says when clocks agree."""
+    """Return the set. Times are Melbourne's summer time all year, so that steps are regular; see `summer_time`."""
     table = pl.read_parquet(_file(root, "vic_elec/vic_elec.parquet"))
     local = table["Time"].dt.convert_time_zone("Australia/Melbourne")
     return BenchSet(
@@ -314,7 +314,7 @@ def _vic(root: Path) -> BenchSet:
 
 
 def _channels(name: str, root: Path, file: str, *, ends: Ends, seasons: tuple[int, ...], frequency: str) -> BenchSet:
-    """A multivariate set of long-horizon forecasting; `ends`: rows -> ends of training, validation and test part."""
+    """Return a multivariate set of long horizons; `ends`: rows -> ends of training, validation and test part."""
     horizon = 96
     table = pl.read_parquet(_file(root, file))
     train, valid, test = ends(len(table))
@@ -343,18 +343,18 @@ def _channels(name: str, root: Path, file: str, *, ends: Ends, seasons: tuple[in
 
 
 def _months(rows_a_day: int) -> Ends:
-    """12, 4 and 4 months of 30 days."""
+    """Return the ends after 12, 4 and 4 months of 30 days."""
     return lambda _: (360 * rows_a_day, 480 * rows_a_day, 600 * rows_a_day)
 
 
 def _shares(rows: int) -> tuple[int, int, int]:
-    """70, 10 and 20 %, rounded as published: what training and test part leave is validation."""
+    """Return the ends after 70, 10 and 20 %, rounded as published: what training and test part leave is validation."""
     train, test = int(rows * 0.7), int(rows * 0.2)
     return train, rows - test, rows
 
 
 def _file(root: Path, name: str) -> Path:
-    """Raises FileNotFoundError; polars' own error would not carry the name."""
+    """Return a file's path. Raises FileNotFoundError; polars' own error would not carry the name."""
     if not (path := root / name).is_file():
         raise FileNotFoundError(2, "no such file", str(path))
     return path

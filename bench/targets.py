@@ -1,4 +1,4 @@
-"""What the product set out to reach on the benchmark, and what it reached: each target met, or missed by how much."""
+"""This module compares the product's results with the benchmark's targets: each is met, or missed by a share."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from bench import curve
 from bench.records import OURS, Record, by_peer, error, interval, middle, paired, sets_of
 
 GIB = 2**30 / 1e6
-"""Megabytes (10^6) of a GiB."""
+"""A GiB has so many megabytes (10^6)."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """`values` (by set, or by whatever they belong to) must each be at most `bound`; or at least, if not `most`."""
+    """A target bounds `values` (by set, or by other keys): each at most `bound`, or at least, if not `most`."""
 
     text: str
     bound: float
@@ -21,7 +21,7 @@ class Target:
     most: bool = True
 
     def shortfalls(self) -> dict[str, float]:
-        """Of the values that miss it: by what share of the bound."""
+        """Return the values that miss the bound, each with the share of the bound by which it does."""
         sign = 1 if self.most else -1
         return {
             name: sign * (value - self.bound) / self.bound
@@ -30,7 +30,7 @@ class Target:
         }
 
     def verdict(self) -> str:
-        """`met`, or where it is missed and by how much."""
+        """Return `met`, or where it is missed and by how much."""
         short = self.shortfalls()
         if not short:
             return "met"
@@ -41,7 +41,7 @@ class Target:
 
 
 def section(records: Sequence[Record], scale: Sequence[Record]) -> str:
-    """One line a target. Those of which nothing was measured say so."""
+    """Return one line a target, which tells if nothing was measured."""
     lines = ["| target | reached | |", "|---|---|---|"]
     for target in targets(records, scale):
         reached = ", ".join(f"{name} {_number(value)}" for name, value in target.values.items())
@@ -54,7 +54,7 @@ def _number(value: float) -> str:
 
 
 def targets(records: Sequence[Record], scale: Sequence[Record]) -> Iterator[Target]:
-    """All of them. Values are medians over seeds; ratios are paired by seed."""
+    """Yield all targets. Values are medians over seeds; ratios are paired by seed."""
     of = {name: by_peer([record for record in records if record["set"] == name]) for name in sets_of(records)}
     ours = {name: peers for name, peers in of.items() if all(model in peers for model in OURS)}
     timed = {name: peers for name, peers in ours.items() if all("onnx_us" in one for one in peers["released"])}

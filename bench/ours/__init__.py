@@ -1,1 +1,1 @@
-"""The product on the benchmark's sets: its own stages teach, distil and compress, settings in settings.yaml."""
+"""The product runs on the benchmark's sets by its own stages, which teach, distil and compress; see settings.yaml."""

@@ -1,4 +1,4 @@
-"""A benchmark set as a user's table and the product's dataset, and the product's forecasts as the benchmark's."""
+"""This module turns a benchmark set into a user's table and the product's dataset, and its forecasts back."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -22,13 +22,13 @@ VALID_ORIGINS = 300
 
 
 def as_of(data: BenchSet) -> date:
-    """The day of the last test origin: what a night of that day knows."""
+    """Return the day of the last test origin: a night of that day knows no later value."""
     day: date = _even(data.times)[data.origins.test[-1]].astype("datetime64[D]").astype(date)
     return day
 
 
 def table_of(data: BenchSet, options: Options) -> pl.DataFrame:
-    """The rows that a user would bring on `as_of`: observed up to the last test origin, and what is known ahead.
+    """Return a user's rows on `as_of`: observed up to the last test origin, with covariates known ahead.
 
     Series are numbered, so that they keep the set's order. Steps are evenly apart: a set whose clock jumps is
     counted by its rows, as those who published it do.
@@ -69,7 +69,7 @@ def _even(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
 
 
 def windows_of(panel: Panel, data: BenchSet, options: Options) -> Windows:
-    """The windows of a set's panel at the set's origins; test values are not in it when `data` is sealed.
+    """Return the windows of a set's panel at the set's origins; test values are not in it when `data` is sealed.
 
     Training origins lie `options.stride` steps apart and end a horizon before the first validation origin. Of very many
     validation origins about 300, spread evenly, are used.
@@ -86,14 +86,14 @@ def windows_of(panel: Panel, data: BenchSet, options: Options) -> Windows:
 
 
 def promotions_of(data: BenchSet, price: str | None) -> tuple[str, ...]:
-    """Names of the covariates known ahead, but for holiday and price, in the order of `windows_of`."""
+    """Return names of covariates known ahead, but for holiday and price, in the order of `windows_of`."""
     return tuple(name for name in data.known if name not in ("holiday", price))
 
 
 def forecasts_of(
     windows: Windows, data: BenchSet, model: Callable[[Inputs], Outputs], names: Sequence[str]
 ) -> Forecasts:
-    """The model's forecasts of all test windows; zero for series that had not begun."""
+    """Return the model's forecasts of all test windows; zero for series that had not begun."""
     options, rows = windows.options, windows.splits["test"]
     series = np.array([int(name.split(" ", 1)[0]) for name in windows.panel.names.tolist()])  # numbered by table_of
     place = {origin + options.context: number for number, origin in enumerate(data.origins.test)}

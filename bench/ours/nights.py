@@ -1,4 +1,4 @@
-"""One set through the product's stages, as they run at night, in a folder of their own."""
+"""This module runs one set through the product's stages, as they run at night, in a folder of their own."""
 
 import time
 from collections.abc import Callable
@@ -34,12 +34,12 @@ UNUSED = {
         "parity": {"tolerance": 1},
     },
 }
-"""What a workload must have and these stages do not read."""
+"""A workload must have these fields, and these stages do not read them."""
 
 
 @dataclass
 class Night:
-    """What the stages left in `artifacts`, and the seconds that each took."""
+    """A night has the stages' outputs in `artifacts`, and the seconds that each stage took."""
 
     windows: Windows
     artifacts: Path
@@ -47,13 +47,13 @@ class Night:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def about(self, kind: str, name: str) -> dict[str, Any]:
-        """about.json of a teacher, student or candidate."""
+        """Return about.json of a teacher, student or candidate."""
         about: dict[str, Any] = read_json(self.artifacts / kind / name / "about.json")
         return about
 
 
 def settings_of(data: BenchSet, seed: int, threads: int) -> Run:
-    """The set's section of settings.yaml as a run of the product."""
+    """Return the set's section of settings.yaml as a run of the product."""
     sections = yaml.safe_load(SETTINGS.read_text())
     section = sections["sets"][data.name]
     problem = {
@@ -113,7 +113,7 @@ def run_night(data: BenchSet, seed: int, threads: int, folder: Path, say: Callab
 
 
 def released(night: Night) -> str:
-    """The candidate that the pipeline would choose first, before the gates."""
+    """Return the candidate that the pipeline would choose first, before the gates."""
     candidates = []
     for name in night.run.recipes:
         model = night.artifacts / "candidates" / name / "model.onnx"

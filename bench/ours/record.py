@@ -1,4 +1,4 @@
-"""What teachers, twin, student and released file of one set are worth, in the records that peers have too."""
+"""This module measures teachers, twin, student and released file of one set, in the same records as peers."""
 
 import resource
 import shutil
@@ -25,7 +25,7 @@ MODELS = ("teacher", "twin", "student", "released")
 
 
 def records(name: str, seed: int, threads: int, models: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """One record each of MODELS, whose files go below `models`.
+    """Return one record for each of MODELS, whose files go below `models`.
 
     Peak memory is the process's own. Seconds are of the processor, all threads together: other work on the machine does
     not count.
@@ -70,7 +70,7 @@ def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int, m
 
 
 def _files(night: Night, model: str) -> tuple[dict[str, bytes], dict[str, Any], dict[str, float]]:
-    """The model's ONNX files, what is known of them, and the stages that led to them."""
+    """Return the model's ONNX files, their known facts, and the stages that led to them."""
     run, seconds = night.run, night.seconds
     taught = {f"teach@{name}": seconds[f"teach@{name}"] for name in run.teachers}
     if model == "teacher":
@@ -98,7 +98,7 @@ def _files(night: Night, model: str) -> tuple[dict[str, bytes], dict[str, Any], 
 
 
 class Ensemble:
-    """The weighed members as one model."""
+    """An ensemble runs the weighed members as one model."""
 
     def __init__(self, night: Night, members: Mapping[str, bytes], threads: int) -> None:
         self.problem = get_problem(night.run.problem)
@@ -110,14 +110,14 @@ class Ensemble:
             self.weights = member_weights(self.problem, night.windows, soft, night.run.ensemble)
 
     def run(self, inputs: Inputs) -> Floats:
-        """Outputs of all rows."""
+        """Return the outputs of all rows."""
         if len(self.members) == 1:
             return self.members[0](inputs)
         return self.problem.ensemble((member(inputs) for member in self.members), self.weights)
 
 
 def _single(night: Night, call: Ensemble) -> float:
-    """Median seconds of one window of one series, features included."""
+    """Return the median seconds of one window of one series, features included."""
     row = night.windows.splits["test"][-1:]
     return _median_seconds(lambda: call.run(night.windows.inputs(row, call.names)), SINGLE_CALLS)
 

@@ -1,4 +1,4 @@
-"""How fast ONNX Runtime is with the product's models: `python -m bench.ours.speed --out DIR`, on an idle machine.
+"""This times ONNX Runtime on the product's models: `python -m bench.ours.speed --out DIR`, on an idle machine.
 
 All models that `bench.ours` left in DIR are timed in one go, in turn, because neighbours on a machine come and go.
 Where the runtime's floor is far from the lowest, the machine was not idle, and a night's models are timed again. Models
@@ -28,9 +28,9 @@ from tasks.problems.base import Inputs
 SPEED = "speed.json"
 ROUNDS, MANY_ROUNDS = 60, 9
 TRIES, BUSY = 3, 1.2
-"""Timings of a night, and times the lowest floor from which it is timed again."""
+"""A night is timed so many times, and again while its floor is so many times the lowest."""
 ENOUGH = 5e3
-"""Milliseconds of many rows after which a model is timed no further: a large teacher takes that for one call."""
+"""A model is timed no further after these milliseconds of many rows: a large teacher takes as long for one call."""
 ROWS = 30_490
 
 
@@ -63,7 +63,7 @@ def main(
 
 
 def _speeds(models: Mapping[str, Mapping[str, bytes]], threads: int) -> dict[str, dict[str, float]]:
-    """Of each model, which may have several members: those add up."""
+    """Return the speeds of each model, which may have several members: their times add up."""
     members = [(name, data) for name, files in models.items() for data in files.values()]
     one = inputs_of([data for _, data in members], 1) | {"input": np.zeros(1, np.float32)}
     *latency, idle = measure_all([*(data for _, data in members), idle_model()], one, batch=1, threads=1, rounds=ROUNDS)
@@ -89,7 +89,7 @@ def _speeds(models: Mapping[str, Mapping[str, bytes]], threads: int) -> dict[str
 
 
 def inputs_of(models: list[bytes], rows: int) -> Inputs:
-    """Random rows for all inputs that the models ask for: amounts, and codes that every table has."""
+    """Return random rows for all inputs that the models ask for: amounts, and codes that every table has."""
     generator = np.random.default_rng(0)
     found: dict[str, Any] = {}
     for data in models:

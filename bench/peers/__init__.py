@@ -1,4 +1,4 @@
-"""What a practitioner would pick instead. A peer is a module here with `fit_predict`; its libraries load with it."""
+"""A peer is a practitioner's other choice: a module here with `fit_predict`, whose libraries load with it."""
 
 from importlib import import_module
 from typing import cast
@@ -10,7 +10,7 @@ PEERS = ("seasonal-naive", "statistical", "lightgbm", "nhits", "tide")
 
 
 def get_peer(name: str) -> Peer:
-    """The peer called `name`. Raises ConfigError if there is none, or if its library is not installed."""
+    """Return the peer called `name`. Raises ConfigError if there is none, or if its library is not installed."""
     if name not in PEERS:
         raise ConfigError(f"peer: there is no {name!r}; there are: {', '.join(PEERS)}")
     try:

@@ -66,7 +66,7 @@ def _measure(name: str, peer: str, seed: int, out: Path) -> None:
 
 
 def _tuned(file: Path) -> dict[str, Any] | None:
-    """The record in `file`, if it is one of a measurement."""
+    """Return the record in `file`, if it is one of a measurement."""
     record: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     return record if "settings" in record else None
 

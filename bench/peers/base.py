@@ -1,4 +1,4 @@
-"""What a peer is, and what it hands back."""
+"""This module defines peers and their results."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Split = Literal["valid", "test"]
 
 @dataclass(frozen=True)
 class Result:
-    """Forecasts of the test windows and what they took.
+    """A result has forecasts of the test windows, and their cost.
 
     `train_seconds`: everything before the first forecast, tuning included; `fit_seconds`: of that, the final fit.
     `predict_seconds`: all test windows. `parameters`: fitted numbers; `size`: bytes of the fitted model as its library

@@ -1,4 +1,4 @@
-"""LightGBM (Ke et al. 2017) on lags, rolling means, calendar and known covariates; direct, one model for all steps.
+"""LightGBM (Ke et al. 2017) learns lags, rolling means, calendar and known covariates: direct, one model for all steps.
 
 The objective is the metric's: pinball for quantiles, for the median tuned as L1; L2 or Tweedie for the mean. How a
 series' level is taken out, and the number of leaves, are chosen on the validation windows; the number of trees, at most
@@ -40,7 +40,7 @@ BASE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting and the trees that validation asked for."""
+    """A choice is one setting and its number of trees by validation."""
 
     level: Level
     leaves: int
@@ -52,13 +52,13 @@ class Choice:
 
     @classmethod
     def named(cls, setting: str, trees: int) -> "Choice":
-        """The choice that prints as `setting`."""
+        """Return the choice that prints as `setting`."""
         objective, level, leaves = setting.split()
         return cls(cast(Level, level), int(leaves), objective, trees)
 
 
 def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = None) -> Result:
-    """Three quantiles and the mean for WAPE, the mean alone for MSE."""
+    """Forecast three quantiles and the mean for WAPE, the mean alone for MSE."""
     start = process_time()
     choices, tried = ({name: Choice.named(**one) for name, one in chosen.items()}, {}) if chosen else _tune(data, seed)
     tuned = process_time()
@@ -87,12 +87,12 @@ def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = No
 
 
 def parameters(booster: lgb.Booster) -> int:
-    """Leaf values and split thresholds of all trees."""
+    """Count leaf values and split thresholds of all trees."""
     return sum(2 * tree["num_leaves"] - 1 for tree in booster.dump_model()["tree_info"])
 
 
 def _tune(data: BenchSet, seed: int) -> tuple[dict[str, Choice], dict[str, float]]:
-    """The best setting for the median and for the mean, and every setting's error on validation.
+    """Return the best setting for the median and for the mean, and every setting's error on validation.
 
     Errors are of sampled validation windows: WAPE for the median, RMSSE for the mean; MSE for the sets scored by it.
     """
@@ -112,7 +112,7 @@ def _tune(data: BenchSet, seed: int) -> tuple[dict[str, Choice], dict[str, float
 
 
 def _attempt(data: BenchSet, objective: str, level: Level, leaves: int, seed: int) -> tuple[Choice, float]:
-    """A setting with its number of trees, and its error on validation."""
+    """Return a setting with its number of trees, and its error on validation."""
     table = Table(data, level)
     train = _dataset(
         table, table.sample(data.origins.train_end, 0, TUNING_ROWS, np.random.default_rng(seed)), objective
@@ -154,7 +154,7 @@ def _attempt(data: BenchSet, objective: str, level: Level, leaves: int, seed: in
 
 
 def _final(data: BenchSet, choice: Choice, objectives: dict[str, dict[str, Any]], seed: int) -> dict[str, lgb.Booster]:
-    """Boosters on everything up to `data.fit_end`, with the trees that validation asked for."""
+    """Fit boosters on everything up to `data.fit_end`, with the numbers of trees that validation gave."""
     table = Table(data, choice.level)
     pairs = table.sample(data.fit_end, 0, FINAL_ROWS, np.random.default_rng(seed))
     train = _dataset(table, pairs, choice.objective)
@@ -187,7 +187,7 @@ def _dataset(
 
 
 def _weights(table: Table, pairs: tuple[Index, Index, Index], rows: Rows, objective: str) -> Floats | None:
-    """What an error of the scaled target counts for: units in WAPE, their square over RMSSE's denominator."""
+    """Return weights for errors of the scaled target: units in WAPE, their square over RMSSE's denominator."""
     if objective == "regression_l1":
         return rows.scale
     if table.data.metric == "mse":
@@ -213,7 +213,7 @@ def _forecast(
     *,
     first: bool = False,
 ) -> dict[str, Floats]:
-    """Each model's forecasts (W, N, horizon), a bounded number of rows at a time; `first`: of one series alone."""
+    """Return each model's forecasts (W, N, horizon), in bounded numbers of rows; `first`: of one series alone."""
     data = next(iter(tables.values())).data
     series, at, steps = all_steps(data, origins)
     if first:

@@ -1,4 +1,4 @@
-"""Networks of neuralforecast, as its users would train them: early stopping on validation, then a fit of that length.
+"""This trains neuralforecast's networks as users would: early stopping on validation, then a fit of that length.
 
 Loss: quantiles (MQLoss) for the sets scored by WAPE, squared error for the others. Sets scored by MSE get no
 covariates, as published figures have none; the others get all that is known ahead, the calendar and one-hot static
@@ -37,7 +37,7 @@ SCALINGS = {"wape": ("window", "series"), "mse": ("window", "none")}
 
 @dataclass(frozen=True)
 class Network:
-    """A model class, its own options, and the most steps it may train on a set."""
+    """A network has a model class, its own options, and the most steps it may train on a set."""
 
     model: type[Any]
     options: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Network:
 
 
 def fit_predict(data: BenchSet, seed: int, network: Network, chosen: Mapping[str, Any] | None = None) -> Result:
-    """The window scaling and the number of steps are chosen on the validation windows, unless they are given."""
+    """Choose the window scaling and the number of steps on the validation windows, unless they are given."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     start = process_time()
@@ -77,7 +77,7 @@ def fit_predict(data: BenchSet, seed: int, network: Network, chosen: Mapping[str
 
 
 def _tune(data: BenchSet, seed: int, network: Network) -> tuple[str, int, dict[str, float]]:
-    """The best scaling, its number of steps, and every scaling's error on validation."""
+    """Return the best scaling, its number of steps, and every scaling's error on validation."""
     tried: dict[str, float] = {}
     lengths: dict[str, int] = {}
     for scaling in SCALINGS[data.metric]:
@@ -100,7 +100,7 @@ def _forecasts(data: BenchSet, outputs: Floats) -> Forecasts:
 
 
 class Panel:
-    """A set as neuralforecast's long tables: whole numbers for series and steps, a mask where nothing was observed."""
+    """A panel is a set as neuralforecast's long tables: numbered series and steps, a mask of observed values."""
 
     def __init__(self, data: BenchSet, scaling: str) -> None:
         self.data, self.scaling = data, scaling
@@ -127,7 +127,7 @@ class Panel:
                     self.static |= {f"{name}_{value}": (column == value).astype(np.float32) for value in values}
 
     def table(self, begin: int, end: int, series: slice = slice(None)) -> pl.DataFrame:
-        """Rows of the steps begin ... end - 1."""
+        """Return rows of the steps begin ... end - 1."""
         data = self.data
         which = np.arange(len(data.series))[series]
         shape = (len(which), end - begin)
@@ -143,7 +143,7 @@ class Panel:
         return pl.DataFrame(columns)
 
     def statics(self) -> pl.DataFrame | None:
-        """One row a series, if there is anything to say."""
+        """Return one row a series, if there are static columns."""
         if not self.static:
             return None
         return pl.DataFrame({"unique_id": np.arange(len(self.data.series)), **self.static})
@@ -191,7 +191,7 @@ class Panel:
         return engine
 
     def forecast(self, engine: NeuralForecast, origins: tuple[int, ...]) -> Floats:
-        """(W, N, horizon, outputs) for evenly spaced origins, a bounded number of windows at a time."""
+        """Return (W, N, horizon, outputs) for evenly spaced origins, a bounded number of windows at a time."""
         data = self.data
         apart = origins[1] - origins[0] if len(origins) > 1 else 1
         batch = max(1, CHUNK // (len(data.series) * data.horizon))
@@ -213,7 +213,7 @@ class Panel:
         return forecasts
 
     def single(self, engine: NeuralForecast) -> Any:
-        """The network alone on one window of one series: no table, no scaling."""
+        """Return the network alone on one window of one series: no table, no scaling."""
         data, model = self.data, engine.models[0].eval()
         window = slice(data.origins.test[-1] + 1 - data.context, data.origins.test[-1] + 1)
         both = slice(window.start, window.stop + data.horizon)

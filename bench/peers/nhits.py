@@ -1,4 +1,4 @@
-"""N-HiTS (Challu et al. 2023, arXiv:2201.12886) by neuralforecast."""
+"""This peer is N-HiTS (Challu et al. 2023, arXiv:2201.12886) by neuralforecast."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What one peer did on one set, as a JSON file that stands whole or not at all."""
+"""This module records one peer on one set, as a JSON file that stands whole or not at all."""
 
 import os
 import resource
@@ -57,12 +57,12 @@ def measure(name: str, peer: str, seed: int, tuned: Mapping[str, Any] | None = N
 
 
 def _peak() -> float:
-    """Megabytes (10^6)."""
+    """Return megabytes (10^6)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    """Median time of one call, after one that does not count."""
+    """Return the median time of one call, after one that does not count."""
     call()
     times: list[float] = []
     while len(times) < SINGLE_CALLS and sum(times) < SINGLE_SECONDS:

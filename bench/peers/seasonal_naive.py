@@ -1,4 +1,4 @@
-"""Seasonal naive: the last season again; for sets without one, the last value.
+"""Seasonal naive repeats the last season; for sets without one, the last value.
 
 Quantiles are the median plus quantiles of the series' own one-season differences before the split's first origin, and
 never below zero for series that never were.
@@ -17,7 +17,7 @@ from bench.sets import BenchSet, Floats
 
 
 def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = None) -> Result:
-    """The season is chosen on validation, among the set's seasons and 1."""
+    """Choose the season on validation, among the set's seasons and 1."""
     start = process_time()
     tried = {
         season: score(data, forecast(data, season, "valid"), "valid")[data.metric]
@@ -42,7 +42,7 @@ def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = No
 
 
 def forecast(data: BenchSet, season: int, split: Split) -> Forecasts:
-    """The split's forecasts with one season, in steps."""
+    """Return the split's forecasts with one season, in steps."""
     origins = data.origins.of(split)
     filled = carried(data, season, origins[-1])
     point = _repeat(filled, origins, season, data.horizon)
@@ -60,7 +60,7 @@ def forecast(data: BenchSet, season: int, split: Split) -> Forecasts:
 
 
 def carried(data: BenchSet, season: int, end: int) -> Floats:
-    """Values up to `end` with each missing one replaced by that of a season before (0 before the start)."""
+    """Return values up to `end` with each missing one replaced by that of a season before (0 before the start)."""
     values, observed = data.history(end)
     for step in range(season, values.shape[1]):
         missing = ~observed[:, step]
@@ -69,7 +69,7 @@ def carried(data: BenchSet, season: int, end: int) -> Floats:
 
 
 def _repeat(values: Floats, origins: tuple[int, ...], season: int, horizon: int) -> Floats:
-    """(W, N, horizon): of (N, T), the season up to each origin, repeated."""
+    """Return (W, N, horizon): of (N, T), the season up to each origin, repeated."""
     ahead = np.arange(horizon) % season - season + 1
     index: NDArray[np.int64] = np.array(origins)[:, None] + ahead
     return np.ascontiguousarray(values[:, index].swapaxes(0, 1))

@@ -1,4 +1,4 @@
-"""Statistical methods of statsforecast: one model a series, the method chosen on validation for the whole set.
+"""This fits methods of statsforecast: one model a series, the method chosen on validation for the whole set.
 
 Hyndman & Athanasopoulos 2021, Forecasting: Principles and Practice; Fiorucci et al. 2016 (dynamic optimised theta).
 Intervals are the library's: 10 % and 90 % are the ends of the 80 % interval; the point forecast is median and mean.
@@ -33,7 +33,7 @@ MANY = 10_000
 
 
 def candidates(data: BenchSet) -> Mapping[str, Any]:
-    """Methods that finish in minutes on the set. Raises Unsuitable where one model a window cannot."""
+    """Return methods that finish in minutes on the set. Raises Unsuitable where one model a window cannot."""
     if data.metric == "mse":
         raise Unsuitable(
             f"{data.name}: a statistical model is fitted for each of {len(data.origins.test)} windows and channels; "
@@ -64,7 +64,7 @@ def candidates(data: BenchSet) -> Mapping[str, Any]:
 
 
 def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = None) -> Result:
-    """The method with the least WAPE on the validation windows. Raises Unsuitable on sets scored by MSE."""
+    """Choose the method with the least WAPE on the validation windows. Raises Unsuitable on sets scored by MSE."""
     start = process_time()
     methods = candidates(data)
     tried = {
@@ -88,7 +88,7 @@ def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = No
 
 
 def forecast(data: BenchSet, model: Any, split: Split) -> Forecasts:
-    """The split's forecasts by one method, fitted anew at each origin; of series with little history the mean."""
+    """Return a method's forecasts of the split, fitted anew at each origin; of series with little history the mean."""
     origins = data.origins.of(split)
     filled = carried(data, data.seasons[0], origins[-1])
     mean = np.zeros((len(origins), len(filled), data.horizon), np.float32)
@@ -132,7 +132,7 @@ def _long(values: Floats, series: np.ndarray, data: BenchSet) -> pd.DataFrame:
 
 
 def _own_mean(data: BenchSet, origin: int) -> Floats:
-    """(N,) mean of the observed values, zero without any."""
+    """Return (N,) mean of the observed values, zero without any."""
     values, observed = data.history(origin)
     mean: Floats = (values.sum(axis=1) / np.maximum(observed.sum(axis=1), 1)).astype(np.float32)
     return mean

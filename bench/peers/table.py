@@ -1,4 +1,4 @@
-"""Rows for gradient boosting: one for each series, origin and step ahead (direct forecasts, the step as a feature).
+"""This makes rows for gradient boosting: one a series, origin and step ahead (direct forecasts, step as a feature).
 
 Everything from the past is read at or before the origin, so no row sees what it is asked for, and all steps of all
 windows are forecast in one call.
@@ -24,7 +24,7 @@ DAY = np.timedelta64(1, "D")
 
 @dataclass(frozen=True)
 class Rows:
-    """`x` (n, F); `offset`, `scale` (n,): a target is learned as (y - offset) / scale."""
+    """Rows are `x` (n, F); `offset`, `scale` (n,): a target is learned as (y - offset) / scale."""
 
     x: Floats
     offset: Floats
@@ -32,7 +32,7 @@ class Rows:
 
 
 class Table:
-    """Rows of one set with one way to take a series' level out of features and target.
+    """A table has the rows of one set, with one way to take a series' level out of features and target.
 
     `ratio` divides by the mean absolute value of the last `context` steps, `last` and `mean` subtract that of them.
     """
@@ -63,11 +63,11 @@ class Table:
 
     @property
     def categorical(self) -> list[str]:
-        """Names of the columns that hold codes."""
+        """Return names of the columns that hold codes."""
         return list(self.statics)
 
     def rows(self, series: Index, origins: Index, steps: Index) -> Rows:
-        """P pairs of series and origin (P,), for each the steps ahead (P, k), from 1: rows pair by pair (P k, F)."""
+        """Return rows pair by pair (P k, F), for P pairs of series and origin (P,), each with steps (P, k) from 1."""
         data = self.data
         past, offset, scale = self._past(series, origins)
         target = (origins[:, None] + steps).ravel()
@@ -87,13 +87,13 @@ class Table:
         return Rows(np.concatenate([np.repeat(past, steps.shape[1], axis=0), own], axis=1), offset, scale)
 
     def targets(self, series: Index, origins: Index, steps: Index, rows: Rows) -> Floats:
-        """(P k,) what `rows` is to learn; NaN where nothing was observed."""
+        """Return (P k,) targets of `rows`; NaN where nothing was observed."""
         actual = self.values[series[:, None], origins[:, None] + steps].ravel()
         learned: Floats = (actual - rows.offset) / rows.scale
         return learned
 
     def sample(self, end: int, first: int, count: int, rng: np.random.Generator) -> tuple[Index, Index, Index]:
-        """Random pairs of series and origin with `steps` (P, k) each, about `count` rows, that lie in [first, end]."""
+        """Return random series and origins with `steps` (P, k) each, about `count` rows, that lie in [first, end]."""
         horizon = self.data.horizon
         per_pair = min(horizon, 8)
         starts = np.maximum(self.data.starts + self.lags.size - 1, first)
@@ -106,7 +106,7 @@ class Table:
         return series, origins, steps
 
     def _past(self, series: Index, origins: Index) -> tuple[Floats, Floats, Floats]:
-        """Features at the origin (P, Fo), and offset and scale of the target (P,)."""
+        """Return features at the origin (P, Fo), and offset and scale of the target (P,)."""
         when = origins[:, None] - np.arange(self.data.context)
         window = np.where(when >= 0, self.values[series[:, None], np.maximum(when, 0)], np.nan)
         offset, scale = np.zeros(len(series), np.float32), np.ones(len(series), np.float32)
@@ -130,7 +130,7 @@ class Table:
 
 
 def calendar(data: BenchSet) -> dict[str, tuple[float, Floats]]:
-    """What a date says, name -> (length of the cycle, (T,) position in it).
+    """Return the features of dates, name -> (length of the cycle, (T,) position in it).
 
     Only cycles of which the steps up to `data.fit_end` show two: of others nothing can be learned.
     """
@@ -152,7 +152,7 @@ def calendar(data: BenchSet) -> dict[str, tuple[float, Floats]]:
 
 
 def all_steps(data: BenchSet, origins: Sequence[int]) -> tuple[Index, Index, Index]:
-    """Every window of every series, in the order (window, series)."""
+    """Return every window of every series, in the order (window, series)."""
     count = len(data.series)
     series = np.tile(np.arange(count), len(origins))
     steps = np.tile(np.arange(1, data.horizon + 1), (len(series), 1))
@@ -160,7 +160,7 @@ def all_steps(data: BenchSet, origins: Sequence[int]) -> tuple[Index, Index, Ind
 
 
 def _mean(array: NDArray[np.floating]) -> Floats:
-    """Mean of each row's known values; NaN if there are none, without a warning."""
+    """Return the mean of each row's known values; NaN if there are none, without a warning."""
     known = np.isfinite(array)
     count = known.sum(axis=1)
     total = np.where(known, array, 0).sum(axis=1, dtype=np.float64)

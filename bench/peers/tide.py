@@ -1,4 +1,4 @@
-"""TiDE (Das et al. 2023, arXiv:2304.08424) by neuralforecast."""
+"""This peer is TiDE (Das et al. 2023, arXiv:2304.08424) by neuralforecast."""
 
 from collections.abc import Mapping
 from typing import Any

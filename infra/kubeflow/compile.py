@@ -56,7 +56,7 @@ RETRIES = {"num_retries": 2, "backoff_duration": "60s", "backoff_factor": 2.0, "
 
 
 class Pipeline:
-    """The pipeline of one workload. Raises BadConfiguration on a graph or limits that it cannot express."""
+    """A pipeline compiles one workload. Raises BadConfiguration on a graph or limits that it cannot express."""
 
     def __init__(self, workload: str, section: Mapping[str, Any], graph: Graph, settings: Settings) -> None:
         self.workload, self.section, self.graph, self.settings = workload, section, graph, settings
@@ -67,7 +67,7 @@ class Pipeline:
             raise BadConfiguration(f"params.yaml: workloads.{workload}.{error}") from error
 
     def write(self, path: Path) -> None:
-        """Compile into a file."""
+        """Compile it into a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         pipeline = dsl.pipeline(
             name=f"nightly-{self.workload}",
@@ -137,7 +137,7 @@ class Pipeline:
 
 
 def exit_stage(graph: Graph) -> Stage | None:
-    """The stage that runs in any case. Raises BadConfiguration where an exit handler cannot stand for its trigger."""
+    """Return the stage that runs in any case. Raises BadConfiguration where no exit handler fits its trigger."""
     found = [stage for stage in graph.stages.values() if stage.runs_always]
     if not found:
         return None
@@ -154,7 +154,7 @@ def exit_stage(graph: Graph) -> Stage | None:
 
 
 def component_name(stage: str) -> str:
-    """A stage's name as Kubeflow writes names."""
+    """Return a stage's name as Kubeflow writes names."""
     return re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")
 
 
@@ -190,7 +190,7 @@ def write(workload: str, folder: Path, project: Project, settings: Settings) -> 
 
 
 def main(arguments: list[str]) -> int:
-    """See the module's text. Returns the exit code."""
+    """Run the command line of the module's text. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="make kubeflow", description="Compile Kubeflow pipelines.")
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all of params.yaml")
     parser.add_argument("--out", type=Path, help="folder to write to; default: .nightstill/kubeflow")

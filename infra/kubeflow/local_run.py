@@ -1,4 +1,4 @@
-"""One night of a workload with Kubeflow's local runner: real containers of the task image, and no cluster.
+"""This runs one night of a workload with Kubeflow's local runner: real containers of the task image, and no cluster.
 
     python -m infra.kubeflow.local_run WORKLOAD --run-id RUN_ID [--as-of YYYY-MM-DD] [--force] [--dry-run]
 
@@ -42,7 +42,7 @@ LABEL = "io.nightstill.kubeflow"
 
 @dataclass(frozen=True)
 class Task:
-    """What the container of a compiled task gets. `secrets` maps variables to whether they may be unset."""
+    """A task describes a compiled task's container. `secrets` maps variables to whether they may be unset."""
 
     stage: str
     cpus: float
@@ -52,7 +52,7 @@ class Task:
     secrets: Mapping[str, bool]
 
     def confinement(self, network: str) -> dict[str, Any]:
-        """How Docker holds the container, as under Airflow."""
+        """Return Docker's limits on the container, as under Airflow."""
         return {
             "network_mode": network,
             "nano_cpus": round(self.cpus * 1e9),
@@ -68,7 +68,7 @@ class Task:
         }
 
     def variables(self) -> dict[str, str]:
-        """The container's environment. Raises BadConfiguration when a variable that must be set is not."""
+        """Return the container's environment. Raises BadConfiguration when a required variable is not set."""
         missing = [name for name, optional in self.secrets.items() if not optional and name not in os.environ]
         if missing:
             raise BadConfiguration(f"{', '.join(missing)} not set: the stages need them")
@@ -77,7 +77,7 @@ class Task:
 
 @dataclass
 class Night:
-    """The tasks of a run by stage, and the exit codes of those that ended."""
+    """A night has the tasks of a run by stage, and the exit codes of the ended ones."""
 
     tasks: Mapping[str, Task]
     network: str
@@ -85,12 +85,12 @@ class Night:
 
     @property
     def failed(self) -> bool:
-        """Whether any task failed, or did not even run."""
+        """Return whether any task failed, or did not even run."""
         return set(self.codes) != set(self.tasks) or any(self.codes.values())
 
 
 class Container(docker_task_handler.DockerTaskHandler):  # type: ignore[misc]
-    """Runs a compiled task in a container, which is removed afterwards."""
+    """This runs a compiled task in a container, which is removed afterwards."""
 
     night: ClassVar[Night]
 
@@ -106,7 +106,7 @@ class Container(docker_task_handler.DockerTaskHandler):  # type: ignore[misc]
         return Status.FAILURE if code else Status.SUCCESS
 
     def run_container(self, task: Task) -> tuple[int, bool]:
-        """Returns the exit code, and whether the limit of memory was hit."""
+        """Run the container. Returns the exit code, and whether the limit of memory was hit."""
         program, *arguments = self.full_command
         client = DockerClient.from_env()
         container = client.containers.create(
@@ -130,7 +130,7 @@ class Container(docker_task_handler.DockerTaskHandler):  # type: ignore[misc]
 
 
 def read_tasks(path: Path) -> dict[str, Task]:
-    """The tasks of a compiled pipeline by stage."""
+    """Return the tasks of a compiled pipeline by stage."""
     pipeline, platform = yaml.safe_load_all(path.read_text())
     extras = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     tasks = {}
@@ -153,7 +153,7 @@ def read_tasks(path: Path) -> dict[str, Task]:
 
 
 def exit_pipeline(text: str) -> str:
-    """The compiled pipeline with nothing left but its exit task; empty if it has none."""
+    """Return the compiled pipeline with nothing left but its exit task; empty if it has none."""
     pipeline, platform = yaml.safe_load_all(text)
     tasks = pipeline["root"]["dag"]["tasks"]
     exits = {
@@ -194,7 +194,7 @@ def check_image(image: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """See the module's text. Returns the exit code."""
+    """Run the command line of the module's text. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="local_run", description="Run a Kubeflow pipeline in local containers.")
     parser.add_argument("workload")
     parser.add_argument("--run-id", required=True, help="name of the run in the run store")

@@ -1,4 +1,4 @@
-"""What a compiled pipeline is told about its surroundings, and the project that it is compiled from."""
+"""This module reads the settings of a compiled pipeline, and the project that it is compiled from."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ class BadConfiguration(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """Environment `NIGHTSTILL_…` at compile time.
+    """Settings come from the environment `NIGHTSTILL_…` at compile time.
 
     `secret` names the Kubernetes Secret whose keys are the variables of SECRETS and of `NIGHTSTILL_STAGE_VARIABLES`;
     empty where a role of the pods' service account opens the stores.
@@ -44,7 +44,7 @@ class Settings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
-        """Settings of an environment. Raises BadConfiguration on a store that containers cannot share."""
+        """Read the settings of an environment. Raises BadConfiguration on a store that containers cannot share."""
         try:
             found = plain_variables(environment)
         except ConfigError as error:
@@ -59,31 +59,31 @@ class Settings:
 
 @dataclass(frozen=True)
 class Project:
-    """params.yaml and dvc.yaml of one folder."""
+    """A project is params.yaml and dvc.yaml of one folder."""
 
     root: Path
 
     @classmethod
     def here(cls) -> "Project":
-        """The folder that NIGHTSTILL_PROJECT names, or this checkout."""
+        """Return the folder that NIGHTSTILL_PROJECT names, or this checkout."""
         return cls(Path(os.environ.get("NIGHTSTILL_PROJECT") or Path(__file__).parents[2]).absolute())
 
     def workloads(self) -> dict[str, Mapping[str, Any]]:
-        """Sections of params.yaml by workload; the stages validate their fields. Raises BadConfiguration."""
+        """Return sections of params.yaml by workload; the stages validate their fields. Raises BadConfiguration."""
         try:
             return load_sections(self.root / PARAMS_FILE)
         except ConfigError as error:
             raise BadConfiguration(str(error)) from error
 
     def section(self, workload: str) -> Mapping[str, Any]:
-        """One section. Raises UnknownWorkload, BadConfiguration."""
+        """Return one section. Raises UnknownWorkload, BadConfiguration."""
         sections = self.workloads()
         if workload not in sections:
             raise UnknownWorkload(f"params.yaml has no workload {workload!r}; it has: {', '.join(sorted(sections))}")
         return sections[workload]
 
     def graph(self, section: Mapping[str, Any]) -> Graph:
-        """The stages of one workload. Raises BadConfiguration."""
+        """Return the stages of one workload. Raises BadConfiguration."""
         return self._read("dvc.yaml", lambda text: load_graph(text, section))
 
     def _read(self, name: str, parse: Callable[[str], T]) -> T:
@@ -95,5 +95,5 @@ class Project:
 
 
 def home() -> Path:
-    """Where what is made here lies."""
+    """Return the folder of this module's outputs."""
     return Path(os.environ.get("NIGHTSTILL_HOME") or Project.here().root / ".nightstill").absolute()

@@ -35,7 +35,7 @@ FROM_PIP = {
 
 
 def main(arguments: list[str]) -> int:
-    """Make what is asked for, `airflow` and `task` by default. Returns the exit code."""
+    """Make the named environments, `airflow` and `task` by default. Returns the exit code."""
     if sys.version_info[:2] != (3, 11):
         print(f"error: Python 3.11 is needed, this is {sys.version.split()[0]}", file=sys.stderr)
         return 78
@@ -81,7 +81,7 @@ def make(name: str, *, dev: bool) -> None:
 
 
 def _torch(uv: "_Installer", python: Path) -> None:
-    """Torch on its own, without dependencies: the CPU build where one is offered, else the registry's with CUDA."""
+    """Install torch without dependencies: the CPU build where one is offered, else the registry's with CUDA."""
     install = ("pip", "install", "--python", python, "--no-deps", "--require-hashes")
     sources: list[str | Path] = []
     if index := os.environ.get("NIGHTSTILL_TORCH_INDEX"):
@@ -97,7 +97,7 @@ def _torch(uv: "_Installer", python: Path) -> None:
 
 
 def _program(folder: Path) -> None:
-    """`nightstill` in the environment's bin, and the project importable, as an editable install would leave them."""
+    """Put `nightstill` into the environment's bin and make the project importable, as an editable install would."""
     packages = next((folder / "lib").glob("python3*/site-packages"))
     (packages / "nightstill.pth").write_text(f"{PROJECT}\n")
     program = folder / "bin" / "nightstill"
@@ -106,7 +106,7 @@ def _program(folder: Path) -> None:
 
 
 class _Installer:
-    """uv, with pip's configuration."""
+    """An installer is uv, with pip's configuration."""
 
     def __init__(self, program: Path, environment: Mapping[str, str]) -> None:
         self.program, self.environment = program, environment
@@ -117,7 +117,7 @@ class _Installer:
 
 
 def _uv() -> _Installer:
-    """The pinned uv, in an environment of its own that Python and pip make."""
+    """Return the pinned uv, in an environment of its own that Python and pip make."""
     folder = ENVIRONMENTS / "bootstrap"
     python = folder / "bin" / "python"
     lock = LOCKS / "bootstrap.lock"
@@ -133,7 +133,7 @@ def _uv() -> _Installer:
 
 
 def translate(listing: str) -> dict[str, str]:
-    """Uv's environment variables for the output of `pip config list`; pip's own variables win over its files."""
+    """Return uv's variables for the output of `pip config list`; pip's own variables win over its files."""
     found = {}
     for line in sorted(listing.splitlines(), key=lambda line: line.startswith(":env:")):
         key, _, value = line.partition("=")

@@ -1,4 +1,4 @@
-"""Build the images of stages and Airflow with BuildKit (`make images`), and say how large they are.
+"""Build the images of stages and Airflow with BuildKit (`make images`), and print their sizes.
 
     python3.11 -m infra.local.images [task] [airflow] [serving]
 
@@ -27,19 +27,19 @@ WHEELHOUSE = PROJECT / "wheelhouse"
 
 
 class BuildError(Exception):
-    """What is wrong, in one line, and the exit code for it."""
+    """A build failed: one line on the reason, and the exit code for it."""
 
     exit_code = 75
 
 
 class WrongBase(BuildError):
-    """The base image is not the one that was asked for."""
+    """The base image is not the expected one."""
 
     exit_code = 78
 
 
 def main(names: Sequence[str] = PIPELINE) -> int:
-    """Build these. Returns the exit code: 75 without an engine or after a failed build, 78 on a wrong base."""
+    """Build these images. Returns the exit code: 75 without an engine or after a failed build, 78 on a wrong base."""
     try:
         check_base(os.environ.get("NIGHTSTILL_BASE_DIGEST", ""))
         if "task" in names:
@@ -57,12 +57,12 @@ def main(names: Sequence[str] = PIPELINE) -> int:
 
 
 def reference(name: str) -> str:
-    """Repository and tag of one of the images."""
+    """Return repository and tag of one of the images."""
     return f"{IMAGES[name]}:{os.environ.get('NIGHTSTILL_IMAGE_TAG') or 'latest'}"
 
 
 def check_base(wanted: str) -> None:
-    """Hold the base to a digest. Raises WrongBase, BuildError."""
+    """Compare the base with a digest. Raises WrongBase, BuildError."""
     if not wanted:
         return
     found = json.loads(docker("image", "inspect", "--format", "{{json .RepoDigests}}", BASE)) or []
@@ -112,7 +112,7 @@ def build(name: str) -> None:
 
 
 def lock_digest(name: str) -> str:
-    """SHA-256 over the locks that an image is made from."""
+    """Return SHA-256 over the locks that an image is made from."""
     digest = hashlib.sha256((LOCKS / f"{name}.lock").read_bytes())
     if name == "task":
         digest.update((LOCKS / "torch-cpu.lock").read_bytes())
@@ -120,7 +120,7 @@ def lock_digest(name: str) -> str:
 
 
 def index() -> str:
-    """The package index that pip is told to use, empty for the public one."""
+    """Return the package index for pip, empty for the public one."""
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     )
@@ -128,7 +128,7 @@ def index() -> str:
 
 
 def docker(*arguments: str) -> str:
-    """Output of a docker command. Raises BuildError."""
+    """Return the output of a docker command. Raises BuildError."""
     done = subprocess.run([client(), *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"docker {arguments[0]}: {done.stderr.strip()}")
@@ -136,7 +136,7 @@ def docker(*arguments: str) -> str:
 
 
 def client() -> str:
-    """The docker client: NIGHTSTILL_DOCKER, or a system's own before others, which may lack BuildKit."""
+    """Return the docker client: NIGHTSTILL_DOCKER, or a system's own before others, which may lack BuildKit."""
     candidates = [os.environ.get("NIGHTSTILL_DOCKER"), "/usr/bin/docker", shutil.which("docker")]
     for candidate in candidates:
         if candidate and shutil.which(candidate):

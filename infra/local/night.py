@@ -1,4 +1,4 @@
-"""One run of a workload's DAG under real Airflow, followed to its end (`make run`).
+"""This follows one run of a workload's DAG under real Airflow to its end (`make run`).
 
     python3.11 -m infra.local.night WORKLOAD [--as-of YYYY-MM-DD] [--force] [--dry-run]
 
@@ -27,11 +27,11 @@ PAUSE_SECONDS = 1.0
 
 
 class UnknownWorkload(Exception):
-    """params.yaml has no such section; the message names those that it has."""
+    """params.yaml has no section for the workload; the message names the sections that it has."""
 
 
 class Airflow:
-    """The few calls of Airflow's REST API that are needed here."""
+    """This makes the few calls of Airflow's REST API that are needed here."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -39,7 +39,7 @@ class Airflow:
         self.token = self.call("GET", "/auth/token")["access_token"]
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request, made again when the server stumbles or a busy one is late. Raises HTTPError, OSError."""
+        """Make one request, and again when the server stumbles or a busy one is late. Raises HTTPError, OSError."""
         for _ in range(5):
             try:
                 return self._once(method, path, body)
@@ -65,12 +65,12 @@ class Airflow:
             return json.loads(text) if text else None
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
-        """One request below /api/v2."""
+        """Make one request below /api/v2."""
         return self.call(method, f"/api/v2{path}", body)
 
 
 def wait_for_dag(airflow: Airflow, dag_id: str, since: datetime) -> dict[str, Any]:
-    """The DAG, read at `since` or later. Raises UnknownWorkload, or RuntimeError if the files cannot be read."""
+    """Return the DAG, read at `since` or later. Raises UnknownWorkload, or RuntimeError if the files cannot be read."""
     end = time.monotonic() + PARSE_SECONDS
     asked: set[str] = set()
     while time.monotonic() < end:
@@ -168,7 +168,7 @@ def run_night(workload: str, conf: dict[str, Any], since: datetime) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """See the module's text. Returns the exit code."""
+    """Run the command line of the module's text. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="make run", description="Run a workload's DAG once under real Airflow.")
     parser.add_argument("workload")
     parser.add_argument("--as-of", help="last day of data, YYYY-MM-DD; default: yesterday in the workload's timezone")

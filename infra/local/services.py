@@ -1,4 +1,4 @@
-"""Airflow and MLflow as processes of this machine, with embedded defaults below .nightstill.
+"""Airflow and MLflow run as processes of this machine, with embedded defaults below .nightstill.
 
     python3.11 -m infra.local.services up | down | status | airflow ARGUMENTS…
 
@@ -33,7 +33,7 @@ PORTS = {"api-server": ("NIGHTSTILL_AIRFLOW_PORT", 8080), "mlflow": ("NIGHTSTILL
 
 
 def airflow_environment(port: int, *, scheduled: bool = True) -> dict[str, str]:
-    """The environment of every Airflow process. `scheduled`: whether cron schedules are followed."""
+    """Return the environment of every Airflow process. `scheduled`: whether cron schedules are followed."""
     secret = AIRFLOW_HOME / "jwt-secret"
     if not secret.is_file():
         AIRFLOW_HOME.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def airflow_environment(port: int, *, scheduled: bool = True) -> dict[str, str]:
 
 
 def start(names: Iterable[str], *, scheduled: bool = True) -> list[str]:
-    """Start those of the services that do not run yet. Returns the names of those started."""
+    """Start the services that do not run yet. Returns the names of the started ones."""
     missing = [name for name in names if running(name) is None]
     if not missing:
         return []
@@ -110,7 +110,7 @@ def _end(names: Iterable[str]) -> None:
 
 
 def running(name: str) -> dict[str, object] | None:
-    """What is known of a running service; None if it is not running (or another process got its pid)."""
+    """Return the record of a running service; None if it is not running (or another process got its pid)."""
     path = RUN / f"{name}.json"
     if not path.is_file():
         return None
@@ -119,7 +119,7 @@ def running(name: str) -> dict[str, object] | None:
 
 
 def url(name: str) -> str:
-    """The address of a running service."""
+    """Return the address of a running service."""
     state = running(name)
     return str(state["url"]) if state else ""
 
@@ -171,14 +171,14 @@ def _migrate(environment: Mapping[str, str]) -> None:
 
 
 def _mlflow(port: int) -> list[str]:
-    """The command of the tracking server; where its database is comes by its environment, as it may hold a password."""
+    """Return the tracking server's command; its environment names its database, as the address may hold a password."""
     (HOME / "mlflow").mkdir(parents=True, exist_ok=True)
     program = str(ENVIRONMENTS / "task" / "bin" / "mlflow")
     return [program, "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
 
 
 def _mlflow_environment() -> dict[str, str]:
-    """MLflow's own variables win; else its database is the one that stages write to without a server."""
+    """Return MLflow's environment: its own variables win; else its database is the one of stages without a server."""
     uri = os.environ.get("NIGHTSTILL_TRACKING_URI", "")
     own = uri if uri and not uri.startswith("http") else f"sqlite:///{HOME / 'mlflow' / 'mlflow.db'}"
     # Its job queue, which nothing here uses, would be seven more processes.
@@ -186,7 +186,7 @@ def _mlflow_environment() -> dict[str, str]:
 
 
 def _port(name: str) -> int:
-    """The port of a running service, the one that is set, the default, or a free one, in this order."""
+    """Return the port of a running service, the one that is set, the default, or a free one, in this order."""
     if address := url(name):
         return int(address.rpartition(":")[2])
     variable, default = PORTS[name]
@@ -201,7 +201,7 @@ def _port(name: str) -> int:
 
 
 def _born(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty if there is none."""
+    """Return when a process started, in clock ticks since boot; empty if there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -211,7 +211,7 @@ def _born(pid: int) -> str:
 
 
 def _signal(state: Mapping[str, object], number: signal.Signals) -> None:
-    """To the service's own session, which holds the processes it started."""
+    """Signal the service's own session, which holds the processes it started."""
     try:
         os.killpg(int(str(state["pid"])), number)
     except ProcessLookupError:
@@ -219,7 +219,7 @@ def _signal(state: Mapping[str, object], number: signal.Signals) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """`up`, `down`, `status`, or Airflow's own program for this installation. Returns the exit code."""
+    """Run `up`, `down`, `status`, or Airflow's own program for this installation. Returns the exit code."""
     match arguments:
         case ["up"]:
             start(ALL)

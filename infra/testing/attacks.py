@@ -1,4 +1,4 @@
-"""What the scoring service stands while somebody attacks it (`make attack-test`).
+"""This attacks the scoring service, and measures how an honest client fares meanwhile (`make attack-test`).
 
     python -m infra.testing.attacks [--seconds 8] [--only NAME ...] [--out attacks.json]
 
@@ -48,7 +48,7 @@ AT_ONCE = 8  # threads of an attack that sends requests
 
 @dataclass(frozen=True)
 class Stood:
-    """One attack. Times in milliseconds, memory in MiB; `lost`: connections that the honest client had to open anew."""
+    """This is one attack. Times in milliseconds, memory in MiB; `lost`: new connections of the honest client."""
 
     attack: str
     requests: int
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def publish_forecasts(store: str) -> None:
-    """A release of workload `small` that takes rows as well as arrays."""
+    """Publish a release of workload `small` that takes rows as well as arrays."""
     contract = get_problem(Spec.model_validate(PROBLEM)).draft_contract()
     files = {
         "model.onnx": small_model({name: contract.inputs[name][1] for name in READ}, contract.output_shape),
@@ -94,7 +94,7 @@ def publish_forecasts(store: str) -> None:
 
 
 def show(found: Sequence[Stood]) -> None:
-    """The table of all attacks."""
+    """Print the table of all attacks."""
     title = f"{os.cpu_count()} cores for service, attack and client, load average {os.getloadavg()[0]:.1f}"
     columns = ("attack", "requests", "p50 ms", "p99 ms", "most ms", "answers", "lost", "MiB", "the attack was answered")
     table = Table(*columns, title=title)
@@ -126,20 +126,20 @@ def stand(name: str, store: str, cache: Path, body: bytes, seconds: float) -> St
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process has started."""
+    """Return the processes that a process has started."""
     told = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
     return [int(child) for text in told for child in text.split()]
 
 
 def most_memory(pid: int) -> float:
-    """MiB that a process has had at most; of one that has ended nothing is known."""
+    """Return the most memory that a process ever had, in MiB; 0 for an ended one."""
     with suppress(OSError, IndexError):
         return int(re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0]) / 1024
     return 0.0
 
 
 async def ask(port: int, body: bytes, seconds: float) -> tuple[list[float], dict[int, int], int]:
-    """Seconds of each honest request, its answers, and how often it had to connect again."""
+    """Return seconds of each honest request, its answers, and how often it had to connect again."""
     times: list[float] = []
     answers: Counter[int] = Counter()
     lost, connection = 0, await Connection.open(port)
@@ -163,7 +163,7 @@ async def ask(port: int, body: bytes, seconds: float) -> tuple[list[float], dict
 
 
 def attack(name: str, port: int, seconds: float, answers: "multiprocessing.Queue[dict[str, int]]") -> None:
-    """Run the attack in this process; first put nothing, then what it was answered."""
+    """Run the attack in this process; put nothing into `answers` first, then the counts of its answers."""
     prepare = ATTACKS[name]
     run = prepare()
     answers.put({})
@@ -190,7 +190,7 @@ def _until(end: float, run: Once, port: int, codes: "Counter[str]") -> None:
 
 
 def _sending(path: str, form: str, body: bytes, head: bytes = b"") -> Once:
-    """The same request over and over, each over a connection of its own."""
+    """Send the same request over and over, each over a connection of its own."""
     first = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {form}\r\nContent-Length: {len(body)}\r\n".encode()
 
     def run(port: int, _: float) -> Iterator[str]:
@@ -219,7 +219,7 @@ def _csv(*lines: str) -> Callable[[], Once]:
 
 
 def _bomb(form: str) -> Callable[[], Once]:
-    """The same long text in many rows: it packs a thousandfold."""
+    """Send the same long text in many rows: it packs a thousandfold."""
 
     def make() -> bytes:
         file = BytesIO()
@@ -234,7 +234,7 @@ def _bomb(form: str) -> Callable[[], Once]:
 
 
 def _holding(count: int, first: bytes, then: bytes) -> Callable[[], Once]:
-    """So many connections at a time, opened anew when they are closed, each with a byte a second after the `first`."""
+    """Hold `count` connections, opened anew when they are closed, each with a byte a second after the `first`."""
 
     def prepare() -> Once:
         def run(port: int, end: float) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One night of `sales` in pods of a real cluster, with a pod lost on the way (`make k8s-test`).
+"""This runs one night of `sales` in pods of a real cluster, with a pod lost on the way (`make k8s-test`).
 
     NIGHTSTILL_HOME=… KUBECONFIG=… python -m infra.testing.kubernetes
 
@@ -49,20 +49,20 @@ REFUSED = range(400, 500)
 
 
 class Cluster:
-    """The cluster of KUBECONFIG, by kubectl."""
+    """A cluster is the one of KUBECONFIG, by kubectl."""
 
     def __init__(self) -> None:
         self.victim: dict[str, Any] = {}
 
     def kubectl(self, *arguments: str, given: str = "") -> str:
-        """Output of kubectl. Raises RuntimeError with what it complains of."""
+        """Return the output of kubectl. Raises RuntimeError with its complaint."""
         done = subprocess.run(["kubectl", *arguments], input=given, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"kubectl {' '.join(arguments[:3])}: {done.stderr.strip()}")
         return done.stdout
 
     def install(self) -> None:
-        """The namespace with accounts, rights, limits and policies of infra/kubernetes, and the Secret."""
+        """Install the namespace with accounts, rights, limits and policies of infra/kubernetes, and the Secret."""
         for name in ("namespace", "accounts", "rbac", "limits", "network"):
             documents = list(yaml.safe_load_all((MANIFESTS / f"{name}.yaml").read_text()))
             self.kubectl("apply", "-f", "-", given=yaml.safe_dump_all(map(moved, documents)))
@@ -76,7 +76,7 @@ class Cluster:
         self.kubectl("apply", "-f", "-", given=yaml.safe_dump_all([account, secret]))
 
     def kubeconfig(self) -> dict[str, Any]:
-        """A configuration by which Airflow is its service account, not the administrator who runs this."""
+        """Return a configuration by which Airflow is its service account, not the administrator who runs this."""
         found: dict[str, Any] = json.loads(
             self.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json")
         )
@@ -87,7 +87,7 @@ class Cluster:
         return found
 
     def pods(self) -> list[dict[str, Any]]:
-        """All pods of the namespace."""
+        """Return all pods of the namespace."""
         found: list[dict[str, Any]] = json.loads(self.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json"))["items"]
         return found
 
@@ -107,7 +107,7 @@ class Cluster:
                     self.victim = pod
 
     def may(self, account: str, verb: str, resource: str, namespace: str = NAMESPACE) -> bool:
-        """Whether a service account of the namespace may do something."""
+        """Return whether a service account of the namespace may do something."""
         whom = f"system:serviceaccount:{NAMESPACE}:{account}"
         # kubectl takes pods/exec for a pod of the name `exec`.
         kind, _, part = resource.partition("/")
@@ -116,7 +116,7 @@ class Cluster:
 
 
 def moved(document: dict[str, Any]) -> dict[str, Any]:
-    """A manifest for the namespace of this test."""
+    """Return a manifest for the namespace of this test."""
     metadata = document["metadata"]
     if document["kind"] == "Namespace":
         return {**document, "metadata": {**metadata, "name": NAMESPACE}}
@@ -127,7 +127,7 @@ def moved(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def create(configuration: dict[str, Any], pod: dict[str, Any]) -> tuple[int, str]:
-    """Ask the API server for a pod as Airflow would. Returns the HTTP status and what it said."""
+    """Ask the API server for a pod as Airflow would. Returns the HTTP status and the answer."""
     cluster, user = configuration["clusters"][0]["cluster"], configuration["users"][0]["user"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     request = urllib.request.Request(  # noqa: S310 the cluster of KUBECONFIG
@@ -145,7 +145,7 @@ def create(configuration: dict[str, Any], pod: dict[str, Any]) -> tuple[int, str
 
 
 def like(victim: dict[str, Any], memory: str) -> dict[str, Any]:
-    """The pod that Airflow asked for, once more, with another limit of memory."""
+    """Return the pod that Airflow asked for, once more, with another limit of memory."""
     pod: dict[str, Any] = json.loads(json.dumps(victim))
     pod.pop("status")
     pod["metadata"] = {"name": f"again-{secrets.token_hex(4)}", "labels": pod["metadata"]["labels"]}
@@ -158,7 +158,7 @@ def like(victim: dict[str, Any], memory: str) -> dict[str, Any]:
 
 @contextmanager
 def mlflow(port: int) -> Iterator[None]:
-    """MLflow where pods reach it."""
+    """Run MLflow where pods reach it."""
     folder = HOME / "mlflow"
     folder.mkdir(parents=True, exist_ok=True)
     command = [str(ENVIRONMENTS / "task" / "bin" / "mlflow"), "server", "--workers", "1"]
@@ -185,7 +185,7 @@ def mlflow(port: int) -> Iterator[None]:
 
 
 def settings(bucket: str, port: int, kubeconfig: Path) -> dict[str, str]:
-    """The environment of Airflow."""
+    """Return the environment of Airflow."""
     return {
         "NIGHTSTILL_RUNNER": "kubernetes",
         "NIGHTSTILL_RUN_STORE": f"s3://{bucket}/runs",
@@ -200,7 +200,7 @@ def settings(bucket: str, port: int, kubeconfig: Path) -> dict[str, str]:
 
 
 def run(cluster: Cluster, bucket: str) -> list[tuple[str, str, bool]]:
-    """The night, and what is held against it: what, seen, whether that is right."""
+    """Run the night and its checks: each check's name, the value seen, whether that is right."""
     cluster.install()
     configuration = cluster.kubeconfig()
     kubeconfig = HOME / "kubeconfig"
@@ -227,7 +227,7 @@ def run(cluster: Cluster, bucket: str) -> list[tuple[str, str, bool]]:
 
 
 def verdict(cluster: Cluster, configuration: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """What must hold once the night has ended."""
+    """Return the checks of the ended night."""
     airflow = night.Airflow(services.url("api-server"))
     last = airflow.api("GET", "/dags/nightly_sales/dagRuns?order_by=-run_after&limit=1")["dag_runs"][0]["dag_run_id"]
     place = f"/dags/nightly_sales/dagRuns/{last}/taskInstances"
@@ -259,7 +259,7 @@ def verdict(cluster: Cluster, configuration: dict[str, Any]) -> list[tuple[str, 
 
 
 def main() -> int:
-    """See the module's text. Returns the exit code."""
+    """Run the command line of the module's text. Returns the exit code."""
     missing = [name for name in NEEDED if not os.environ.get(name)]
     if missing or not shutil.which("kubectl"):
         print(f"error: set {', '.join(missing)}" if missing else "error: kubectl is not installed", file=sys.stderr)

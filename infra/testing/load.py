@@ -1,4 +1,4 @@
-"""How many requests the scoring service answers on this machine, and how fast (`make load-test`).
+"""This measures how many requests the scoring service answers on this machine, and how fast (`make load-test`).
 
     python -m infra.testing.load [--connections 1 8 64] [--seconds 5] [--rows 1] [--workload sales] [--out load.json]
         [--table rows.json --as-of 2026-11-28]
@@ -54,7 +54,7 @@ HISTORY, FUTURE, OUTPUT, HIDDEN = (56, 2), (28, 5), (28, 3), 32
 
 @dataclass(frozen=True)
 class Figures:
-    """What one load gave. Times in milliseconds; `answers`: how many by status code."""
+    """Figures are the result of one load. Times in milliseconds; `answers`: how many by status code."""
 
     form: str
     connections: int
@@ -68,7 +68,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: where, in which media type, and how many rows of the model it is about."""
+    """This is one request: its path, media type, and number of the model's rows."""
 
     path: str
     form: str
@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def show(found: Sequence[Figures]) -> None:
-    """The table of all loads."""
+    """Print the table of all loads."""
     load_now = f"{os.cpu_count()} cores shared with the client, load average {os.getloadavg()[0]:.1f}"
     table = Table("form", "rows", "connections", "requests/s", "rows/s", "p50 ms", "p99 ms", "answers", title=load_now)
     for column in table.columns[1:7]:
@@ -127,14 +127,14 @@ def show(found: Sequence[Figures]) -> None:
 
 @contextmanager
 def service(store: str, workload: str, cache: Path, **settings: str) -> Iterator[int]:
-    """The service as a process of its own, ready to answer; gives its port. `settings`: further ones, by name."""
+    """Start the service as a process of its own, ready to answer; gives its port. `settings`: further ones, by name."""
     with started(store, workload, cache, **settings) as (port, _):
         yield port
 
 
 @contextmanager
 def started(store: str, workload: str, cache: Path, **settings: str) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
-    """As `service`, with the process. It is told to stop in the end, and must do so in order."""
+    """Start it as `service` does, and give the process, too. It is stopped in the end, and must end in order."""
     told = {
         "NIGHTSTILL_RELEASE_STORE": store,
         "NIGHTSTILL_SERVING_WORKLOAD": workload,
@@ -158,7 +158,7 @@ def started(store: str, workload: str, cache: Path, **settings: str) -> Iterator
 
 
 def _port(process: "subprocess.Popen[str]") -> int:
-    """What it says when it listens. Raises RuntimeError with its log if it ends instead."""
+    """Return the port that it prints when it listens. Raises RuntimeError with its log if it ends instead."""
     assert process.stderr is not None
     said = []
     for line in process.stderr:
@@ -213,18 +213,18 @@ async def load(port: int, request: Asked, connections: int, seconds: float) -> F
 
 
 class Connection:
-    """One kept-alive connection, with as little of HTTP as the service needs: the client must not be what is slow."""
+    """A connection is kept alive, with as little of HTTP as the service needs: the client must not be the slow part."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     @classmethod
     async def open(cls, port: int) -> "Connection":
-        """To the service on this machine."""
+        """Connect to the service on this machine."""
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def post(self, path: str, form: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer."""
+        """Return status and body of the answer."""
         head = f"POST {path} HTTP/1.1\r\nHost: load\r\nContent-Type: {form}\r\nContent-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         told = (await self._reader.readuntil(b"\r\n\r\n")).lower()
@@ -238,7 +238,7 @@ class Connection:
 
 
 def requests(model: Model, arguments: argparse.Namespace) -> Iterator[Asked]:
-    """What is asked, one after the other."""
+    """Yield the requests, one after the other."""
     if arguments.table is None:
         for rows in arguments.rows:
             for form, body in bodies(random_inputs(model.contract, model.names, rows)).items():
@@ -252,13 +252,13 @@ def requests(model: Model, arguments: argparse.Namespace) -> Iterator[Asked]:
 
 
 def bodies(inputs: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
-    """The same request in both forms."""
+    """Return the same request in both forms."""
     lists = {name: array.tolist() for name, array in inputs.items()}
     return {JSON: json.dumps({"inputs": lists}).encode(), SAFETENSORS: safetensors.numpy.save(dict(inputs))}
 
 
 def random_inputs(contract: Contract, names: Sequence[str], rows: int) -> dict[str, NDArray[Any]]:
-    """Values that the contract allows, for the inputs that the model reads."""
+    """Return values that the contract allows, for the inputs that the model reads."""
     rng = np.random.default_rng(0)
     found: dict[str, NDArray[Any]] = {}
     for name in names:
@@ -272,7 +272,7 @@ def random_inputs(contract: Contract, names: Sequence[str], rows: int) -> dict[s
 
 
 def small_model(inputs: Mapping[str, Sequence[int]], output: Sequence[int]) -> bytes:
-    """ONNX bytes of a network of one hidden layer with random weights, over float inputs of these shapes."""
+    """Return ONNX bytes of a network of one hidden layer with random weights, over float inputs of these shapes."""
     rng = np.random.default_rng(0)
     sizes = (sum(math.prod(shape) for shape in inputs.values()), HIDDEN, math.prod(output))
     weights = [rng.normal(0, 0.05, size).astype(np.float32) for size in (sizes[:2], sizes[1:])]
@@ -301,7 +301,7 @@ def small_model(inputs: Mapping[str, Sequence[int]], output: Sequence[int]) -> b
 
 
 def publish_small(store: str) -> None:
-    """A release of workload `small`."""
+    """Publish a release of workload `small`."""
     contract = {
         "problem": "forecasting",
         "inputs": {"history": ["float32", HISTORY], "future": ["float32", FUTURE]},
@@ -316,7 +316,7 @@ def publish_small(store: str) -> None:
 
 
 def publish(store: str, files: Mapping[str, bytes]) -> None:
-    """A release of workload `small` with these files."""
+    """Publish a release of workload `small` with these files."""
     releases = ReleaseStore(open_store(store), "small")
     releases.publish(files, expected=0, run_id="load", as_of=date(2026, 1, 1), reason="made for a load test")
 

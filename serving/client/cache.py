@@ -27,7 +27,10 @@ def default_folder() -> Path:
 
 
 class Cache:
-    """A cache is a folder: `objects/<SHA-256>` and `champions/<store and workload>.json`. A full disk keeps nothing."""
+    """A cache is a folder: `objects/<SHA-256>` and `champions/<store and workload>.json`.
+
+    Without room for it, nothing is kept.
+    """
 
     def __init__(self, folder: Path, uri: str, workload: str) -> None:
         self.folder = folder

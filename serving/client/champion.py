@@ -62,7 +62,7 @@ class Model:
                 raise ValueError(f"it asks for {item.name}: {item.type}, {item.shape}; the contract says {expected}")
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """(rows, *output_shape) of inputs (rows, *shape) under the contract. Raises InputError naming the input."""
+        """Return (rows, *output_shape) of inputs (rows, *shape) under the contract. Raises InputError with the name."""
         rows = self.contract.check(inputs, self.names)
         if not rows:
             return np.empty((0, *self.contract.output_shape), np.float32)
@@ -140,7 +140,7 @@ class Champion:
         return self.model.contract
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """(rows, *output_shape) of inputs (rows, *shape) under the contract. Raises InputError naming the input."""
+        """Return (rows, *output_shape) of inputs (rows, *shape) under the contract. Raises InputError with the name."""
         return self.model.predict(inputs)
 
     def encode(self, values: Mapping[str, Sequence[Any]], name: str | None = None) -> NDArray[np.int64]:

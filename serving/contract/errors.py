@@ -4,7 +4,7 @@ from typing import ClassVar
 
 
 class ServingError(Exception):
-    """Base of all errors here. `exit_code`: the status of a program that ends by it (BSD sysexits where one fits)."""
+    """This is the base of all errors here. `exit_code`: of a program that ends by it (BSD sysexits where one fits)."""
 
     exit_code: ClassVar[int] = 70
 
