@@ -69,7 +69,7 @@ def main(
 
 
 def _keep(records: Path, folder: Path) -> None:
-    """Copy records to the folder in place of those that lie there, unless they lie there themselves."""
+    """Copy records to the folder, replacing its own, unless they lie there themselves."""
     if records.resolve() == folder.resolve():
         return
     folder.mkdir(parents=True, exist_ok=True)

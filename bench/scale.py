@@ -32,7 +32,7 @@ code = subprocess.call(sys.argv[1:], stdout=sys.stderr)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(code)
 """
-"""Linux counts what a process was forked from as its own peak: a large parent would be measured, and not its child."""
+"""Linux counts the parent's peak as a forked process's own: a large parent would be measured, and not its child."""
 SETTINGS = Path(__file__).with_name("scale.yaml")
 WORKLOAD = "m5"
 

@@ -1,4 +1,4 @@
-"""This module loads the benchmark's series as arrays, with the forecast origins that all competitors are scored on.
+"""This module loads the benchmark's series as arrays, with the origins that competitors are tuned and scored on.
 
 An origin is the index of the last known step; its window is the `horizon` steps after it. Windows of validation end
 before the first test window starts. Rolling origins are those that the field uses for each set:
@@ -170,7 +170,7 @@ def load(name: str, root: Path | None = None) -> BenchSet:
 
 
 def rolling(steps: int, horizon: int, count: int, apart: int, valid: int | None = None) -> Origins:
-    """Return origins counted back from the end: `count` for testing, `valid` (the same number) before those.
+    """Return origins counted back from the end: `count` for testing, and before them `valid` (the same number).
 
     The last window ends with the last step. Training, while tuning, ends at the first validation origin.
     """
@@ -293,7 +293,7 @@ def journey_set(table: pl.DataFrame, options: Mapping[str, Any]) -> BenchSet:
 
 
 def _vic(root: Path) -> BenchSet:
-    """Return the set. Times are Melbourne's summer time all year, so that steps are regular; see `summer_time`."""
+    """Return the set. Times are Melbourne's summer time all year, for regular steps; `summer_time`: clocks agree."""
     table = pl.read_parquet(_file(root, "vic_elec/vic_elec.parquet"))
     local = table["Time"].dt.convert_time_zone("Australia/Melbourne")
     return BenchSet(

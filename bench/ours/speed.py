@@ -89,7 +89,7 @@ def _speeds(models: Mapping[str, Mapping[str, bytes]], threads: int) -> dict[str
 
 
 def inputs_of(models: list[bytes], rows: int) -> Inputs:
-    """Return random rows for all inputs that the models ask for: amounts, and codes that every table has."""
+    """Return random rows for all inputs of the models: amounts, and codes that every table has."""
     generator = np.random.default_rng(0)
     found: dict[str, Any] = {}
     for data in models:

@@ -37,7 +37,7 @@ class Unsuitable(ConfigError):
 
 
 class Peer(Protocol):
-    """Tunes on the validation windows, fits up to `data.fit_end`, forecasts the test windows.
+    """A peer tunes on the validation windows, fits up to `data.fit_end`, and forecasts the test windows.
 
     `data` is sealed: it holds nothing after the last test origin. `chosen`: the settings of an earlier result, then
     nothing is tuned. Raises Unsuitable.

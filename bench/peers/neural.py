@@ -213,7 +213,7 @@ class Panel:
         return forecasts
 
     def single(self, engine: NeuralForecast) -> Any:
-        """Return the network alone on one window of one series: no table, no scaling."""
+        """Return a call of the network alone on one window of one series: no table, no scaling."""
         data, model = self.data, engine.models[0].eval()
         window = slice(data.origins.test[-1] + 1 - data.context, data.origins.test[-1] + 1)
         both = slice(window.start, window.stop + data.horizon)

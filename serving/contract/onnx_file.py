@@ -19,7 +19,7 @@ _DEEPEST = 100
 
 
 class ExternalData(ValueError):
-    """An ONNX file reads another file, of which its digest and its signature say nothing."""
+    """An ONNX file reads another file, which its digest and its signature do not cover."""
 
 
 def require_self_contained(model: bytes) -> None:

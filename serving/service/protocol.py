@@ -32,7 +32,7 @@ class Bounded(HttpToolsProtocol):
     # The connection.
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Let the client in; when all places are taken, the one that has kept the service waiting longest goes."""
+        """Let the client in; when all places are taken, the client that has kept the service waiting longest goes."""
         super().connection_made(transport)  # type: ignore[arg-type]
         if len(self.connections) > self.settings.max_connections:
             self._make_room()

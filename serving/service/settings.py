@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ServiceSettings(BaseSettings):
-    """Settings are `NIGHTSTILL_SERVING_…`, and the pipeline's own RELEASE_STORE and TRUSTED_KEYS."""
+    """Settings come from the environment: `NIGHTSTILL_SERVING_…`, and the pipeline's RELEASE_STORE and TRUSTED_KEYS."""
 
     model_config = SettingsConfigDict(env_prefix="NIGHTSTILL_SERVING_", frozen=True, extra="ignore")
 

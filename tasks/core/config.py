@@ -37,7 +37,7 @@ class Spec(BaseModel):
 def explained(
     where: str, *, kind: str | None = None, note: str = "", raises: type[Exception] = ConfigError
 ) -> Iterator[None]:
-    """Turn pydantic's errors into one line: the field, what is wrong with it, the given value. No other place does.
+    """Turn pydantic's errors into one line, here only: the field, what is wrong with it, the given value.
 
     `where`: the section that the fields belong to, or a file, if it ends with a blank. `kind`: of the component whose
     options they are. `note` is put at the end. Raises ConfigError, or what `raises` says.

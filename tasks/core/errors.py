@@ -15,13 +15,13 @@ class NightstillError(Exception):
 
 
 class UsageError(NightstillError):
-    """The command line asks for something that does not exist."""
+    """The command line names a thing that does not exist."""
 
     exit_code = 64
 
 
 class NotYetError(NightstillError):
-    """Nothing is wrong, but what the command needs is not there yet: tonight's data, or a first release."""
+    """The command lacks a thing that is not there yet, and nothing is wrong: tonight's data, or a first release."""
 
     exit_code = 4
 

@@ -29,7 +29,7 @@ _PATH = re.compile(r"[^\s]{1,250}\.[A-Za-z]{2,4}")
 
 
 def redact(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the text without secrets: those that show by their form, and those that this environment holds."""
+    """Return the text without secrets: the ones that show by their form, and the ones of this environment."""
     for secret in sorted(set(_secrets(environment)), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     text = _PEM.sub(f"(private key {HIDDEN})", text)

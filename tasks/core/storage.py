@@ -26,7 +26,7 @@ _UNKNOWN_CONDITION = {"NotImplemented", "NotSupported", "InvalidArgument", "Inva
 
 
 class ObjectExists(Exception):
-    """A create-only write found the key taken."""
+    """A create-only write failed because the key exists already."""
 
 
 class ObjectStore(Protocol):
@@ -82,7 +82,7 @@ class FolderStore:
 
     @contextlib.contextmanager
     def _staged(self, path: Path, data: bytes) -> Iterator[Path]:
-        """Write these bytes to a file beside `path`, safe on the disk. It is gone in the end, whatever ends this."""
+        """Write these bytes to a file beside `path`, safe on the disk. It is removed in the end in every case."""
         temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
         try:
             try:

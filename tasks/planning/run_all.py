@@ -77,7 +77,7 @@ def run_graph(
 
 
 class _Processes:
-    """These stages run now, each in a session of its own: whatever ends this run early ends them too."""
+    """These stages run now, each in a session of its own: any early end of this run ends them too."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()

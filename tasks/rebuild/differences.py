@@ -211,7 +211,7 @@ def _size(one: _Release) -> dict[str, Any]:
 
 
 def _latency(a: _Release, b: _Release) -> tuple[Row, ...]:
-    """Time both models in the same rounds, on inputs under their contract, as the gates of `b` ask for."""
+    """Time both models in the same rounds, on inputs under their contract, by the settings of `b`'s gates."""
     from tasks.compression.timing import machine, measure_all
 
     rule = RULE | {name: value for name, value in b.run.get("gates", {}).get("latency", {}).items() if name in RULE}

@@ -190,7 +190,7 @@ class Rebuild:
         return [name for name in self.graph.stages if name in wanted]
 
     def run(self, *, jobs: int = 2, observe: Observer = lambda *_: None) -> Reproduction:
-        """Rebuild all stages, whatever becomes of some, and compare."""
+        """Rebuild all stages, even if some fail, and compare."""
         part = Graph({name: self.graph.stages[name] for name in self.stages})
         run_graph(self.settings, part, self.releases.workload, RUN_ID, jobs=jobs, observe=observe)
         manifests = self.store.manifests(self.releases.workload, RUN_ID)

@@ -22,7 +22,7 @@ WRITERS = 16
 
 @dataclass(frozen=True)
 class Pruning:
-    """A pruning lists what goes. `releases`: newly named by the ledger; `folders`: of these and of earlier prunes.
+    """A pruning lists what goes. `releases`: newly named by the ledger; `folders`: theirs, and leftovers of prunes.
 
     `orphans`: folders of promotions that were superseded or killed. `files`: how many in all. `kept`: releases.
     """
@@ -35,7 +35,7 @@ class Pruning:
 
 
 def what_goes(store: ReleaseStore, keep: int, now: datetime | None = None) -> Pruning:
-    """Return what `prune` would remove.
+    """Return the files that `prune` would remove.
 
     What stays: the `keep` newest releases, the champion (pinned or not), the release that a rollback goes back to, and
     all that share their files with one of these. Raises UsageError when there is no release.

@@ -65,7 +65,7 @@ def before_champion(entries: Iterable[Entry]) -> Entry | None:
 
 
 def refuse_if_pinned(entries: Iterable[Entry], workload: str) -> None:
-    """Raise Held, which says how to go on, if the champion of these entries is pinned."""
+    """Raise Held, with the way out, if the champion of these entries is pinned."""
     if pin := pinned_by(entries):
         raise Held(
             f"{workload}: release {pin.release} is pinned by ledger entry {pin.seq} ({pin.reason}); "

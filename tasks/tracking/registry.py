@@ -25,7 +25,7 @@ STANDING = ("pinned", "rolled_back", "pruned")
 
 
 def sync(tracking_uri: str, releases: ReleaseStore, workload: str, *, dry_run: bool = False) -> list[str]:
-    """Bring the registry in line with the ledger, whatever it holds now. Returns what was done, nothing if all fits.
+    """Bring the registry in line with the ledger, from any state. Returns the changes, nothing if all fits.
 
     `dry_run`: only say what would be done. Raises UnavailableError when MLflow does not answer, ConfigError when it
     refuses, IntegrityError on a bad ledger.
@@ -84,7 +84,7 @@ class _Registry:
         return self.done
 
     def _do(self, what: str, act: Callable[[], object]) -> None:
-        """Act, or in a dry run only say so."""
+        """Act, or only note the act in a dry run."""
         if not self.dry_run:
             act()
         self.done.append(what)

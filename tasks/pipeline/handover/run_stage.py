@@ -347,7 +347,7 @@ class _Attempt:
         )
 
     def record_failure(self, error: str, exit_code: int) -> None:
-        """Record the failure at best effort: the failure itself is what must reach the caller."""
+        """Record the failure at best effort: the caller must get the failure itself in every case."""
         with contextlib.suppress(Exception):
             if self.store.is_open(self.workload, self.run_id):
                 failed = self.manifest("failed", "").model_copy(update={"error": error, "exit_code": exit_code})
