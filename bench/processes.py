@@ -32,7 +32,7 @@ class Job:
 def run_each(module: str, jobs: Sequence[Job], console: Console, limit_minutes: float) -> int:
     """Run each job without its file. Returns how many failed.
 
-    One that takes more of the processor than the limit is stopped, and its record says so: slowness is a result too.
+    One that takes more of the processor than the limit is stopped, and its record notes it: slowness is a result too.
     """
     failed = 0
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())

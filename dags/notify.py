@@ -29,7 +29,7 @@ Message = dict[str, str]
 class OpsNotifier(BaseNotifier):
     """A notifier sends one message on one event of a run: `failed`, `late data`, `rejected`, `superseded`, `held`.
 
-    An exception that has an `event` of its own says what it was.
+    An exception that has an `event` of its own names it.
     """
 
     def __init__(self, *, event: str, workload: str, reason: str = "") -> None:
@@ -55,7 +55,7 @@ class OpsNotifier(BaseNotifier):
 def deadline_missed(context: Mapping[str, Any], workload: str, minutes: int) -> None:
     """Tell that the night is still going after its deadline. Airflow hands over a plain copy of the DAG run.
 
-    A run that failed was told already, and a backfill is of days whose deadline has long passed.
+    A failed run had its message already, and a backfill is of days whose deadline has long passed.
     """
     run = context["dag_run"]
     if run["state"] in ("queued", "running") and run["run_type"] != "backfill":

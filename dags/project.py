@@ -42,7 +42,7 @@ def default_as_of(moment: datetime, timezone: str) -> date:
 def as_of(params: Mapping[str, Any], dag_run: Any, events: Mapping[Any, Sequence[Any]], timezone: str) -> str:
     """Return the last day of data of a DAG run: a typed one, else that of a triggering asset event, else the default.
 
-    `events`: of each asset; of several days the last, because what is asked for is the newest data. Raises ValueError
+    `events`: of each asset; of several days the last, because the newest data are wanted. Raises ValueError
     on an event whose `as_of` is no day.
     """
     told = [str(event.extra["as_of"]) for some in events.values() for event in some if event.extra.get("as_of")]

@@ -1,6 +1,6 @@
 """This makes rows for gradient boosting: one a series, origin and step ahead (direct forecasts, step as a feature).
 
-Everything from the past is read at or before the origin, so no row sees what it is asked for, and all steps of all
+Everything from the past is read at or before the origin, so no row sees its target, and all steps of all
 windows are forecast in one call.
 """
 

@@ -45,7 +45,7 @@ class ContainerOperator(DockerOperator):
     """This runs `nightstill <arguments>` in a container of the task image, which is removed afterwards.
 
     The container has nothing of the host: a read-only root, a workspace in memory, no capabilities, no Docker socket,
-    no folder of the project. What it reads and leaves lies in S3; the XCom is read from the manifest there.
+    no folder of the project. Its inputs and results lie in S3; the XCom is read from the manifest there.
     """
 
     template_fields: Sequence[str] = ("arguments", "result")

@@ -12,7 +12,7 @@ FINAL = {64: "wrong usage", 65: "bad data", 76: "integrity", 78: "wrong configur
 
 
 class NotYet(AirflowSkipException):
-    """Nothing is wrong, but what the command needs is not there yet: the task is skipped, unless it can wait."""
+    """The command lacks a thing that is not there yet; nothing is wrong: the task is skipped, unless it can wait."""
 
 
 def fail(code: int, complaint: str) -> NoReturn:

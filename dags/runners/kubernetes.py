@@ -101,7 +101,7 @@ class PodOperator(KubernetesPodOperator):
     """This runs `nightstill <arguments>` in a pod of the task image, which is deleted afterwards.
 
     The pod has nothing of the cluster: no token, no capabilities, a read-only root, an empty workspace. Credentials it
-    gets from a Secret, which Airflow never reads. What it reads and leaves lies in S3; the XCom is read from the
+    gets from a Secret, which Airflow never reads. Its inputs and results lie in S3; the XCom is read from the
     manifest there, so a stage succeeds only if both its exit code and its manifest say so.
     """
 

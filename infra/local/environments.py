@@ -2,7 +2,7 @@
 
     python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow] [bench] [serving] [client]
 
-Of those, only `task` and `airflow` are made without being asked for: `bench` is what the benchmark compares with,
+Of those, only `task` and `airflow` are made by default: `bench` has the benchmark's competitors,
 `serving` runs the scoring service, `client` is all that a consumer needs. An environment whose locks did not change is
 left alone. `--dev` adds what the tests and linters need.
 """

@@ -4,7 +4,7 @@
 
 Each process has a pid file in .nightstill/run; `down` ends those processes and no others. Settings:
 NIGHTSTILL_AIRFLOW_PORT (default 8080) and NIGHTSTILL_MLFLOW_PORT (default 5000); a taken default gives way to a free
-port. Whatever stands in AIRFLOW__… variables wins over the defaults here.
+port. AIRFLOW__… variables win over the defaults here.
 """
 
 import json

@@ -4,7 +4,7 @@
 
 Runs in the serving environment. For each attack a service of its own is started on a small release that is made for it.
 An honest client asks for a prediction every few milliseconds, over a kept-alive connection that it opens anew when it
-is closed, while the attack goes on from another process. Told are the honest client's p50 and p99, what it was
+is closed, while the attack goes on from another process. Printed are the honest client's p50 and p99, what it was
 answered, and the most memory that the service's processes ever had. All three share the machine's cores.
 """
 

@@ -6,7 +6,7 @@ Airflow and MLflow run here, stages in the namespace `nightstill-test`, which is
 at the end. Airflow may do there what its Role says and no more. Needs kubectl, the task image in the cluster, and in
 the environment: KUBECONFIG of somebody who may create namespaces; AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY of an S3 server that pods reach by that address; NIGHTSTILL_TEST_HOST, by which they reach this
-machine. Exit code 0: everything was as it should be; 1: something was not, the table says what; 64: wrong usage.
+machine. Exit code 0: every check holds; 1: one does not, see the table; 64: wrong usage.
 """
 
 import base64

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 class Model:
     """A model is a loaded release: its ledger entry, contract and ONNX file. Never changes; safe in many threads.
 
-    `files`: what else of the release was fetched, by name; contract.json always.
+    `files`: the release's other fetched files, by name; contract.json always.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Model:
 class Champion:
     """A champion follows its workload's ledger by `refresh`. Threads may predict while another one refreshes.
 
-    `model`: what is loaded now, for those who need its release and its outputs to belong together.
+    `model`: the model loaded now, for a caller whose release and outputs must belong together.
     `problem`: why the ledger's newest state is not loaded, in one line; empty when it is.
     """
 
@@ -159,7 +159,7 @@ class Champion:
     def refresh(self) -> bool:
         """Load the ledger's newest champion if it is another one. Returns whether it did.
 
-        Costs two small reads when nothing was appended. Whatever is wrong with the store or the new release, the loaded
+        Costs two small reads when nothing was appended. If the store or the new release is faulty, the loaded
         one goes on; `problem` and a warning say why.
         """
         with self._lock:

@@ -48,7 +48,7 @@ def media_type(request: Request, allowed: Collection[str]) -> str:
 class Intake:
     """An intake holds the bodies of all requests together, in bounded memory.
 
-    What small bodies take is bounded by the number of connections, so large ones never keep them out.
+    Small bodies' memory is bounded by the number of connections, so large ones never keep them out.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:

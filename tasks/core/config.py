@@ -40,7 +40,7 @@ def explained(
     """Turn pydantic's errors into one line, here only: the field, what is wrong with it, the given value.
 
     `where`: the section that the fields belong to, or a file, if it ends with a blank. `kind`: of the component whose
-    options they are. `note` is put at the end. Raises ConfigError, or what `raises` says.
+    options they are. `note` is put at the end. Raises ConfigError, or the error class `raises`.
     """
     try:
         yield

@@ -73,7 +73,7 @@ def plugin(group: Group, kind: str, learning: str = "") -> Plugin | None:
 class Kinds(Mapping[str, Any]):
     """This maps a group's kinds to components, ours first. Looking one up imports it; listing the names imports none.
 
-    `ours`: kind -> `module:name`, or the object itself. `base`: what another package's must be a subclass of.
+    `ours`: kind -> `module:name`, or the object itself. `base`: another package's must be a subclass of it.
     """
 
     def __init__(

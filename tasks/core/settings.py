@@ -13,7 +13,7 @@ SIGNS = "#,%?\"'"
 
 
 class Settings(BaseSettings):
-    """Settings come from the environment, `NIGHTSTILL_…`. Unset ones lie below `home` (default: `.nightstill` here)."""
+    """Settings are variables `NIGHTSTILL_…`. The unset places lie below `home` (default: `.nightstill` here)."""
 
     model_config = SettingsConfigDict(env_prefix="NIGHTSTILL_", frozen=True, extra="ignore")
 

@@ -267,7 +267,7 @@ def require_fence(store: ObjectStore) -> None:
 def require_conditional_writes(store: ObjectStore) -> None:
     """Refuse a store that lets a create-only write replace an object: the fence would not hold there.
 
-    It takes two requests on a new store and one on a store that was asked before: the object stays. Raises ConfigError
+    It takes two requests on a new store and one on a store that was tested before: the object stays. Raises ConfigError
     when the store ignores or refuses such writes, UnavailableError when it does not answer.
     """
     try:

@@ -1,6 +1,6 @@
 """The ledger tells what became champion when, why and by which run. Append-only, hash-chained, the promotion's fence.
 
-What entries say together (who is pinned, pruned or next in line) is told in `standing`.
+`standing` reads the entries together (who is pinned, pruned or next in line).
 """
 
 import contextlib
@@ -156,7 +156,7 @@ class Ledger:
         """Write entry `expected` + 1. `release`: None for a new one, which gets that number.
 
         Raises Superseded when the number is taken (of racing callers one wins), IntegrityError when `expected` itself
-        is not there, ConfigError when the store cannot fence, UsageError on what no entry may hold.
+        is not there, ConfigError when the store cannot fence, UsageError on a value that no entry may hold.
         """
         self._require_fence()
         seq = expected + 1
@@ -199,7 +199,7 @@ class Ledger:
     ) -> Entry:
         """Write entry `expected` + 1 with the facts of an earlier release, which it makes or leaves champion.
 
-        Raises what `append` raises.
+        Raises the errors of `append`.
         """
         return self.append(
             expected=expected,

@@ -19,7 +19,7 @@ def lock_stages(lock: bytes) -> dict[str, Mapping[str, Any]]:
 
 
 def code_dependencies(lock: bytes) -> dict[str, str]:
-    """Return path -> DVC's digest of what a dvc.lock's stages read and none of them wrote: code and requirements."""
+    """Return path -> DVC's digest of the inputs in a dvc.lock that none of its stages wrote: code and requirements."""
     stages = lock_stages(lock).values()
     written = {out["path"] for stage in stages for out in stage.get("outs", ())}
     folders = {str(Path(path).parts[0]) for path in written}

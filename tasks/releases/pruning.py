@@ -1,8 +1,8 @@
 """This module removes the files of old releases, and of promotions that never became one.
 
-First the ledger says what goes, then it goes. The entry is fenced as every other: a rollback to a release that goes, or
+The ledger names what goes, then it goes. The entry is fenced as every other: a rollback to a release that goes, or
 a promotion under way, either comes first and is seen here, or finds that it came second. A run's files name the entry
-that it compared with, so a promotion that begins later never has the digest of what is removed here.
+that it compared with, so a promotion that begins later never has the digest of a release that is removed here.
 """
 
 from collections import defaultdict

@@ -1,6 +1,6 @@
 """This module signs releases: Ed25519 (RFC 8032) over a release's manifest, which lists the digest of every file.
 
-A signature vouches for a release's files and its workload. Which release is champion is the ledger's to say.
+A signature vouches for a release's files and its workload. Which release is champion is for the ledger alone.
 """
 
 import base64

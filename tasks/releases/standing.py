@@ -52,7 +52,7 @@ def pruned(entries: Iterable[Entry]) -> dict[int, Entry]:
 def before_champion(entries: Iterable[Entry]) -> Entry | None:
     """Return the release that a rollback goes back to by default; None if there is none.
 
-    A rollback undoes: what it took out of service is not what the next one goes back to.
+    A rollback undoes: the next one does not go back to a release that it took out of service.
     """
     stack: list[Entry] = []
     for entry in entries:

@@ -25,7 +25,7 @@ INPUT_EXAMPLE = "input_example.json"
 class ReleaseStore:
     """A store holds one workload's releases: `<workload>/files/<digest>/…`, written before the entry and never changed.
 
-    Whatever is read is held against the digests that the ledger vouches for, and with trusted `keys` its signature.
+    Every file read is checked against the digests that the ledger vouches for, and with trusted `keys` its signature.
     """
 
     def __init__(self, store: ObjectStore, workload: str, keys: signing.Keys = signing.UNSIGNED) -> None:
@@ -128,7 +128,7 @@ class ReleaseStore:
     def champion_file(self, seq: int, name: str) -> bytes | None:
         """Return a file of entry `seq`'s champion; None for `seq` 0 or a file that the release does not have.
 
-        Raises IntegrityError when the entry is missing or the file is not what was released.
+        Raises IntegrityError when the entry is missing or the file is not the released one.
         """
         if seq == 0:
             return None

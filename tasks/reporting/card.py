@@ -17,7 +17,7 @@ def model_card(
     """Return Markdown text, its sections after Mitchell et al., "Model Cards for Model Reporting", 2019.
 
     Equal arguments give equal text. `verdict`, `snapshot`, `contract`: verdict.json, the snapshot's about.json,
-    contract.json. `lineage`: what the model was made from, as label -> value. What was not measured shows as a dash.
+    contract.json. `lineage`: the model's origins, as label -> value. A value that was not measured shows as a dash.
     """
     candidate = verdict.get("winner")
     title = candidate or "no candidate"

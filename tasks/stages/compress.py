@@ -138,7 +138,7 @@ def _calibration(dataset: Dataset, names: Collection[str]) -> Callable[[int], In
 def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) -> Callable[..., None]:
     """Return a training on the objective of student `name`: its alpha, its losses, and its soft targets.
 
-    Training that makes no better what a step left is undone, but for a step that goes on while it trains.
+    Training that does not improve on a step's model is undone, unless the step goes on while it trains.
     """
     student, folder = ctx.run.students[name], ctx.artifacts / "students" / name
 

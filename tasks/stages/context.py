@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Context:
     """A context has the workspace as `root` (outputs are declared relative to it in dvc.yaml).
 
-    `pages`: whatever is written here is kept with the run but never enters a lock (Data Docs, the report).
+    `pages`: files written here are kept with the run but never enters a lock (Data Docs, the report).
     `checkpoints`: URI of a store for resumable training, empty for none. `run_id`: empty under plain `dvc repro`.
     """
 

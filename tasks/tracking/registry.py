@@ -1,6 +1,6 @@
 """MLflow's registered model has one version a release, tags for its status, an alias that follows the ledger.
 
-MLflow decides nothing here. Whatever it holds or has lost, `sync` brings it in line with the ledger, once or by several
+MLflow decides nothing here. Whatever it holds or lacks, `sync` brings it in line with the ledger, once or by several
 processes at a time.
 """
 
@@ -27,7 +27,7 @@ STANDING = ("pinned", "rolled_back", "pruned")
 def sync(tracking_uri: str, releases: ReleaseStore, workload: str, *, dry_run: bool = False) -> list[str]:
     """Bring the registry in line with the ledger, from any state. Returns the changes, nothing if all fits.
 
-    `dry_run`: only say what would be done. Raises UnavailableError when MLflow does not answer, ConfigError when it
+    `dry_run`: only list the changes. Raises UnavailableError when MLflow does not answer, ConfigError when it
     refuses, IntegrityError on a bad ledger.
     """
     entries = releases.ledger.entries()

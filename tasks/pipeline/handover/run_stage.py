@@ -1,7 +1,7 @@
 """This module runs one stage of one run, wherever this process happens to be: the same steps for every runner.
 
 Upstream locks come from the run store, data from the DVC remote; results go back there. A stage whose inputs equal a
-former run's is not run again. What a killed attempt leaves behind is never taken for a result.
+former run's is not run again. A killed attempt's leftovers are never taken for a result.
 """
 
 import contextlib
@@ -266,7 +266,7 @@ class _Attempt:
         """Bring the outputs of the upstream stages, as far as they finished, and all locks into the workspace.
 
         DVC reads dvc.yaml and dvc.lock anew for every target that it is given (a second for each on a large lock), so
-        it gets none, and a lock that holds nothing but what is wanted; of other stages it finds nothing to fetch.
+        it gets none, and a lock that holds nothing but the wanted outputs; of other stages it finds nothing to fetch.
         """
         if wanted := {name: self.locks[name] for name in self.stage.upstream if name in self.locks}:
             write_lock_file(root / LOCK_FILE, wanted)
