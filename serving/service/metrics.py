@@ -33,7 +33,7 @@ class Metrics:
         )
 
     def follow_age(self, as_of: Callable[[], str | None]) -> None:
-        """Call this for the loaded release's last day of data whenever the age is read; None: nothing is loaded."""
+        """Take the loaded release's last day of data from `as_of` whenever the age is read; None: nothing is loaded."""
         self._age.set_function(lambda: age_seconds(as_of(), datetime.now(UTC)))
 
     def text(self) -> bytes:

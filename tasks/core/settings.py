@@ -13,7 +13,7 @@ SIGNS = "#,%?\"'"
 
 
 class Settings(BaseSettings):
-    """Settings are variables `NIGHTSTILL_…`. The unset places lie below `home` (default: `.nightstill` here)."""
+    """Settings are variables `NIGHTSTILL_…`. Unset places lie below `home` (`.nightstill` in the working folder)."""
 
     model_config = SettingsConfigDict(env_prefix="NIGHTSTILL_", frozen=True, extra="ignore")
 
