@@ -116,7 +116,7 @@ class ReleaseStore:
         return made[number]
 
     def _since_change(self, seq: int) -> list[Entry]:
-        """Return the entries up to `seq` since its release became champion: a pin is one of them."""
+        """Return the entries up to `seq` since its release became champion: only these can pin it."""
         found: list[Entry] = []
         while seq and (entry := self.ledger.get(seq)):
             found.insert(0, entry)
