@@ -17,6 +17,9 @@ CHOSEN    = $(addprefix --set ,$(SETS)) $(addprefix --seed ,$(SEEDS))
 DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 CONTAINER_TESTS := tests/e2e/containers
+NIGHT_TESTS := $(wildcard tests/integration/test_nights*.py) $(addprefix tests/integration/test_,covariates_night.py plugins.py reproduce.py secrets.py)
+# In this order and two at a time, so that both cores are busy to the end.
+TESTS := test-unit-tasks test-unit-dags serving-test test-kubeflow test-nights test-parts test-e2e
 SERVING_TESTS := tests/unit/serving tests/integration/test_serving_client.py tests/integration/test_serving_http.py tests/integration/test_serving_limits.py tests/integration/test_serving_workloads.py
 SERVING_CODE := serving infra/testing/load.py infra/testing/attacks.py tests/serving_releases.py $(SERVING_TESTS)
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
@@ -25,7 +28,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -63,8 +66,7 @@ kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=s
 	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
 
 test: setup-dev  ## all tests but those in containers (stack-test)
-	@$(MAKE) --no-print-directory test-unit test-kubeflow serving-test
-	@$(MAKE) --no-print-directory -j2 --output-sync test-integration test-e2e
+	@$(MAKE) --no-print-directory -j2 --output-sync $(TESTS)
 
 test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags
@@ -76,7 +78,13 @@ test-unit-dags:
 	$(PYTEST_AIRFLOW) $(DAG_TESTS)
 
 test-integration: setup-dev  ## with real DVC, MLflow, Great Expectations, ONNX Runtime, and S3 where there is one
-	$(TASK)/python -m pytest tests/integration --ignore-glob 'tests/integration/test_serving_*'
+	@$(MAKE) --no-print-directory -j2 --output-sync test-nights test-parts
+
+test-nights:
+	$(TASK)/python -m pytest $(NIGHT_TESTS)
+
+test-parts:
+	$(TASK)/python -m pytest tests/integration --ignore-glob 'tests/integration/test_serving_*' $(addprefix --ignore ,$(NIGHT_TESTS))
 
 test-e2e: setup-dev  ## whole runs under real Airflow
 	$(TASK)/python -m pytest tests/e2e --ignore $(CONTAINER_TESTS)
