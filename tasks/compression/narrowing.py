@@ -1,4 +1,4 @@
-"""Outputs that can leave a network: neurons of linear layers, channels of convolutions.
+"""This module removes outputs of a network: neurons of linear layers, channels of convolutions.
 
 Output i of every layer in `producers` is input i of every layer in `consumers`; a layer may be both, as in a residual
 stream. Inputs of a consumer beyond the producers' outputs belong to others and stay.
@@ -14,7 +14,7 @@ Layers = Sequence[Layer]
 
 
 def importance(producers: Layers, consumers: Layers) -> Tensor:
-    """(outputs,) norm of what goes in times norm of what goes out.
+    """Return (outputs,) the norm of the incoming weights times the norm of the outgoing weights.
 
     An output's largest contribution is bounded by it (its bias counts as an input), so one whose outgoing side is zero
     is the first to go. Sources: Li et al., Pruning Filters for Efficient ConvNets (2017), extended by the outgoing
