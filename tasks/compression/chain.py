@@ -34,7 +34,7 @@ MANY = "structure"
 
 @dataclass(frozen=True)
 class Chain:
-    """A Chain holds steps in order: those that change the torch model, then those that change the exported graph."""
+    """A Chain holds steps in order: first they change the torch model, then the exported graph."""
 
     before_export: tuple[TorchStep, ...]
     after_export: tuple[GraphStep, ...]

@@ -33,7 +33,7 @@ class Channels(TorchStep):
     keep: float = Field(gt=0, lt=1)
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
-        """Remove the least important channels, then fine-tune what is left. Raises ConfigError if there are none."""
+        """Remove the least important channels, then fine-tune the rest. Raises ConfigError if there are none."""
         sets = model.channels() if isinstance(model, ChannelPrunable) else []
         if not sets:
             raise ConfigError(f"step channels: model {type(model).__name__} has no channels to remove; drop the step")

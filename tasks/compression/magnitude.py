@@ -26,7 +26,7 @@ class Magnitude(TorchStep):
     sparsity: float = Field(gt=0, lt=1)
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> AfterStep:
-        """Prune a little more before each epoch of fine-tuning; what is pruned stays zero after every step."""
+        """Prune a little more before each epoch of fine-tuning; pruned weights stay zero after every step."""
         for epoch in range(max(1, self.epochs)):
             masks = smallest(model, scheduled(self.sparsity, epoch + 1, max(1, self.epochs)))
             mask(model, masks)
@@ -61,7 +61,7 @@ def smallest(model: nn.Module, sparsity: float) -> Masks:
 
 
 def mask(model: nn.Module, masks: Masks) -> None:
-    """Zero what the masks prune, in place."""
+    """Set the weights that the masks prune to zero, in place."""
     weights = prunable_weights(model)
     with torch.no_grad():
         for name, keep in masks.items():

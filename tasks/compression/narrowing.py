@@ -35,7 +35,7 @@ def keep_most_important(producers: Layers, consumers: Layers, share: float) -> N
 
 
 def keep_outputs(producers: Layers, consumers: Layers, kept: Tensor) -> None:
-    """Remove, in place, all outputs but those at the places `kept`, which rise."""
+    """Keep, in place, only the outputs at the places `kept`, which rise."""
     outputs = producers[0].weight.shape[0]
     others = {layer: torch.arange(outputs, layer.weight.shape[1]) for layer in consumers}
     for layer in producers:

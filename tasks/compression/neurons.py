@@ -39,7 +39,7 @@ class Neurons(TorchStep):
     samples: int = Field(default=2048, gt=0)
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
-        """Remove neurons, then fine-tune what is left. Raises ConfigError if there are none."""
+        """Remove neurons, then fine-tune the rest. Raises ConfigError if there are none."""
         pairs = model.prunable() if isinstance(model, Prunable) else []
         if not pairs:
             raise ConfigError(

@@ -14,7 +14,7 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
 
 
 def strip(model: onnx.ModelProto) -> None:
-    """Remove in place whatever tells where or with what the file was made, and whatever computing does not need.
+    """Remove in place all traces of where and by which tools the file was made, and all that computing does not need.
 
     Doc strings, metadata, producer, inner shapes, identities, unused nodes, tensors and operator sets, attributes at
     their default, and equal tensors but one. Inputs and outputs keep their names, all other values are n0, n1, ...;

@@ -16,7 +16,7 @@ class Parity:
     relative: float
 
     def to_json(self) -> dict[str, float | None]:
-        """Return plain values; None for those that are not finite."""
+        """Return plain values; None for numbers that are not finite."""
         return {name: float(f"{value:.6g}") if np.isfinite(value) else None for name, value in asdict(self).items()}
 
 

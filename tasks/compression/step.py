@@ -13,7 +13,7 @@ from tasks.problems.base import Inputs
 
 Phase = Literal["structure", "rank", "sparsity", "numbers", "storage"]
 PHASES: tuple[Phase, ...] = ("structure", "rank", "sparsity", "numbers", "storage")
-"""People are told to write steps in this order of groups; the traits that steps need and leave decide."""
+"""People should write steps in this order of groups; the traits that steps need and leave decide."""
 
 Trait = Literal["float weights", "hidden neurons", "channels", "linear layers", "products", "whole", "dense", "zeros"]
 TRAITS: dict[Trait, str] = {

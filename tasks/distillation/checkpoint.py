@@ -44,7 +44,7 @@ class StoreCheckpoint:
 
 
 def pack(tensors: dict[str, Tensor], facts: dict[str, Any]) -> bytes:
-    """Pack tensors and JSON-able facts as the SHA-256 of safetensors bytes, and those bytes."""
+    """Pack tensors and JSON-able facts as the SHA-256 of safetensors bytes, and these bytes."""
     data: bytes = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"facts": json.dumps(facts)})
     return hashlib.sha256(data).digest() + data
 

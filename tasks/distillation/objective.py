@@ -20,7 +20,7 @@ Forward = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Aligned:
-    """Aligned is a loss on features: those of a teacher (all rows, width), and the fold of each row, (all rows,)."""
+    """Aligned is a loss on a teacher's features (all rows, width), with the fold of each row, (all rows,)."""
 
     weight: float
     loss: Alignment

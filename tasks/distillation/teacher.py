@@ -78,7 +78,7 @@ def assign_folds(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np
 
 
 def fold_rows(train_rows: Rows, fold_of: NDArray[np.int64], fold: int) -> tuple[Rows, Rows]:
-    """Return the training rows that fold model `fold` learns from, and those it labels."""
+    """Return the training rows that fold model `fold` learns from, and the rows it labels."""
     held_out = fold_of[train_rows] == fold
     return train_rows[~held_out], train_rows[held_out]
 

@@ -35,7 +35,7 @@ FINGERPRINT_ROWS = 64
 class TrainingData:
     """TrainingData names the rows `train` and `valid` of `dataset`.
 
-    `error(output, target)`: what early stopping watches, lower is better.
+    `error(output, target)`: watched by early stopping, lower is better.
     """
 
     dataset: Dataset

@@ -13,7 +13,7 @@ WAY_OUT = "to start a new line of releases, give the workload a new name in para
 
 @dataclass(frozen=True)
 class Champion:
-    """A Champion is what candidates are compared with. `sequence`: the ledger entry that made it champion, 0 for none.
+    """A Champion is compared with the candidates. `sequence`: the ledger entry that made it champion, 0 for none.
 
     `sample`: a few rows of its own inputs, to measure its latency with.
     """

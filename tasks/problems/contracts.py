@@ -25,7 +25,7 @@ def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
 
 
 def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
-    """Return the contract of a contract.json, also of one from before inputs of codes said where these begin.
+    """Return the contract of a contract.json, also of an old one, which does not say where the codes of inputs begin.
 
     Raises ValueError or TypeError when it is none.
     """

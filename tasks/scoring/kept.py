@@ -32,7 +32,7 @@ class Made(BaseModel):
 
     @classmethod
     def of(cls, workload: str, entry: Entry, raw: Raw, run_id: str) -> "Made":
-        """Return what identifies forecasts that the release of a ledger `entry` makes of raw tables."""
+        """Identify the forecasts that the release of a ledger `entry` makes of raw tables."""
         return cls(
             workload=workload,
             as_of=raw.as_of,

@@ -38,7 +38,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Complete:
-    """Complete holds what decides whether tables reach up to a day: their contracts and the workload's thresholds."""
+    """Complete decides whether tables reach up to a day: it holds their contracts and the workload's thresholds."""
 
     contracts: tuple[TableContract, ...]
     checks: Checks

@@ -60,7 +60,7 @@ class Space:
     dimensions: tuple[Dimension, ...] = ()
 
     def steps(self, point: Point) -> tuple[Spec, ...]:
-        """Return the steps at a point, without those that would change nothing."""
+        """Return the steps at a point, without steps that would change nothing."""
         values = {item.name: item.values[point[item.name]] for item in self.dimensions}
         found = []
         for spec in self.specs:

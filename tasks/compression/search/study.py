@@ -49,7 +49,7 @@ NEAR = 0.005
 
 @dataclass(frozen=True)
 class Task:
-    """A Task says what is searched, and by what means.
+    """A Task defines a search and its means.
 
     `build(chain)`: the student put through a chain, equal chains give equal bytes. `latency(model, rounds)`: of ONNX
     bytes. `shelf`: where finished trials are kept. `clock`: seconds, for the ceiling `settings.minutes`.
@@ -215,7 +215,7 @@ class _Hunt:
         return None
 
     def tried(self, asked: optuna.Trial) -> Trial:
-        """Climb the rungs until the limits are met (unless the error is what is minimised), or it is pruned."""
+        """Climb the rungs until the limits are met (unless the error is minimised), or it is pruned."""
         steps = self.task.space.steps(asked.params)
         chain = self.chain(steps)
         ladder = rungs(chain)

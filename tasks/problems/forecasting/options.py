@@ -86,7 +86,7 @@ class Options(Frozen):
         return self
 
     def covariates_known(self, known: Known) -> dict[str, Covariate]:
-        """Return covariates by column, in the order of their features; those of the short forms come first."""
+        """Return covariates by column, in the order of their features; the short forms' columns come first."""
         price = {self.price: PRICE} if self.price else {}
         every = {**price, **dict.fromkeys(self.promotions, PROMOTION), **self.covariates}
         return {column: covariate for column, covariate in every.items() if covariate.known == known}

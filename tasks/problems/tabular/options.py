@@ -12,7 +12,7 @@ RESERVED = ("origin", "previous", "amount", "split", "label", "predicted")
 
 
 class Options(Frozen):
-    """Options say what the columns of the table mean; one row of it is one entity on one day.
+    """Options give the table's columns their meaning; one row of it is one entity on one day.
 
     The label of an entity at an origin is the class of the sum of `target` over the `horizon_days` after it: the first
     of `classes` when it is zero, else by the inner bounds `edges`. Without `edges` these are the `quantiles` of the

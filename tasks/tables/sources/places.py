@@ -29,7 +29,7 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Found:
-    """Found is one file. `name`: as errors call it. `folders`: those of its path that the section names or leaves open.
+    """Found is one file. `name`: as errors call it. `folders`: the path's, if the section names or leaves them open.
 
     `may_be_empty`: engines leave files without a byte beside those that have rows.
     """
@@ -112,7 +112,7 @@ def _tops(keys: Sequence[str], wanted: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _matches(parts: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Return whether the parts of a key fit those of a pattern, by the rules of globs in folders."""
+    """Return whether the parts of a key fit the parts of a pattern, by the rules of globs in folders."""
     if not wanted:
         return not parts
     if wanted[0] == "**":
@@ -124,7 +124,7 @@ def _matches(parts: Sequence[str], wanted: Sequence[str]) -> bool:
 
 
 def _data_files(shown: str, top: str, names: Iterable[str]) -> list[tuple[str, bool]]:
-    """Return the files with rows among all those below a folder, and whether one may be empty."""
+    """Return the files with rows among all files below a folder, and whether one may be empty."""
     below = {name: name.removeprefix(f"{top.rstrip('/')}/").split("/") for name in names}
     _refuse_marked(shown, (part for parts in below.values() for part in parts[:-1]))
     written = any(parts[-1] == "_SUCCESS" for parts in below.values())

@@ -124,5 +124,5 @@ def _literal_colons(query: str, bounds: Mapping[str, Any]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return the driver's own words, without SQLAlchemy's (those repeat query and parameters)."""
+    """Return the driver's own words, without SQLAlchemy's, which repeat query and parameters."""
     return " ".join(str(getattr(error, "orig", None) or error).split())[:200]

@@ -12,7 +12,7 @@ from tasks.tables.validation.rules import counted, freshness
 
 
 def missing(snapshot: Snapshot, contracts: Sequence[TableContract], checks: Checks, as_of: date) -> str:
-    """Return in one line what data have not come, with the table's name where there are several; empty if all have.
+    """Return in one line which data have not come, naming the table where there are several; empty if all have.
 
     A table of which there is nothing yet, or whose rows end too long before `as_of` (`max_stale_steps`), can still
     come. Whatever else is wrong with a table will not pass by waiting, and is left to validation. Raises

@@ -102,7 +102,7 @@ def type_facts(table: pl.DataFrame, contract: TableContract) -> list[Fact]:
 
 
 def _odd(values: pl.Series, column: Column) -> pl.Series:
-    """Return the values that are to blame for a wrong type: of text, those that are no number, or no day."""
+    """Return the values that are to blame for a wrong type: of text, the values that are no number, or no day."""
     if values.dtype == pl.String and column.kind in ("number", "integer", "date"):
         as_wanted = values.str.to_date("%Y-%m-%d", strict=False) if column.kind == "date" else None
         found = values.cast(pl.Float64, strict=False) if as_wanted is None else as_wanted

@@ -131,7 +131,7 @@ class Match(FeaturedModel):
         return self.quantiles(raw, centre, scale), hidden.reshape(-1, self.feature_width)
 
     def _seen(self, past: Tensor, future: Tensor, calendar: Tensor) -> Tensor:
-        """Return (n, context + horizon, covariates + channels): each step's covariates, and those around it."""
+        """Return (n, context + horizon, covariates + channels): covariates of each step and of the steps around it."""
         behind = self.layout.behind
         ahead = torch.cat([functional.pad(future, (0, behind)) if behind else future, calendar], dim=2)
         steps = torch.cat([past, ahead], dim=1)

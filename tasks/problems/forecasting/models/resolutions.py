@@ -1,4 +1,4 @@
-"""A look back takes coarser steps the older they are: what happened long ago matters as an average of some steps."""
+"""A look back takes coarser steps the older they are: the distant past matters as an average of some steps."""
 
 from typing import Annotated
 

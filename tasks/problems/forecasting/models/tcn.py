@@ -13,7 +13,7 @@ from tasks.problems.forecasting.models.layout import Layout
 
 
 class TcnOptions(Frozen):
-    """`layers`: the dilation doubles with each; with kernel 3, 5 layers see 63 days. `hidden`: the decoder's width."""
+    """Dilation doubles with each of `layers`: with kernel 3, 5 layers see 63 days. `hidden`: the decoder's width."""
 
     channels: int = Field(default=64, gt=0)
     layers: int = Field(default=5, gt=0)
