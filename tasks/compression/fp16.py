@@ -15,7 +15,7 @@ from tasks.compression.weights import Narrow, narrow_weights
 
 
 class Fp16(GraphStep):
-    """`min_elements` is the least size: smaller tensors stay float32; so do numbers that half precision cannot hold."""
+    """`min_elements` is the least size: smaller tensors stay float32, as do any that half precision cannot hold."""
 
     kind = "fp16"
     phase = "numbers"

@@ -1,4 +1,4 @@
-"""This module finds faults in a CSV file's shape: short or long lines, equal names. It needs no other library."""
+"""This module finds faults in a CSV file's shape: short or long lines, equal names. Standard library only."""
 
 import csv
 from collections import Counter

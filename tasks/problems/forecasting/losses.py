@@ -59,7 +59,7 @@ class Channels:
         return torch.cat([pinball, squared], dim=2)
 
     def row_level(self, output: Tensor) -> Tensor:
-        """Return (n, 1, 1) the level that squared errors grow with: an amount's own predicted mean, else `scale`.
+        """Return (n, 1, 1) the size that squared errors grow with: the row's predicted mean for amounts, else `scale`.
 
         The prediction is taken without its gradient. The variance of amounts grows with their mean, so this is the
         quasi-likelihood of a Poisson variance (Wedderburn 1974). It still draws the output to the expected value, but

@@ -251,7 +251,7 @@ def _places(grid: Grid, texts: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.
 
 
 def _filled(holiday: Floats) -> Floats:
-    """Fill gaps with whether any series has a holiday on that step."""
+    """Fill gaps by whether any series has a holiday on that step."""
     return np.where(np.isfinite(holiday), holiday, np.nan_to_num(holiday).max(axis=0))
 
 

@@ -33,7 +33,7 @@ class MultiScale(SoftLoss):
 
 
 class Frequency(SoftLoss):
-    """The loss is KL(teacher || student) of softmax(A / temperature), A: the path's amplitudes |rFFT| without its mean.
+    """The loss is KL(teacher || student) of softmax(A / temperature), A: |rFFT| amplitudes of the path less its mean.
 
     Amplitudes are in multiples of the teacher's mean amplitude of that row, because rows differ in volume, plus a tenth
     of the mean value, so that the ripples of a row that is as good as flat count for nothing. A small temperature looks

@@ -34,7 +34,7 @@ class Origins:
 
 
 def feature_names(options: Options) -> tuple[str, ...]:
-    """Return numeric features in the order of the model's input; all are zero or positive."""
+    """Return the names of the numeric features in the order of the model's input; all are zero or positive."""
     return options.features
 
 

@@ -52,7 +52,7 @@ class SoftCrossEntropy(SoftLoss):
 
 
 class Logits(SoftLoss):
-    """The loss is the mean squared gap of logits, less their means, which no probability shows (Ba & Caruana 2014)."""
+    """The loss is the mean squared gap of logits less each side's mean, seen by no probability (Ba & Caruana 2014)."""
 
     def bind(self, contract: FeatureContract) -> SoftRows:
         def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:

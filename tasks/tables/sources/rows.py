@@ -91,7 +91,7 @@ def _plain(values: pl.Series, column: Column) -> pl.Series:
 
 
 def up_to(table: pl.DataFrame, contract: TableContract, until: date) -> pl.DataFrame:
-    """Return the values known on the evening of `until`; a table without the contract's dates is left as it is."""
+    """Return the table as known on the evening of `until`; without the contract's dates it is left as it is."""
     if contract.date is None or not is_timed(table.schema.get(contract.date), contract):
         return table
     dates = table[contract.date].drop_nulls()

@@ -227,7 +227,7 @@ def _none_of(rows: pl.DataFrame, contract: TableContract, column: str, rule: str
 def _delivered(
     table: pl.DataFrame, columns: list[Column], contract: TableContract, axis: Axis, as_of: date
 ) -> Iterator[Fact]:
-    """Yield a fact for each column without nulls, of a table with rows ahead: values up to `as_of`, or further."""
+    """Yield a fact a column that may not be null, of a table with rows ahead: values up to `as_of`, or further."""
     last, moment = axis.last(as_of), pl.col(contract.moment)
     for column in (one for one in columns if one.required and not (one.nullable or one.key or one.fixed)):
         value = pl.col(column.name)

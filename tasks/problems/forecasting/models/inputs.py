@@ -1,4 +1,4 @@
-"""Most models of one size take these inputs of the forecasting contract."""
+"""Most students take STUDENT_INPUTS of the forecasting contract, most teachers ALL_INPUTS."""
 
 STUDENT_INPUTS = ("units", "observed", "future", "static")
 ALL_INPUTS = (*STUDENT_INPUTS, "past", "calendar")
