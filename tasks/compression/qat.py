@@ -23,7 +23,7 @@ from tasks.core.errors import ConfigError
 
 LEVELS = 255
 SMALLEST = 1e-8
-"""A scale is at least so large: that of a channel or an input that is always zero would be divided by."""
+"""No scale is smaller: a channel or an input that is always zero would have a scale of zero, a divisor."""
 MOST_STEPS = 2**30
 CLIPPING = [2 ** (-step / 4) for step in range(25)]
 

@@ -30,7 +30,7 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Teaching:
-    """Teaching holds the teachers' outputs and the losses that a student learns from them by.
+    """Teaching holds the teachers' outputs and the losses by which a student learns from them.
 
     `soft`: (all rows, *output_shape) teacher's outputs, read for training rows only.
 

@@ -76,7 +76,7 @@ def _soft(problem: Problem, student: Student) -> SoftLoss | None:
 
 
 def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
-    """Return the teacher whose features `term` reads; `keepers`: teachers that keep features. Raises ConfigError."""
+    """Return the name of the teacher whose features `term` reads, one of their `keepers`. Raises ConfigError."""
     if term.teacher in keepers or (term.teacher is None and len(keepers) == 1):
         return term.teacher or next(iter(keepers))
     if not keepers or term.teacher is not None:

@@ -134,7 +134,7 @@ def teach(
 
 
 def _labelled(part: str, rows: int) -> Callable[[int], None]:
-    """Log how far labelling is: a line every `ROWS_A_LINE` rows."""
+    """Return a callback that logs how far labelling is: a line every `ROWS_A_LINE` rows."""
     began, said = time.monotonic(), 0
 
     def progress(done: int) -> None:

@@ -72,7 +72,7 @@ def _skip(contract: FeatureContract, look_back: LookBack) -> nn.Linear:
 
 
 class Direct(FeaturedModel):
-    """It computes raw = output(representation) + skip(units) + effects of each step's covariates, for all steps at once.
+    """It computes raw = output(representation) + skip(units) + effects of each step's covariates, for all steps.
 
     The direct strategy (Ben Taieb et al. 2012, arXiv:1108.3259). `covariates` reduces the series' own covariates of a
     step, such as price, promotion and holidays, to `projection` numbers for the representation and to their direct
