@@ -18,7 +18,7 @@ from tasks.compression.weights import Narrow, narrow_weights
 
 
 class Bitmask(GraphStep):
-    """`min_elements`: smaller tensors stay dense; so do those that would not get smaller."""
+    """`min_elements` is the least size: smaller tensors stay dense; so do tensors that would not shrink."""
 
     kind = "bitmask"
     phase = "storage"

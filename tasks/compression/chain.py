@@ -1,4 +1,4 @@
-"""A recipe's chain of steps, checked before anything is trained."""
+"""A recipe's chain of steps is checked before anything is trained."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,19 +29,19 @@ OURS: dict[str, type[Step]] = {
 Traits = frozenset[Trait]
 STEPS = Kinds("steps", OURS, (TorchStep, GraphStep))
 MANY = "structure"
-"""The phase whose steps go together, because they remove different things; of the others one step is enough."""
+"""Several steps of this phase may follow each other, as they remove different things; other phases have one at most."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Steps in order: those that change the torch model, then those that change the exported graph."""
+    """A Chain holds steps in order: first they change the torch model, then the exported graph."""
 
     before_export: tuple[TorchStep, ...]
     after_export: tuple[GraphStep, ...]
 
 
 def parse_chain(name: str, recipe: Recipe, students: Mapping[str, Traits] | None = None) -> Chain:
-    """The chain of a recipe. `students`: the traits of each model that it may be applied to, where they are known.
+    """Return the chain of a recipe. `students`: the traits of each model that it may be applied to, where known.
 
     Raises ConfigError on an unknown kind or option, and on a step that needs what a student does not have or an
     earlier step does not leave: on a wrong order, and on two that exclude each other, such as two number formats.
@@ -71,7 +71,7 @@ def parse_chain(name: str, recipe: Recipe, students: Mapping[str, Traits] | None
 
 
 def _check(where: str, earlier: Sequence[Step], step: Step) -> None:
-    """Raises ConfigError naming the last earlier step that does not leave what `step` needs, and the way out."""
+    """Raise ConfigError naming the last earlier step that does not leave a trait `step` needs, and the way out."""
     for before in reversed(earlier):
         missing = _first(step.needs - before.leaves)
         if missing is None:
@@ -91,7 +91,7 @@ def _first(missing: Traits) -> Trait | None:
 
 
 def order() -> str:
-    """All of our steps in the order in which they may follow each other, as people read it."""
+    """Return all of our steps in the order in which they may follow each other, as people read it."""
     kinds = [[kind for kind, step in OURS.items() if step.phase == phase] for phase in PHASES]
     return ", then ".join(
         f"one of {', '.join(some)}" if len(some) > 1 and phase != MANY else " and ".join(some)

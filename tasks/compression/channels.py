@@ -1,4 +1,4 @@
-"""Structured pruning of convolutions: whole channels leave the network, so that its kernels and its file shrink."""
+"""This step prunes convolutions by structure: whole channels leave, so that the network's kernels and file shrink."""
 
 from typing import Protocol, runtime_checkable
 
@@ -12,10 +12,10 @@ from tasks.core.errors import ConfigError
 
 @runtime_checkable
 class ChannelPrunable(Protocol):
-    """A model that can lose channels."""
+    """A ChannelPrunable model can lose channels."""
 
     def channels(self) -> list[tuple[list[Layer], list[Layer]]]:
-        """(producers, consumers) of each set of channels that may shrink.
+        """Return (producers, consumers) of each set of channels that may shrink.
 
         Channel i is output i of every producer and input i of every consumer, and of nothing else; layers that add to
         one residual stream belong together. Between them there are only functions that work on each channel alone.
@@ -24,7 +24,7 @@ class ChannelPrunable(Protocol):
 
 
 class Channels(TorchStep):
-    """`keep`: share of the channels of each set that stays (rounded, at least one)."""
+    """`keep` is the share of the channels of each set that stays (rounded, at least one)."""
 
     kind = "channels"
     phase = "structure"
@@ -33,7 +33,7 @@ class Channels(TorchStep):
     keep: float = Field(gt=0, lt=1)
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
-        """Remove the least important channels, then fine-tune what is left. Raises ConfigError if there are none."""
+        """Remove the least important channels, then fine-tune the rest. Raises ConfigError if there are none."""
         sets = model.channels() if isinstance(model, ChannelPrunable) else []
         if not sets:
             raise ConfigError(f"step channels: model {type(model).__name__} has no channels to remove; drop the step")

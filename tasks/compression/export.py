@@ -1,4 +1,4 @@
-"""Export: a torch module to ONNX bytes that hold nothing but the graph."""
+"""Export turns a torch module into ONNX bytes that hold nothing but the graph."""
 
 import io
 import warnings
@@ -19,7 +19,7 @@ OPSET = 20
 
 
 def export_onnx(model: nn.Module, contract: FeatureContract, example: Inputs) -> bytes:
-    """ONNX bytes of `model` with a dynamic batch axis; equal weights give equal bytes.
+    """Return ONNX bytes of `model` with a dynamic batch axis; equal weights give equal bytes.
 
     `example`: a few rows for tracing. Inputs are named as in the contract, in its order; the output is "output".
     The tracing exporter is used on purpose: for the students and teachers here its graphs have fewer nodes and

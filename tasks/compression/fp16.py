@@ -1,4 +1,4 @@
-"""Half precision for stored weights; arithmetic stays float32.
+"""This step stores weights in half precision; arithmetic stays float32.
 
 ONNX Runtime's CPU kernels compute in float32 and would convert around every node of a float16 graph. Here each weight
 is stored as float16 and converted once, when the file is loaded: half the bytes, the same speed, and no overflow of
@@ -15,7 +15,7 @@ from tasks.compression.weights import Narrow, narrow_weights
 
 
 class Fp16(GraphStep):
-    """`min_elements`: smaller tensors stay float32; so do those with numbers that half precision cannot hold."""
+    """`min_elements` is the least size: smaller tensors stay float32, as do any that half precision cannot hold."""
 
     kind = "fp16"
     phase = "numbers"

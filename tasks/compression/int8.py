@@ -1,4 +1,4 @@
-"""Eight-bit integers for the weights of matrix products, and for what is multiplied with them.
+"""These steps use eight-bit integers for the weights of matrix products, and for the numbers multiplied with them.
 
 Scale and zero point as in Jacob et al., Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference (2018). Only matrix products are quantized: the scale normalisation around them
@@ -35,11 +35,11 @@ OPERATORS = ["MatMul", "Gemm"]
 NEEDS: frozenset[Trait] = frozenset({"float weights", "products"})
 BATCH = 256
 CALIBRATION_BYTES = 2 * 2**20
-"""Much less than elsewhere: the quantizer keeps what all layers make of a batch."""
+"""Batches are much smaller than elsewhere: the quantizer keeps all that the layers make of a batch."""
 
 
 class Int8Dynamic(GraphStep):
-    """Weights are stored in eight bits; the range of what they are multiplied with is measured anew in every call.
+    """Weights are stored in eight bits; the range of the numbers they multiply is measured anew in every call.
 
     `per_channel`: one scale per output neuron instead of one per matrix.
     """
@@ -65,7 +65,7 @@ class Int8Dynamic(GraphStep):
 
 
 class Int8Static(GraphStep):
-    """Weights and activations in eight bits, with ranges fixed on `samples` training rows (QDQ format).
+    """Weights and activations are in eight bits, with ranges fixed on `samples` training rows (QDQ format).
 
     `per_channel`: one scale per output neuron. Outputs of a product stay float32.
     """
@@ -104,7 +104,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _prepared(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
-    """Without stated inner shapes, which the quantizer's own rewriting would contradict; sums stand alone."""
+    """Remove the stated inner shapes, which the quantizer's own rewriting would contradict, and split sums off."""
     if not any(node.op_type in OPERATORS for node in model.graph.node):
         raise ConfigError(f"step {kind}: the graph has no matrix product to quantize; drop the step")
     del model.graph.value_info[:]
@@ -128,7 +128,7 @@ def _split_sums(graph: onnx.GraphProto) -> None:
 
 
 def _sums(model: onnx.ModelProto) -> list[str]:
-    """Names, given here, of the products with a single column of weights, or with nothing but zeros and ones.
+    """Name the products with a single column of weights, or with nothing but zeros and ones; return the names.
 
     Those add up numbers of any size, such as the units whose mean is a window's scale: eight bits would lose them.
     """
@@ -145,7 +145,7 @@ def _sums(model: onnx.ModelProto) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence for a quantizer's advice and progress; what its import sets up for logging is undone."""
+    """Silence a quantizer's advice and progress; undo the changes that its import makes to logging."""
     root = logging.getLogger()
     level, handlers, disabled = root.level, root.handlers[:], root.manager.disable
     logging.disable(logging.WARNING)
@@ -159,6 +159,6 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _files() -> Iterator[Path]:
-    """A folder for the quantizer's files."""
+    """Make a folder for the quantizer's files."""
     with quiet(), tempfile.TemporaryDirectory(prefix="nightstill-") as folder:
         yield Path(folder)

@@ -1,4 +1,4 @@
-"""Eight or four bits for stored weights, with one scale an output neuron; arithmetic stays float32.
+"""These steps store weights in eight or four bits, with one scale an output neuron; arithmetic stays float32.
 
 A quarter or an eighth of the bytes at the same speed, and inputs are not rounded at all: what int8-dynamic and
 int8-static round besides the weights. Weights are symmetric around zero, so pruned ones stay zero; scale as in
@@ -25,12 +25,12 @@ from tasks.compression.step import Calibration, GraphStep
 from tasks.compression.weights import Narrow, narrow_weights
 
 EIGHT = 127
-"""The largest level that eight bits hold on both sides of zero."""
+"""This is the largest level that eight bits hold on both sides of zero."""
 OPSET_OF_INT4, IR_OF_INT4 = 21, 10
 
 
 class IntegerWeights(GraphStep):
-    """`min_elements`: smaller tensors stay float32; so do vectors such as biases, which are few and matter.
+    """`min_elements` is the least size: smaller tensors stay float32; so do vectors such as biases, few and important.
 
     `samples`: training rows by which products are rounded.
     """
@@ -77,20 +77,20 @@ def _widened(name: str, levels: NDArray[np.int8], scales: NDArray[np.float32], *
 
 
 def _packed(levels: NDArray[np.int8]) -> bytes:
-    """Two a byte, the first in the lower half, as ONNX has it."""
+    """Pack levels two a byte, the first in the lower half, as ONNX has it."""
     flat = levels.ravel().astype(np.uint8) & 0x0F
     flat = np.append(flat, np.zeros(len(flat) % 2, np.uint8))
     return (flat[::2] | flat[1::2] << 4).tobytes()
 
 
 class Int8Weights(IntegerWeights):
-    """Levels from -127 to 127."""
+    """The levels go from -127 to 127."""
 
     kind = "int8-weights"
 
 
 class Int4Weights(IntegerWeights):
-    """Levels from -7 to 7 for what products read, eight bits for the rest."""
+    """The levels go from -7 to 7 for weights that products read; the rest takes eight bits."""
 
     kind = "int4-weights"
     leaves = frozenset()
@@ -105,7 +105,7 @@ class Int4Weights(IntegerWeights):
 
 
 def output_axes(graph: onnx.GraphProto) -> dict[str, int]:
-    """The axis of outputs of each stored tensor that a product, convolution or recurrent layer reads as its weight."""
+    """Return the axis of outputs of each stored tensor that a product, convolution or recurrent layer has as weight."""
     axes = {}
     for node in graph.node:
         if node.op_type in ("Gemm", "Conv", "MatMul"):

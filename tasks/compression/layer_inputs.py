@@ -1,4 +1,4 @@
-"""What the linear layers of a model are given: it decides how exactly each of their weights must be kept."""
+"""The inputs of a model's linear layers are recorded here: they decide how exactly each weight must be kept."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from tasks.problems.blocks.outputs import outputs
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
-    """Layers within the model that may be replaced, by name: they are called, and nobody reads their weights.
+    """Return by name the layers within the model that may be replaced: they are called, and nobody reads their weights.
 
     A subclass may be read by its owner (attention's output projection is), so it is none of them.
     """
@@ -16,7 +16,7 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 class _Recorder(nn.Module):
-    """Stands in for a layer and keeps what it is given. A hook would miss owners that take a plain layer's weights."""
+    """It stands in for a layer and keeps its inputs. A hook would miss owners that take a plain layer's weights."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class _Recorder(nn.Module):
 
 
 def layer_inputs(layers: dict[str, nn.Linear], model: nn.Module, rows: Inputs) -> dict[str, Tensor]:
-    """(n, in) of each of `linear_layers(model)` when the model computes `rows`; zeros (1, in) if it is never called."""
+    """Return (n, in) inputs of each of `linear_layers(model)` as it computes `rows`; zeros (1, in) if never called."""
     recorders = {name: _Recorder(layer) for name, layer in layers.items()}
     for name, recorder in recorders.items():
         model.set_submodule(name, recorder)

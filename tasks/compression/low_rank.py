@@ -1,4 +1,4 @@
-"""Low rank: a linear layer becomes two thinner ones, where that stores fewer weights.
+"""This step makes two thinner layers of a linear layer, where that stores fewer weights.
 
 What is kept is how the layer's outputs differ from one training row to another, not its weights: inputs that always
 move together, such as the steps of a series, make many weights matter little, and what is put out for every row is left
@@ -20,7 +20,7 @@ from tasks.problems.blocks.factored import factored, principal_directions
 
 
 class LowRank(TorchStep):
-    """The rank of each linear layer, by one of two rules.
+    """The rank of each linear layer follows from one of two rules.
 
     `energy`: the smallest rank that keeps this share of the variance of the layer's outputs on `samples` training
     rows; `budget`: the largest that stores at most this share of the layer's weights. A layer that would not shrink
@@ -64,7 +64,7 @@ class LowRank(TorchStep):
             tune(model, self.epochs, self.learning_rate_factor)
 
     def rank(self, layer: nn.Linear, squares: Tensor) -> int:
-        """The rank that the rule gives a layer whose outputs have these mean squares by direction, at least 1."""
+        """Return the rank that the rule gives a layer whose outputs have these mean squares by direction: 1 or more."""
         if self.budget is not None:
             return max(1, int(self.budget * layer.weight.numel() / (layer.in_features + layer.out_features)))
         assert self.energy is not None

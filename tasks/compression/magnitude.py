@@ -1,4 +1,4 @@
-"""Unstructured pruning: the weights that are smallest in magnitude become zero, over the whole network at once.
+"""This step prunes single weights: the smallest in magnitude become zero, over the whole network at once.
 
 Source: Han et al., Learning both Weights and Connections (2015); schedule: Zhu and Gupta, To Prune, or Not to Prune
 (2017). A dense ONNX file keeps its zeros, so bytes stay as they are: the number of nonzero weights is what shrinks.
@@ -17,7 +17,7 @@ Masks = dict[str, torch.Tensor]
 
 
 class Magnitude(TorchStep):
-    """`sparsity`: share of the weights of linear and convolutional layers that ends as zero, exactly (rounded)."""
+    """`sparsity` is the share of linear and convolutional layers' weights that ends as zero, exactly (rounded)."""
 
     kind = "magnitude"
     phase = "sparsity"
@@ -26,7 +26,7 @@ class Magnitude(TorchStep):
     sparsity: float = Field(gt=0, lt=1)
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> AfterStep:
-        """Prune a little more before each epoch of fine-tuning; what is pruned stays zero after every step."""
+        """Prune a little more before each epoch of fine-tuning; pruned weights stay zero after every step."""
         for epoch in range(max(1, self.epochs)):
             masks = smallest(model, scheduled(self.sparsity, epoch + 1, max(1, self.epochs)))
             mask(model, masks)
@@ -37,12 +37,12 @@ class Magnitude(TorchStep):
 
 
 def scheduled(sparsity: float, step: int, steps: int) -> float:
-    """Cubic schedule of Zhu and Gupta: s (1 - (1 - t/n)^3), early steps prune most."""
+    """Return the sparsity of the cubic schedule of Zhu and Gupta: s (1 - (1 - t/n)^3), early steps prune most."""
     return sparsity * (1 - (1 - step / steps) ** 3)
 
 
 def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights of linear and convolutional layers by name; biases, embeddings and norms are few and matter."""
+    """Return weights of linear and convolutional layers by name; biases, embeddings and norms are few and matter."""
     return {
         f"{name}.weight": module.weight
         for name, module in model.named_modules()
@@ -51,7 +51,7 @@ def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def smallest(model: nn.Module, sparsity: float) -> Masks:
-    """Masks (1 keep, 0 prune) that prune exactly round(sparsity x count) weights; ties go to the earlier weight."""
+    """Return masks (1 keep, 0 prune) that prune round(sparsity x count) weights; ties go to the earlier weight."""
     weights = prunable_weights(model)
     magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
     flat = torch.ones_like(magnitudes)
@@ -61,7 +61,7 @@ def smallest(model: nn.Module, sparsity: float) -> Masks:
 
 
 def mask(model: nn.Module, masks: Masks) -> None:
-    """Zero what the masks prune, in place."""
+    """Set the weights that the masks prune to zero, in place."""
     weights = prunable_weights(model)
     with torch.no_grad():
         for name, keep in masks.items():

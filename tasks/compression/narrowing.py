@@ -1,4 +1,4 @@
-"""Outputs that can leave a network: neurons of linear layers, channels of convolutions.
+"""This module removes outputs of a network: neurons of linear layers, channels of convolutions.
 
 Output i of every layer in `producers` is input i of every layer in `consumers`; a layer may be both, as in a residual
 stream. Inputs of a consumer beyond the producers' outputs belong to others and stay.
@@ -14,7 +14,7 @@ Layers = Sequence[Layer]
 
 
 def importance(producers: Layers, consumers: Layers) -> Tensor:
-    """(outputs,) norm of what goes in times norm of what goes out.
+    """Return (outputs,) the norm of the incoming weights times the norm of the outgoing weights.
 
     An output's largest contribution is bounded by it (its bias counts as an input), so one whose outgoing side is zero
     is the first to go. Sources: Li et al., Pruning Filters for Efficient ConvNets (2017), extended by the outgoing
@@ -35,7 +35,7 @@ def keep_most_important(producers: Layers, consumers: Layers, share: float) -> N
 
 
 def keep_outputs(producers: Layers, consumers: Layers, kept: Tensor) -> None:
-    """Remove, in place, all outputs but those at the places `kept`, which rise."""
+    """Keep, in place, only the outputs at the places `kept`, which rise."""
     outputs = producers[0].weight.shape[0]
     others = {layer: torch.arange(outputs, layer.weight.shape[1]) for layer in consumers}
     for layer in producers:

@@ -1,4 +1,4 @@
-"""Structured pruning: whole hidden neurons leave the network, so that its matrices and its file really shrink."""
+"""This step prunes by structure: whole hidden neurons leave, so that the network's matrices and file really shrink."""
 
 from typing import Protocol, runtime_checkable
 
@@ -15,10 +15,10 @@ from tasks.core.errors import ConfigError
 
 @runtime_checkable
 class Prunable(Protocol):
-    """A model that can lose hidden neurons."""
+    """A Prunable model can lose hidden neurons."""
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """(producer, consumer) pairs: neuron i is output i of the one and input i of the other, and of nothing else.
+        """Return (producer, consumer) pairs: neuron i is output i of one, input i of the other, and of nothing else.
 
         Between them there are only functions that work on each neuron alone.
         """
@@ -26,7 +26,7 @@ class Prunable(Protocol):
 
 
 class Neurons(TorchStep):
-    """`keep`: share of the hidden neurons of each layer that stays (rounded, at least one).
+    """`keep` is the share of the hidden neurons of each layer that stays (rounded, at least one).
 
     Those go whose part the others can best take over on `samples` training rows (see `surgeon`).
     """
@@ -39,7 +39,7 @@ class Neurons(TorchStep):
     samples: int = Field(default=2048, gt=0)
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
-        """Remove neurons, then fine-tune what is left. Raises ConfigError if there are none."""
+        """Remove neurons, then fine-tune the rest. Raises ConfigError if there are none."""
         pairs = model.prunable() if isinstance(model, Prunable) else []
         if not pairs:
             raise ConfigError(
@@ -54,7 +54,7 @@ class Neurons(TorchStep):
             tune(model, self.epochs, self.learning_rate_factor)
 
     def _narrow(self, producer: nn.Linear, consumer: nn.Linear, given: Tensor) -> None:
-        """Fewer outputs of the one, and inputs of the other that make up for them. Its bias is an input of ones."""
+        """Take outputs from the one, and make up for them in the other's inputs. Its bias is an input of ones."""
         weight, outputs = consumer.weight.detach(), producer.out_features
         if consumer.bias is not None:
             weight = torch.cat([weight, consumer.bias.detach()[:, None]], dim=1)

@@ -1,4 +1,4 @@
-"""Finishing an ONNX graph: no traces of where it was made, nothing redundant, short names, equal bytes every time."""
+"""This module finishes an ONNX graph: no traces of its origin, nothing redundant, short names, equal bytes always."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import onnx
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:
-    """The finished file of `model`, which is stripped in place. Raises onnx.checker.ValidationError on a bad graph."""
+    """Return the finished file of `model`, stripped in place. Raises onnx.checker.ValidationError on a bad graph."""
     strip(model)
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString(deterministic=True)
@@ -14,7 +14,7 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
 
 
 def strip(model: onnx.ModelProto) -> None:
-    """Remove in place whatever tells where or with what the file was made, and whatever computing does not need.
+    """Remove in place all traces of where and by which tools the file was made, and all that computing does not need.
 
     Doc strings, metadata, producer, inner shapes, identities, unused nodes, tensors and operator sets, attributes at
     their default, and equal tensors but one. Inputs and outputs keep their names, all other values are n0, n1, ...;
@@ -59,7 +59,7 @@ def _replace(field: Any, items: list[onnx.NodeProto] | list[onnx.TensorProto]) -
 
 
 def _drop_defaults(model: onnx.ModelProto) -> None:
-    """Attributes that say what their absence says, and unused inputs at the end."""
+    """Remove attributes that equal their default, and unused inputs at the end."""
     versions = {item.domain: item.version for item in model.opset_import}
     for node in model.graph.node:
         while node.input and not node.input[-1]:

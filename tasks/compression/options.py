@@ -1,4 +1,4 @@
-"""What a workload says of its recipes."""
+"""This module defines the recipes in a workload."""
 
 from typing import Literal, Self
 
@@ -8,7 +8,7 @@ from tasks.core.config import Frozen, Spec
 
 
 class Limits(Frozen):
-    """The most that a searched candidate may measure; what is left out does not bind.
+    """A searched candidate may measure at most these limits; a limit that is left out does not bind.
 
     `error` and `retention` (a ratio to the student's error before compression) are on the validation split,
     `latency_ratio` is p50 to the reference model's, `parity` the mean difference to torch relative to the mean output.
@@ -23,7 +23,7 @@ class Limits(Frozen):
 
 
 class Search(Frozen):
-    """Looks for the steps that minimise one number within limits, by `trials` trials drawn from `space`.
+    """A Search looks for the steps that minimise one number within limits, by `trials` trials drawn from `space`.
 
     `space`: a step's kind and options, where two numbers are a range and another list is a choice, or `kind: numbers`
     with `choices` of number formats; empty for the default. `minutes`: a ceiling, kept below the stage's own time
@@ -42,7 +42,7 @@ class Search(Frozen):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        """Without a limit on the other side the best candidate would be the worst model, or no compression at all."""
+        """Require a limit on the other side: without one the worst model, or no compression at all, would be best."""
         limits = self.limits
         if self.minimise == "error":
             if limits.bytes is None and limits.parameters is None and limits.latency_ratio is None:
@@ -53,7 +53,7 @@ class Search(Frozen):
 
 
 class Recipe(Frozen):
-    """A chain of compression steps, applied in order, or a search for one."""
+    """A Recipe is a chain of compression steps, applied in order, or a search for one."""
 
     steps: tuple[Spec, ...] = ()
     search: Search | None = None

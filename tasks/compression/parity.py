@@ -1,4 +1,4 @@
-"""Parity: how far an ONNX file's outputs are from those of the torch model that it was made from."""
+"""Parity measures how far an ONNX file's outputs are from those of the torch model that it was made from."""
 
 from dataclasses import asdict, dataclass
 
@@ -9,19 +9,19 @@ from tasks.problems.base import Floats
 
 @dataclass(frozen=True)
 class Parity:
-    """`relative`: mean |difference| / mean |torch output|."""
+    """`relative` is mean |difference| / mean |torch output|."""
 
     max_abs: float
     mean_abs: float
     relative: float
 
     def to_json(self) -> dict[str, float | None]:
-        """Plain values; None for what is not finite."""
+        """Return plain values; None for numbers that are not finite."""
         return {name: float(f"{value:.6g}") if np.isfinite(value) else None for name, value in asdict(self).items()}
 
 
 def parity(onnx_output: Floats, torch_output: Floats) -> Parity:
-    """Differences over all rows. Raises ValueError when shapes differ."""
+    """Measure differences over all rows. Raises ValueError when shapes differ."""
     if onnx_output.shape != torch_output.shape:
         raise ValueError(f"ONNX output has shape {onnx_output.shape}, torch output {torch_output.shape}")
     difference = np.abs(onnx_output.astype(np.float64) - torch_output)

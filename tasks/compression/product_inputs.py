@@ -1,4 +1,4 @@
-"""What the stored matrices of a graph are multiplied with: it decides how exactly their weights must be kept."""
+"""The inputs of a graph's stored matrices are measured here: they decide how exactly weights must be kept."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,19 @@ from tasks.problems.base import Batches, Inputs
 
 BATCH = 256
 WIDEST = 4096
-"""Inputs of a matrix: the square of so many takes 128 MiB. A wider matrix is left out."""
+"""A matrix has at most so many inputs: their square takes 128 MiB. A wider matrix is left out."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """A stored matrix as the right side of a product. `turned`: stored (out, in). `given`: the left side's name."""
+    """A Product has a stored matrix on its right side. `turned`: stored (out, in). `given`: the left side's name."""
 
     given: str
     turned: bool
 
 
 def products(graph: onnx.GraphProto) -> dict[str, list[Product]]:
-    """The products of rows with stored matrices, by the matrix."""
+    """Return the products of rows with stored matrices, by the matrix."""
     matrices = {item.name for item in graph.initializer if item.data_type == TensorProto.FLOAT and len(item.dims) == 2}
     found: dict[str, list[Product]] = {}
     for node in graph.node:
@@ -36,7 +36,7 @@ def products(graph: onnx.GraphProto) -> dict[str, list[Product]]:
 
 
 def mean_squares(model: onnx.ModelProto, rows: Inputs) -> dict[str, NDArray[np.float64]]:
-    """(in, in) mean of x x^T over what each stored matrix is multiplied with when the graph computes `rows`.
+    """Return (in, in) mean of x x^T over the rows that multiply each stored matrix when the graph computes `rows`.
 
     A matrix that products read in two ways, as it is and turned, is left out; so is one that is very wide, and one
     whose rows are not finite.

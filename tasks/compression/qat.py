@@ -1,4 +1,4 @@
-"""Quantization-aware training: the network learns with the rounding that its eight-bit file will do.
+"""Quantization-aware training lets the network learn with the rounding that its eight-bit file will do.
 
 During fine-tuning each linear layer sees its weights and its input rounded to 256 levels, and gradients pass the
 rounding as if it were not there (the straight-through estimator). Sources: Jacob et al., Quantization and Training of
@@ -23,13 +23,13 @@ from tasks.core.errors import ConfigError
 
 LEVELS = 255
 SMALLEST = 1e-8
-"""A scale of zero, of a channel or an input that is always zero, would divide by it."""
+"""No scale is smaller: a channel or an input that is always zero would have a scale of zero, a divisor."""
 MOST_STEPS = 2**30
 CLIPPING = [2 ** (-step / 4) for step in range(25)]
 
 
 class Int8Qat(TorchStep):
-    """`samples`: training rows on which each input's range starts, as the one with the smallest squared error."""
+    """`samples` training rows decide where each input's range starts: at the smallest squared error."""
 
     kind = "int8-qat"
     phase = "numbers"
@@ -56,7 +56,7 @@ class Int8Qat(TorchStep):
 
 
 def best_range(values: Tensor) -> tuple[Tensor, Tensor]:
-    """(low, high) around zero: the full range with its ends drawn in, one after the other, where rounding gets better.
+    """Return (low, high) around zero: the full range with its ends drawn in, in turn, where rounding gets better.
 
     Better is a smaller mean squared error of the values.
     """
@@ -70,36 +70,36 @@ def best_range(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def affine(low: Tensor, high: Tensor, smallest: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Scale, at least `smallest`, and zero point of 256 levels from low <= 0 to high >= 0: zero is one of them."""
+    """Return the scale, at least `smallest`, and zero point of 256 levels from low <= 0 to high >= 0, zero included."""
     scale = ((high - low) / LEVELS).clamp(min=SMALLEST)
     scale = scale if smallest is None else torch.maximum(scale, smallest)
     return scale, straight_through(-low / scale)
 
 
 def straight_through(values: Tensor) -> Tensor:
-    """Rounded, with the gradient of the identity."""
+    """Return the values rounded, with the gradient of the identity."""
     return values + (values.round() - values).detach()
 
 
 def levels(values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-    """The nearest level of each value, 0 to 255."""
+    """Return the nearest level of each value, 0 to 255."""
     return (straight_through(values / scale) + zero).clamp(0, LEVELS)
 
 
 def rounded(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Fake quantization: each value's nearest level as a float; differentiable in values and range."""
+    """Return each value's nearest level as a float (fake quantization); it is differentiable in values and range."""
     scale, zero = affine(low, high)
     return (levels(values, scale, zero) - zero) * scale
 
 
 def weight_range(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(low, high), each (out, 1): one range an output neuron, zero within."""
+    """Return (low, high), each (out, 1): one range an output neuron, zero within."""
     weight = weight.detach()
     return weight.amin(1, keepdim=True).clamp(max=0), weight.amax(1, keepdim=True).clamp(min=0)
 
 
 class TrainedLinear(nn.Linear):
-    """A linear layer in training: rounded weights times rounded inputs. The input's range is trained as a factor."""
+    """A TrainedLinear multiplies rounded weights and inputs. The input's range is trained as a factor."""
 
     low: Tensor
     high: Tensor
@@ -112,7 +112,7 @@ class TrainedLinear(nn.Linear):
         self.log_factors = nn.Parameter(torch.zeros(2))
 
     def range(self) -> tuple[Tensor, Tensor]:
-        """(low, high) of the input, scalars."""
+        """Return (low, high) of the input, scalars."""
         factors = self.log_factors.exp()
         return self.low * factors[0], self.high * factors[1]
 
@@ -122,7 +122,7 @@ class TrainedLinear(nn.Linear):
 
 
 class Int8Linear(nn.Linear):
-    """A linear layer on stored levels, which exports as QDQ. `weight` and `bias` hold what the levels stand for.
+    """An Int8Linear layer has stored levels and exports as QDQ. `weight`, `bias` hold the numbers of these levels.
 
     In torch it computes with floats; the levels are what the file holds: (out, in) in eight bits, and the bias as
     32-bit multiples of the product of both scales, as integer kernels add it.
@@ -169,7 +169,7 @@ class Int8Linear(nn.Linear):
 
 
 def dequantize(stored: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> Tensor:
-    """(stored - zero) * scale, one scale an index of `axis`, zero 0 if None; DequantizeLinear in the file."""
+    """Return (stored - zero) * scale, one scale an index of `axis`, zero 0 if None; DequantizeLinear in the file."""
     result: Tensor = _Dequantize.apply(stored, scale, zero, axis)  # type: ignore[no-untyped-call]
     return result
 

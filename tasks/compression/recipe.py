@@ -1,4 +1,4 @@
-"""One recipe from start to end: torch steps, export, graph steps, and what each of them cost and saved."""
+"""This module runs one recipe from start to end: torch steps, export, graph steps, and the cost and saving of each."""
 
 import hashlib
 from collections.abc import Callable
@@ -24,7 +24,7 @@ ROUNDS = 20
 
 @dataclass(frozen=True)
 class Stock:
-    """Where a recipe stands after a step: error on the validation split, bytes of the ONNX file."""
+    """A Stock is the state of a recipe after a step: error on the validation split, bytes of the ONNX file."""
 
     step: str
     error: float
@@ -33,7 +33,9 @@ class Stock:
 
 @dataclass(frozen=True)
 class Compressed:
-    """`parameters`, `nonzero`: of the torch model that was exported. `history`: the untouched student first.
+    """Compressed is the result of a recipe.
+
+    `parameters`, `nonzero`: of the torch model that was exported. `history`: the untouched student first.
 
     `timings`: latency of the bytes of each entry of `history`, empty if it was not measured.
     """
@@ -46,7 +48,7 @@ class Compressed:
     timings: tuple[Latency, ...] = ()
 
     def about(self) -> dict[str, Any]:
-        """The measured part of about.json; `sha256` ties it to these bytes. Without times, which vary by run."""
+        """Return the measured part of about.json without times, which vary by run; `sha256` ties it to these bytes."""
         return {
             "parameters": self.parameters,
             "nonzero": self.nonzero,
@@ -58,7 +60,7 @@ class Compressed:
         }
 
     def latency(self) -> dict[str, Any]:
-        """Figures for people: what each step did to the time of a call. They must not enter a lock."""
+        """Return figures for people: how each step changed the time of a call. They must not enter a lock."""
         steps = [
             {"step": stock.step, **found.to_json()}
             for stock, found in zip(self.history, self.timings, strict=bool(self.timings))

@@ -1,4 +1,4 @@
-"""Tensors whose numbers follow a rule: the file holds the rule, and loading makes the numbers of it.
+"""Some tensors' numbers follow a rule: the file holds the rule, and loading makes the numbers of it.
 
 The ones that sum up a window and the numbers of its steps took 7 to 23 % of files of students with long windows.
 """
@@ -10,11 +10,11 @@ from onnx import helper, numpy_helper
 from tasks.compression.weights import Narrow
 
 LARGEST = 2**24
-"""Up to here float32 has every whole number."""
+"""Float32 has every whole number up to here."""
 
 
 def as_rule(tensor: onnx.TensorProto) -> Narrow | None:
-    """One number everywhere, or whole numbers evenly apart along one axis, as a node that gives the same numbers."""
+    """Return a node that makes the same numbers: one everywhere, or whole numbers evenly apart along one axis."""
     values = numpy_helper.to_array(tensor)
     if values.size < 2 or values.dtype not in (np.float32, np.int64):
         return None

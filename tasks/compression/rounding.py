@@ -1,4 +1,4 @@
-"""Rounding a matrix to few levels so that what it makes of its inputs changes least.
+"""This module rounds a matrix to few levels so that its products with its inputs change least.
 
 Each weight is rounded in turn, and those that are still to come make up for its error, which inputs that move together
 let them do (Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, 2023).
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 DAMPING = 1e-6
-"""Of the mean square of an input: so that inputs that always move together have an inverse."""
+"""This share of an input's mean square is added: so inputs that always move together have an inverse."""
 RANGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
-"""Parts of an output's largest weight that the levels may span. With few levels, cutting the largest can be better."""
+"""The levels may span these parts of an output's largest weight. With few levels, cutting the largest can be better."""
 
 
 def round_weights(weight: Tensor, squares: Tensor | None, largest: int) -> tuple[Tensor, Tensor]:
-    """(in, out) levels from -largest to largest, whole numbers, and (out,) scales: weight ~ levels * scales.
+    """Return (in, out) levels from -largest to largest, whole numbers, and (out,) scales: weight ~ levels * scales.
 
     `weight` (in, out) float64; `squares` (in, in) float64: mean of x x^T over rows of inputs x, without which every
     weight is rounded to its nearest level. What is zero stays zero. Of RANGES, each output takes the one that changes
@@ -40,7 +40,7 @@ def round_weights(weight: Tensor, squares: Tensor | None, largest: int) -> tuple
 
 
 def _in_turn(weight: Tensor, spread: Tensor, scales: Tensor, largest: int) -> Tensor:
-    """Levels of the rows, from the first on. `spread`: upper triangle of the Cholesky factor of the inverse squares."""
+    """Return the rows' levels, in turn. `spread`: upper triangle of the Cholesky factor of the inverse squares."""
     left, zero = weight.clone(), weight == 0
     levels = torch.zeros_like(weight)
     for row in range(len(weight)):
@@ -55,6 +55,6 @@ def _levels(weight: Tensor, scales: Tensor, largest: int) -> Tensor:
 
 
 def _scales(widest: Tensor, largest: int) -> Tensor:
-    """Float32 is what the file stores, so levels are counted in that."""
+    """Return scales in float32, which the file stores, so that levels are counted in them."""
     scales = (widest / largest).float().double()
     return torch.where(scales > 0, scales, 1.0)

@@ -1,4 +1,4 @@
-"""Running ONNX bytes. Free of torch, so that scoring and evaluation start in a fraction of a second."""
+"""This module runs ONNX bytes without torch, so that scoring and evaluation start in a fraction of a second."""
 
 import os
 from collections import deque
@@ -14,11 +14,11 @@ from tasks.problems.base import Batches, Floats, Inputs
 
 OUTPUT = "output"
 BATCH = 4096
-"""Rows that are computed at once at most: what a part needs stays in the processor's cache."""
+"""So many rows are computed at once at most: the numbers of a part stay in the processor's cache."""
 
 
 class OnnxModel:
-    """ONNX bytes as a function from inputs to outputs on the CPU, computed `batch` rows at a time at most.
+    """An OnnxModel is a function from inputs to outputs on the CPU, computed `batch` rows at a time at most.
 
     `threads` of those parts are computed side by side, each on one core: what one part needs stays in the processor's
     cache, which is faster than to share every operator of one large call. Outputs do not depend on their number.
@@ -41,7 +41,7 @@ class OnnxModel:
         return self.run(Batches.of({name: inputs[name] for name in self.names}))
 
     def run(self, batches: Batches) -> Floats:
-        """Outputs of all rows; a batch is let go once it is computed."""
+        """Return outputs of all rows; a batch is let go once it is computed."""
         output = np.empty((len(batches), *self._shape), np.float32)
         parts = self._placed(batches, output)
         if self._threads == 1 or len(batches) <= 1:
@@ -59,7 +59,7 @@ class OnnxModel:
         return output
 
     def _placed(self, batches: Batches, output: Floats) -> Iterator[tuple[Inputs, Floats]]:
-        """Parts of the batches, each with its lines of the output."""
+        """Yield parts of the batches, each with its lines of the output."""
         start = 0
         for inputs in batches:
             for part in Batches.of({name: inputs[name] for name in self.names}, most=self._batch):
@@ -68,7 +68,7 @@ class OnnxModel:
                 start = end
 
     def _compute(self, part: Inputs, output: Floats) -> None:
-        """Writes in place: parts need not be put together."""
+        """Compute a part and write it in place: parts need not be put together."""
         binding = self._session.io_binding()
         for name, values in part.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(values))
@@ -77,10 +77,10 @@ class OnnxModel:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Count the cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_onnx(model: bytes, inputs: Inputs, threads: int = 1, batch: int = BATCH) -> Floats:
-    """Outputs of ONNX bytes for all rows of `inputs`."""
+    """Run ONNX bytes for all rows of `inputs`; return the outputs."""
     return OnnxModel(model, threads, batch)(inputs)

@@ -1,4 +1,4 @@
-"""What a compression step is: options, and a change to a torch model or to an ONNX graph."""
+"""A compression step has options, and changes a torch model or an ONNX graph."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tasks.problems.base import Inputs
 
 Phase = Literal["structure", "rank", "sparsity", "numbers", "storage"]
 PHASES: tuple[Phase, ...] = ("structure", "rank", "sparsity", "numbers", "storage")
-"""Groups of steps in the order in which people are told to write them; what decides is what steps need and leave."""
+"""People should write steps in this order of groups; the traits that steps need and leave decide."""
 
 Trait = Literal["float weights", "hidden neurons", "channels", "linear layers", "products", "whole", "dense", "zeros"]
 TRAITS: dict[Trait, str] = {
@@ -26,18 +26,18 @@ TRAITS: dict[Trait, str] = {
     "dense": "weights without a mask",
     "zeros": "pruned weights that are stored as zero",
 }
-"""What steps work on, as people read it."""
+"""Steps work on models or graphs with these traits, as people read them."""
 ALL: frozenset[Trait] = frozenset(TRAITS)
 NETWORK: frozenset[Trait] = ALL - {"hidden neurons", "channels", "whole"}
-"""What is left once matrices are changed one by one: which of them belong to one neuron is forgotten."""
+"""These traits are left once matrices are changed one by one: it is forgotten which belong to one neuron."""
 
 AfterStep = Callable[[nn.Module], None]
 Calibration = Callable[[int], Inputs]
-"""Inputs of so many training rows."""
+"""A calibration returns the inputs of so many training rows."""
 
 
 class FineTune(Protocol):
-    """Trains a model in place for a few epochs on the student's own loss."""
+    """FineTune trains a model in place for a few epochs on the student's own loss."""
 
     def __call__(
         self, model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None
@@ -45,7 +45,7 @@ class FineTune(Protocol):
 
 
 class Step(Frozen):
-    """Base of all steps: a frozen model of its options. `kind` is its name in params.yaml.
+    """A Step is the base of all steps: a frozen model of its options. `kind` is its name in params.yaml.
 
     `needs`: the traits that what it works on must have; `leaves`: of those that it had, the ones that it still has
     afterwards. By these a chain that cannot work is refused before anything is trained.
@@ -58,7 +58,10 @@ class Step(Frozen):
 
 
 class TorchStep(Step):
-    """Changes the model's weights. `epochs`: of fine-tuning, at `learning_rate_factor` x the student's rate."""
+    """A TorchStep changes the model's weights.
+
+    `epochs`: of fine-tuning, at `learning_rate_factor` x the student's rate.
+    """
 
     epochs: int = Field(default=3, ge=0)
     learning_rate_factor: float = Field(default=0.3, gt=0)
@@ -72,15 +75,15 @@ class TorchStep(Step):
 
 
 class GraphStep(Step):
-    """Changes the exported graph."""
+    """A GraphStep changes the exported graph."""
 
     @abstractmethod
     def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
-        """The compressed graph; `model` may be changed."""
+        """Return the compressed graph; `model` may be changed."""
 
 
 def also(tune: FineTune, restore: AfterStep) -> FineTune:
-    """`tune`, with `restore` after each of its training steps, behind the step's own."""
+    """Return `tune`, with `restore` after each of its training steps, behind the step's own."""
 
     def tuned(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
         def both(trained: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Removing inputs of a linear layer so that its outputs change least: those that stay take over.
+"""This module removes inputs of a linear layer so that its outputs change least: the inputs that stay take over.
 
 Inputs leave one after the other, each time the one whose loss the others can best make up for (Optimal Brain Surgeon:
 Hassibi and Stork, Second Order Derivatives for Network Pruning, 1993; for whole columns: Kurtic et al., ZipLM:
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 DAMPING = 1e-8
-"""Of the mean square of an input: so that inputs that always move together have an inverse."""
+"""This share of an input's mean square is added: so inputs that always move together have an inverse."""
 
 
 def remove_inputs(weight: Tensor, inputs: Tensor, removable: int, count: int) -> tuple[Tensor, Tensor]:
-    """(kept,) places of the inputs that stay, in order, and (out, kept) weights with which they make up for the others.
+    """Return (kept,) places of the inputs that stay, in order, and (out, kept) weights that make up for the others.
 
     `weight` (out, in), `inputs` (n, in): rows that the layer is given. Of the first `removable` inputs `count` stay,
     the others all do. The mean square of the outputs' changes on the rows is what is kept small.

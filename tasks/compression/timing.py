@@ -1,4 +1,4 @@
-"""Time of one call of ONNX bytes in ONNX Runtime, beside a reference model that is measured in between."""
+"""This module times one call of ONNX bytes in ONNX Runtime, beside a reference model that is measured in between."""
 
 import math
 import os
@@ -26,7 +26,7 @@ from tasks.problems.base import Inputs
 REFERENCE_WIDTHS = (64, 256, 256, 64)
 WARM_UP = 3
 CALLS = (3, 50)
-"""Fewest and most calls a round; in between, as many as fit into ROUND_SECONDS."""
+"""A round has at least and at most so many calls; in between, as many as fit into ROUND_SECONDS."""
 ROUND_SECONDS = 0.01
 CONFIDENCE = 0.99
 MOST_ROUNDS = 10
@@ -37,7 +37,7 @@ UNKNOWN: Interval = (math.nan, math.nan)
 
 @dataclass(frozen=True)
 class Latency:
-    """Medians over rounds, microseconds a call. The ratios are to the reference model, round by round.
+    """Latency holds medians over rounds, microseconds a call. The ratios are to the reference model, round by round.
 
     `interval_p50`, `interval_p95`: of the median ratio, NaN of too few rounds.
     """
@@ -53,13 +53,13 @@ class Latency:
     rounds: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Figures for people; they differ from run to run and must not enter a lock."""
+        """Return figures for people; they differ from run to run and must not enter a lock."""
         figures = ("batch", "p50_us", "p95_us", "ratio_p50", "ratio_p95", "reference_p50_us", "rounds")
         return {name: round(getattr(self, name), 2) for name in figures}
 
 
 class Timed:
-    """A model ready to be called with the first rows of some inputs.
+    """A Timed model is ready to be called with the first rows of some inputs.
 
     Inputs and outputs are bound once: what is timed is the runtime with these bytes, not Python's way to it.
     """
@@ -87,7 +87,7 @@ class Timed:
         self.calls = int(np.clip(ROUND_SECONDS / typical, *CALLS))
 
     def times(self, calls: int) -> list[float]:
-        """Microseconds of each of `calls` calls."""
+        """Return the microseconds of each of `calls` calls."""
         run, binding, clock = self._session.run_with_iobinding, self._binding, time.perf_counter_ns
         result = []
         for _ in range(calls):
@@ -98,7 +98,7 @@ class Timed:
 
 
 class Beside:
-    """Some models and the reference model, measured in turns on the first `batch` rows of some inputs.
+    """Beside measures some models and the reference model in turns on the first `batch` rows of some inputs.
 
     Every round measures all models one after the other, in alternating order: a machine that is busy slows all, so the
     ratio of one round says little about the neighbours. Medians over rounds drop those in which the load changed in
@@ -115,7 +115,7 @@ class Beside:
         self._rounds: list[NDArray[np.float64]] = []
 
     def measure(self, rounds: int) -> tuple[Latency, ...]:
-        """Latency of each model over these rounds and all before them."""
+        """Return the latency of each model over these rounds and all before them."""
         with on_one_core(self._timed[-1]) if self._threads == 1 else nullcontext():
             for _ in range(rounds):
                 self._rounds.append(self._round(backwards=len(self._rounds) % 2 == 0))
@@ -146,21 +146,21 @@ class Beside:
 
 
 def measure(model: bytes, inputs: Inputs, *, batch: int, threads: int, rounds: int) -> Latency:
-    """Latency of one model: see `Beside`."""
+    """Measure the latency of one model: see `Beside`."""
     return measure_all([model], inputs, batch=batch, threads=threads, rounds=rounds)[0]
 
 
 def measure_all(
     models: Sequence[bytes], inputs: Inputs, *, batch: int, threads: int, rounds: int
 ) -> tuple[Latency, ...]:
-    """Latency of each model, all measured in turns: see `Beside`."""
+    """Measure the latency of each model, all in turns: see `Beside`."""
     return Beside(models, inputs, batch, threads).measure(rounds)
 
 
 def measure_against(
     model: bytes, inputs: Inputs, limits: tuple[float, float], *, batch: int, threads: int, rounds: int
 ) -> Latency:
-    """Latency of a model whose p50 and p95 ratios are to be held against `limits`.
+    """Measure the latency of a model whose p50 and p95 ratios are to be held against `limits`.
 
     Measures on as long as a limit lies within the interval of its ratio, at most `MOST_ROUNDS` times `rounds`. The
     first look that is clear ends it, so the intervals' confidence is higher than what one look would need.
@@ -175,13 +175,13 @@ def measure_against(
 
 
 def straddles(interval: Interval, limit: float) -> bool:
-    """Whether an interval leaves it open if the limit is kept. So does one that is not known."""
+    """Return whether an interval leaves it open if the limit is kept. So does one that is not known."""
     low, high = interval
     return not (high <= limit or low > limit)
 
 
 def median_interval(values: NDArray[np.float64]) -> Interval:
-    """Interval of the median by order statistics, whatever the distribution: ranks of the binomial with p = 1/2.
+    """Return the interval of the median by order statistics, whatever the distribution: binomial ranks with p = 1/2.
 
     Source: Conover, Practical Nonparametric Statistics (1999), section 3.2. NaN of too few values.
     """
@@ -194,7 +194,7 @@ def median_interval(values: NDArray[np.float64]) -> Interval:
 
 @contextmanager
 def on_one_core(reference: Timed) -> Iterator[None]:
-    """Keep this thread on the core that runs the reference model quickest just now; as it was afterwards.
+    """Keep this thread on the core that runs the reference model quickest just now; afterwards undo it.
 
     A thread that moves to another core loses its caches in the middle of a round. Where the platform has no such call
     or forbids it, nothing happens.
@@ -219,14 +219,14 @@ def on_one_core(reference: Timed) -> Iterator[None]:
 
 
 def idle_model() -> bytes:
-    """One identity of one number: what it takes is the runtime's own floor. Its input is `input`, (1,) float32."""
+    """Return a graph of one identity of one number, the runtime's own floor. Its input is `input`, (1,) float32."""
     number = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("input", "output")]
     graph = helper.make_graph([helper.make_node("Identity", ["input"], ["output"])], "idle", number[:1], number[1:])
     return _bytes_of(graph)
 
 
 def reference_model() -> bytes:
-    """A perceptron with fixed weights, some tens of microseconds a call: the unit in which latency is gated."""
+    """Return a perceptron with fixed weights, some tens of microseconds a call: the unit in which latency is gated."""
     random = np.random.default_rng(0)
     nodes, weights, name = [], [], "input"
     for layer, (width, following) in enumerate(pairwise(REFERENCE_WIDTHS)):
@@ -255,7 +255,7 @@ def _bytes_of(graph: onnx.GraphProto) -> bytes:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return the machine on which the figures were measured."""
     return {
         "processor": _processor(),
         "cores": usable_cores(),

@@ -1,4 +1,4 @@
-"""Which traits a model has, before any step."""
+"""A model has these traits before any step."""
 
 from torch import nn
 
@@ -10,7 +10,7 @@ from tasks.compression.step import Trait
 
 
 def traits_of(model: nn.Module) -> frozenset[Trait]:
-    """What steps find in a model: of a forest of trees nothing, for it has no weights.
+    """Return the traits that steps find in a model: a forest of trees has none, for it has no weights.
 
     A matrix that no layer of a known kind owns counts as one of a product: only the exported graph tells for sure.
     """

@@ -1,4 +1,4 @@
-"""Storing a graph's weights in a narrower form that is widened when the file is loaded.
+"""This module stores a graph's weights in a narrower form that is widened when the file is loaded.
 
 ONNX Runtime computes what depends on stored tensors alone once, while it loads (constant folding): the graph that
 runs is the one with wide weights, at its speed.
@@ -12,14 +12,14 @@ import onnx
 
 @dataclass(frozen=True)
 class Narrow:
-    """`nodes` compute from `tensors` what a stored tensor held; the last node's output bears its name."""
+    """A Narrow form is computed: `nodes` make a stored tensor from `tensors`; the last node's output bears its name."""
 
     nodes: Sequence[onnx.NodeProto]
     tensors: Sequence[onnx.TensorProto]
 
     @property
     def bytes(self) -> int:
-        """What this form takes in the file."""
+        """Count the bytes that this form takes in the file."""
         return sum(item.ByteSize() for part in (self.nodes, self.tensors) for item in part)
 
 

@@ -1,4 +1,4 @@
-"""Soft losses between the inner representations of student and teacher, by row.
+"""These soft losses compare the inner representations of student and teacher, by row.
 
 A teacher's features are out-of-fold: rows of different folds come from different networks, whose spaces have nothing
 in common. So a projector is learned for each fold, and rows are compared with rows of their own fold only.
@@ -18,24 +18,27 @@ ANGLE_ROWS = 32
 
 
 class Alignment(nn.Module):
-    """student (n, s), teacher (n, t), fold (n,) -> (n,). Its parameters are trained with the student, then dropped."""
+    """An Alignment maps student (n, s), teacher (n, t), fold (n,) to a loss (n,).
+
+    Its parameters are trained with the student, then dropped.
+    """
 
     def forward(self, student: Tensor, teacher: Tensor, fold: Tensor) -> Tensor:
         raise NotImplementedError
 
 
 class FeatureTerm(Frozen):
-    """A kind of alignment. `teacher`: whose features; may be left out when one teacher alone keeps them."""
+    """A FeatureTerm is a kind of alignment. `teacher`: whose features; optional when one teacher alone keeps them."""
 
     teacher: Name | None = None
 
     @abstractmethod
     def build(self, student: int, teacher: int, folds: int) -> Alignment:
-        """The loss for features of these widths, with fresh weights from torch's global generator."""
+        """Return the loss for features of these widths, with fresh weights from torch's global generator."""
 
 
 class Hint(FeatureTerm):
-    """Mean of (W_fold f + b_fold - t)^2 over the teacher's features, in multiples of the batch's mean t^2.
+    """The loss is the mean of (W_fold f + b_fold - t)^2 over the teacher's features, over the batch's mean t^2.
 
     FitNets' hint loss with a linear regressor (Romero et al. 2015, arXiv:1412.6550).
     """
@@ -45,7 +48,9 @@ class Hint(FeatureTerm):
 
 
 class Similarity(FeatureTerm):
-    """Squared distance of a row's similarities to the rows of its fold, G_i = f_i F^T / |f_i F^T|, in both networks.
+    """The loss compares a row's similarities to the rows of its fold in both networks, by their squared distance.
+
+    Similarities are G_i = f_i F^T / |f_i F^T|.
 
     Similarity-preserving distillation (Tung & Mori 2019, arXiv:1907.09682), times the batch size, so that the weight
     means the same for every batch size.
@@ -56,7 +61,7 @@ class Similarity(FeatureTerm):
 
 
 class Relation(FeatureTerm):
-    """Huber loss of pairs' distances over their mean, and of triplets' cosines, between student and teacher.
+    """The Huber loss compares pairs' distances over their mean, and triplets' cosines, of student and teacher.
 
     Relational distillation (Park et al. 2019, arXiv:1904.05068), with its 1 : 2 of distance and angle. Triplets are
     taken within runs of 32 rows of the batch, because their number grows with the cube.
@@ -105,12 +110,12 @@ class _Relation(Alignment):
 
 
 def _same(fold: Tensor) -> Tensor:
-    """(…, n, n) whether two rows are of one fold; fold (…, n)."""
+    """Return (…, n, n) whether two rows are of one fold; fold (…, n)."""
     return fold.unsqueeze(-1) == fold.unsqueeze(-2)
 
 
 def _distance_loss(student: Tensor, teacher: Tensor, fold: Tensor) -> Tensor:
-    """(n,) mean Huber loss over the other rows of the fold."""
+    """Return (n,) mean Huber loss over the other rows of the fold."""
     pairs = (_same(fold) & ~torch.eye(len(fold), dtype=torch.bool, device=fold.device)).to(student.dtype)
     members = functional.one_hot(fold).to(student.dtype)
 
@@ -126,7 +131,7 @@ def _distance_loss(student: Tensor, teacher: Tensor, fold: Tensor) -> Tensor:
 
 
 def _angle_loss(student: Tensor, teacher: Tensor, fold: Tensor) -> Tensor:
-    """(n,) mean Huber loss of the angles at a row, between each two other rows of its run and fold."""
+    """Return (n,) mean Huber loss of the angles at a row, between each two other rows of its run and fold."""
     count = len(fold)
     empty = -count % ANGLE_ROWS
     runs = functional.pad(fold, (0, empty), value=-1).reshape(-1, ANGLE_ROWS)

@@ -1,4 +1,4 @@
-"""Where a killed training finds its last epoch: one object in a store, safetensors after their SHA-256."""
+"""A killed training finds its last epoch here: one object in a store, safetensors after their SHA-256."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ DIGEST = 32
 
 
 class Checkpoint(Protocol):
-    """A place for the state of one training."""
+    """A Checkpoint stores the state of one training."""
 
     def load(self) -> bytes | None:
-        """The last saved state, None when there is none."""
+        """Return the last saved state, None when there is none."""
         ...
 
     def save(self, data: bytes) -> None:
@@ -28,7 +28,7 @@ class Checkpoint(Protocol):
 
 @dataclass(frozen=True)
 class StoreCheckpoint:
-    """A checkpoint at `key` of a store."""
+    """A StoreCheckpoint lies at `key` of a store."""
 
     store: ObjectStore
     key: str
@@ -44,13 +44,13 @@ class StoreCheckpoint:
 
 
 def pack(tensors: dict[str, Tensor], facts: dict[str, Any]) -> bytes:
-    """Tensors and JSON-able facts as the SHA-256 of safetensors bytes, and those bytes."""
+    """Pack tensors and JSON-able facts as the SHA-256 of safetensors bytes, and these bytes."""
     data: bytes = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"facts": json.dumps(facts)})
     return hashlib.sha256(data).digest() + data
 
 
 def unpack(packed: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `pack` packed. Raises ValueError when the bytes are not whole."""
+    """Return the content that `pack` packed. Raises ValueError when the bytes are not whole."""
     digest, data = packed[:DIGEST], packed[DIGEST:]
     if hashlib.sha256(data).digest() != digest:
         raise ValueError(f"{len(packed)} bytes do not have the SHA-256 that they begin with")

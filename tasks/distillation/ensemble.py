@@ -1,4 +1,4 @@
-"""How much each teacher counts in the ensemble."""
+"""This module decides how much each teacher counts in the ensemble."""
 
 from collections.abc import Mapping
 from itertools import permutations
@@ -15,7 +15,7 @@ ROWS = 20_000
 def member_weights(
     problem: Problem, dataset: Dataset, soft: Mapping[str, Floats], how: Literal["mean", "validation"]
 ) -> tuple[float, ...] | None:
-    """Weights of the teachers, in the order of `soft` (all rows, *output_shape); None: all count alike.
+    """Return the weights of the teachers, in the order of `soft` (all rows, *output_shape); None: all count alike.
 
     `validation`: those, not negative and with sum 1, that minimise the error of the weighted ensemble on the
     validation rows (if they are very many, on about 20,000, spread evenly). A pattern search on the simplex: from
@@ -47,7 +47,7 @@ def member_weights(
 
 
 def _moved(weights: tuple[float, ...], giver: int, taker: int, step: float) -> tuple[float, ...]:
-    """At most `step` from one to the other, never below zero."""
+    """Move at most `step` from one to the other, never below zero."""
     share = min(step, weights[giver])
     result = np.array(weights)
     result[giver] -= share

@@ -1,4 +1,4 @@
-"""What the teachers of a run have left for their students."""
+"""The teachers of a run leave this knowledge for their students."""
 
 import logging
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ SOFT, FEATURES, WEIGHTS = "soft.npy", "features.npy", "fold-0.safetensors"
 
 @dataclass(frozen=True)
 class Knowledge:
-    """By teacher's name; arrays lie on disk until they are read.
+    """Knowledge is held by teacher's name; arrays lie on disk until they are read.
 
     `soft`: targets (all rows, *output_shape). Of the teachers that keep them: `features` (all rows, width), and
     `weights`, the file with those of the first fold's model. `weighed`: how the ensemble weighs its members.
@@ -31,7 +31,7 @@ class Knowledge:
     weighed: Literal["mean", "validation"] = "mean"
 
     def ensemble(self, problem: Problem, dataset: Dataset) -> Floats:
-        """(all rows, *output_shape) soft targets of the weighed ensemble."""
+        """Return (all rows, *output_shape) soft targets of the weighed ensemble."""
         weights = member_weights(problem, dataset, self.soft, self.weighed)
         if weights is not None:
             log.info("teachers: %s", ", ".join(f"{name} {w:.3f}" for name, w in zip(self.soft, weights, strict=True)))
@@ -44,7 +44,7 @@ class Knowledge:
 
 
 def load_knowledge(folder: Path, weighed: Literal["mean", "validation"]) -> Knowledge:
-    """That of the teachers that have a folder in `folder`, in the order of their names."""
+    """Load the knowledge of the teachers that have a folder in `folder`, in the order of their names."""
     teachers = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
 
     def arrays(file: str) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""What a training minimises: the truth, and for a student its teacher too."""
+"""A training minimises this objective: the truth, and for a student its teacher too."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -20,7 +20,7 @@ Forward = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Aligned:
-    """A loss on features: those of a teacher (all rows, width), and the fold of each row, (all rows,)."""
+    """Aligned is a loss on a teacher's features (all rows, width), with the fold of each row, (all rows,)."""
 
     weight: float
     loss: Alignment
@@ -30,7 +30,9 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Teaching:
-    """What a student learns from. `soft`: (all rows, *output_shape) teacher's outputs, read for training rows only.
+    """Teaching holds the teachers' outputs and the losses by which a student learns from them.
+
+    `soft`: (all rows, *output_shape) teacher's outputs, read for training rows only.
 
     `alpha(done)`: weight of the truth when the share `done` of the steps is past. `losses`: (weight, loss) each.
     `trust` (all rows,): what the teacher's weight is multiplied by, 0 … 1; None: 1.
@@ -44,7 +46,9 @@ class Teaching:
 
 
 class Objective(nn.Module):
-    """mean over rows of (1 - w) hard + w (sum of weight * soft loss), w = (1 - alpha) * trust; without teaching w = 0.
+    """The loss is the mean over rows of (1 - w) hard + w (sum of weight * soft loss), w = (1 - alpha) * trust.
+
+    Without teaching w = 0.
 
     Its parameters, projectors of features, are trained with the model. `settings`: any text; a checkpoint of a
     training with another one is not continued.
@@ -64,7 +68,7 @@ class Objective(nn.Module):
         self.alignments = nn.ModuleList(part.loss for part in teaching.aligned) if teaching else nn.ModuleList()
 
     def check(self, rows: Rows) -> None:
-        """Raises DataError when a training row has no soft target or no teacher's features."""
+        """Check the rows. Raises DataError when a training row has no soft target or no teacher's features."""
         if self.teaching is None:
             return
         given = [self.teaching.soft, *(part.features for part in self.teaching.aligned)]
@@ -72,7 +76,7 @@ class Objective(nn.Module):
             raise DataError("soft targets: missing for some training rows; run the teachers again")
 
     def loss(self, model: Forward, rows: Rows, done: float, rng: np.random.Generator, device: torch.device) -> Tensor:
-        """Loss of one batch, with gradient; `done`: share of the training's steps that are past."""
+        """Return the loss of one batch, with gradient; `done`: share of the training's steps that are past."""
         names = inputs_of(model, self.dataset.contract.inputs)
         batch = self._batch(rows, names, rng)
 
@@ -110,7 +114,7 @@ class Objective(nn.Module):
         return self.augment.apply(batch, self.dataset.contract, rng) if self.augment else batch
 
     def digest(self, rows: Rows) -> str:
-        """SHA-256 of what the objective has for these rows and of its first weights: to know a training again."""
+        """Return the SHA-256 of the objective's data for these rows and its first weights: it identifies a training."""
         digest = hashlib.sha256(self.settings.encode())
         values: dict[str, NDArray[Any]] = {name: part.cpu().numpy() for name, part in self.state_dict().items()}
         if self.teaching is not None:
@@ -127,6 +131,6 @@ class Objective(nn.Module):
 
 
 def _parts(values: NDArray[Any], rows: Rows) -> Iterator[Rows]:
-    """So many of the rows at a time as can be read at once of `values`, which may lie on a disk."""
+    """Yield as many of the rows at a time as can be read at once of `values`, which may lie on a disk."""
     size = rows_within(values.nbytes // max(1, len(values)))
     return (rows[start : start + size] for start in range(0, len(rows), size))

@@ -1,4 +1,4 @@
-"""What a workload says of its teachers and students."""
+"""This module defines the teachers and students in a workload."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from tasks.core.config import Frozen, Name, Spec
 
 
 class Training(Frozen):
-    """How one network is trained. `patience` counts epochs without a better validation error."""
+    """Training defines how one network is trained. `patience` counts epochs without a better validation error."""
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
@@ -19,7 +19,7 @@ class Training(Frozen):
 
 
 class Teacher(Frozen):
-    """One member of the teacher ensemble. `training`: of a network; trees fit themselves.
+    """A Teacher is one member of the teacher ensemble. `training`: of a network; trees fit themselves.
 
     `keep`: what students may ask of it beyond its outputs.
     """
@@ -30,27 +30,27 @@ class Teacher(Frozen):
 
 
 class Term(Spec):
-    """A further soft loss, added with its `weight`."""
+    """A Term is a further soft loss, added with its `weight`."""
 
     weight: float = Field(default=1.0, gt=0)
 
 
 class Assistant(Frozen):
-    """A network of a size between teacher and student."""
+    """An Assistant is a network of a size between teacher and student."""
 
     model: Spec
     training: Training
 
 
 class StartFrom(Frozen):
-    """First weights from `teacher`; `layers`: student's layer -> teacher's (by prefix); none: layers of equal names."""
+    """First weights come from `teacher`; `layers`: student's layer -> teacher's (by prefix); none: of equal names."""
 
     teacher: Name
     layers: dict[str, str] = Field(default_factory=dict)
 
 
 class Student(Frozen):
-    """A student. `alpha` weighs the hard loss, `1 - alpha` the soft one with its `terms`.
+    """A Student learns from truth and teachers. `alpha` weighs the hard loss, `1 - alpha` the soft, with its `terms`.
 
     `alpha: 1` is the twin: it learns from the truth alone, and what concerns the teacher is not used, so that the twin
     may repeat the student's section. docs/distillation.md explains every field.
@@ -75,5 +75,5 @@ class Student(Frozen):
 
     @property
     def distilled(self) -> bool:
-        """Whether it learns from the teacher at all: the twin does not."""
+        """Return whether it learns from the teacher at all: the twin does not."""
         return self.alpha < 1

@@ -1,4 +1,4 @@
-"""What a student's section asks for, checked and made before anything is trained."""
+"""The parts that a student's section names are checked and made before anything is trained."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a student's distillation; `losses` compare outputs, `aligned` features, each with its weight."""
+    """Parts holds a student's distillation; `losses` compare outputs, `aligned` features, each with its weight."""
 
     losses: tuple[tuple[float, SoftLoss], ...]
     aligned: tuple[tuple[float, FeatureTerm], ...]
@@ -29,7 +29,7 @@ class Parts:
 
 
 def parts_of(problem: Problem, student: Student) -> Parts:
-    """The parts that `student` names.
+    """Return the parts that `student` names.
 
     Raises ConfigError naming the field: an unknown kind or option, a temperature that nothing uses, nothing to learn
     from the teacher, or features compared under an augmentation that changes what they are of.
@@ -76,7 +76,7 @@ def _soft(problem: Problem, student: Student) -> SoftLoss | None:
 
 
 def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
-    """Name of the teacher whose features `term` reads; `keepers`: those that keep features. Raises ConfigError."""
+    """Return the name of the teacher whose features `term` reads, one of their `keepers`. Raises ConfigError."""
     if term.teacher in keepers or (term.teacher is None and len(keepers) == 1):
         return term.teacher or next(iter(keepers))
     if not keepers or term.teacher is not None:
@@ -86,7 +86,7 @@ def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
 
 
 def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: Mapping[str, Student]) -> None:
-    """Raises ConfigError naming the field, when a student or an assistant cannot be trained as asked."""
+    """Check students and assistants. Raises ConfigError naming the field of one that cannot be trained."""
     known = models(problem.kind)
     for name, teacher in teachers.items():
         if teacher.model.kind not in known:
@@ -125,7 +125,7 @@ def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) 
 
 
 def _build(problem: Problem, model: Spec, prefix: str) -> nn.Module:
-    """Only a model reads its options: it is made once for nothing, hours before its turn."""
+    """Make a model once for nothing, hours before its turn: only a model reads its options."""
     try:
         return build_model(model, problem.draft_contract())
     except ConfigError as error:

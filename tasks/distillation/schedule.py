@@ -1,4 +1,4 @@
-"""How the weight of the truth moves while a student trains."""
+"""This module moves the weight of the truth while a student trains."""
 
 import math
 from abc import abstractmethod
@@ -9,7 +9,7 @@ from tasks.core.config import Frozen
 
 
 class Schedule(Frozen):
-    """From `from` at the first step to the student's own alpha at the last.
+    """The weight moves from `from` at the first step to the student's own alpha at the last.
 
     Starting below alpha follows the teacher first and the truth later (annealing, Jafari et al. 2021,
     arXiv:2104.07163).
@@ -18,23 +18,23 @@ class Schedule(Frozen):
     start: float = Field(alias="from", ge=0, le=1)
 
     def alpha(self, end: float, done: float) -> float:
-        """The weight of the truth when the share `done` (0 … 1) of the steps is past."""
+        """Return the weight of the truth when the share `done` (0 … 1) of the steps is past."""
         return end + (self.start - end) * self.left(done)
 
     @abstractmethod
     def left(self, done: float) -> float:
-        """Share of the way that is still to go: 1 at the start, 0 at the end."""
+        """Return the share of the way that is still to go: 1 at the start, 0 at the end."""
 
 
 class Linear(Schedule):
-    """In equal steps."""
+    """The weight moves in equal steps."""
 
     def left(self, done: float) -> float:
         return 1 - done
 
 
 class Cosine(Schedule):
-    """Along half a cosine: slow at both ends."""
+    """The weight moves along half a cosine: slow at both ends."""
 
     def left(self, done: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * done))

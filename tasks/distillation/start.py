@@ -1,4 +1,4 @@
-"""A student's first weights taken from a teacher."""
+"""A student's first weights can be taken from a teacher."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from tasks.core.errors import ConfigError
 
 
 def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str]) -> list[str]:
-    """Put a larger network's weights (safetensors) into `model`, in place; the names of the parameters that were set.
+    """Put a larger network's weights (safetensors) into `model`, in place; return the names of the parameters set.
 
     A parameter is taken where the larger network has one of equal name and rank that is nowhere smaller: of each axis
     evenly spaced indices, floor(i * large / small), the same for every tensor of equal sizes, so that neurons stay

@@ -1,4 +1,4 @@
-"""A student trained on the truth and on what its teachers, or an assistant between them, have left."""
+"""A student is trained on the truth and on the knowledge of its teachers, or of an assistant between them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,10 @@ Features = Mapping[str, NDArray[np.float16]]
 
 @dataclass(frozen=True)
 class Distilled:
-    """`assistant`: the assistant's soft targets (all rows, *output_shape), which took the teachers' place; or None."""
+    """Distilled is a trained student.
+
+    `assistant`: the assistant's soft targets (all rows, *output_shape), which took the teachers' place; or None.
+    """
 
     model: nn.Module
     history: History
@@ -91,7 +94,7 @@ def distil(
 
 
 def training_data(dataset: Dataset, problem: Problem) -> TrainingData:
-    """All training rows, with early stopping by the problem's error on the validation rows."""
+    """Return all training rows, with early stopping by the problem's error on the validation rows."""
     splits = dataset.splits
     return TrainingData(
         dataset, splits["train"], splits["valid"], lambda output, target: problem.score(output, target).error
@@ -99,7 +102,7 @@ def training_data(dataset: Dataset, problem: Problem) -> TrainingData:
 
 
 def fine_tuning_objective(dataset: Dataset, problem: Problem, student: Student, soft: Floats | None) -> Objective:
-    """The student's own objective for a network that is trained further, such as a pruned one.
+    """Return the student's own objective for a network that is trained further, such as a pruned one.
 
     `soft` (all rows, *output_shape): what the student learned from, not needed by the twin. alpha is the one that its
     schedule ends with. Terms on features are left out: pruning changes the features, and the projectors are gone.
@@ -116,7 +119,7 @@ def _objective(
     features: Features | None = None,
     fold_of: NDArray[np.int64] | None = None,
 ) -> Objective:
-    """Without `features` there are no terms on them."""
+    """Return the student's objective. Without `features` there are no terms on them."""
     contract, parts = dataset.contract, parts_of(problem, student)
     teaching = None
     if student.distilled and soft is not None:

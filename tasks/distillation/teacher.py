@@ -1,4 +1,4 @@
-"""A teacher trained by folds over groups: its soft targets for a training row come from a model that never saw it."""
+"""A teacher is trained by folds over groups: a training row's soft targets come from a model that never saw it."""
 
 import logging
 import time
@@ -23,20 +23,20 @@ from tasks.problems.models import build_model
 log = logging.getLogger(__name__)
 
 ROWS_A_LINE = 50_000
-"""Rows that are labelled between two lines of the log: of a large table, labelling by trees takes many minutes."""
+"""The log has a line after so many labelled rows: of a large table, labelling by trees takes many minutes."""
 
 
 @runtime_checkable
 class SelfTrained(Protocol):
-    """A model that the training loop of networks does not fit, such as boosted trees."""
+    """A SelfTrained model, such as boosted trees, does not fit the training loop of networks."""
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
-        """Learn from `train`, stop early on `valid`: validation losses, one for each part."""
+        """Learn from `train`, stop early on `valid`; return validation losses, one for each part."""
         ...
 
 
 class Mean(nn.Module):
-    """The mean of several models' outputs: the fold models as one teacher."""
+    """Mean averages several models' outputs: it makes one teacher of the fold models."""
 
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
@@ -50,7 +50,9 @@ class Mean(nn.Module):
 
 @dataclass(frozen=True)
 class Taught:
-    """`model`: mean of the fold models. `histories`: one a fold. `valid_error`: that of `model`.
+    """Taught is a trained teacher.
+
+    `model`: mean of the fold models. `histories`: one a fold. `valid_error`: that of `model`.
 
     `soft` (all rows, *output_shape): out-of-fold for training rows, the mean model's for validation rows, NaN for
     test rows, so that nobody can learn from them.
@@ -63,7 +65,7 @@ class Taught:
 
 
 def assign_folds(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """(rows,) fold of each row: whole groups, shuffled by `seed`, dealt out in equal numbers.
+    """Return (rows,) fold of each row: whole groups, shuffled by `seed`, dealt out in equal numbers.
 
     Raises DataError when there are fewer groups than folds.
     """
@@ -76,7 +78,7 @@ def assign_folds(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np
 
 
 def fold_rows(train_rows: Rows, fold_of: NDArray[np.int64], fold: int) -> tuple[Rows, Rows]:
-    """Training rows that fold model `fold` learns from, and those it labels."""
+    """Return the training rows that fold model `fold` learns from, and the rows it labels."""
     held_out = fold_of[train_rows] == fold
     return train_rows[~held_out], train_rows[held_out]
 
@@ -132,7 +134,7 @@ def teach(
 
 
 def _labelled(part: str, rows: int) -> Callable[[int], None]:
-    """What says in the log how far labelling is: a line every `ROWS_A_LINE` rows."""
+    """Return a callback that logs how far labelling is: a line every `ROWS_A_LINE` rows."""
     began, said = time.monotonic(), 0
 
     def progress(done: int) -> None:
@@ -145,9 +147,9 @@ def _labelled(part: str, rows: int) -> Callable[[int], None]:
 
 
 def held_out_features(teacher: Mean, dataset: Dataset, seed: int) -> NDArray[np.float16]:
-    """(all rows, width) features of training rows by the fold model that did not learn from them, NaN for other rows.
+    """Return (all rows, width) features of training rows by the fold model that did not learn from them.
 
-    `seed`: that of `teach`. Raises ConfigError when the models have no features.
+    Other rows are NaN. `seed`: that of `teach`. Raises ConfigError when the models have no features.
     """
     folds = len(teacher.members)
     fold_of = assign_folds(dataset.groups, folds, seed)

@@ -1,4 +1,4 @@
-"""The training loop of every network: early stopping, resumable, reproducible, on a GPU if there is one."""
+"""Every network is trained by this loop: early stopping, resumable, reproducible, on a GPU if there is one."""
 
 import copy
 import hashlib
@@ -33,7 +33,10 @@ FINGERPRINT_ROWS = 64
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`train`, `valid`: rows of `dataset`. `error(output, target)`: what early stopping watches, lower is better."""
+    """TrainingData names the rows `train` and `valid` of `dataset`.
+
+    `error(output, target)`: watched by early stopping, lower is better.
+    """
 
     dataset: Dataset
     train: Rows
@@ -43,7 +46,7 @@ class TrainingData:
 
 @dataclass
 class History:
-    """Mean training loss and validation error of each epoch; `best`: epoch whose weights were kept, from 0.
+    """History holds each epoch's mean training loss and validation error; `best`: epoch of the kept weights, from 0.
 
     It is -1 when training made the first weights no better.
     """
@@ -53,7 +56,7 @@ class History:
     best: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, for history.json."""
+        """Return plain data, for history.json."""
         return {"train": self.train, "valid": self.valid, "best": self.best}
 
 
@@ -71,7 +74,7 @@ def set_up(seed: int, threads: int) -> None:
 
 @cache
 def device() -> torch.device:
-    """Where networks are trained: on the GPU, in bfloat16 and compiled, if there is one."""
+    """Return where networks are trained: on the GPU, in bfloat16 and compiled, if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -122,7 +125,7 @@ def train(  # noqa: PLR0913 named arguments
 
 
 def predict(model: nn.Module, dataset: Dataset, rows: Rows, progress: Callable[[int], None] | None = None) -> Floats:
-    """(len(rows), *output_shape) outputs of the model, in evaluation mode, where its weights are.
+    """Return (len(rows), *output_shape) outputs of the model, in evaluation mode, where its weights are.
 
     `progress(rows)` is called with the number of rows predicted so far.
     """
@@ -130,7 +133,7 @@ def predict(model: nn.Module, dataset: Dataset, rows: Rows, progress: Callable[[
 
 
 def features(model: nn.Module, dataset: Dataset, rows: Rows) -> Floats:
-    """(len(rows), feature_width) features of a `Featured` model, in evaluation mode, where its weights are."""
+    """Return (len(rows), feature_width) features of a `Featured` model, in evaluation mode, where its weights are."""
     assert isinstance(model, Featured)
     return _forward(model, model.features, dataset, rows)
 
@@ -147,7 +150,7 @@ def _forward(
 
 
 class _Loop:
-    """Everything that changes from epoch to epoch, to and from a checkpoint."""
+    """A loop holds everything that changes from epoch to epoch, to and from a checkpoint."""
 
     def __init__(self, model: nn.Module, objective: Objective, training: Training, fingerprint: str) -> None:
         self.model, self.objective = model.to(device()), objective.to(device())
@@ -164,12 +167,12 @@ class _Loop:
 
     @property
     def epoch(self) -> int:
-        """Number of finished epochs."""
+        """Return the number of finished epochs."""
         return len(self.history.valid)
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or the last `patience` ones were no better than the best."""
+        """Return whether all epochs are done, or the last `patience` ones were no better than the best."""
         stale = self.epoch - 1 - self.history.best
         return self.epoch >= self.training.epochs or (self.epoch > 0 and stale >= self.training.patience)
 
@@ -186,7 +189,7 @@ class _Loop:
             self.best = copy.deepcopy(self.model.state_dict())
 
     def state(self) -> bytes:
-        """The loop as bytes."""
+        """Return the loop as bytes."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
@@ -225,7 +228,7 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _fingerprint(model: nn.Module, data: TrainingData, objective: Objective, training: Training, seed: int) -> str:
-    """What must be equal for a checkpoint to be continued: settings, first weights, and a sample of the data."""
+    """Return all that must be equal for a checkpoint to be continued: settings, first weights, a sample of the data."""
     digest = hashlib.sha256()
 
     def add(name: str, values: NDArray[Any]) -> None:
@@ -246,7 +249,7 @@ def _fingerprint(model: nn.Module, data: TrainingData, objective: Objective, tra
 
 
 def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | None) -> float:
-    """One pass over the training rows, or over `batches_per_epoch` random batches of them. Mean loss of a step."""
+    """Pass once over the training rows, or over `batches_per_epoch` random batches; return the mean loss of a step."""
     size, where = loop.training.batch_size, device()
     order = np.random.default_rng([seed, loop.epoch]).permutation(data.train)
     chance = np.random.default_rng([seed, loop.epoch, 1])

@@ -1,4 +1,4 @@
-"""How far a student may rely on its teacher, group by group."""
+"""This module decides how far a student may rely on its teacher, group by group."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ CHUNK = 4096
 
 
 def trust(dataset: Dataset, problem: Problem, soft: Floats) -> Floats:
-    """(all rows,) min(1, naive error / teacher's error) of the row's group, such as its series.
+    """Return (all rows,) min(1, naive error / teacher's error) of the row's group, such as its series.
 
     Both errors are the problem's own, summed over at most 16 training rows of the group, spread evenly; `soft` (all
     rows, *output_shape) is out-of-fold there, so a teacher is not trusted for what it has learned by heart. 1 where
@@ -30,7 +30,7 @@ def trust(dataset: Dataset, problem: Problem, soft: Floats) -> Floats:
 
 
 def _spread(rows: Rows, groups: NDArray[np.int64]) -> Rows:
-    """At most `ROWS_PER_GROUP` rows of each group, evenly over their order."""
+    """Return at most `ROWS_PER_GROUP` rows of each group, evenly over their order."""
     ordered = rows[np.argsort(groups[rows], kind="stable")]
     _, first, count = np.unique(groups[ordered], return_index=True, return_counts=True)
     place = np.arange(len(ordered)) - np.repeat(first, count)

@@ -1,1 +1,1 @@
-"""Rules on measured numbers: what a candidate must show before it may be released."""
+"""Gates are rules on measured numbers: a candidate must pass them before it may be released."""

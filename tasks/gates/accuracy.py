@@ -1,4 +1,4 @@
-"""Accuracy gate: absolute, against the naive baseline, against the teacher, and paired against the champion."""
+"""This gate limits the error: absolute, against the naive baseline and the teacher, paired against the champion."""
 
 from dataclasses import replace
 
@@ -10,19 +10,19 @@ from tasks.problems.base import Clusters, Score
 
 
 def absolute(candidate: str, score: Score, gate: AccuracyGate) -> GateResult:
-    """The error itself."""
+    """The error itself must be within the limit."""
     return at_most("accuracy/absolute", candidate, score.error, gate.limit, f"error at most {gate.limit:g}")
 
 
 def against_naive(candidate: str, score: Score, naive: Score | None, gate: AccuracyGate) -> GateResult:
-    """Better than the naive baseline by a margin."""
+    """The candidate must be better than the naive baseline by a margin."""
     limit = (1 - gate.naive_margin) * _error(naive)
     rule = f"error at least {gate.naive_margin:.4g} below the naive baseline's, relatively"
     return at_most("accuracy/naive", candidate, score.error, limit, rule, f"naive {_error(naive):.6g}")
 
 
 def against_teacher(candidate: str, score: Score, teacher: Score | None, gate: AccuracyGate) -> GateResult:
-    """Nearly as good as the teachers' ensemble."""
+    """The candidate must be nearly as good as the teachers' ensemble."""
     limit = gate.retention * _error(teacher)
     rule = f"error at most {gate.retention:g} times the teachers'"
     return at_most("accuracy/teacher", candidate, score.error, limit, rule, f"teachers {_error(teacher):.6g}")
@@ -31,7 +31,7 @@ def against_teacher(candidate: str, score: Score, teacher: Score | None, gate: A
 def against_champion(
     candidate: str, score: Score, champion: Champion, clusters: Clusters, gate: AccuracyGate, seed: int
 ) -> GateResult:
-    """The upper bound of the relative difference to the champion, on the same rows, is within the margin.
+    """The upper bound of the relative difference to the champion, on the same rows, must be within the margin.
 
     Without a champion (first night) it passes; a champion that cannot be measured refuses every candidate.
     """
@@ -55,7 +55,7 @@ def against_champion(
 def not_too_good(
     candidate: str, score: Score, naive: Score | None, champion: Champion, gate: AccuracyGate
 ) -> GateResult:
-    """What the candidate saves of the error of the better of naive baseline and champion is believable.
+    """The candidate must not save more of the error of the better of naive baseline and champion than is believable.
 
     The naive baseline sees no features and the champion was made under its own contract, so neither shares a leak of
     tonight's features. The teachers do, and do not count.

@@ -1,4 +1,4 @@
-"""The current champion as an opponent: its released bytes on the same rows as the candidates."""
+"""The current champion is measured as an opponent: its released bytes run on the same rows as the candidates."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ WAY_OUT = "to start a new line of releases, give the workload a new name in para
 
 @dataclass(frozen=True)
 class Champion:
-    """`sequence`: the ledger entry that made it champion, 0 for none. `note`: why there is no `score`.
+    """A Champion is compared with the candidates. `sequence`: the ledger entry that made it champion, 0 for none.
 
     `sample`: a few rows of its own inputs, to measure its latency with.
     """
@@ -27,7 +27,7 @@ class Champion:
 
     @property
     def absent(self) -> bool:
-        """Whether there is none yet: the first night."""
+        """Return whether there is none yet: the first night."""
         return self.sequence == 0
 
 

@@ -1,4 +1,4 @@
-"""Paired comparison of two models on the same rows by a bootstrap over entities and blocks of time."""
+"""This module compares two models on the same rows, paired, by a bootstrap over entities and blocks of time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from tasks.problems.base import Clusters, Score
 Sums = NDArray[np.float64]
 
 DRAWN_AT_ONCE = 3_000_000
-"""Entities drawn in one step, over all its resamples: bounds the memory."""
+"""One step draws so many entities, over all its resamples: this bounds the memory."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Relative difference of errors, `candidate / champion - 1`, with its interval. Below 0 the candidate is better.
+    """A Comparison holds the relative difference of errors, `candidate / champion - 1`, with its interval.
 
-    `groups`: entities, `blocks`: blocks of time that were resampled.
+    Below 0 the candidate is better. `groups`: entities, `blocks`: blocks of time that were resampled.
     """
 
     difference: float
@@ -40,7 +40,7 @@ class Comparison:
 def compare(
     candidate: Score, champion: Score, clusters: Clusters, *, confidence: float, resamples: int, seed: int
 ) -> Comparison:
-    """Relative difference of two models' errors with a two-way bootstrap interval.
+    """Return the relative difference of two models' errors with a two-way bootstrap interval.
 
     Both scores are of the same rows. Rows of one entity are dependent, and so are rows of one time, since a holiday
     hits all: entities and blocks of time are resampled independently of each other and a cell counts as often as both
@@ -76,7 +76,7 @@ def compare(
 
 
 def _cells(candidate: Score, champion: Score, clusters: Clusters) -> Sums:
-    """(groups, blocks, 4) sums of each entity in each block: loss and weight of the candidate, then of the champion.
+    """Return (groups, blocks, 4) sums of each entity in each block: loss and weight of candidate, then of champion.
 
     Without losses by step all times count as one.
     """
@@ -96,7 +96,7 @@ def _cells(candidate: Score, champion: Score, clusters: Clusters) -> Sums:
 
 
 def _resample(sums: Sums, size: int, random: np.random.Generator) -> tuple[Sums, Sums, Sums]:
-    """(size, 4) sums of as many resamples: of both factors, of entities alone, of blocks of time alone."""
+    """Draw (size, 4) sums of as many resamples: of both factors, of entities alone, of blocks of time alone."""
     groups, blocks = sums.shape[:2]
     times = _counts(size, blocks, random)
     drawn = (_counts(size, groups, random) @ sums.reshape(groups, -1)).reshape(size, blocks, 4)
@@ -104,7 +104,7 @@ def _resample(sums: Sums, size: int, random: np.random.Generator) -> tuple[Sums,
 
 
 def _counts(size: int, clusters: int, random: np.random.Generator) -> Sums:
-    """(size, clusters): how often each cluster is drawn in each of `size` draws with replacement."""
+    """Return (size, clusters): how often each cluster is drawn in each of `size` draws with replacement."""
     drawn = random.integers(clusters, size=(size, clusters)) + clusters * np.arange(size)[:, None]
     return np.bincount(drawn.ravel(), minlength=size * clusters).reshape(size, clusters).astype(np.float64)
 
@@ -116,15 +116,15 @@ def _ratio(sums: Sums) -> Sums:
 
 
 def _effective(loss: Sums) -> float:
-    """Number of equally large clusters that would scatter as much."""
+    """Return the number of equally large clusters that would scatter as much."""
     total = float(loss.sum())
     return max(2.0, total**2 / float((loss**2).sum())) if total > 0 else 2.0
 
 
 def _stretch(parts: list[tuple[float, float]], level: float) -> float:
-    """How much wider than its percentiles the interval must be. `parts`: variance over a factor's draws, its clusters.
+    """Return how much wider than its percentiles the interval must be.
 
-    A factor of one cluster has no variance and no say.
+    `parts`: variance over a factor's draws, its clusters. A factor of one cluster has no variance and no say.
     """
     plain = sum(variance for variance, _ in parts)
     if not plain > 0:

@@ -1,4 +1,4 @@
-"""Drift: how far tonight's inputs and predictions are from those that the champion was released with.
+"""Drift measures how far tonight's inputs and predictions are from the ones the champion was released with.
 
 A profile is what a release keeps of its own: quantiles of every number, shares of every category.
 """
@@ -24,22 +24,22 @@ from tasks.tables.table import TableContract
 Level = Literal["none", "moderate", "large"]
 
 DAYS = 56
-"""Last days of a snapshot that its profile is of: whole weeks, and few enough that a change is not thinned out."""
+"""A profile is made of a snapshot's last days: whole weeks, and few enough that a change is not thinned out."""
 LONG_STEPS = 12
-"""Last months, quarters or years of a snapshot that its profile is of."""
+"""A profile of longer steps is made of a snapshot's last months, quarters or years."""
 QUANTILES = 200
 BINS = 10
 CATEGORIES = 100
 LEAST_SHARE = 1e-4
 MODERATE, LARGE = 0.1, 0.25
-"""The usual limits of the index: Siddiqi, Credit Risk Scorecards (2006), chapter 10."""
+"""These are the usual limits of the index: Siddiqi, Credit Risk Scorecards (2006), chapter 10."""
 OTHER = "(other)"
 WAY_OUT = "to go on without, leave gates.drift out for a night"
 
 
 @dataclass(frozen=True)
 class Column:
-    """Values of one column: `quantiles` at the middles of equal shares if they are numbers, else `shares` by category.
+    """A Column profiles one column: `quantiles` at the middles of equal shares if numbers, else `shares` by category.
 
     `missing`: share of values that are null or NaN; the quantiles are of the others.
     """
@@ -51,7 +51,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far one column or output is from the reference. `ks`: of numbers alone."""
+    """Drift tells how far one column or output is from the reference. `ks`: of numbers alone."""
 
     name: str
     kind: Literal["input", "prediction"]
@@ -60,11 +60,11 @@ class Drift:
 
     @property
     def level(self) -> Level:
-        """The index in a word."""
+        """Return the index in a word."""
         return "large" if not self.psi <= LARGE else "moderate" if self.psi >= MODERATE else "none"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, rounded so that they read well."""
+        """Return plain values, rounded so that they read well."""
         return {**asdict(self), "psi": rounded(self.psi), "ks": rounded(self.ks), "level": self.level}
 
 
@@ -73,7 +73,7 @@ Profile = Mapping[str, Column]
 
 @dataclass(frozen=True)
 class DriftFound:
-    """Lines of everything that could be compared, the most drifted first. `note`: why there are none."""
+    """DriftFound holds a line for every column compared, the most drifted first. `note`: why there are none."""
 
     lines: tuple[Drift, ...] = ()
     note: str = ""
@@ -81,7 +81,7 @@ class DriftFound:
 
 
 def profile_inputs(raw: Raw, contracts: Sequence[TableContract]) -> dict[str, Column]:
-    """Every column of every table but keys and dates, over the last `DAYS` days, or `LONG_STEPS` months, up to `as_of`.
+    """Profile all tables' columns but keys and dates over the last `DAYS` days, or `LONG_STEPS` months, up to `as_of`.
 
     Where there are several tables, a column's name follows that of its table: `items.price`.
     """
@@ -118,20 +118,20 @@ def _profile_table(table: pl.LazyFrame, contract: TableContract, as_of: date) ->
 
 
 def profile_outputs(output: Floats, names: Sequence[str] = ()) -> dict[str, Column]:
-    """Every output of a model, over all rows (and steps): (n, …, outputs). Without `names` they are numbered."""
+    """Profile every output of a model, over all rows (and steps): (n, …, outputs), numbered without `names`."""
     flat = output.reshape(-1, output.shape[-1])
     chosen = names or [f"output {place}" for place in range(flat.shape[1])]
     return {name: _numbers(flat[:, place].astype(np.float64)) for place, name in enumerate(chosen)}
 
 
 def profile_json(inputs: Profile, predictions: Profile) -> dict[str, Any]:
-    """profile.json: equal data gives equal values."""
+    """Return the content of profile.json: equal data gives equal values."""
     parts = {"inputs": inputs, "predictions": predictions}
     return {part: {name: asdict(column) for name, column in columns.items()} for part, columns in parts.items()}
 
 
 def profile_from_json(data: Mapping[str, Any]) -> tuple[Profile, Profile]:
-    """Inputs and predictions that `profile_json` wrote."""
+    """Return inputs and predictions that `profile_json` wrote."""
     inputs, predictions = (
         {
             name: Column(found["missing"], tuple(found["quantiles"]), found["shares"])
@@ -143,12 +143,12 @@ def profile_from_json(data: Mapping[str, Any]) -> tuple[Profile, Profile]:
 
 
 def drift_json(drift: DriftFound) -> dict[str, Any]:
-    """drift.json for the report."""
+    """Return the content of drift.json for the report."""
     return {"note": drift.note, "lines": [line.to_json() for line in drift.lines]}
 
 
 def drift_line(drift: DriftFound) -> str | None:
-    """The most drifted input and prediction in a few words; None on the first night."""
+    """Return the most drifted input and prediction in a few words; None on the first night."""
     if drift.first_night:
         return None
     worst = {line.kind: line for line in reversed(drift.lines)}
@@ -157,7 +157,7 @@ def drift_line(drift: DriftFound) -> str | None:
 
 
 def drifts(now: Profile, then: Profile, kind: Literal["input", "prediction"]) -> list[Drift]:
-    """One line for each column that both have with the same kind of values, the most drifted first."""
+    """Return one line for each column that both have with the same kind of values, the most drifted first."""
     found = [
         Drift(name, kind, stability_index(now[name], then[name]), kolmogorov_smirnov(now[name], then[name]))
         for name in now.keys() & then.keys()
@@ -167,7 +167,7 @@ def drifts(now: Profile, then: Profile, kind: Literal["input", "prediction"]) ->
 
 
 def drift_since(sequence: int, released: bytes | None, inputs: Profile, champion: Profile | None) -> DriftFound:
-    """Drift since the release that ledger entry `sequence` made champion, 0 for none.
+    """Return drift since the release that ledger entry `sequence` made champion, 0 for none.
 
     `released`: its profile.json. `champion`: tonight's predictions of the champion itself, so that only what it is
     asked has changed; None if it could not be run.
@@ -185,7 +185,7 @@ def drift_since(sequence: int, released: bytes | None, inputs: Profile, champion
 
 
 def stability_index(now: Column, then: Column) -> float:
-    """Population stability index: sum of (p - q) ln(p / q) over bins, p tonight's shares and q the reference's.
+    """Return the population stability index: sum of (p - q) ln(p / q) over bins, p tonight's shares, q the reference's.
 
     It is the symmetric Kullback-Leibler divergence, KL(p, q) + KL(q, p) (Jeffreys 1946; Yurdakul and Naranjo, Journal
     of Risk Model Validation 14, 2020). Bins are the reference's deciles, or its categories; missing values are one bin
@@ -196,7 +196,7 @@ def stability_index(now: Column, then: Column) -> float:
 
 
 def kolmogorov_smirnov(now: Column, then: Column) -> float | None:
-    """Largest distance of the two distribution functions, within 1 / `QUANTILES`; None of what is no number.
+    """Return the largest distance of the two distribution functions, within 1 / `QUANTILES`; None if not of numbers.
 
     Without a p-value: rows depend on each other and are many, so that any difference would count as significant.
     """
@@ -206,7 +206,7 @@ def kolmogorov_smirnov(now: Column, then: Column) -> float | None:
 
 
 def drift_gate(candidate: str, drift: DriftFound, gate: DriftGate) -> list[GateResult]:
-    """The most drifted input is within the limit; nothing without a limit.
+    """The most drifted input must be within the limit; without a limit there is no result.
 
     It passes on the first night. What cannot be compared with an existing champion's is refused.
     """
@@ -246,7 +246,7 @@ def _categories(values: pl.Series) -> Column:
 
 
 def _shares(now: Column, then: Column) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Tonight's and the reference's share of each bin, that of missing values last."""
+    """Return tonight's and the reference's share of each bin, that of missing values last."""
     if now.shares is not None and then.shares is not None:
         found: dict[str, float] = {}
         for name, share in now.shares.items():
@@ -262,7 +262,7 @@ def _shares(now: Column, then: Column) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _edges(quantiles: tuple[float, ...]) -> NDArray[np.float64]:
-    """Inner bounds of the bins. A value that several deciles share, such as zero, is a bin of its own."""
+    """Return the inner bounds of the bins. A value that several deciles share, such as zero, is a bin of its own."""
     if not quantiles:
         return np.empty(0)
     deciles = np.quantile(quantiles, np.linspace(0, 1, BINS + 1), method="inverted_cdf")
@@ -272,7 +272,7 @@ def _edges(quantiles: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def _histogram(column: Column, edges: NDArray[np.float64]) -> list[float]:
-    """Share of all values in each bin: above the edge before it and up to its own."""
+    """Return the share of all values in each bin: above the edge before it and up to its own."""
     counts = np.bincount(np.searchsorted(edges, column.quantiles, side="left"), minlength=len(edges) + 1)
     known = (1 - column.missing) / max(len(column.quantiles), 1)
     return [float(count) * known for count in counts]

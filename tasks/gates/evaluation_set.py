@@ -1,4 +1,4 @@
-"""The frozen rows on which every model of a run is measured, through ONNX Runtime."""
+"""The evaluation set holds the frozen rows on which every model of a run is measured, through ONNX Runtime."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ SAMPLE = 1024
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """One split of a dataset with everything that the gates ask of it. `threads`: of ONNX Runtime.
+    """An EvaluationSet is one split of a dataset with all data that the gates need. `threads`: of ONNX Runtime.
 
     `raw`: the table that the dataset was made of, for a champion whose inputs are made in another way.
     """
@@ -41,39 +41,39 @@ class EvaluationSet:
 
     @property
     def rows(self) -> Rows:
-        """Row numbers of the split."""
+        """Return row numbers of the split."""
         return self.dataset.splits[self.split]
 
     @cached_property
     def sample(self) -> Inputs:
-        """Model inputs of the first rows, to measure latency with."""
+        """Return model inputs of the first rows, to measure latency with."""
         return self.dataset.inputs(self.rows[:SAMPLE])
 
     @cached_property
     def target(self) -> NDArray[Any]:
-        """Targets of all rows."""
+        """Return targets of all rows."""
         return self.dataset.target(self.rows)
 
     @cached_property
     def clusters(self) -> Clusters:
-        """Entity and blocks of time of each row."""
+        """Return the entity and blocks of time of each row."""
         return self.dataset.clusters(self.rows)
 
     @property
     def segments(self) -> Mapping[str, NDArray[np.str_]]:
-        """Segment columns of the rows."""
+        """Return the segment columns of the rows."""
         return {name: values[self.rows] for name, values in self.dataset.segments.items()}
 
     def under(self, contract: FeatureContract) -> "EvaluationSet":
-        """The same rows with inputs under another contract. Raises ValueError when they cannot be made."""
+        """Return the same rows with inputs under another contract. Raises ValueError when they cannot be made."""
         return replace(self, dataset=self.dataset.under(contract, self.raw))
 
     def naive(self) -> Floats:
-        """Outputs of the problem's baseline."""
+        """Return outputs of the problem's baseline."""
         return self.problem.naive(self.dataset, self.rows)
 
     def disturbed(self, kind: str, level: float, seed: int) -> Batches:
-        """The inputs under a disturbance, the same for every model. Raises ConfigError on an unknown kind."""
+        """Return the inputs under a disturbance, the same for every model. Raises ConfigError on an unknown kind."""
         self.problem.corrupt(kind, level, self.dataset.inputs(self.rows[:1]), seed)
 
         def make() -> Iterator[Inputs]:
@@ -83,7 +83,7 @@ class EvaluationSet:
         return Batches(len(self.rows), make)
 
     def run(self, model: bytes, batches: Batches | None = None) -> Floats:
-        """Outputs of a model for these inputs or `batches`. Raises ValueError unless finite and of the right shape."""
+        """Return a model's outputs, by default for all rows. Raises ValueError unless finite and of the right shape."""
         runtime = OnnxModel(model, self.threads)
         output = runtime.run(self.dataset.batches(self.rows, runtime.names) if batches is None else batches)
         expected = (len(self.rows), *self.dataset.contract.output_shape)
@@ -96,10 +96,10 @@ class EvaluationSet:
         return output
 
     def score(self, output: Floats) -> Score:
-        """Errors of outputs of all rows."""
+        """Return the errors of outputs of all rows."""
         return self.problem.score(output, self.target)
 
 
 def _seed(seed: int, batch: int) -> int:
-    """Batches are disturbed independently of each other."""
+    """Return a seed of each batch's own: batches are disturbed independently of each other."""
     return seed if batch == 0 else int(np.random.SeedSequence([seed, batch]).generate_state(1)[0])

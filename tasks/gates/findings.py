@@ -1,4 +1,4 @@
-"""What evaluation leaves behind for the stages and people after it, as plain values."""
+"""This module turns the results of the evaluation into plain values, for later stages and for people."""
 
 import hashlib
 import math
@@ -20,7 +20,7 @@ EXAMPLES = 6
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """One line of the table of models. `role`: naive, teacher, student, twin, champion or candidate."""
+    """This is one line of the table of models. `role`: naive, teacher, student, twin, champion or candidate."""
 
     name: str
     role: str
@@ -30,7 +30,7 @@ class MeasuredModel:
     valid_error: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; None for what was not measured."""
+        """Return plain values; None where nothing was measured."""
         return {
             "name": self.name,
             "role": self.role,
@@ -50,7 +50,7 @@ def verdict_json(
     gates: Gates,
     seed: int,
 ) -> dict[str, Any]:
-    """verdict.json: equal inputs give equal values, so there are no measured times in it."""
+    """Return the content of verdict.json: equal inputs give equal values, so there are no measured times in it."""
     winner = verdict.winner
     return {
         "verdict": "promote" if winner else "reject",
@@ -69,7 +69,7 @@ def verdict_json(
 def comparison_json(
     verdict: Verdict, opponents: Opponents, evaluation: EvaluationSet, gates: Gates, seed: int
 ) -> dict[str, Any] | None:
-    """The foremost candidate against each opponent, relatively; None if no candidate could be run."""
+    """Compare the foremost candidate with each opponent, relatively; return None if no candidate could be run."""
     leader = foremost(verdict)
     if leader is None or leader.score is None:
         return None
@@ -100,7 +100,7 @@ def comparison_json(
 def segments_json(
     verdict: Verdict, opponents: Opponents, evaluation: EvaluationSet, gates: Gates
 ) -> list[dict[str, Any]]:
-    """segments.json: errors of the foremost candidate and the champion in each segment."""
+    """Return the content of segments.json: errors of the foremost candidate and the champion in each segment."""
     leader = foremost(verdict)
     if leader is None or leader.score is None:
         return []
@@ -111,7 +111,7 @@ def segments_json(
 def examples_json(
     verdict: Verdict, others: Mapping[str, Floats | None], evaluation: EvaluationSet
 ) -> list[dict[str, Any]]:
-    """examples.json: pictures of the foremost candidate (first curve) and `others` that could be measured."""
+    """Return examples.json: pictures of the foremost candidate (first curve) and `others` that could be measured."""
     leader = foremost(verdict)
     curves = {"candidate": leader.output} if leader and leader.output is not None else {}
     curves |= {name: output for name, output in others.items() if output is not None}
@@ -120,12 +120,12 @@ def examples_json(
 
 
 def foremost(verdict: Verdict) -> Judgement | None:
-    """The winner, or else the first in order of choice that could be run."""
+    """Return the winner, or else the first in order of choice that could be run."""
     return verdict.winner or next((item for item in verdict.ranked if item.score is not None), None)
 
 
 def _finite(value: Any) -> Any:
-    """Plain values with None for NaN and infinity, which JSON cannot hold."""
+    """Return plain values with None for NaN and infinity, which JSON cannot hold."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Gates of other packages: they are judged beside the mandatory ones, and none of them can stand in for one."""
+"""Gates of other packages are judged beside the mandatory ones; none of them can stand in for one."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ FIRST = "runs"
 
 
 def parse_gates(specs: Sequence[Spec]) -> tuple[Gate, ...]:
-    """The gates that `gates.further` names.
+    """Return the gates that `gates.further` names.
 
     Raises ConfigError on an unknown kind or option, on the name of a mandatory gate, and on one name for two.
     """
@@ -30,7 +30,7 @@ def parse_gates(specs: Sequence[Spec]) -> tuple[Gate, ...]:
 
 
 def further(gate: Gate, case: Case) -> list[GateResult]:
-    """What a gate says of a candidate; one that cannot be judged by it is refused."""
+    """Return a gate's results for a candidate; a candidate that it cannot judge is refused."""
     try:
         results = list(gate.judge(case))
         _check(gate, case, results)

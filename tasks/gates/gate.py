@@ -1,4 +1,4 @@
-"""What a gate judges, and what a gate of another package is."""
+"""This module defines the case that a gate judges, and the interface of a gate of another package."""
 
 import math
 from abc import abstractmethod
@@ -18,7 +18,7 @@ from tasks.problems.base import Batches, Floats, Score
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe's files. `model`: the bytes of model.onnx, None if there are none; `about`: its about.json."""
+    """A Candidate holds a recipe's files. `model`: bytes of model.onnx, None if there are none; `about`: about.json."""
 
     name: str
     model: bytes | None
@@ -26,14 +26,14 @@ class Candidate:
 
     @property
     def valid_error(self) -> float:
-        """Error on the validation split, NaN if it is not stated."""
+        """Return the error on the validation split, NaN if it is not stated."""
         value = self.about.get("valid_error")
         return float(value) if isinstance(value, int | float) else math.nan
 
 
 @dataclass(frozen=True)
 class Opponents:
-    """What a candidate is compared with, on the same rows. `naive`/`teacher` None: it could not be measured.
+    """Opponents are compared with the candidate on the same rows. `naive`/`teacher` None: it could not be measured.
 
     `drift`: of tonight's data since the champion's release.
     """
@@ -46,7 +46,7 @@ class Opponents:
 
 @dataclass(frozen=True)
 class Case:
-    """A candidate that runs, with all that was measured of it.
+    """A Case is a candidate that runs, with all that was measured of it.
 
     `output`, `score`: of `model` on the evaluation set. `disturbed`: the evaluation inputs under each of
     `gates.robustness`. `latency`: None if it could not be measured, for the reason `latency_note`.
@@ -66,13 +66,14 @@ class Case:
 
 
 class Gate(Frozen):
-    """A rule that another package adds to the mandatory ones, named in `gates.further`. Its fields are its options.
+    """A Gate is a rule that another package adds to the mandatory ones, named in `gates.further`.
 
-    Its results are named `kind`, or `kind/…` where there are several. Whatever it raises refuses the candidate.
+    Its fields are its options. Its results are named `kind`, or `kind/…` where there are several. Whatever it raises
+    refuses the candidate.
     """
 
     kind: ClassVar[str]
 
     @abstractmethod
     def judge(self, case: Case) -> list[GateResult]:
-        """One result or several of a candidate; none at all refuses it."""
+        """Return one result or several of a candidate; none at all refuses it."""

@@ -1,4 +1,4 @@
-"""Latency gate: time of one call, as a ratio to a reference model that is measured in between."""
+"""This gate limits the time of one call, as a ratio to a reference model that is measured in between."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from tasks.gates.result import GateResult, at_most
 
 
 def latency_gates(candidate: str, measured: Latency | None, gate: LatencyGate, why: str = "") -> list[GateResult]:
-    """p50 and p95: the upper end of the interval of the ratio is within the limit.
+    """The upper end of the interval of the ratio must be within the limit, at p50 and at p95.
 
     `measured` None: it could not be measured, `why` says the reason, and both refuse. A ratio whose interval still
     holds the limit after the last round is refused too. The observed ratios are withheld: a clock's numbers differ from

@@ -1,4 +1,4 @@
-"""The gates that every candidate is judged by; what limits they have stands in a workload's `gates`."""
+"""Every candidate is judged by these gates; their limits stand in a workload's `gates`."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What a workload says of its gates."""
+"""This module defines the `gates` section of a workload."""
 
 from pydantic import Field
 
@@ -6,7 +6,9 @@ from tasks.core.config import Frozen, Spec
 
 
 class AccuracyGate(Frozen):
-    """`limit`: absolute error; `naive_margin` and `retention` are ratios; `champion_margin` is relative.
+    """AccuracyGate limits the error.
+
+    `limit`: absolute error; `naive_margin` and `retention` are ratios; `champion_margin` is relative.
 
     `max_gain`: the share of the error of the better of naive baseline and champion that a candidate can honestly save;
     one that saves more has probably seen the future. 1 allows all.
@@ -30,13 +32,13 @@ class SegmentGate(Frozen):
 
 
 class SizeGate(Frozen):
-    """Bytes of the released ONNX file."""
+    """SizeGate limits the bytes of the released ONNX file."""
 
     max_bytes: int = Field(gt=0)
 
 
 class LatencyGate(Frozen):
-    """Ratios of the candidate's latency to the reference model's, measured interleaved at `batch` rows.
+    """LatencyGate limits the ratios of the candidate's latency to the reference model's, interleaved, at `batch` rows.
 
     `rounds` are measured at least, up to ten times as many while noise leaves it open whether a limit is kept.
     """
@@ -49,13 +51,13 @@ class LatencyGate(Frozen):
 
 
 class ParityGate(Frozen):
-    """Largest mean absolute difference of ONNX and torch outputs, relative to the mean absolute torch output."""
+    """ParityGate limits the mean absolute difference of ONNX and torch outputs, relative to the mean torch output."""
 
     tolerance: float = Field(gt=0)
 
 
 class Corruption(Frozen):
-    """A declared disturbance of the evaluation inputs; `limit` is the allowed error ratio to the clean error."""
+    """A Corruption declares a disturbance of the evaluation inputs. `limit`: allowed ratio to the clean error."""
 
     kind: str
     level: float
@@ -63,13 +65,13 @@ class Corruption(Frozen):
 
 
 class DriftGate(Frozen):
-    """`max_psi`: largest population stability index of an input against the champion's snapshot; None gates nothing."""
+    """`max_psi` limits an input's population stability index against the champion's snapshot; None gates nothing."""
 
     max_psi: float | None = Field(default=None, gt=0)
 
 
 class Gates(Frozen):
-    """All rules that a candidate must pass. `further`: gates of other packages, beside the mandatory ones."""
+    """A candidate must pass all these rules. `further`: gates of other packages, beside the mandatory ones."""
 
     accuracy: AccuracyGate
     segments: SegmentGate

@@ -1,4 +1,4 @@
-"""Parity gate: the candidate says what the torch model said that it was made from."""
+"""This gate limits how far the candidate's outputs are from those of the torch model that it was made from."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from tasks.gates.result import GateResult, at_most, refused
 
 
 def parity(candidate: str, model: bytes, about: Mapping[str, Any], gate: ParityGate) -> GateResult:
-    """The relative difference that compression measured, provided that it measured these very bytes."""
+    """The relative difference that compression measured must be within the limit, and measured on these very bytes."""
     rule = f"mean difference to torch at most {gate.tolerance:g} of the mean output"
     if about.get("sha256") != hashlib.sha256(model).hexdigest():
         return refused("parity", candidate, rule, "about.json describes other bytes than model.onnx", gate.tolerance)

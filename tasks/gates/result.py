@@ -1,4 +1,4 @@
-"""One rule on one measured number of one candidate, and its outcome. A number that is not finite never passes."""
+"""A result is one rule on one measured number of one candidate. A number that is not finite never passes."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ SIGNIFICANT_DIGITS = 6
 
 @dataclass(frozen=True)
 class GateResult:
-    """`rule`: the rule in words; `note`: what a person needs to understand the outcome.
+    """A GateResult is a rule and its outcome. `rule`: in words; `note`: what a person needs to understand the outcome.
 
     `observed` is None where nothing could be measured, and where the measurement is a clock's: such numbers differ
     from run to run and are recorded elsewhere.
@@ -24,7 +24,7 @@ class GateResult:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, rounded so that they read well."""
+        """Return plain values, rounded so that they read well."""
         return {
             "gate": self.gate,
             "candidate": self.candidate,
@@ -37,7 +37,7 @@ class GateResult:
 
 
 def at_most(gate: str, candidate: str, observed: float | None, limit: float, rule: str, note: str = "") -> GateResult:
-    """`observed <= limit`, and both are finite numbers: anything else is refused, with the reason."""
+    """The gate passes if `observed <= limit` and both are finite numbers: anything else is refused, with the reason."""
     for name, value in (("measured value", observed), ("limit", limit)):
         if value is None or not math.isfinite(value):
             why = f"the {name} is {'missing' if value is None else value}"
@@ -47,12 +47,12 @@ def at_most(gate: str, candidate: str, observed: float | None, limit: float, rul
 
 
 def refused(gate: str, candidate: str, rule: str, why: str, limit: float | None = None) -> GateResult:
-    """A gate that cannot be measured."""
+    """Return the refusal of a gate that cannot be measured."""
     return GateResult(gate, candidate, False, None, limit, rule, why)
 
 
 def rounded(value: float | None) -> float | None:
-    """`value` to six significant digits; None for what is no finite number."""
+    """Return `value` to six significant digits; None if it is not finite."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

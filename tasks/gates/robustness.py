@@ -1,4 +1,4 @@
-"""Robustness gate: the error under declared noise, missing values and shifts, as a ratio to the clean error."""
+"""This gate limits the error under declared noise, missing values and shifts, as a ratio to the clean error."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tasks.problems.base import Batches, Score
 def robustness(
     candidate: str, clean: Score, corruption: Corruption, inputs: Batches, score: Callable[[Batches], Score]
 ) -> GateResult:
-    """`inputs`: the disturbed evaluation inputs; `score`: runs the candidate on inputs and scores its output."""
+    """The error on disturbed `inputs` must be within the limit. `score`: runs the candidate and scores its output."""
     name = f"robustness/{corruption.kind}"
     disturbance = f"{corruption.kind} of level {corruption.level:g}"
     rule = f"error under {disturbance} at most {corruption.limit:g} times the clean error"
@@ -23,5 +23,5 @@ def robustness(
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, without line breaks."""
+    """Return the error's text without line breaks."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

@@ -1,4 +1,4 @@
-"""Segment gate: no store, department or class may be worse than under the champion by more than the limit."""
+"""This gate refuses a candidate that is worse than the champion in some segment by more than the limit."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ Segments = Mapping[str, NDArray[np.str_]]
 
 @dataclass(frozen=True)
 class Segment:
-    """Errors within one value of a segment column. `change`: relative difference to the champion, NaN without one."""
+    """A Segment holds errors for one value of a segment column. `change`: relative to the champion, NaN without one."""
 
     column: str
     value: str
@@ -29,7 +29,7 @@ class Segment:
     change: float
 
     def to_json(self, limit: float) -> dict[str, Any]:
-        """Plain values; `passed` judges the change alone."""
+        """Return plain values; `passed` judges the change alone."""
         return {
             "column": self.column,
             "value": self.value,
@@ -42,7 +42,7 @@ class Segment:
 
 
 def check_columns(by: Sequence[str], known: Collection[str]) -> None:
-    """Raises ConfigError naming a column of the gate that is no segment's."""
+    """Check the gate's columns. Raises ConfigError naming one that is not a segment column."""
     for column in by:
         if column not in known:
             there = ", ".join(sorted(known)) or "none"
@@ -50,7 +50,7 @@ def check_columns(by: Sequence[str], known: Collection[str]) -> None:
 
 
 def by_segment(score: Score, champion: Score | None, segments: Segments, gate: SegmentGate) -> list[Segment]:
-    """Every value of the gate's columns that has `min_rows` rows and a defined error (weight above 0).
+    """Return every value of the gate's columns that has `min_rows` rows and a defined error (weight above 0).
 
     Raises ConfigError when the data has no such column.
     """
@@ -77,7 +77,7 @@ def by_segment(score: Score, champion: Score | None, segments: Segments, gate: S
 def segment_gates(
     candidate: str, score: Score, champion: Champion, segments: Segments, gate: SegmentGate
 ) -> list[GateResult]:
-    """One result a column, about its worst segment."""
+    """Return one result a column, about its worst segment."""
     return [_worst(candidate, column, score, champion, segments, gate) for column in gate.by]
 
 

@@ -1,4 +1,4 @@
-"""The verdict: all gates for all candidates, and which candidate wins. Whatever cannot be measured is refused."""
+"""The verdict applies all gates to all candidates and chooses the winner. What cannot be measured is refused."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from tasks.problems.base import Batches, Floats, Score
 
 @dataclass(frozen=True)
 class Judgement:
-    """All gates of one candidate. Without `score` it could not be run."""
+    """A Judgement holds all gates of one candidate. Without `score` it could not be run."""
 
     candidate: Candidate
     results: tuple[GateResult, ...]
@@ -27,18 +27,18 @@ class Judgement:
 
     @property
     def passed(self) -> bool:
-        """Every gate, and there is at least one."""
+        """Return whether it passes every gate, of which there is at least one."""
         return bool(self.results) and all(result.passed for result in self.results)
 
     @property
     def failed(self) -> tuple[GateResult, ...]:
-        """The gates that refuse it."""
+        """Return the gates that refuse it."""
         return tuple(result for result in self.results if not result.passed)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`ranked`: all judgements in order of choice. `winner`: the first that passed every gate."""
+    """A Verdict holds `ranked`, all judgements in order of choice, and `winner`, the first that passed every gate."""
 
     ranked: tuple[Judgement, ...]
     winner: Judgement | None
@@ -62,7 +62,7 @@ def decide(
 
 
 def in_order_of_choice(candidates: Sequence[Candidate], tolerance: float) -> list[Candidate]:
-    """Those whose validation error is within `tolerance` of the best, smallest file first; then the rest by error."""
+    """Sort: first candidates within `tolerance` of the best error, smallest file first; then the rest by error."""
     known = [candidate.valid_error for candidate in candidates if math.isfinite(candidate.valid_error)]
     bound = min(known, default=math.nan) * (1 + tolerance)
 
@@ -86,7 +86,7 @@ def judge(
     disturbed: Sequence[Batches],
     seed: int,
 ) -> Judgement:
-    """All gates of one candidate. `disturbed`: the evaluation inputs under each of `gates.robustness`."""
+    """Judge one candidate by all gates. `disturbed`: the evaluation inputs under each of `gates.robustness`."""
     name, rule = candidate.name, "runs in ONNX Runtime and gives finite numbers of the contract's shape"
     model = candidate.model
     if model is None:

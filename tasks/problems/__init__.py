@@ -1,4 +1,4 @@
-"""Kinds of learning, by name: each is a folder, or another package's, loaded when a workload uses it."""
+"""Problems are kinds of learning: each is a folder, or another package's, loaded when a workload uses its name."""
 
 from tasks.core.config import Spec
 from tasks.core.loader import Kinds
@@ -11,6 +11,6 @@ PROBLEMS = {
 
 
 def get_problem(spec: Spec) -> Problem:
-    """The problem that a workload's `problem` section asks for. Raises ConfigError on an unknown kind or option."""
+    """Return the problem that a workload's `problem` section names. Raises ConfigError on an unknown kind or option."""
     problem: Problem = Kinds("problems", PROBLEMS, Problem).find(spec.kind, "problem.kind")(spec.options)
     return problem

@@ -1,4 +1,4 @@
-"""What differs by kind of learning, behind one interface: stages, trainer, compression and gates know only this."""
+"""This interface hides the kind of learning: stages, trainer, compression and gates know only this."""
 
 import math
 from abc import ABC, abstractmethod
@@ -28,13 +28,13 @@ SoftRows = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Ten
 
 
 BATCH_BYTES = 24 * 2**20
-"""What the inputs of one batch may take: enough that calls cost nothing, and layers that are many times as wide fit."""
+"""The inputs of one batch take at most so much: calls then cost nothing, and layers that are many times as wide fit."""
 SCORING_BYTES = 256 * 2**20
-"""What the inputs of a released model may take at once: it is small, and cuts them into parts for its threads."""
+"""The inputs of a released model take at most so much at once: it is small, and splits them among its threads."""
 
 
 class Predict(Protocol):
-    """A model to score with: (n, *output_shape) of its inputs. `names`: those that it reads."""
+    """Predict is a model to score with: (n, *output_shape) of its inputs. `names`: the inputs that it reads."""
 
     @property
     def names(self) -> Collection[str]: ...
@@ -44,7 +44,7 @@ class Predict(Protocol):
 
 @dataclass(frozen=True)
 class Clusters:
-    """What rows have in common, so that their errors are dependent: `entities` (rows,) and `times` (rows, steps).
+    """Clusters say which rows' errors are dependent: rows of equal `entities` (rows,) or `times` (rows, steps).
 
     `times`: number of the block of time in which each step of a row lies, the same for all entities; one column where
     a row is about one moment.
@@ -56,7 +56,7 @@ class Clusters:
 
 @dataclass(frozen=True)
 class FeatureContract:
-    """What a model eats and gives, stored with each release.
+    """A FeatureContract describes the inputs and outputs of a model, stored with each release.
 
     `inputs`: name -> (dtype, shape without the batch axis), in the order of the model's arguments.
     `output_shape`: without the batch axis. `categories`: code books of categorical inputs, name -> values in
@@ -75,27 +75,27 @@ class FeatureContract:
     limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
     def row_bytes(self, names: Collection[str] = ()) -> int:
-        """What one row of these inputs takes in a batch; of all without."""
+        """Count the bytes that one row of these inputs takes in a batch; without names, of all inputs."""
         shapes = [item for name, item in self.inputs.items() if not names or name in names]
         return sum(_row_bytes(np.dtype(kind), shape) for kind, shape in shapes)
 
 
 @dataclass(frozen=True)
 class Raw:
-    """The tables that a dataset was made of, and its day: for inputs that the dataset's own rows do not hold."""
+    """Raw holds the tables that a dataset was made of, and its day: for inputs that the dataset's own rows lack."""
 
     tables: Tables
     as_of: date
 
     def require(self, table: str, columns: Collection[str], what: str) -> None:
-        """Raises ValueError when a table lacks some of the `columns` that a model's inputs (`what`) are made of."""
+        """Raise ValueError when a table lacks some of the `columns` that a model's inputs (`what`) are made of."""
         known = self.tables[table].collect_schema()
         if missing := [name for name in columns if name not in known]:
             raise ValueError(f"its {what} need {', '.join(missing)}, which tonight's table does not have")
 
 
 class Dataset(ABC):
-    """Model-ready rows, gathered on demand. Row numbers index all splits together.
+    """A Dataset holds model-ready rows, gathered on demand. Row numbers index all splits together.
 
     `splits`: row numbers by split, in time order: every target of `valid` lies after those of `train`, and every
     target of `test` after those of `valid`. `groups` (rows,): entity of each row, for folds.
@@ -109,11 +109,11 @@ class Dataset(ABC):
 
     @abstractmethod
     def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
-        """Arrays for the model, first axis len(rows), in the contract's order; only those in `names`, all without."""
+        """Return arrays for the model, first axis len(rows), in the contract's order; by default all, else `names`."""
 
     @abstractmethod
     def target(self, rows: Rows) -> NDArray[Any]:
-        """What the model should say: forecasting (n, horizon) float32 units, tabular (n,) int64 classes.
+        """Return the targets: forecasting (n, horizon) float32 units, tabular (n,) int64 classes.
 
         NaN where nobody knows: no loss counts it, no error is measured there.
         """
@@ -121,20 +121,20 @@ class Dataset(ABC):
     def parts(
         self, rows: Rows, names: Collection[str] = (), budget_bytes: int = BATCH_BYTES, most: int | None = None
     ) -> Iterator[Rows]:
-        """The rows in order, so many at a time that their inputs `names` keep within the budget, at most `most`."""
+        """Yield the rows in order, in parts whose inputs `names` keep within the budget, of at most `most` rows."""
         size = rows_within(self.contract.row_bytes(names), budget_bytes, most)
         return (rows[start : start + size] for start in range(0, len(rows), size))
 
     def batches(
         self, rows: Rows, names: Collection[str] = (), budget_bytes: int = BATCH_BYTES, most: int | None = None
     ) -> "Batches":
-        """The inputs of `parts`: how every loop reads rows that are more than a training's batch or a sample."""
+        """Return the inputs of `parts`: all loops read by it rows that are more than a training's batch or a sample."""
         return Batches(
             len(rows), lambda: (self.inputs(part, names) for part in self.parts(rows, names, budget_bytes, most))
         )
 
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Dataset":
-        """The same rows with inputs made under another contract of this workload, such as the champion's.
+        """Return the same rows with inputs made under another contract of this workload, such as the champion's.
 
         Raises ValueError saying what differs when those inputs cannot be made, from `raw` or from this data alone.
         """
@@ -147,7 +147,7 @@ class Dataset(ABC):
         return self
 
     def clusters(self, rows: Rows) -> Clusters:
-        """Entity and blocks of time of some rows. Without times of its own a dataset has one block for all."""
+        """Return the entity and blocks of time of some rows; a dataset without times of its own has one block."""
         return Clusters(self.groups[rows], np.zeros((len(rows), 1), dtype=np.int64))
 
     @abstractmethod
@@ -156,14 +156,14 @@ class Dataset(ABC):
 
 
 def rows_within(row_bytes: int, budget_bytes: int = BATCH_BYTES, most: int | None = None) -> int:
-    """Rows of this size that keep within the budget: one at least, `most` at most."""
+    """Return how many rows of this size keep within the budget: one at least, `most` at most."""
     fit = max(1, budget_bytes // max(1, row_bytes))
     return fit if most is None else min(fit, most)
 
 
 @dataclass(frozen=True)
 class Batches:
-    """`count` rows of inputs, made batch by batch, anew whenever they are asked for."""
+    """Batches are `count` rows of inputs, made batch by batch, anew whenever they are iterated."""
 
     count: int
     make: Callable[[], Iterator[Inputs]]
@@ -176,7 +176,7 @@ class Batches:
 
     @classmethod
     def of(cls, inputs: Inputs, budget_bytes: int = BATCH_BYTES, most: int | None = None) -> "Batches":
-        """Views of arrays that are in memory already."""
+        """Return views of arrays that are in memory already."""
         count = len(next(iter(inputs.values()), ()))
         size = rows_within(sum(_row_bytes(v.dtype, v.shape[1:]) for v in inputs.values()), budget_bytes, most)
         starts = range(0, count, size)
@@ -187,13 +187,13 @@ class Batches:
 
 
 def _row_bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
-    """A number counts as four bytes at least: the first layer makes a float of each byte of an image."""
+    """Count four bytes at least for a number: the first layer makes a float of each byte of an image."""
     return max(dtype.itemsize, 4) * math.prod(shape)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Errors of one set of predictions: `error = loss.sum() / weight.sum()`; both (rows,), so they can be resampled.
+    """A Score holds errors of predictions: `error = loss.sum() / weight.sum()`; both (rows,), so they can be resampled.
 
     `metrics`: further named numbers (pinball, rmse, accuracy…), for people. `steps` (2, rows, steps): loss and weight
     of every step of a row, where a row is about several steps in time.
@@ -206,21 +206,21 @@ class Score:
 
     @property
     def error(self) -> float:
-        """The workload's primary error (WAPE, log loss…): lower is better."""
+        """Return the workload's primary error (WAPE, log loss…): lower is better."""
         return float(self.loss.sum() / self.weight.sum())
 
 
 class SoftLoss(Frozen):
-    """A way to compare a student's outputs with its teacher's. Its fields are its options."""
+    """A SoftLoss compares a student's outputs with its teacher's. Its fields are its options."""
 
     @abstractmethod
     def bind(self, contract: FeatureContract) -> SoftRows:
-        """The loss of models under this contract: (output, teacher's output, target) -> (n,)."""
+        """Return the loss of models under this contract: (output, teacher's output, target) -> (n,)."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows with what a student should say: inputs, target and, if there is a teacher, its outputs `soft`."""
+    """Labelled holds rows with a student's labels: inputs, target and, if there is a teacher, its outputs `soft`."""
 
     inputs: Inputs
     target: NDArray[Any]
@@ -228,7 +228,7 @@ class Labelled:
 
 
 class Augment(Frozen):
-    """A way to make further training rows of those there are. Its fields are its options.
+    """An Augment makes further training rows from given ones. Its fields are its options.
 
     `keeps_label`: only inputs change, so the teacher's outputs and features of the row still hold.
     """
@@ -237,12 +237,12 @@ class Augment(Frozen):
 
     @abstractmethod
     def apply(self, batch: Labelled, contract: FeatureContract, rng: np.random.Generator) -> Labelled:
-        """The rows changed, with targets and soft targets that fit the changed inputs; `batch` stays as it is."""
+        """Return the rows changed, with targets and soft targets that fit the new inputs; `batch` stays as it is."""
 
 
 @dataclass(frozen=True)
 class Strategies:
-    """What a problem offers for distillation, by kind. The first of `soft` is the one that is used if none is named.
+    """Strategies lists, by kind, a problem's options for distillation. The first of `soft` is used if none is named.
 
     `terms` are further soft losses, `augment` ways to make more rows.
     """
@@ -254,7 +254,7 @@ class Strategies:
 
 @dataclass(frozen=True)
 class Example:
-    """One picture for the report: a series' past and future against forecasts, or the like.
+    """An Example is one picture for the report: a series' past and future against forecasts, or the like.
 
     `past`/`actual`/`champion`/`candidate`/`teacher`: (n,) values; `dates`: those of the future part. `actual` is None
     where nothing was observed.
@@ -270,7 +270,7 @@ class Example:
 
 
 class Problem(ABC):
-    """One kind of learning, configured by the workload's `problem` section (its options are validated in __init__).
+    """A Problem is one kind of learning, configured by a workload's `problem` section (validated in __init__).
 
     Raises ConfigError from __init__ on options it does not know.
     """
@@ -280,69 +280,69 @@ class Problem(ABC):
     @property
     @abstractmethod
     def primary_metric(self) -> str:
-        """Name of the error that gates and early stopping go by."""
+        """Return the name of the error that gates and early stopping go by."""
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None: ...
 
     @property
     def segment_columns(self) -> tuple[str, ...] | None:
-        """What the dataset's `segments` will be called; None: only data can tell."""
+        """Return the names of the dataset's `segments`; None: only data can tell."""
         return None
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of a model's outputs, its output's last axis; empty: they have none."""
+        """Return the names of a model's outputs, its output's last axis; empty: they have none."""
         return ()
 
     @abstractmethod
     def tables(self) -> tuple[TableContract, ...]:
-        """The contracts of the raw tables; the first is the one that predictions are about."""
+        """Return the contracts of the raw tables; the first is the one that predictions are about."""
 
     @abstractmethod
     def draft_contract(self) -> FeatureContract:
-        """A contract as these options make it, without what only data can tell: to check models before there is any."""
+        """Return a contract as these options make it, without facts that only data tell: to check models beforehand."""
 
     @abstractmethod
     def features(self, tables: Tables, as_of: date) -> Dataset:
-        """Model-ready rows for training and evaluation; nothing after `as_of` but known-ahead columns is read."""
+        """Make model-ready rows for training and evaluation; nothing after `as_of` but known-ahead columns is read."""
 
     @abstractmethod
     def load(self, folder: Path) -> Dataset:
-        """A dataset that `Dataset.save` wrote."""
+        """Load a dataset that `Dataset.save` wrote."""
 
     @abstractmethod
     def hard_loss(self, contract: FeatureContract) -> HardRows:
-        """The training loss of models under this contract: (output, target) -> (n,); the trainer averages it."""
+        """Return the training loss of models under this contract: (output, target) -> (n,); the trainer averages it."""
 
     def strategies(self) -> Strategies:
-        """What distillation can do here; without any, students learn from the truth alone."""
+        """Return the ways of distillation; without any, students learn from the truth alone."""
         return Strategies()
 
     @abstractmethod
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
-        """The baseline that any model must beat: (n, *output_shape). What it reads of inputs it reads in batches."""
+        """Return the baseline that any model must beat: (n, *output_shape). It reads inputs in batches."""
 
     @abstractmethod
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
-        """Errors of `output` (n, *output_shape) against `target`."""
+        """Return the errors of `output` (n, *output_shape) against `target`."""
 
     @abstractmethod
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
-        """One prediction from several models' outputs, same shape as each; `weights` sum to 1, None: equal ones.
+        """Combine several models' outputs into one, of equal shape; `weights` sum to 1, None: equal ones.
 
         A row of it depends on the same row of each alone.
         """
 
     @abstractmethod
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
-        """Inputs under a declared disturbance, for the robustness gate, which asks batch by batch.
+        """Return inputs under a declared disturbance, for the robustness gate, which calls this batch by batch.
 
         Raises ConfigError on an unknown kind.
         """
 
     def recent(self, tables: Tables, as_of: date, contract: FeatureContract) -> Tables:
-        """The rows of raw tables that predictions on `as_of` can depend on: all, unless the problem knows better."""
+        """Return the raw rows that predictions on `as_of` can depend on: all, unless the problem knows better."""
         return tables
 
     @abstractmethod
@@ -351,4 +351,4 @@ class Problem(ABC):
 
     @abstractmethod
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
-        """A few telling pictures; `outputs`: name -> (len(rows), *output_shape)."""
+        """Return a few telling pictures; `outputs`: name -> (len(rows), *output_shape)."""

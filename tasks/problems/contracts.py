@@ -1,4 +1,4 @@
-"""The feature contract: as JSON in `contract.json` beside features and in every release, and held against tonight's."""
+"""The feature contract is JSON in `contract.json` beside features and in releases, and compared with tonight's."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from tasks.problems.base import FeatureContract
 
 
 def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
-    """Plain data for `write_json`. JSON files are written sorted, so orders are kept in lists of their own."""
+    """Return plain data for `write_json`. JSON files are written sorted, so orders are kept in lists of their own."""
     return {
         "problem": contract.problem,
         "inputs": contract.inputs,
@@ -25,7 +25,7 @@ def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
 
 
 def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
-    """The contract of a contract.json, one that was written before inputs of codes said where these begin included.
+    """Return the contract of a contract.json, also of an old one, which does not say where the codes of inputs begin.
 
     Raises ValueError or TypeError when it is none.
     """
@@ -45,7 +45,7 @@ def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
 
 
 def differing_options(theirs: Any, ours: Any, equal: Sequence[str], free: Sequence[str]) -> list[str]:
-    """Names of the options that differ, out of both lists. Raises ValueError naming the first `equal` one that does."""
+    """Return the differing options of both lists. Raises ValueError naming the first `equal` one that differs."""
     differing = [name for name in dict.fromkeys((*equal, *free)) if getattr(theirs, name) != getattr(ours, name)]
     for name in differing:
         if name in equal:

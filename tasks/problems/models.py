@@ -1,4 +1,4 @@
-"""Models by problem and kind. Each kind of learning names its own in `tasks/problems/<kind>/models`.
+"""Models are listed by problem and kind. Each kind of learning names its own in `tasks/problems/<kind>/models`.
 
 Other packages add a function `build(options, contract)` by an entry point of `nightstill.models`.
 """
@@ -17,28 +17,28 @@ Build = Callable[[dict[str, Any], FeatureContract], nn.Module]
 
 
 def networks(problem: str) -> Mapping[str, str]:
-    """Kind -> `module:function` of the networks that fit a problem."""
+    """Return kind -> `module:function` of the networks that fit a problem."""
     return _named("NETWORKS", problem)
 
 
 def trees(problem: str) -> Mapping[str, str]:
-    """Kind -> `module:function` of the models that fit themselves: teachers only."""
+    """Return kind -> `module:function` of the models that fit themselves: teachers only."""
     return _named("TREES", problem)
 
 
 def _named(table: str, problem: str) -> Mapping[str, str]:
-    """A table of the kind's own `models`; an unknown kind of learning has no models."""
+    """Return a table of the kind's own `models`; an unknown kind of learning has no models."""
     found: Mapping[str, str] = load(f"tasks.problems.{problem}.models:{table}") if problem in PROBLEMS else {}
     return found
 
 
 def models(problem: str) -> Kinds:
-    """All models that fit a problem, other packages' included."""
+    """Return all models that fit a problem, other packages' included."""
     return Kinds("models", {**networks(problem), **trees(problem)}, learning=problem)
 
 
 def build_model(spec: Spec, contract: FeatureContract) -> nn.Module:
-    """A model with fresh weights from torch's global generator; its forward takes the contract's inputs in order.
+    """Build a model with fresh weights from torch's global generator; its forward takes the contract's inputs in order.
 
     Of the inputs it takes all, or those that its attribute `uses` names.
 

@@ -1,1 +1,1 @@
-"""A release on a table."""
+"""Scoring makes predictions for raw tables with a release."""

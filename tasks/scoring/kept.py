@@ -1,4 +1,4 @@
-"""Forecasts that are kept, append-only: `<workload>/<as_of>/<release>.parquet` and, beside it, what made it."""
+"""Forecasts are kept, append-only: `<workload>/<as_of>/<release>.parquet`, with a manifest as JSON beside it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from tasks.scoring.raw import Raw
 
 
 class Made(BaseModel):
-    """What forecasts were made of: by which release, of which tables.
+    """Made names the release and the raw tables that forecasts were made of.
 
     `manifest_sha256`, `model_sha256`: the release's own digest and its model's, as the ledger has them. `tables`:
     SHA-256 of each raw table's Parquet file. `run_id`: of the night whose snapshot was scored, empty if it was none's.
@@ -32,7 +32,7 @@ class Made(BaseModel):
 
     @classmethod
     def of(cls, workload: str, entry: Entry, raw: Raw, run_id: str) -> "Made":
-        """What a release makes of raw tables."""
+        """Identify the forecasts that the release of a ledger `entry` makes of raw tables."""
         return cls(
             workload=workload,
             as_of=raw.as_of,
@@ -45,27 +45,27 @@ class Made(BaseModel):
 
 
 class Manifest(Made):
-    """The JSON beside kept forecasts. `sha256`: of the Parquet file; `created`: UTC."""
+    """A manifest is the JSON beside kept forecasts. `sha256`: of the Parquet file; `created`: UTC."""
 
     sha256: str
     rows: int
     created: str
 
     def to_bytes(self) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         return (self.model_dump_json(indent=1) + "\n").encode()
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Where forecasts are kept. `key`: of their manifest; `again`: whether these very bytes were there already."""
+    """Kept says where forecasts are. `key`: of their manifest; `again`: whether the same bytes were there already."""
 
     key: str
     again: bool
 
 
 def keep(store: ObjectStore, content: bytes, rows: int, made: Made) -> Kept:
-    """Keep a Parquet file of forecasts. What is kept is never replaced.
+    """Keep a Parquet file of forecasts, which is never replaced.
 
     Bytes that equal those kept last for this day and release are not kept a second time. Others, as after a late
     correction of the data, get a file of their own: `<release>-2.parquet`, then `-3`, …; the highest number holds.

@@ -1,4 +1,4 @@
-"""The raw tables that forecasts are made of: a run's snapshot, which was found valid, or the source as of a day."""
+"""This module reads raw tables to forecast from: a run's validated snapshot, or the source as of a day."""
 
 import json
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ from tasks.tables.validation.options import Checks
 
 @dataclass(frozen=True)
 class Raw:
-    """Tables by name, as they were known on the evening of `as_of`. `known_digests`: what a snapshot said of them."""
+    """Raw holds tables by name, as of the evening of `as_of`. `known_digests`: SHA-256 of each by its snapshot."""
 
     tables: Mapping[str, pl.DataFrame]
     as_of: date
     known_digests: Mapping[str, str] = field(default_factory=dict)
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each table's Parquet file, as a snapshot has it."""
+        """Return the SHA-256 of each table's Parquet file, as a snapshot has it."""
         with TemporaryDirectory() as folder:
             path = Path(folder) / "table.parquet"
             return {name: self.known_digests.get(name) or write(table, path) for name, table in self.tables.items()}
@@ -38,14 +38,14 @@ class Raw:
 
 @dataclass(frozen=True)
 class Complete:
-    """What tells whether tables reach up to a day: their contracts and the workload's thresholds."""
+    """Complete decides whether tables reach up to a day: it holds their contracts and the workload's thresholds."""
 
     contracts: tuple[TableContract, ...]
     checks: Checks
 
 
 def of_run(settings: Settings, workload: str, run_id: str) -> Raw:
-    """The snapshot of a run.
+    """Return the snapshot of a run.
 
     Raises UsageError when there is no such run, DataError when its data were not found valid, IntegrityError when they
     are gone.
@@ -75,7 +75,7 @@ def _output(settings: Settings, workload: str, run_id: str, name: str) -> bytes:
 
 
 def of_source(source: Source, as_of: date, complete: Complete | None = None) -> Raw:
-    """The source's tables; those that are not `complete` raise NotYetError, unless that is None.
+    """Return the source's tables. Raises NotYetError if they are not `complete`, unless that is None.
 
     Raises DataError when a table cannot be parsed.
     """

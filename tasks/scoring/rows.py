@@ -1,4 +1,4 @@
-"""Rows of a workload's table as people send them: JSON records, CSV, Parquet and Arrow's IPC stream."""
+"""This module reads a workload's rows as people send them: JSON records, CSV, Parquet and Arrow's IPC stream."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
@@ -28,7 +28,7 @@ WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def from_records(records: Sequence[Mapping[str, Any]], contract: TableContract) -> pl.DataFrame:
-    """The contract's columns of records with JSON's values; a record without a column has null there.
+    """Return the contract's columns of JSON records; a record without a column has null there.
 
     Columns that no record has are left out. Raises RuleError naming column, row and type of the first wrong value.
     """
@@ -41,7 +41,7 @@ def from_records(records: Sequence[Mapping[str, Any]], contract: TableContract) 
 
 
 def from_csv(content: bytes, contract: TableContract, rows: int) -> pl.DataFrame:
-    """The contract's columns of a CSV file with a header and at most `rows` rows; an empty field is null.
+    """Return the contract's columns of a CSV file with a header and at most `rows` rows; an empty field is null.
 
     Raises DataError, RuleError.
     """
@@ -63,7 +63,7 @@ def from_csv(content: bytes, contract: TableContract, rows: int) -> pl.DataFrame
 
 
 def from_parquet(content: bytes, contract: TableContract, rows: int, size: int) -> pl.DataFrame:
-    """The contract's columns of a Parquet file of at most `rows` rows and `size` bytes unpacked. Raises DataError."""
+    """Read the contract's columns of a Parquet file of at most `rows` rows, `size` bytes unpacked. Raises DataError."""
 
     def read() -> pl.DataFrame:
         _check_sizes(of_parquet(content), rows, size)
@@ -75,7 +75,7 @@ def from_parquet(content: bytes, contract: TableContract, rows: int, size: int) 
 
 
 def from_arrow(content: bytes, contract: TableContract, rows: int, size: int) -> pl.DataFrame:
-    """The contract's columns of a stream in Arrow's IPC format, within the same limits. Raises DataError."""
+    """Read the contract's columns of a stream in Arrow's IPC format, within the same limits. Raises DataError."""
 
     def read() -> pl.DataFrame:
         _check_sizes(of_arrow(content), rows, size)
@@ -87,7 +87,7 @@ def from_arrow(content: bytes, contract: TableContract, rows: int, size: int) ->
 
 
 def to_bytes(table: pl.DataFrame, media_type: str) -> bytes:
-    """The table in one of the binary formats, or as CSV."""
+    """Return the table in one of the binary formats, or as CSV."""
     content = BytesIO()
     match media_type:
         case "text/csv":
@@ -100,18 +100,18 @@ def to_bytes(table: pl.DataFrame, media_type: str) -> bytes:
 
 
 def _iso(table: pl.DataFrame) -> str:
-    """How moments are written: with their offset if they have a zone."""
+    """Return how moments are written: with their offset if they have a zone."""
     zoned = any(isinstance(dtype, pl.Datetime) and dtype.time_zone for dtype in table.dtypes)
     return "%Y-%m-%dT%H:%M:%S%:z" if zoned else "%Y-%m-%dT%H:%M:%S"
 
 
 def too_many(limit: int) -> RuleError:
-    """What to say of a table with more rows than are allowed."""
+    """Return the error for a table with more rows than are allowed."""
     return RuleError(f"table: more than {limit} rows; send the entities in parts", "", f"number of rows <= {limit}")
 
 
 def _header(content: bytes) -> bytes:
-    """The first line of a CSV file, whose columns are counted before anything is made for them."""
+    """Return the first line of a CSV file, whose columns are counted before anything is made for them."""
     end = 0
     while end < len(content):
         end = content.find(b"\n", end) + 1 or len(content)
@@ -130,7 +130,7 @@ def _check_sizes(found: Sizes, rows: int, size: int) -> None:
 
 
 def _bounded(table: pl.DataFrame, rows: int, size: int) -> pl.DataFrame:
-    """The table, unless it breaks the limits after all: many rows may share one long text, which no size tells."""
+    """Return the table if it keeps the limits after all: many rows may share one long text, which no size tells."""
     texts = table.select(pl.col(pl.String, pl.Categorical).cast(pl.String).str.len_bytes().sum())
     if len(table) > rows:
         raise too_many(rows)
@@ -164,7 +164,7 @@ def _typed(column: Column, values: list[Any], contract: TableContract) -> pl.Ser
 
 
 def _of_text(column: Column, values: pl.Series, contract: TableContract) -> pl.Series:
-    """Text as the column's own type."""
+    """Return text as the column's own type."""
     if column.kind == "string":
         return values
     if column.kind in TIMED:
@@ -177,7 +177,7 @@ def _of_text(column: Column, values: pl.Series, contract: TableContract) -> pl.S
 
 
 def _whole(column: Column, values: pl.Series, found: pl.Series) -> pl.Series:
-    """`found`, if none of the `values` was lost in it."""
+    """Return `found`, if none of the `values` was lost in it."""
     if found.null_count() != values.null_count():
         lost = (found.is_null() & values.is_not_null()).arg_true()
         raise _no_value(column, int(lost[0]), values[int(lost[0])])
@@ -185,7 +185,7 @@ def _whole(column: Column, values: pl.Series, found: pl.Series) -> pl.Series:
 
 
 def _days(table: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
-    """Dates and moments as sources hand them on."""
+    """Return the table with its dates and moments as sources deliver them."""
     timed = [column for column in contract.columns if column.kind in TIMED and column.name in table.columns]
     return table.with_columns(kept_whole(table[column.name], column, contract) for column in timed) if timed else table
 

@@ -1,4 +1,4 @@
-"""Scoring raw tables with a release: its verified bytes, its own feature contract, the code that trained it."""
+"""This module scores raw tables with a release: its verified bytes, its own contract, the code that trained it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,11 +20,11 @@ from tasks.tables.table import Tables
 CONTRACT = "contract.json"
 BYTES_AT_ONCE = 512 * 2**20
 SAMPLE = 1000
-"""Rows by which the size of a row in memory is judged."""
+"""The size of a row in memory is judged by so many rows."""
 
 
 class Scorer:
-    """One release, loaded and verified: digests, and its signature if `releases` has trusted keys.
+    """A Scorer is one release, loaded and verified: digests, and its signature if `releases` has trusted keys.
 
     `release`: None for the champion. Raises UsageError when there is no such release, IntegrityError when its files do
     not hold.
@@ -46,14 +46,14 @@ class Scorer:
             raise IntegrityError(f"{where}: cannot be loaded: {said}; roll back to another release") from error
 
     def score(self, tables: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
-        """Predictions for raw tables under the problem's table contracts. Raises DataError when one breaks them."""
+        """Return predictions for raw tables under the problem's contracts. Raises DataError when one breaks them."""
         try:
             return self._scorer.predict(self._scorer.check(tables), as_of, self._model)
         except InputError as error:
             raise DataError(str(error)) from None
 
     def stream(self, tables: Tables, as_of: date, budget_bytes: int = BYTES_AT_ONCE) -> Iterator[pl.DataFrame]:
-        """The predictions of `score` in parts, for tables larger than memory: about so many bytes are read at once.
+        """Yield the predictions of `score` in parts, for tables larger than memory: about `budget_bytes` at once.
 
         A part has whole entities of the first table, and of their rows only those that a prediction on `as_of` can
         depend on; the other tables are read whole. Raises DataError when the first table has none, or a table breaks
@@ -77,7 +77,7 @@ class Scorer:
 
 
 def to_parquet(parts: Iterator[pl.DataFrame]) -> tuple[bytes, int]:
-    """One Parquet file of all parts, and its number of rows."""
+    """Write all parts as one Parquet file; return its bytes and its number of rows."""
     import pyarrow.parquet
 
     content, rows = BytesIO(), 0

@@ -1,4 +1,4 @@
-"""How large Parquet files and Arrow streams say they are, read before anything in them is unpacked.
+"""This module reads how large Parquet files and Arrow streams are, before anything in them is unpacked.
 
 A megabyte can unpack to gigabytes. What is counted is what a reader makes room for: the sizes of Parquet's pages as the
 header of each page says them, and of Arrow's buffers as each buffer begins.
@@ -16,14 +16,14 @@ _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 0, 1
 
 
 class Sizes(NamedTuple):
-    """Rows, and bytes once unpacked."""
+    """Sizes counts rows, and bytes once unpacked."""
 
     rows: int
     unpacked: int
 
 
 def of_parquet(content: bytes) -> Sizes:
-    """Raises ValueError when this is no Parquet file, or one of very many pages."""
+    """Return a Parquet file's sizes. Raises ValueError when this is no Parquet file, or one of very many pages."""
     length = int.from_bytes(content[-8:-4], "little")
     if len(content) < 12 or content[-4:] != b"PAR1" or length > min(HEAD_BYTES, len(content) - 12):
         raise ValueError(f"no file with a footer of at most {HEAD_BYTES} bytes")
@@ -44,7 +44,7 @@ def of_parquet(content: bytes) -> Sizes:
 
 
 def of_arrow(content: bytes) -> Sizes:
-    """Raises ValueError when this is no Arrow stream, or one of very many messages."""
+    """Return an Arrow stream's sizes. Raises ValueError when this is no Arrow stream, or one of very many messages."""
     rows = unpacked = 0
     try:
         for place, (kind, header, body) in enumerate(_messages(content)):
@@ -70,7 +70,7 @@ def _of(found: Any, field: int, kind: type) -> Any:
 
 
 def _struct(data: bytes | memoryview, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
-    """Fields by number, and where they end."""
+    """Return the fields by number, and where they end."""
     found: dict[int, Any] = {}
     field = 0
     while True:
@@ -135,7 +135,7 @@ def _zigzag(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 
 def _messages(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """Kind, place of the header, and place of the body of each message."""
+    """Yield the kind, the place of the header, and the place of the body of each message."""
     at = 0
     while at + 4 <= len(content):
         (size,) = struct.unpack_from("<I", content, at)
@@ -156,7 +156,7 @@ def _messages(content: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _buffers(content: bytes, batch: int, body: int) -> int:
-    """Bytes of a record batch's buffers once unpacked."""
+    """Count the bytes of a record batch's buffers once unpacked."""
     place = _slot(content, batch, 2)
     if not place:
         return 0
@@ -180,7 +180,7 @@ def _pointer(content: bytes, at: int) -> int:
 
 
 def _slot(content: bytes, table: int, number: int) -> int:
-    """Where a field of a table is; 0 if it has its default."""
+    """Return where a field of a table is; 0 if it has its default."""
     tables = table - struct.unpack_from("<i", content, table)[0]
     if tables < 0:
         raise ValueError("a table of another form")

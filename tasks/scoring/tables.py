@@ -1,4 +1,4 @@
-"""Raw tables scored with a release: its own kind of learning, checks and feature contract, the code that trained it."""
+"""This module scores raw tables with a release: its own kind of learning, checks, contract and training code."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from tasks.tables.validation.options import Checks, checks_by_table, parse_check
 
 
 class Sections(BaseModel):
-    """The sections of a release's run.yaml that scoring reads; the others may be of another version."""
+    """Sections holds the sections of a release's run.yaml that scoring reads; the others may be of another version."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -33,7 +33,7 @@ class Sections(BaseModel):
 
 
 class TableScorer:
-    """Features and checks of one release, without its model.
+    """A TableScorer makes the features and checks of one release, without its model.
 
     `run`: text of its run.yaml, `contract`: values of its contract.json, `release`: what errors call it. Raises
     ConfigError when run.yaml is of no kind of learning that is known here, and ValueError, KeyError or TypeError when
@@ -55,7 +55,7 @@ class TableScorer:
         self.contract = contract_from_json(contract)
 
     def check(self, tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-        """The raw tables, by name. Raises DataError on one that is missing, RuleError when one breaks its contract."""
+        """Return the tables by name. Raises DataError if one is missing, RuleError when one breaks its contract."""
         given = known(tables, self.contracts)
         for contract in self.contracts:
             if contract.name in given:
@@ -72,12 +72,12 @@ class TableScorer:
             raise RuleError(f"{contract.name}: {error}", column, error.rule, error.row) from None
 
     def recent(self, tables: Tables, as_of: date) -> Tables:
-        """The rows that predictions on `as_of` can depend on. Raises IntegrityError as `predict` does."""
+        """Return the rows that predictions on `as_of` can depend on. Raises IntegrityError as `predict` does."""
         with self._blamed():
             return self.problem.recent(known(tables, self.contracts), as_of, self.contract)
 
     def predict(self, tables: Mapping[str, pl.DataFrame], as_of: date, model: Predict) -> pl.DataFrame:
-        """Predictions for raw tables that were checked.
+        """Return predictions for raw tables that were checked.
 
         Raises DataError when none can be made, or one is no number, and IntegrityError when the release's own contract
         and model do not fit its kind of learning.
@@ -89,7 +89,7 @@ class TableScorer:
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        """The tables keep their contract, so what fails with them is what was released."""
+        """Blame the release for errors: the tables keep their contract, so the fault lies in the released files."""
         try:
             yield
         except (DataError, InputError, MemoryError):
@@ -100,7 +100,7 @@ class TableScorer:
 
 
 def _finite(predictions: pl.DataFrame) -> pl.DataFrame:
-    """The predictions, if they are numbers. Raises DataError naming the first row that is none."""
+    """Return the predictions if all are finite numbers. Raises DataError naming the first row that is not."""
     fine = pl.all_horizontal(selectors.float().is_finite().fill_null(value=True))
     odd = predictions.filter(~fine) if predictions.select(selectors.float()).width else predictions.clear()
     if odd.height:

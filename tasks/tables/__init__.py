@@ -1,1 +1,1 @@
-"""Tables of raw rows: their contract, where they come from, and what they must keep."""
+"""This folder holds the contract of raw tables, the sources that deliver them, and the checks that they must pass."""

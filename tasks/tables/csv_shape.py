@@ -1,4 +1,4 @@
-"""The shape of a CSV file: as many fields in each line as the header has, and no name twice. Standard library only."""
+"""This module finds faults in a CSV file's shape: short or long lines, equal names. Standard library only."""
 
 import csv
 from collections import Counter
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 
 def header_fault(names: Sequence[str]) -> str | None:
-    """What is wrong with a header, if anything. Columns without a name cannot be asked for, so they may be many."""
+    """Return the fault of a header, if any. Columns without a name cannot be asked for, so they may be many."""
     name, times = max(Counter(filter(None, names)).items(), key=lambda item: item[1], default=("", 0))
     return f"column {name} is there {'twice' if times == 2 else f'{times} times'}" if times > 1 else None
 
 
 def shape_fault(lines: Iterable[str], separator: str = ",") -> str | None:
-    """The first fault of a file's lines, if any: a name that stands twice, or a line of too few or too many fields."""
+    """Return the first fault of a file's lines, if any: a name that stands twice, or too few or too many fields."""
     reader = csv.reader(lines, delimiter=separator)
     try:
         header = next(reader, [])

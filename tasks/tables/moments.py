@@ -1,11 +1,11 @@
-"""Dates and moments of any form that tables have them in, as the contract's step wants them: one code for all doors."""
+"""This module reads dates and moments of any form as the contract's step needs them: it is the same for all inputs."""
 
 import polars as pl
 
 from tasks.tables.table import Column, TableContract
 
 ISO = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2}(?:\.\d{1,9})?)?)?\s*(Z|[+-]\d{2}:?\d{2})?$"
-"""Day, hour and minute, seconds, offset."""
+"""The groups are day, hour and minute, seconds, offset."""
 NOTHING = "^()()$a"
 PERIODS = {
     "1w": r"^(\d{4})-?W(\d{2})$",
@@ -13,12 +13,12 @@ PERIODS = {
     "1q": r"^(\d{4})-?Q([1-4])$",
     "1y": r"^(\d{4})()$",
 }
-"""How a step is written that has a short form of its own."""
+"""These patterns read steps that have a short form of their own."""
 VALUE = "value"
 
 
 def read_moments(values: pl.Series, column: Column, contract: TableContract) -> pl.Series:
-    """Dates of a column of kind `date`, moments of one of kind `moment`; null where a value is none.
+    """Return dates of a column of kind `date`, moments of one of kind `moment`; null where a value cannot be read.
 
     A moment is a date if it begins a day of its own zone, or of the contract's. Moments with a zone, or with an offset,
     become the contract's zone; others stay as they are. Text is ISO 8601, or `2026-11`, `2026-Q4`, `2026-W53`, `2026`
@@ -35,13 +35,13 @@ def read_moments(values: pl.Series, column: Column, contract: TableContract) -> 
 
 
 def kept_whole(values: pl.Series, column: Column, contract: TableContract) -> pl.Series:
-    """What `read_moments` makes of a column, if every value can be read; else the column as it is."""
+    """Return the result of `read_moments` if every value can be read; else the column as it is."""
     found = read_moments(values, column, contract)
     return found if found.null_count() == values.null_count() else values
 
 
 def is_timed(dtype: pl.DataType | None, contract: TableContract) -> bool:
-    """Whether this is the type that the contract's dates or moments have once they are read."""
+    """Return whether this is the type that the contract's dates or moments have once they are read."""
     kind = next((column.kind for column in contract.columns if column.name == contract.date), None)
     return dtype == pl.Date if kind == "date" else kind == "moment" and isinstance(dtype, pl.Datetime)
 
@@ -51,7 +51,7 @@ def _moments(values: pl.Series, zone: str) -> pl.Series:
 
 
 def _days(values: pl.Series, zone: str) -> pl.Series:
-    """The day that each moment begins, null for others."""
+    """Return the day that each moment begins, null for others."""
     found, own = _begun(values), _zone(values)
     if own not in (None, zone) and found.null_count() > values.null_count():
         found = found.zip_with(found.is_not_null(), _begun(values.dt.convert_time_zone(zone)))
@@ -59,7 +59,7 @@ def _days(values: pl.Series, zone: str) -> pl.Series:
 
 
 def _begun(values: pl.Series) -> pl.Series:
-    """A day's first moment: midnight, but where clocks are put forward at midnight."""
+    """Return a day's first moment: midnight, but where clocks are put forward at midnight."""
     moment = pl.col(VALUE).dt.cast_time_unit("us")
     day, before = moment.dt.date(), (moment - pl.duration(microseconds=1)).dt.date()
     begun = values.alias(VALUE).to_frame().select(pl.when(day != before).then(day).alias(values.name))
@@ -79,13 +79,13 @@ def _days_of_text(values: pl.Series, contract: TableContract) -> pl.Series:
 
 
 def _midnights(values: pl.Series, contract: TableContract) -> pl.Series:
-    """Of the offset that is written, or of the contract's zone."""
+    """Return midnights in the offset that is written, or in the contract's zone."""
     found = _begun(_clock_of_text(values)[0])
     return found.zip_with(found.is_not_null(), _begun(_moments_of_text(values, contract.zone)))
 
 
 def _moments_of_text(values: pl.Series, zone: str) -> pl.Series:
-    """In the zone where values have an offset, then null where one has none; as they are where none has one."""
+    """Return moments in the zone where values have an offset, then null where one has none; without any, unchanged."""
     clock, offset = _clock_of_text(values)
     if not offset.count():
         return clock
@@ -93,7 +93,7 @@ def _moments_of_text(values: pl.Series, zone: str) -> pl.Series:
 
 
 def _clock_of_text(values: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """What the clock shows, and how far it is ahead of UTC."""
+    """Return the time that the clock shows, and how far it is ahead of UTC."""
     parts = values.str.strip_chars().str.extract_groups(ISO).struct.unnest()
     day, time, seconds, offset = map(pl.col, parts.columns)
     text = pl.concat_str(day, pl.lit(" "), time.fill_null("00:00"), seconds.fill_null(":00"))
@@ -106,7 +106,7 @@ def _clock_of_text(values: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def _periods(values: pl.Series, contract: TableContract) -> pl.Series:
-    """First days of steps in their short form."""
+    """Return the first days of steps in their short form."""
     form = PERIODS.get(contract.step, NOTHING)
     parts = values.str.strip_chars().str.to_uppercase().str.extract_groups(form).struct.unnest()
     year, part = (pl.col(name).cast(pl.Int32) for name in parts.columns)

@@ -1,4 +1,4 @@
-"""Steps of time, from 5 minutes to a year: the one place that counts the dates or moments of a table.
+"""Steps of time last from 5 minutes to a year; only this module counts the dates or moments of a table in steps.
 
 Moments with a zone are counted in UTC, so that no hour of a clock change is lost or there twice; dates, and moments
 without a zone, are counted as they are. A step is known as of a day when it has ended on that day's evening; of a week,
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from tasks.core.errors import DataError
 
 Frequency = Literal["1y", "1q", "1mo", "1w", "1b", "1d", "1h", "30m", "15m", "10m", "5m"]
-"""Names of steps: year, quarter, month, week, business day, day, hour, minutes."""
+"""The names mean year, quarter, month, week, business day, day, hour, minutes."""
 MINUTES = {"1w": 10080, "1d": 1440, "1h": 60, "30m": 30, "15m": 15, "10m": 10, "5m": 5}
-"""Length of the steps that are all equally long."""
+"""These steps are all equally long, in minutes."""
 MONTHS = {"1mo": 1, "1q": 3, "1y": 12}
 NOUNS = {"1y": "year", "1q": "quarter", "1mo": "month", "1w": "week", "1b": "business day", "1d": "day", "1h": "hour"}
 LENGTHS = {"1b": 1.4, "1mo": 30.4375, "1q": 91.3125, "1y": 365.25}
-"""Mean days of the steps that are not."""
+"""Other steps have this mean length in days."""
 DAY = 1440
 MONDAY = 4  # days since 1970-01-01
 MICROSECONDS = 60_000_000  # of a minute
@@ -36,26 +36,26 @@ Times = NDArray[np.datetime64]
 
 @dataclass(frozen=True)
 class Step:
-    """A step's length by its name, one of `Frequency`."""
+    """A Step is known by its name, one of `Frequency`, which says its length."""
 
     name: str
 
     @property
     def whole_days(self) -> bool:
-        """Whether a date says which step it is."""
+        """Return whether a date says which step it is."""
         return MINUTES.get(self.name, DAY) >= DAY
 
     @property
     def noun(self) -> str:
-        """What people call one: `day`, `month`; `step` if it has no name."""
+        """Return the word for a step: `day`, `month`; `step` if it has no name."""
         return NOUNS.get(self.name, "step")
 
     def within(self, days: float) -> int:
-        """Whole steps that so many days have room for."""
+        """Return the whole steps that so many days have room for."""
         return int(days / LENGTHS[self.name]) if self.name in LENGTHS else int(days * DAY // MINUTES[self.name])
 
     def day_ahead(self, as_of: date, steps: int) -> date:
-        """The last day of the step that lies so many after the last one known on `as_of`; before it, if negative.
+        """Return the last day of the step that is `steps` after the last one known on `as_of`; before it, if negative.
 
         Quarters and years are those of the calendar here.
         """
@@ -70,7 +70,7 @@ class Step:
         return as_of + timedelta(days=-(-steps * MINUTES[self.name] // DAY))
 
     def reach(self, as_of: date, steps: int, zone: str | None) -> int:
-        """Microseconds since 1970 of the end of the step that lies so many after the last one known on `as_of`.
+        """Return when the step ends that lies `steps` after the last known on `as_of`: microseconds since 1970.
 
         Nothing that is known then, or belongs to so many further steps, lies later. Of a negative number nothing that
         belongs to the steps after it lies earlier.
@@ -83,7 +83,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Axis:
-    """The steps of a table, numbered from its first one on.
+    """An Axis numbers the steps of a table from its first one on.
 
     `first`: minutes since 1970. `zone`: of the moments; None: they, or dates, are as they are. `day`: of the month, of
     months, quarters and years; 31: they are dated by their last day.
@@ -96,7 +96,7 @@ class Axis:
 
     @classmethod
     def of(cls, step: Step, dates: pl.Series) -> "Axis":
-        """The axis that begins with the earliest of some dates or moments, none of which is null."""
+        """Return the axis that begins with the earliest of some dates or moments, none of which is null."""
         minutes = int(_microseconds(dates.min()) // MICROSECONDS)
         zone = dates.dtype.time_zone if isinstance(dates.dtype, pl.Datetime) else None
         if step.name not in MONTHS:
@@ -106,7 +106,7 @@ class Axis:
         return cls(step, minutes, zone, LONGEST_MONTH if ends else int(_day_of_month(np.array([minutes // DAY]))[0]))
 
     def count(self, dates: pl.Series) -> Numbers:
-        """(rows,) number of each row's step. Raises DataError naming the first row that lies between two."""
+        """Return (rows,) the number of each row's step. Raises DataError naming the first row that lies between two."""
         numbers, between = self._place(dates)
         if between.any():
             odd = dates[int(between.argmax())]
@@ -115,11 +115,11 @@ class Axis:
         return numbers
 
     def between(self, dates: pl.Series) -> pl.Series:
-        """(rows,): whether each row lies between two steps."""
+        """Return (rows,) whether each row lies between two steps."""
         return pl.Series(self._place(dates)[1])
 
     def why(self, odd: object) -> str:
-        """What to say of a row that lies between two steps."""
+        """Say why a row that lies between two steps is wrong."""
         if isinstance(odd, date) and self.step.name == "1w":
             return f": it is a {odd:%A}, and the first week begins on a {self.value(0):%A}"
         if isinstance(odd, date) and self.step.name == "1b":
@@ -130,18 +130,18 @@ class Axis:
         return ""
 
     def at(self, numbers: Numbers) -> Times:
-        """(steps,) minutes at which steps begin, in UTC where there is a zone; of months, their date."""
+        """Return (steps,) minutes at which steps begin, in UTC where there is a zone; of months, their date."""
         return self._minutes(np.asarray(numbers, dtype=np.int64)).astype("datetime64[m]")
 
     def value(self, number: int) -> date | datetime:
-        """A step as the table's column has it."""
+        """Return a step as the table's column has it."""
         begin = EPOCH + timedelta(minutes=int(self._minutes(np.array([number]))[0]))
         if self.zone is not None:
             return begin.replace(tzinfo=ZoneInfo("UTC")).astimezone(ZoneInfo(self.zone))
         return begin.date() if self.step.whole_days else begin
 
     def last(self, as_of: date) -> int:
-        """The number of the last step known on the evening of a day; negative if the first is not."""
+        """Return the number of the last step known on the evening of a day; negative if the first is not."""
         if self.step.name in MINUTES:
             return (_evening(as_of, self.zone) - self.first) // MINUTES[self.step.name]
         if self.step.name == "1b":
@@ -153,7 +153,7 @@ class Axis:
 
     @property
     def _origin(self) -> int:
-        """The first step's number among all business days or months."""
+        """Return the first step's number among all business days or months."""
         day = np.array([self.first // DAY])
         return int((_business_days(day)[0] if self.step.name == "1b" else _months(day))[0])
 
@@ -167,7 +167,7 @@ class Axis:
         return (_days_of(months) + np.minimum(self.day, _length(months)) - 1) * DAY
 
     def _place(self, dates: pl.Series) -> tuple[Numbers, NDArray[np.bool_]]:
-        """Number of each row's step, and whether the row lies between that one and the next."""
+        """Return the number of each row's step, and whether the row lies between that one and the next."""
         name = self.step.name
         if dates.dtype == pl.Date and self.step.whole_days:  # days are quicker to count than microseconds
             days, rest = _days(dates), np.zeros(1, dtype=bool)
@@ -192,7 +192,7 @@ class Axis:
 
 
 def local(times: Times, zone: str | None) -> Times:
-    """(steps,) minutes in UTC as the clocks of a zone show them."""
+    """Return (steps,) minutes in UTC as the clocks of a zone show them."""
     if zone is None:
         return times
     shown = pl.Series(times.astype("datetime64[us]")).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
@@ -200,17 +200,17 @@ def local(times: Times, zone: str | None) -> Times:
 
 
 def month_number(times: Times) -> Numbers:
-    """(steps,) months since January 1970."""
+    """Return (steps,) months since January 1970."""
     return times.astype("datetime64[M]").astype(np.int64)
 
 
 def business_day_number(times: Times) -> Numbers:
-    """(steps,) business days since Monday, 5 January 1970."""
+    """Return (steps,) business days since Monday, 5 January 1970."""
     return _business_days(times.astype("datetime64[D]").astype(np.int64))[0]
 
 
 def _evening(day: date, zone: str | None) -> int:
-    """The last minute of a day, in UTC where there is a zone: clocks are changed at midnight in some."""
+    """Return the last minute of a day, in UTC where there is a zone: clocks are changed at midnight in some."""
     begin = datetime.combine(day, datetime.min.time()) + timedelta(days=1)
     if zone is not None:
         begin = begin.replace(tzinfo=ZoneInfo(zone)).astimezone(ZoneInfo("UTC")).replace(tzinfo=None)
@@ -239,7 +239,7 @@ def _days(dates: pl.Series) -> Numbers:
 
 
 def _business_days(days: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
-    """Number of each day's business day, on a weekend the one before, and whether it is one."""
+    """Return the number of each day's business day, on a weekend the one before, and whether it is one."""
     week, day = np.divmod(days - MONDAY, 7)
     return 5 * week + np.minimum(day, 4), day > 4
 
@@ -249,7 +249,7 @@ def _months(days: Numbers) -> Numbers:
 
 
 def _days_of(months: Numbers) -> Numbers:
-    """Days since 1970 of the first day of months."""
+    """Return the days since 1970 of the first day of months."""
     return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""The contracts of a workload's raw tables: it has one or several, each with a name."""
+"""This module defines the contracts of a workload's raw tables: it has one or several, each with a name."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ from tasks.core.errors import ConfigError, DataError
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Tables = Mapping[str, pl.LazyFrame]
-"""Raw tables by name."""
+"""Raw tables are held by name."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a workload's table.
+    """A Column is one column of a workload's table.
 
     `kind`: polars-independent type family; a `moment` is finer than a `date`. `known_ahead`: also given for steps after
     `as_of`; another column of such a table has no values there. `fixed`: by entity, so that rows after `as_of` need not
@@ -37,7 +37,7 @@ class Column:
 
 @dataclass(frozen=True)
 class TableContract:
-    """The columns of one table that a workload's source must deliver, and which of them order and identify its rows.
+    """A TableContract states the columns that a source must deliver, and which of them order and identify its rows.
 
     `date`: None where rows are about no moment. `step`: name of the step of its dates (tasks/tables/steps.py), of which
     `horizon` are known ahead. `zone`: what moments with a zone become. `required`: whether a night needs the table.
@@ -54,7 +54,7 @@ class TableContract:
     zone: str = "UTC"
 
     def __post_init__(self) -> None:
-        """Raises ConfigError when one name stands for two columns."""
+        """Check the names. Raises ConfigError when one name stands for two columns."""
         names = [column.name for column in self.columns]
         if twice := next((name for name in names if names.count(name) > 1), None):
             about = " and ".join(column.about or column.kind for column in self.columns if column.name == twice)
@@ -62,29 +62,29 @@ class TableContract:
 
     @property
     def moment(self) -> str:
-        """The column of dates, of a table that has one."""
+        """Return the column of dates, of a table that has one."""
         if self.date is None:
             raise ValueError(f"{self.name}: this table has no column of dates")
         return self.date
 
     @property
     def ahead(self) -> int:
-        """Steps after `as_of` that the table has rows for; 0: a table of events, which has no row for a quiet day."""
+        """Return the steps after `as_of` that have rows; 0: a table of events, which has no row for a quiet day."""
         return self.horizon if any(column.known_ahead for column in self.columns) else 0
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Columns that together identify a row."""
+        """Return the columns that together identify a row."""
         return tuple(column.name for column in self.columns if column.key)
 
 
 def in_zone(contracts: Iterable[TableContract], zone: str) -> tuple[TableContract, ...]:
-    """The contracts of a workload whose `timezone` is `zone`."""
+    """Return the contracts of a workload whose `timezone` is `zone`."""
     return tuple(replace(contract, zone=zone) for contract in contracts)
 
 
 def known(tables: Mapping[str, Frame], contracts: Iterable[TableContract]) -> dict[str, Frame]:
-    """The `tables` that there are contracts for, in their order. Raises DataError naming one that is missing."""
+    """Return the `tables` that there are contracts for, in their order. Raises DataError naming one that is missing."""
     wanted = tuple(contracts)
     for contract in wanted:
         if contract.required and contract.name not in tables:

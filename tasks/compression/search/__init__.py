@@ -1,1 +1,1 @@
-"""Finding a recipe's steps: the smallest, fastest or most accurate candidate within limits."""
+"""A search finds a recipe's steps: the smallest, fastest or most accurate candidate within limits."""

@@ -1,4 +1,4 @@
-"""What a search found, told for about.json, trials.json and the run's pages."""
+"""This module writes a search's result for about.json, trials.json and the run's pages."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from tasks.compression.timing import Latency, machine
 
 @dataclass(frozen=True)
 class Found:
-    """The end of a search. Without `chosen` no trial is within all `limits`.
+    """Found is the end of a search. Without `chosen` no trial is within all `limits`.
 
     `result`, `latency`: of the bytes to be written. `refused`: trial -> what the final measurement said of those that
     were within the limits before. `cut`: the clock ended the search.
@@ -32,14 +32,14 @@ class Found:
 
     @property
     def binding(self) -> tuple[Binding, ...]:
-        """The limits in the way of every trial; empty if there is a choice."""
+        """Return the limits in the way of every trial; empty if there is a choice."""
         if self.chosen:
             return ()
         return binding(self.limits, [self.refused.get(trial.number, trial.measured) for trial in self.trials])
 
     @property
     def reason(self) -> str:
-        """Why there is no candidate; empty if there is one."""
+        """Say why there is no candidate; empty if there is one."""
         if self.chosen:
             return ""
         ways = [str(item) for item in self.binding]
@@ -50,7 +50,7 @@ class Found:
         return f"the search's {len(self.trials)} trials are all over its limits: {told}"
 
     def about(self) -> dict[str, Any]:
-        """about.json without the recipe's name: a candidate like any other, or why there is none."""
+        """Return about.json without the recipe's name: a candidate like any other, or why there is none."""
         pruned = sum(trial.state == "pruned" for trial in self.trials)
         told: dict[str, Any] = {
             "minimise": self.settings.minimise,
@@ -73,13 +73,13 @@ class Found:
         }
 
     def _clock(self) -> list[str]:
-        """What of the settings makes the result depend on the clock."""
+        """Return the settings that make the result depend on the clock."""
         told = ["minutes: the ceiling was reached"] if self.cut else []
         told += ["limits.latency_ratio"] if any(bound.timed for bound in self.limits) else []
         return told + (["minimise: latency"] if self.settings.minimise == "latency" else [])
 
     def trials_json(self) -> dict[str, Any]:
-        """trials.json: what every trial measured, without a clock's numbers."""
+        """Return the content of trials.json: the measurements of every trial, without a clock's numbers."""
         return {
             "minimise": self.settings.minimise,
             "limits": [{"name": item.name, "quantity": item.quantity, "most": item.most} for item in self.limits],
@@ -107,7 +107,7 @@ class Found:
         }
 
     def latency_json(self) -> dict[str, Any]:
-        """The clock's numbers, for the pages: p50 of each trial, of the chosen bytes, and limits that they break."""
+        """Return the clock's numbers, for the pages: p50 of each trial, of the chosen bytes, and broken limits."""
         return {
             "machine": machine(),
             "batch": self.settings.batch,
@@ -131,5 +131,5 @@ def _binding(item: Binding) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """None for what JSON cannot hold."""
+    """Return None for numbers that JSON cannot hold."""
     return value if math.isfinite(value) else None

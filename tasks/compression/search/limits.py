@@ -1,4 +1,4 @@
-"""Limits on what a candidate measures: how far it is over each, and which of them stand in the way of all."""
+"""Limits bound a candidate's measurements: how far it is over each, and which of them stand in the way of all."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ Quantity = Literal["error", "bytes", "parameters", "latency_ratio", "parity"]
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on a candidate's bytes. `error` on the validation split; `latency_ratio` at p50."""
+    """Measured holds measurements of a candidate's bytes. `error` on the validation split; `latency_ratio` at p50."""
 
     error: float
     bytes: int
@@ -23,7 +23,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Bound:
-    """One limit: `quantity` is at most `most`. `trained`: fine-tuning can still change the quantity."""
+    """A Bound is one limit: `quantity` is at most `most`. `trained`: fine-tuning can still change the quantity."""
 
     name: str
     quantity: Quantity
@@ -35,17 +35,17 @@ class Bound:
 
     @property
     def timed(self) -> bool:
-        """Whether it compares a clock's number, which differs from run to run."""
+        """Return whether it compares a clock's number, which differs from run to run."""
         return self.quantity == "latency_ratio"
 
     def excess(self, measured: Measured) -> float:
-        """Relative distance to the limit, value / most - 1: positive is over it, infinite what is no number."""
+        """Return the relative distance to the limit, value / most - 1: positive if over it, infinite if not finite."""
         value = float(getattr(measured, self.quantity))
         return value / self.most - 1 if math.isfinite(value) else math.inf
 
 
 def bounds(limits: Limits, student: Measured) -> tuple[Bound, ...]:
-    """The stated limits, with `retention` as an error. `student`: before compression."""
+    """Return the stated limits, with `retention` as an error. `student`: before compression."""
     retained = None if limits.retention is None else limits.retention * student.error
     stated: tuple[tuple[str, Quantity, float | None], ...] = (
         ("error", "error", limits.error),
@@ -59,13 +59,13 @@ def bounds(limits: Limits, student: Measured) -> tuple[Bound, ...]:
 
 
 def violation(limits: Iterable[Bound], measured: Measured) -> float:
-    """Sum of what is over the limits, relatively; 0 within all of them."""
+    """Return the sum of all excesses over the limits, relatively; 0 within all of them."""
     return sum(max(0.0, bound.excess(measured)) for bound in limits)
 
 
 @dataclass(frozen=True)
 class Binding:
-    """A limit in the way. `nearest`: the value that it would have to allow; `alone`: relaxing it alone is enough."""
+    """A Binding limit is in the way. `nearest`: the value it must allow; `alone`: relaxing it alone is enough."""
 
     bound: Bound
     nearest: float
@@ -77,7 +77,7 @@ class Binding:
 
 
 def binding(limits: Sequence[Bound], measured: Sequence[Measured]) -> tuple[Binding, ...]:
-    """Why nothing of `measured` is within all limits.
+    """Say why nothing of `measured` is within all limits.
 
     The limits that would make something feasible if relaxed alone. If there are none: those that everything violates.
     If there are none of these either: those that the nearest to feasibility violates.

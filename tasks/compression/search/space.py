@@ -1,4 +1,4 @@
-"""The space of a search: which steps, in which order, with which values; every point of it is a chain of steps."""
+"""A search's space says which steps it tries, in which order, with which values; every point is a chain of steps."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ LEVELS = 20
 NUMBERS = "numbers"
 NONE = "none"
 ENERGIES = [0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 1.0]
-"""Even steps of what is lost, not of what is kept: most of what a layer puts out lies in a few directions."""
+"""These are even steps of the loss, not of the kept share: most of a layer's output lies in a few directions."""
 UNCHANGED = {"keep": 1.0, "energy": 1.0, "budget": 1.0, "sparsity": 0.0}
-"""The value of an option at which its step changes nothing: there the step is left out."""
+"""A step changes nothing at this value of its option: there the step is left out."""
 
 Point = Mapping[str, int]
-"""Dimension's name -> index of one of its values."""
+"""A point maps a dimension's name to the index of one of its values."""
 
 
 class Numbers(Frozen):
-    """`choices`: number formats by the names of their steps, and `none` for float32."""
+    """`choices` are number formats by the names of their steps, and `none` for float32."""
 
     choices: tuple[str, ...]
 
@@ -45,7 +45,7 @@ class Numbers(Frozen):
 
 @dataclass(frozen=True)
 class Dimension:
-    """`values` in order of size where `ordered`, else a choice."""
+    """A Dimension has `values` in order of size where `ordered`, else a choice."""
 
     name: str
     values: tuple[Any, ...]
@@ -54,13 +54,13 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """`specs`: the steps with what is fixed of them, in the chain's order; `dimensions`: what is searched."""
+    """A Space has `specs`, the steps with their fixed options in the chain's order, and `dimensions` to search."""
 
     specs: tuple[Spec, ...] = ()
     dimensions: tuple[Dimension, ...] = ()
 
     def steps(self, point: Point) -> tuple[Spec, ...]:
-        """The steps at a point, without those that would change nothing."""
+        """Return the steps at a point, without steps that would change nothing."""
         values = {item.name: item.values[point[item.name]] for item in self.dimensions}
         found = []
         for spec in self.specs:
@@ -73,7 +73,7 @@ class Space:
         return tuple(found)
 
     def openers(self) -> list[dict[str, int]]:
-        """Parts of points with which to begin: each number format alone, wherever the other steps can be left out.
+        """Return parts of points to begin with: each number format alone, wherever the other steps can be left out.
 
         Most need no fine-tuning, and they tell what each format costs and saves.
         """
@@ -88,7 +88,7 @@ class Space:
 
 
 def default_space(model: nn.Module) -> tuple[Spec, ...]:
-    """What can be done to `model`: fewer channels and neurons, lower rank, narrower numbers."""
+    """Return the steps that can be applied to `model`: fewer channels and neurons, lower rank, narrower numbers."""
     linear = any(name and isinstance(layer, nn.Linear) for name, layer in model.named_modules())
     offers = (
         (isinstance(model, ChannelPrunable), Spec(kind="channels", keep=[0.1, 1.0])),
@@ -100,7 +100,7 @@ def default_space(model: nn.Module) -> tuple[Spec, ...]:
 
 
 def parse_space(name: str, specs: Sequence[Spec], students: Mapping[str, Traits] | None = None) -> Space:
-    """The space of recipe `name`; `students` as for `parse_chain`.
+    """Return the space of recipe `name`; `students` as for `parse_chain`.
 
     Raises ConfigError naming the field on an unknown kind, option or value, and on an order that no chain may have.
     """
@@ -119,7 +119,7 @@ def parse_space(name: str, specs: Sequence[Spec], students: Mapping[str, Traits]
 
 
 def _dimensions(where: str, spec: Spec) -> list[Dimension]:
-    """What is searched of one entry, each value of it checked by the step itself."""
+    """Return the searched dimensions of one entry, each value of them checked by the step itself."""
     if spec.kind == NUMBERS:
         return [Dimension(NUMBERS, pick(spec, {NUMBERS: Numbers}, where).choices)]
     found = [
@@ -139,7 +139,7 @@ def _dimensions(where: str, spec: Spec) -> list[Dimension]:
 
 
 def _dimension(where: str, name: str, value: Sequence[Any], *, whole: bool) -> Dimension:
-    """Two numbers are a range, any other list is a choice: of steps of a scale, if they are numbers that rise."""
+    """Make a range of two numbers, a choice of any other list: of steps of a scale, if they are numbers that rise."""
     numbers = [item for item in value if isinstance(item, int | float) and not isinstance(item, bool)]
     if len(value) != 2 or len(numbers) != 2:
         if not value:
@@ -153,13 +153,13 @@ def _dimension(where: str, name: str, value: Sequence[Any], *, whole: bool) -> D
 
 
 def _whole(kind: str, option: str) -> bool:
-    """Whether the step wants an integer there."""
+    """Return whether the step wants an integer there."""
     field = STEPS[kind].model_fields.get(option) if kind in STEPS else None
     return field is not None and int in (field.annotation, *get_args(field.annotation))
 
 
 def _changing(item: Dimension, numbers: str = NONE) -> int:
-    """A value at which the step is not left out; of the number formats the one named."""
+    """Return a value at which the step is not left out; of the number formats the one named."""
     if item.name == NUMBERS:
         return item.values.index(numbers)
     unchanged = UNCHANGED.get(item.name.rpartition(".")[2])

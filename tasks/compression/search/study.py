@@ -1,4 +1,4 @@
-"""The search itself: Optuna proposes points, successive halving decides which of them are worth more training.
+"""This module searches: Optuna proposes points, successive halving decides which of them are worth more training.
 
 Points come from a Gaussian process for the objective and one for each limit: the next is where the expected gain, times
 the chance of being within the limits, is largest (Gardner et al., Bayesian Optimization with Inequality Constraints,
@@ -38,18 +38,18 @@ from tasks.core.config import Spec
 log = logging.getLogger(__name__)
 
 ROUNDS, FINAL_ROUNDS = 5, 15
-"""Of latency measurement: for every trial, and for the one that is written."""
+"""Latency is measured in so many rounds: for every trial, and for the one that is written."""
 ATTEMPTS, MODELLED = 20, 2
-"""At a point that was not tried before, and how many of them are left to the processes."""
+"""A new point is drawn in so many attempts, and so many of them are left to the processes."""
 WORST, LEAST = 1e6, 1e-12
-"""Stand for what is not finite, or zero, where Optuna wants a number."""
+"""These stand for numbers that are not finite, or zero, where Optuna wants a number."""
 NEAR = 0.005
-"""Relative distance to a limit within which the process sees differences best."""
+"""The process sees differences best within this relative distance to a limit."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is searched, and by what means.
+    """A Task defines a search and its means.
 
     `build(chain)`: the student put through a chain, equal chains give equal bytes. `latency(model, rounds)`: of ONNX
     bytes. `shelf`: where finished trials are kept. `clock`: seconds, for the ceiling `settings.minutes`.
@@ -78,7 +78,7 @@ def search(task: Task) -> Found:
 
 
 class _Hunt:
-    """One search under way."""
+    """A hunt is one search under way."""
 
     def __init__(self, task: Task) -> None:
         self.task, self.settings = task, task.settings
@@ -104,7 +104,7 @@ class _Hunt:
         self.best: Trial | None = None
 
     def run(self) -> bool:
-        """All trials that are not kept yet. Returns whether the clock cut them off."""
+        """Run all trials that are not kept yet. Returns whether the clock cut them off."""
         for former in self.kept():
             self.study.add_trial(self.frozen(former))
             self.take(former)
@@ -134,7 +134,7 @@ class _Hunt:
         return False
 
     def kept(self) -> Sequence[Trial]:
-        """Trials of this very search on the shelf, from the first without a gap."""
+        """Return trials of this very search on the shelf, from the first without a gap."""
         found: list[Trial] = []
         for number in count():
             try:
@@ -155,7 +155,7 @@ class _Hunt:
         self.best = next(iter(self.ranked()), None)
 
     def ranked(self) -> list[Trial]:
-        """What is within all limits, best first."""
+        """Return the trials within all limits, best first."""
         within = [trial for trial in self.trials if violation(self.limits, trial.measured) == 0]
         return sorted(within, key=self.rank)
 
@@ -168,11 +168,11 @@ class _Hunt:
         return float(getattr(measured, name))
 
     def value(self, measured: Measured) -> float:
-        """What the process models: the logarithm, as savings are relative."""
+        """Return the number that the process models: the logarithm, as savings are relative."""
         return math.log(max(LEAST, min(self.objective(measured), WORST)))
 
     def score(self, measured: Measured) -> float:
-        """What competes at a rung: objective relative to the student's, plus violations."""
+        """Return the number that competes at a rung: objective relative to the student's, plus violations."""
         score = self.objective(measured) / self.objective(self.student) + violation(self.limits, measured)
         return min(score, WORST) if math.isfinite(score) else WORST
 
@@ -196,7 +196,7 @@ class _Hunt:
         )
 
     def ask(self) -> optuna.Trial | None:
-        """A point whose steps no trial had, from the processes or, should they repeat themselves, by chance."""
+        """Return a point whose steps no trial had, from the processes or, should they repeat themselves, by chance."""
         number, tried = len(self.trials), [trial.steps for trial in self.trials]
         openers = self.task.space.openers()[: max(1, self.settings.trials // 2)]
         for attempt in range(ATTEMPTS):
@@ -215,7 +215,7 @@ class _Hunt:
         return None
 
     def tried(self, asked: optuna.Trial) -> Trial:
-        """Climb the rungs until the limits are met (unless the error is what is minimised), or it is pruned."""
+        """Climb the rungs until the limits are met (unless the error is minimised), or it is pruned."""
         steps = self.task.space.steps(asked.params)
         chain = self.chain(steps)
         ladder = rungs(chain)
@@ -257,19 +257,19 @@ class _Hunt:
         )
 
     def hopeless(self, measured: Measured) -> bool:
-        """Over limits, and training cannot help: they are not on the error, or within them it would still not win."""
+        """Return whether it is over limits that training cannot change, or would not win within them either."""
         stuck = any(not bound.trained and bound.excess(measured) > 0 for bound in self.limits)
         if self.best is None or self.settings.minimise == "error":
             return stuck
         return stuck or self.objective(measured) >= self.objective(self.best.measured)
 
     def loses(self, asked: optuna.Trial, measured: Measured, rung: int) -> bool:
-        """Against the trials that were at this rung before."""
+        """Return whether it loses against the trials that were at this rung before."""
         asked.report(self.score(measured), self.settings.reduction**rung)
         return asked.should_prune()
 
     def frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
-        """A kept trial as Optuna knew it."""
+        """Return a kept trial as Optuna knew it."""
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE,
             value=self.value(trial.measured),
@@ -306,7 +306,7 @@ class _Hunt:
 
 @dataclass(frozen=True)
 class _Final:
-    """Bytes that may be written, and what was measured on them."""
+    """A final result holds bytes that may be written, and their measurements."""
 
     result: Compressed
     latency: Latency
@@ -314,7 +314,7 @@ class _Final:
 
 
 def measure(result: Compressed, latency: Latency) -> Measured:
-    """What a candidate measures. The error is that of its bytes on the validation split."""
+    """Return a candidate's measurements. The error is that of its bytes on the validation split."""
     return Measured(
         error=result.history[-1].error,
         bytes=len(result.model),
@@ -325,17 +325,17 @@ def measure(result: Compressed, latency: Latency) -> Measured:
 
 
 def rungs(chain: Chain) -> list[int]:
-    """Epochs a step at each rung: none, one, all."""
+    """Return the epochs a step at each rung: none, one, all."""
     most = max((getattr(step, "epochs", 0) for step in (*chain.before_export, *chain.after_export)), default=0)
     return sorted({0, min(1, most), most})
 
 
 def epochs_of(chain: Chain) -> int:
-    """Epochs of fine-tuning of all steps, at most."""
+    """Return the epochs of fine-tuning of all steps, at most."""
     return sum(getattr(step, "epochs", 0) for step in (*chain.before_export, *chain.after_export))
 
 
 def limited(chain: Chain, epochs: int) -> Chain:
-    """The chain with at most `epochs` of fine-tuning a step."""
+    """Return the chain with at most `epochs` of fine-tuning a step."""
     steps = (step.model_copy(update={"epochs": min(step.epochs, epochs)}) for step in chain.before_export)
     return replace(chain, before_export=tuple(steps))

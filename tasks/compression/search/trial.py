@@ -1,4 +1,4 @@
-"""One trial of a search, as it is kept for a search that is continued and told to people."""
+"""This module keeps one trial of a search for a search that is continued, and tells people about it."""
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from tasks.core.config import Frozen, Spec
 
 
 class Rung(Frozen):
-    """What a trial measured after fine-tuning of at most `epochs` a step, `spent` in all."""
+    """A Rung holds a trial's measurements after fine-tuning of at most `epochs` a step, `spent` in all."""
 
     epochs: int
     spent: int
@@ -23,7 +23,7 @@ class Rung(Frozen):
 
 
 class Trial(Frozen):
-    """A point that was tried. `full`: epochs that training it to the end would have spent.
+    """A Trial is a point that was tried. `full`: epochs that training it to the end would have spent.
 
     `latency_ratio`, `p50_us` and `seconds` are a clock's and stay out of locks. `reported`, `notes`: Optuna's own.
     """
@@ -44,18 +44,18 @@ class Trial(Frozen):
 
     @property
     def measured(self) -> Measured:
-        """At the last rung that it reached."""
+        """Return the measurements at the last rung that it reached."""
         last = self.rungs[-1]
         return Measured(last.error, last.bytes, last.parameters, last.parity, self.latency_ratio)
 
     @property
     def numbers(self) -> str:
-        """The number format."""
+        """Return the number format."""
         return next((step.kind for step in self.steps if STEPS[step.kind].phase == "numbers"), "none")
 
     @property
     def spent(self) -> int:
-        """Epochs of fine-tuning."""
+        """Return the epochs of fine-tuning."""
         return sum(rung.spent for rung in self.rungs)
 
     def __str__(self) -> str:
@@ -65,15 +65,15 @@ class Trial(Frozen):
 
 
 def describe(step: Spec) -> str:
-    """A step and its options in a few words."""
+    """Return a step and its options in a few words."""
     return " ".join([step.kind, *(f"{name} {value}" for name, value in step.options.items())])
 
 
 class Shelf(Protocol):
-    """Where trials are kept: an object store, or nothing but memory."""
+    """A Shelf keeps trials: in an object store, or in nothing but memory."""
 
     def read(self, key: str) -> bytes:
-        """Bytes at `key`. Raises KeyError when there are none."""
+        """Read the bytes at `key`. Raises KeyError when there are none."""
         ...
 
     def write(self, key: str, data: bytes) -> None:
@@ -83,7 +83,7 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True)
 class Memory:
-    """A shelf that ends with the process."""
+    """Memory is a shelf that ends with the process."""
 
     objects: MutableMapping[str, bytes] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ class Memory:
 
 
 class Kept(Frozen):
-    """A trial on the shelf. `fingerprint`: of the search that it belongs to."""
+    """Kept is a trial on the shelf. `fingerprint`: of the search that it belongs to."""
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
@@ -104,5 +104,5 @@ class Kept(Frozen):
 
 
 def key(number: int) -> str:
-    """Where trial `number` is kept."""
+    """Return the key at which trial `number` is kept."""
     return f"trial-{number:04}.json"

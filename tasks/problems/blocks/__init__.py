@@ -1,1 +1,1 @@
-"""What several kinds of learning share."""
+"""Several kinds of learning share these blocks."""

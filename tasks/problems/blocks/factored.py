@@ -1,4 +1,4 @@
-"""A linear layer as two thinner ones."""
+"""Two thinner linear layers can stand for one."""
 
 from collections import OrderedDict
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Factored(nn.Sequential):
-    """Two linear layers in place of one."""
+    """Factored applies two linear layers in place of one."""
 
     first: nn.Linear
     second: nn.Linear
@@ -18,7 +18,7 @@ class Factored(nn.Sequential):
 
 
 def factored(layer: nn.Linear, rank: int, directions: Tensor | None = None, usual: Tensor | None = None) -> Factored:
-    """The closest pair of layers of this rank: what they give is the layer's own output on the first `directions`.
+    """Return the closest pair of layers of this rank: it gives the layer's own output on the first `directions`.
 
     `directions`: see `principal_directions`, by default those of inputs that are all alike. `usual` (in,): a mean
     input, whose output the pair gives in all directions, by its bias. Each direction's strength is shared out evenly
@@ -44,7 +44,7 @@ def factored(layer: nn.Linear, rank: int, directions: Tensor | None = None, usua
 
 
 def principal_directions(weight: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """(out, k) orthonormal directions of the outputs inputs @ weight.T, strongest first, and (k,) their mean squares.
+    """Return (out, k) orthonormal directions of the outputs inputs @ weight.T, strongest first, and (k,) mean squares.
 
     `weight` (out, in) float64, `inputs` (n, in). No rank keeps more of the outputs' mean square than its first
     directions (Izenman 1975, reduced-rank regression). Without inputs each counts by itself and alike, which leaves

@@ -1,10 +1,10 @@
-"""Which of the contract's inputs a model takes: what it does not take need not be gathered, nor be in its ONNX file."""
+"""A model may take only some of the contract's inputs: others need not be gathered, nor be in its ONNX file."""
 
 from collections.abc import Iterable
 from typing import Any
 
 
 def inputs_of(model: Any, names: Iterable[str]) -> tuple[str, ...]:
-    """Names of the inputs that a model takes, in order: all `names` of the contract unless its `uses` says which."""
+    """Return the names of the inputs that a model takes, in order: its `uses`, or else all `names` of the contract."""
     uses: tuple[str, ...] = getattr(model, "uses", tuple(names))
     return uses

@@ -1,4 +1,4 @@
-"""Outputs of a torch model for rows that come batch by batch."""
+"""This module computes outputs of a torch model for rows that come batch by batch."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def outputs(
     call: Callable[..., Tensor] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Floats:
-    """Outputs in evaluation mode, where the model's weights are; of its part `call`, if that is given.
+    """Return outputs in evaluation mode, computed where the model's weights are, by its part `call` if that is given.
 
     `progress(rows)` is called after each batch with the number of rows computed so far.
     """

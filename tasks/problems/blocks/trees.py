@@ -1,4 +1,4 @@
-"""A fitted LightGBM booster inside a torch module: predicts with LightGBM, exports as one TreeEnsembleRegressor."""
+"""A torch module wraps a fitted LightGBM booster: it predicts by LightGBM, and exports as one TreeEnsembleRegressor."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ Node = dict[str, Any]
 
 
 class Trees(nn.Module):
-    """(n, features) float32 -> (n, 1). Splits are numerical, without missing values."""
+    """Trees map (n, features) float32 to (n, 1). Splits are numerical, without missing values."""
 
     def __init__(self, booster: "lightgbm.Booster") -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Trees(nn.Module):
 
     @property
     def fitted_numbers(self) -> int:
-        """A threshold a split, a value a leaf: what counts as parameters."""
+        """Count a threshold a split and a value a leaf: these count as parameters."""
         leaves = [tree["num_leaves"] for tree in self.booster.dump_model()["tree_info"]]
         return sum(2 * number - 1 for number in leaves)
 
@@ -32,7 +32,7 @@ class Trees(nn.Module):
 
 
 class _Predict(torch.autograd.Function):
-    """LightGBM's own prediction; in ONNX, its trees."""
+    """It predicts by LightGBM itself; in ONNX, by its trees."""
 
     @staticmethod
     def forward(_context: Any, features: Tensor, booster: "lightgbm.Booster") -> Tensor:
@@ -48,7 +48,7 @@ class _Predict(torch.autograd.Function):
 
 
 def ensemble_attributes(dump: Node) -> dict[str, Any]:
-    """Attributes of ONNX's TreeEnsembleRegressor, with the type suffixes of torch's exporter, from `dump_model()`.
+    """Return attributes of ONNX's TreeEnsembleRegressor, with torch's type suffixes, from `dump_model()`.
 
     LightGBM goes left on x <= threshold with x widened from float32; the largest float32 that is not above the
     threshold decides equally for every float32.
@@ -86,7 +86,7 @@ def ensemble_attributes(dump: Node) -> dict[str, Any]:
 
 
 def _numbered(root: Node) -> Iterator[tuple[int, Node, int | None, int | None]]:
-    """(number, node, numbers of its children) of a tree, parents first."""
+    """Yield (number, node, numbers of its children) of a tree, parents first."""
     waiting, following = [(0, root)], 1
     while waiting:
         place, node = waiting.pop()

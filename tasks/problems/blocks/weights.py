@@ -1,4 +1,4 @@
-"""A model's weights: how many, and as safetensors bytes (never pickle)."""
+"""This module counts a model's weights, and stores them as safetensors bytes (never pickle)."""
 
 from safetensors.torch import load, save
 from torch import nn
@@ -7,13 +7,13 @@ from tasks.core.errors import IntegrityError
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trained weights; of boosted trees, of thresholds and leaf values."""
+    """Count the trained weights; of boosted trees, thresholds and leaf values."""
     fitted = sum(getattr(module, "fitted_numbers", 0) for module in model.modules())
     return fitted + sum(parameter.numel() for parameter in model.parameters())
 
 
 def save_weights(model: nn.Module) -> bytes:
-    """The state as safetensors; equal weights give equal bytes."""
+    """Return the state as safetensors; equal weights give equal bytes."""
     data: bytes = save({name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()})
     return data
 

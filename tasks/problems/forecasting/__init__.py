@@ -1,1 +1,1 @@
-"""Forecasting: quantiles of many daily series, many days ahead."""
+"""Forecasting predicts quantiles of many daily series, many days ahead."""

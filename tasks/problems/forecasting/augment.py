@@ -1,4 +1,4 @@
-"""Further training windows, with labels that need no further run of the teacher."""
+"""These strategies make further training windows, with labels that need no further run of the teacher."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from tasks.problems.base import Augment, FeatureContract, Floats, Labelled
 
 
 class Jitter(Augment):
-    """Observed past values plus N(0, level), in multiples of the window's mean |value|; labels stay.
+    """Jitter adds N(0, level) to observed past values, in multiples of the window's mean |value|; labels stay.
 
     The teacher has labelled the clean window: Noisy Student (Xie et al. 2020, arXiv:1911.04252).
     """
@@ -29,7 +29,7 @@ class Jitter(Augment):
 
 
 class Scaling(Augment):
-    """The window, its target and its soft target times one factor, log-uniform in 1/factor … factor.
+    """Scaling multiplies the window, its target and its soft target by one factor, log-uniform in 1/factor … factor.
 
     Magnitude scaling (Um et al. 2017, arXiv:1706.00527). The teacher's outputs scale with its window but for the small
     part that its scale feature has, so its label is scaled alike.
@@ -46,7 +46,7 @@ class Scaling(Augment):
 
 
 class Mixup(Augment):
-    """lambda * window + (1 - lambda) * another one of the batch, targets and soft targets alike.
+    """Mixup returns lambda * window + (1 - lambda) * another one of the batch, targets and soft targets alike.
 
     lambda is drawn from Beta(concentration, concentration), the larger share first; codes, which cannot be mixed, are
     those of the larger share. Zhang et al. 2018 (arXiv:1710.09412); interpolated soft targets as in MixKD's cheap form

@@ -1,4 +1,4 @@
-"""What is known of every step in advance: its place in the day, week, month and year, and public holidays."""
+"""The calendar of every step is known in advance: its place in the day, week, month and year, and public holidays."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -17,11 +17,11 @@ YEAR = ("year_sine", "year_cosine", "half_year_sine", "half_year_cosine")
 DAY = ("day_sine", "day_cosine", "half_day_sine", "half_day_cosine")
 MONDAY = np.datetime64("1970-01-05", "m")
 LONG = ("1w", *MONTHS)
-"""Steps whose place is that in the year."""
+"""A step of these lengths has its place in the year."""
 
 
 def calendar_names(frequency: str) -> tuple[str, ...]:
-    """Names of `calendar_features` in order."""
+    """Return the names of `calendar_features` in order."""
     if frequency in LONG:
         return YEAR
     if frequency == "1b":
@@ -30,7 +30,7 @@ def calendar_names(frequency: str) -> tuple[str, ...]:
 
 
 def calendar_features(times: Times, frequency: str = "1d") -> Floats:
-    """(steps, F). From weeks on: position in the year. Days: one-hot weekday from Monday, position in the month.
+    """Return (steps, F). From weeks on: position in the year. Days: one-hot weekday from Monday, position in the month.
 
     Shorter steps: position in the day, one-hot weekday. Positions are sines and cosines.
     """
@@ -45,7 +45,9 @@ def calendar_features(times: Times, frequency: str = "1d") -> Floats:
 
 
 def phases(times: Times, frequency: str, season: int) -> NDArray[np.int64]:
-    """(steps,) place of each step in the season, from 0: a week begins on Monday, a year of weeks or months in January.
+    """Return (steps,) place of each step in the season, from 0.
+
+    A week begins on Monday, a year of weeks or months in January.
 
     Weeks count from the year's first day, so that a week's place is that of its date; the 53rd counts as the last.
     """
@@ -60,7 +62,7 @@ def phases(times: Times, frequency: str, season: int) -> NDArray[np.int64]:
 
 
 def public_holidays(times: Times, country: str | None, frequency: str = "1d") -> NDArray[np.bool_]:
-    """(steps,): whether each step begins on a public holiday there; all False without a country, and of months.
+    """Return (steps,) whether each step begins on a public holiday there; all False without a country, and of months.
 
     Raises ConfigError on a country that the `holidays` library does not know.
     """
@@ -83,7 +85,7 @@ def _holidays(country: str, first_year: int, last_year: int) -> NDArray[np.datet
 
 
 def steps_to_next(flags: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """(…, steps) -> (…, steps): steps until the next flagged one, 0 on one, a large number when there is none."""
+    """Count the steps until the next flagged one, (…, steps) -> (…, steps): 0 on one, a large number without any."""
     length = flags.shape[-1]
     position = np.where(flags, np.arange(length), 10 * length)
     upcoming = np.minimum.accumulate(position[..., ::-1], axis=-1)[..., ::-1]
@@ -95,14 +97,14 @@ def _weekday(times: Times) -> NDArray[np.int64]:
 
 
 def _of_day(times: Times) -> NDArray[np.float64]:
-    """Share of the day that has passed."""
+    """Return the share of the day that has passed."""
     minutes = times.astype("datetime64[m]")
     passed: NDArray[np.float64] = (minutes - minutes.astype("datetime64[D]")).astype(np.int64) / 1440
     return passed
 
 
 def _share_of(times: Times, unit: str) -> NDArray[np.float64]:
-    """Share of the month or year that has passed, by whole days."""
+    """Return the share of the month or year that has passed, by whole days."""
     days, start = times.astype("datetime64[D]"), times.astype(f"datetime64[{unit}]")
     length = ((start + 1).astype("datetime64[D]") - start.astype("datetime64[D]")).astype(np.int64)
     passed: NDArray[np.float64] = (days - start.astype("datetime64[D]")).astype(np.int64) / length
@@ -110,6 +112,6 @@ def _share_of(times: Times, unit: str) -> NDArray[np.float64]:
 
 
 def _waves(share: NDArray[np.float64], harmonics: int) -> Floats:
-    """(steps,) shares of a cycle -> (steps, 2 harmonics): sine and cosine of each harmonic."""
+    """Return (steps, 2 harmonics) from (steps,) shares of a cycle: sine and cosine of each harmonic."""
     angles = 2 * np.pi * share[:, None] * np.arange(1, harmonics + 1)
     return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(share), -1).astype(np.float32)

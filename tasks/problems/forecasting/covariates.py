@@ -1,4 +1,4 @@
-"""What a workload says of columns that change beside the target: numbers in any range, and categories."""
+"""A workload declares the columns that change beside the target: numbers in any range, and categories."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, Self
@@ -16,11 +16,11 @@ KEPT = {
     "holiday": "a column of its own: public holidays",
     "phase": "the name of a feature",
 }
-"""Columns and features that every forecasting workload has already."""
+"""Every forecasting workload has these columns and features already."""
 
 
 class Category(Frozen):
-    """A column of categories that change over time. `known`: up to the origin alone, or over the horizon as well.
+    """A Category is a column of categories that change over time. `known`: up to the origin, or over the horizon too.
 
     `missing`: whether values may be null. A step without one is in none of the categories.
     """
@@ -30,7 +30,7 @@ class Category(Frozen):
 
 
 class Covariate(Category):
-    """A column of numbers that change over time, of any size; `low` and `high` are what the checks let pass.
+    """A Covariate is a column of numbers that change over time, of any size; the checks let pass `low` to `high`.
 
     `transform`: `none` is the number itself, 0 where there is no row; `standard` is normalised inside the model;
     `log-ratio` is the logarithm of the ratio to the value at the origin, of values above zero. With `low: 0` it takes
@@ -51,22 +51,22 @@ class Covariate(Category):
 
     @property
     def above(self) -> float | None:
-        """What values must lie above: zero, where a ratio is made of them and `low` does not say otherwise."""
+        """Return the number that values must exceed: zero, where a ratio is made of them and `low` is not set."""
         return 0.0 if self.transform == "log-ratio" and self.low is None else None
 
     @property
     def uses_mean(self) -> bool:
-        """Whether steps before its first value count as its mean in training: of a ratio as no change, else as zero."""
+        """Return whether steps before its first value count as its training mean, not as no change (ratios) or zero."""
         return self.transform == "standard" or (self.transform == "none" and self.missing)
 
 
 PRICE = Covariate(known="ahead", transform="log-ratio", low=0)
 PROMOTION = Covariate(known="ahead", low=0, high=1)
-"""What the options `price` and `promotions` of before name."""
+"""The older options `price` and `promotions` name these covariates."""
 
 
 def require_distinct(named: Mapping[str, Iterable[str]], outputs: Iterable[str]) -> None:
-    """Raises ValueError when a column is named twice in the options, option -> columns, or has another meaning."""
+    """Raise ValueError when a column is named twice in the options, option -> columns, or has another meaning."""
     meant = {**KEPT, **dict.fromkeys(outputs, "the name of an output")}
     seen: dict[str, str] = {}
     for option, columns in named.items():

@@ -1,4 +1,4 @@
-"""Rows = (series, origin): windows gathered from the panel on demand, split by the time of their targets."""
+"""Each row is a (series, origin): windows are gathered from the panel on demand, split by the time of their targets."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -25,17 +25,17 @@ from tasks.problems.forecasting.windows import (
 )
 
 SAME = ("horizon", "frequency", "outputs")
-"""Options that say what is forecast."""
+"""These options define the forecast."""
 COVARIATES = ("price", "promotions", "covariates")
 REBUILT = ("context", "season", "static", "numbers", *COVARIATES, "categories", "country")
-"""Options that say what inputs are made of."""
+"""These options define the inputs."""
 FEW_SERIES = 20
 STRETCH = 4
 FEW_BLOCKS, MANY_BLOCKS = 5, 20
 
 
 class Windows(Dataset):
-    """`lines`, `origins` (rows,): series and position of the last known day of each row."""
+    """Windows is a dataset. `lines`, `origins` (rows,): series and position of the last known day of each row."""
 
     def __init__(
         self,
@@ -76,13 +76,13 @@ class Windows(Dataset):
         return targets(self.panel, self.lines[rows], self.origins[rows], self.options)
 
     def clusters(self, rows: Rows) -> Clusters:
-        """Series and blocks of target steps: what happens on one day happens to all series, whatever their origin."""
+        """Return series and blocks of target steps: events of one day happen to all series, whatever their origin."""
         steps = self.origins[rows][:, None] + np.arange(1, self.options.horizon + 1)
         length = block_length(int(np.ptp(steps)) + 1, self.options)
         return Clusters(self.lines[rows], (steps - steps.min()) // length)
 
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Windows":
-        """Other code books apply at once, the scale is the model's own, features are taken by name.
+        """Return these rows under a contract with other code books or scale; features are taken by name.
 
         What else the inputs are made of (context, season, columns, country) may differ if there is the `raw` table: a
         panel of it is built under the other options. What is forecast must be equal.
@@ -125,7 +125,7 @@ class Windows(Dataset):
 
 
 def groups_of(lines: NDArray[np.int64], origins: NDArray[np.int64], series: int, options: Options) -> NDArray[np.int64]:
-    """(rows,) entity of each row: its series; of few series, their stretches of time.
+    """Return (rows,) entity of each row: its series; of few series, their stretches of time.
 
     Folds need some groups at least. A stretch is four horizons long, so that few of its windows
     share targets with those of its neighbours.
@@ -137,7 +137,7 @@ def groups_of(lines: NDArray[np.int64], origins: NDArray[np.int64], series: int,
 
 
 def chosen_features(contract: FeatureContract, options: Options) -> dict[str, NDArray[np.int64]]:
-    """Which of the features that `gather` makes each input of a contract takes; of inputs that take not all in order.
+    """Return which of `gather`'s features each input of a contract takes; inputs that take all in order are left out.
 
     An older release may have had fewer of them, or another order. Raises ValueError when it had one, or an input, that
     is no longer made.
@@ -161,7 +161,7 @@ def chosen_features(contract: FeatureContract, options: Options) -> dict[str, ND
 
 
 def same_covariates(one: Options, other: Options) -> bool:
-    """Whether the covariates are the same columns under the same names in the same order, in whichever options."""
+    """Return whether the covariates are the same columns, names and order, in whichever options."""
     ours, theirs = (
         [
             [(column, said, each.feature(column, said)) for column, said in each.covariates_known(known).items()]
@@ -173,7 +173,7 @@ def same_covariates(one: Options, other: Options) -> bool:
 
 
 def block_length(steps: int, options: Options) -> int:
-    """Steps a block of time when `steps` target steps are resampled.
+    """Return the steps of a block of time when `steps` target steps are resampled.
 
     Blocks must be longer than errors depend on each other and so many that their scatter can be seen. A season keeps
     the weekly rhythm within a block; a horizon, where there is time for twenty of them, also the errors of one origin.
@@ -183,7 +183,7 @@ def block_length(steps: int, options: Options) -> int:
 
 
 def load_windows(folder: Path) -> Windows:
-    """The dataset that `Windows.save` wrote."""
+    """Load the dataset that `Windows.save` wrote."""
     arrays = load_file(folder / "panel.safetensors")
     series = read_json(folder / "series.json")
     splits: dict[Split, Rows] = {name: arrays.pop(f"split.{name}") for name in ("train", "valid", "test")}
@@ -198,7 +198,7 @@ def load_windows(folder: Path) -> Windows:
 
 
 def split_origins(steps: int, options: Options) -> Mapping[Split, Sequence[int]]:
-    """Positions of the origins of each split on a time axis of `steps` steps; no target step is in two splits.
+    """Return positions of each split's origins on a time axis of `steps` steps; no target step is in two splits.
 
     The axis starts with `context` empty steps and ends with `horizon` steps after `as_of`.
     Raises DataError when the history is too short for all three.
@@ -218,7 +218,7 @@ def split_origins(steps: int, options: Options) -> Mapping[Split, Sequence[int]]
 
 
 def build_windows(panel: Panel, options: Options, origins: Mapping[Split, Sequence[int]] | None = None) -> Windows:
-    """All rows of a panel. A series has rows from its first observed step on (training: `min_history` steps later).
+    """Build all rows of a panel. A series has rows from its first observed step on (training: `min_history` later).
 
     `origins`: positions of the last known steps by split, in time order; without, those of `split_origins`.
     Raises DataError when the history is too short.

@@ -1,4 +1,4 @@
-"""Declared disturbances of past units, for the robustness gate."""
+"""The robustness gate applies these declared disturbances of past units."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ SHIFTED_DAYS = 14
 
 
 def disturb(kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
-    """Inputs with past units disturbed; the rest is untouched.
+    """Return inputs with past units disturbed; the rest is untouched.
 
     noise: each day times exp(N(0, level)). missing: each day is lost (0 units, marked as not observed) with
     probability `level`. shift: the last 14 days times 1 + level. Raises ConfigError on another kind.

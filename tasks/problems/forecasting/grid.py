@@ -1,4 +1,4 @@
-"""Where the rows of a long table stand in dense arrays, one line a series and one column a step."""
+"""This module places the rows of a long table in dense arrays, one line a series and one column a step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ FEW_ROWS = 5000  # below it, starting polars' engine costs more than what it sav
 
 @dataclass(frozen=True)
 class Grid:
-    """N series over `steps` steps: `names` (N,) sorted; `cells` (rows,): line * steps + step of each row.
+    """A Grid holds N series over `steps` steps: `names` (N,) sorted; `cells` (rows,): line * steps + step of each row.
 
     `newest` (N,): number of each series' last row before the horizon.
     """
@@ -26,14 +26,14 @@ class Grid:
     newest: Positions
 
     def scatter(self, values: pl.Series, gap: float) -> Floats:
-        """(N, steps) of a column (rows,) of 32-bit floats: `gap` where there is no row or no value."""
+        """Return (N, steps) of a column (rows,) of 32-bit floats: `gap` where there is no row or no value."""
         dense = np.full(len(self.names) * self.steps, gap, dtype=np.float32)
         found = values.to_numpy()  # NaN where there is no value
         dense[self.cells] = found if np.isnan(gap) else np.where(np.isnan(found), np.float32(gap), found)
         return dense.reshape(-1, self.steps)
 
     def scatter_all(self, columns: Sequence[tuple[Floats, float]]) -> Floats | None:
-        """(N, steps, columns) of each column's values (rows,) and what stands where there is no row; None of none."""
+        """Return (N, steps, columns) of the columns' values (rows,) and fillers for missing rows; None of none."""
         if not columns:
             return None
         gaps = np.array([gap for _, gap in columns], dtype=np.float32)
@@ -44,7 +44,7 @@ class Grid:
 
 
 def place_rows(frame: pl.DataFrame, step: Positions, steps: int, horizon: int) -> tuple[Grid, pl.DataFrame]:
-    """The grid of the rows whose `step` (rows,) is one of `steps`, and these rows.
+    """Return the grid of the rows whose `step` (rows,) is one of `steps`, and these rows.
 
     Series without a row before the last `horizon` steps are left out: they have no history to forecast from.
     """
@@ -62,7 +62,7 @@ def place_rows(frame: pl.DataFrame, step: Positions, steps: int, horizon: int) -
 
 
 def _lines(series: pl.Series) -> tuple[NDArray[np.str_], Positions]:
-    """Sorted names, and the place of each row's name among them."""
+    """Return sorted names, and the place of each row's name among them."""
     if len(series) < FEW_ROWS:
         few, lines = np.unique(series.cast(pl.String).to_numpy().astype(np.str_), return_inverse=True)
         return few, lines.astype(np.int64)

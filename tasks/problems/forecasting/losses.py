@@ -1,4 +1,4 @@
-"""The error of a forecast by row, and what its parts are measured in."""
+"""This module defines the error of a forecast by row, and the scale of its parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ PRIOR_LEVEL = 0.1
 
 @dataclass(frozen=True)
 class Channels:
-    """What the channels of (n, horizon, C) mean: a quantile of each of `levels` and, if `mean`, the expected value.
+    """Channels of (n, horizon, C) mean a quantile of each of `levels` and, if `mean`, the expected value.
 
     `scale`: mean |y| of a step in training, in the target's unit. `positive`: amounts that are never below zero.
     `squared`: the workload's metric is mse, so the one channel is an expected value.
@@ -27,7 +27,7 @@ class Channels:
 
     @classmethod
     def of(cls, contract: FeatureContract) -> "Channels":
-        """Those of models under this contract."""
+        """Return the channels of models under this contract."""
         options = contract.settings["options"]
         return cls(
             tuple(options["quantiles"]),
@@ -38,7 +38,7 @@ class Channels:
         )
 
     def errors(self, output: Tensor, label: Tensor, level: Tensor | None = None) -> Tensor:
-        """(n, horizon, C) error of each channel; label (n, horizon, 1) or (n, horizon, C), both in the target's unit.
+        """Return (n, horizon, C) error of each channel; label (n, horizon, 1) or (n, horizon, C), both in target units.
 
         Where the label is NaN, because nothing was observed, there is no error and no gradient.
         Under a squared metric: ((y - f) / scale)^2, the metric itself over the square of the scale. Else
@@ -59,7 +59,7 @@ class Channels:
         return torch.cat([pinball, squared], dim=2)
 
     def row_level(self, output: Tensor) -> Tensor:
-        """(n, 1, 1) what a squared error grows with: for amounts the row's own predicted mean, else `scale`.
+        """Return (n, 1, 1) the size that squared errors grow with: the row's predicted mean for amounts, else `scale`.
 
         The prediction is taken without its gradient. The variance of amounts grows with their mean, so this is the
         quasi-likelihood of a Poisson variance (Wedderburn 1974). It still draws the output to the expected value, but
@@ -71,14 +71,14 @@ class Channels:
         return PRIOR_LEVEL * self.scale + output[..., -1:].detach().abs().mean(dim=1, keepdim=True)
 
     def rows(self, errors: Tensor) -> Tensor:
-        """(n,) mean over steps and quantiles, plus the mean channel's mean over steps."""
+        """Return (n,) mean over steps and quantiles, plus the mean channel's mean over steps."""
         count = len(self.levels)
         total = errors[..., :count].mean(dim=(1, 2))
         return total + errors[..., count:].mean(dim=(1, 2)) if self.mean else total
 
 
 def hard_loss(contract: FeatureContract) -> HardRows:
-    """Output (n, horizon, C) against target (n, horizon): (n,) `Channels.errors`, averaged."""
+    """Return the loss of output (n, horizon, C) against target (n, horizon): (n,) `Channels.errors`, averaged."""
     channels = Channels.of(contract)
 
     def rows(output: Tensor, target: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def hard_loss(contract: FeatureContract) -> HardRows:
 
 
 def bin_probabilities(values: Tensor, low: Tensor, high: Tensor, levels: Sequence[float], edges: Tensor) -> Tensor:
-    """(..., bins) probability of each bin between `edges` (..., bins + 1) of a distribution given by its quantiles.
+    """Return (..., bins) probability of each bin between `edges` (..., bins + 1) of a distribution's quantiles.
 
     values (..., Q): quantiles of `levels`, rising; the mass outside them is spread evenly to `low` and `high` (..., 1).
     The distribution function is interpolated linearly; a step between quantiles that are closer than a bin is as wide

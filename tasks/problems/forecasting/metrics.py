@@ -1,4 +1,4 @@
-"""Errors of quantile forecasts, and the naive forecast that they must beat."""
+"""This module defines errors of quantile forecasts, and the naive forecast that they must beat."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tasks.problems.forecasting.options import Options
 
 
 def seasonal_naive(units: Floats, options: Options, observed: Floats | None = None) -> Floats:
-    """(n, horizon, outputs) from past units and whether they were `observed` (n, context): the last season, repeated.
+    """Return (n, horizon, outputs), the last season repeated, from past units and whether `observed` (n, context).
 
     Quantiles around it are those of the window's own seasonal residuals, u[t] - u[t - season], where both were
     observed; the median, and the mean if it is asked for, is the repeated value itself. Quantiles do not cross; with
@@ -31,7 +31,7 @@ def seasonal_naive(units: Floats, options: Options, observed: Floats | None = No
 
 
 def _residual_quantiles(units: Floats, observed: Floats | None, options: Options) -> NDArray[np.floating]:
-    """(n, quantiles) of seasonal residuals; 0 in a window that has none."""
+    """Return (n, quantiles) of seasonal residuals; 0 in a window that has none."""
     found: NDArray[np.floating]
     season = options.season
     residuals = units[:, season:] - units[:, :-season]
@@ -49,7 +49,7 @@ def _residual_quantiles(units: Floats, observed: Floats | None, options: Options
 
 
 def score(output: Floats, target: NDArray[np.floating], options: Options) -> Score:
-    """The workload's primary error with loss and weight by row. output (n, horizon, outputs), target (n, horizon).
+    """Return the workload's primary error, loss and weight by row. output (n, horizon, outputs), target (n, horizon).
 
     Steps whose target is NaN, because nothing was observed, have neither loss nor weight and enter no metric.
     """
@@ -58,7 +58,7 @@ def score(output: Floats, target: NDArray[np.floating], options: Options) -> Sco
 
 
 def _squared(actual: NDArray[np.float64], forecast: NDArray[np.float64]) -> Score:
-    """Mean squared error over steps and rows; metrics: mae, rmse, bias (mean of forecast - actual), all in units."""
+    """Score the mean squared error over steps and rows; metrics: mae, rmse, bias (mean forecast - actual), in units."""
     seen, horizon = np.isfinite(actual), actual.shape[1]
     gap = np.where(seen, forecast - actual, 0)
     squares = gap**2 / horizon
@@ -75,7 +75,7 @@ def _squared(actual: NDArray[np.float64], forecast: NDArray[np.float64]) -> Scor
 
 
 def _quantiles(actual: NDArray[np.float64], forecast: NDArray[np.float64], options: Options) -> Score:
-    """Errors of quantiles: the primary one is `options.metric`.
+    """Score quantiles: the primary error is `options.metric`.
 
     - wape: of the median, sum |y - p50| / sum |y|;
     - wql: mean over quantiles of 2 sum max(q (y - f), (q - 1)(y - f)) / sum |y|, the weighted quantile loss of Salinas
@@ -112,7 +112,7 @@ def _quantiles(actual: NDArray[np.float64], forecast: NDArray[np.float64], optio
 
 
 def _mean(values: NDArray[Any], seen: NDArray[np.bool_]) -> Any:
-    """Of the observed steps alone, at all others `values` is zero; NaN without any."""
+    """Average the observed steps alone, at all others `values` is zero; NaN without any."""
     return values.sum() / seen.sum() if seen.any() else np.float64(np.nan)
 
 

@@ -1,4 +1,4 @@
-"""The `problem` section of a forecasting workload."""
+"""This module defines the `problem` section of a forecasting workload."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -11,7 +11,7 @@ from tasks.tables.steps import Frequency, Step
 
 
 class Options(Frozen):
-    """`horizon`, `context`, `season` in steps of `frequency`. `static`, `numbers`: columns that are fixed by series.
+    """`horizon`, `context`, `season` are in steps of `frequency`. `static`, `numbers`: columns fixed by series.
 
     `covariates`, `categories`: columns that change over time, kept sorted by name. `price`, `promotions`: short forms
     of covariates known ahead; once another option names columns, there are none unless they are given. `quantiles` are
@@ -49,7 +49,7 @@ class Options(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, given: Any) -> Any:
-        """Columns of the default names are meant by those alone who name no others."""
+        """Drop the default columns if others are named: only workloads that name none mean them."""
         if isinstance(given, Mapping) and given.keys() & {"covariates", "categories", "numbers"}:
             return {"price": None, "promotions": (), **given}
         return given
@@ -57,7 +57,7 @@ class Options(Frozen):
     @field_validator("covariates", "categories")
     @classmethod
     def _sorted(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """By name: files that are written sorted would lose another order."""
+        """Sort by name: files that are written sorted would lose another order."""
         return dict(sorted(given.items()))
 
     @model_validator(mode="after")
@@ -86,23 +86,23 @@ class Options(Frozen):
         return self
 
     def covariates_known(self, known: Known) -> dict[str, Covariate]:
-        """Covariates by column, in the order of their features; those of the short forms come first."""
+        """Return covariates by column, in the order of their features; the short forms' columns come first."""
         price = {self.price: PRICE} if self.price else {}
         every = {**price, **dict.fromkeys(self.promotions, PROMOTION), **self.covariates}
         return {column: covariate for column, covariate in every.items() if covariate.known == known}
 
     def categories_known(self, known: Known) -> tuple[str, ...]:
-        """Columns of categories that change over time, in the order of their features."""
+        """Return the columns of categories that change over time, in the order of their features."""
         return tuple(column for column, category in self.categories.items() if category.known == known)
 
     def feature(self, column: str, covariate: Covariate) -> str:
-        """The name of a covariate's feature; that of `price` is the same whatever its column is called."""
+        """Return the name of a covariate's feature; that of `price` is the same whatever its column is called."""
         if covariate.transform != "log-ratio":
             return column
         return "price_change" if column == self.price else f"{column}_change"
 
     def covariate_features(self, known: Known) -> tuple[str, ...]:
-        """Names of covariates' features in order, each followed by its companion if it has one."""
+        """Return the names of covariates' features in order, each followed by its companion if it has one."""
         names: list[str] = []
         for column, covariate in self.covariates_known(known).items():
             names += [self.feature(column, covariate), *([f"{column}_missing"] if covariate.missing else [])]
@@ -110,21 +110,21 @@ class Options(Frozen):
 
     @property
     def median(self) -> int:
-        """Position of the median among the outputs."""
+        """Return the position of the median among the outputs."""
         return self.quantiles.index(0.5)
 
     @property
     def step(self) -> Step:
-        """The step of the time axis."""
+        """Return the step of the time axis."""
         return Step(self.frequency)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of a step's outputs in order: p10, p50, p90, mean."""
+        """Return the names of a step's outputs in order: p10, p50, p90, mean."""
         return (*(f"p{level * 100:g}" for level in self.quantiles), *(("mean",) if self.mean else ()))
 
 
 def parse_options(options: Mapping[str, Any]) -> Options:
-    """Validated options. Raises ConfigError naming the option."""
+    """Return validated options. Raises ConfigError naming the option."""
     with explained("problem"):
         return Options.model_validate(options)

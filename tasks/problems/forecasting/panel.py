@@ -1,4 +1,4 @@
-"""A long table of rows as dense arrays, one line a series: what windows are gathered from."""
+"""A panel holds a long table of rows as dense arrays, one line a series: windows are gathered from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -18,15 +18,15 @@ from tasks.problems.forecasting.options import Options
 from tasks.tables.steps import EPOCH, Axis, Times, local
 
 SERIES = "series"
-"""The name of the raw table."""
+"""The raw table has this name."""
 LEAST_PRICE = 1e-6
-"""Of values of which a ratio is made."""
+"""Values of which a ratio is made are at least this."""
 MOMENT = pl.col("date").cast(pl.Datetime("us")).to_physical()  # numbers: a literal datetime costs .2 ms each
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns beside the target, in the options' order.
+    """Columns holds the columns beside the target, in the options' order.
 
     `ahead`, `behind` (N or 1, T, columns): `as_told`. `numbers` (N, columns). `kinds`: column -> its values, and
     (N or 1, T) places among them, -1 for none.
@@ -40,7 +40,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Panel:
-    """N series over T steps: `context` empty ones before the first row, and the last `horizon` ones after `as_of`.
+    """A Panel holds N series over T steps: first `context` empty steps, at the end `horizon` steps after `as_of`.
 
     `units` (N, T): 0 where there is no value and after `as_of`. `observed` (N, T): 1 where units are known.
     `ahead` (N or 1, T, A), `behind` (N or 1, T, B): covariates known ahead, and up to `as_of` alone; logarithms where
@@ -68,12 +68,12 @@ class Panel:
     zone: str | None = None
 
     def time(self, position: int) -> datetime:
-        """Begin of a step of the time axis, in the panel's zone."""
+        """Return the begin of a step of the time axis, in the panel's zone."""
         begin = EPOCH + timedelta(minutes=int(self.times[position]))
         return begin if self.zone is None else begin.replace(tzinfo=UTC).astimezone(ZoneInfo(self.zone))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The numeric arrays by field name."""
+        """Return the numeric arrays by field name."""
         names = (each.name for each in fields(self) if each.name not in ("names", "static", "values", "zone"))
         return {name: getattr(self, name) for name in names}
 
@@ -88,7 +88,7 @@ def make_panel(
     columns: Columns | None = None,
     holiday: Floats | None = None,
 ) -> Panel:
-    """A panel of arrays on a common time axis; `units` (N, T) is NaN where there is no value.
+    """Make a panel of arrays on a common time axis; `units` (N, T) is NaN where there is no value.
 
     `columns`: all those that the options name beside `static`. Without `holiday` (N or 1, T) it is computed for
     `options.country`.
@@ -117,12 +117,12 @@ def make_panel(
 
 
 def gap_of(covariate: Covariate) -> float:
-    """What stands where a covariate has no value: see `Panel.ahead`."""
+    """Return the number that fills a covariate's missing values: see `Panel.ahead`."""
     return 0.0 if covariate.transform == "none" and not covariate.missing else np.nan
 
 
 def as_told(values: Floats, covariate: Covariate) -> Floats:
-    """Values of a covariate, NaN where there is none, as a panel holds them."""
+    """Return a covariate's values, given as NaN where there is none, as a panel holds them."""
     if covariate.transform == "log-ratio":
         return np.log(np.maximum(values, np.float32(LEAST_PRICE)))
     gap = gap_of(covariate)
@@ -132,7 +132,7 @@ def as_told(values: Floats, covariate: Covariate) -> Floats:
 def build_panel(
     table: pl.LazyFrame, as_of: date, options: Options, steps: int | None = None, *, complete: bool = True
 ) -> Panel:
-    """Dense arrays of the table's rows up to the last step known on `as_of`, and of its known-ahead columns after it.
+    """Make arrays of the rows up to the last step known on `as_of`, and of the known-ahead columns after it.
 
     Other columns' values of later steps are dropped before anything else happens. `steps`: only so many, the last ones;
     a scoring needs no more than `context` + `horizon`. Raises DataError when the table has no rows up to `as_of`, rows
@@ -186,7 +186,7 @@ def build_panel(
 
 
 def require_covariates(grid: Grid, frame: pl.DataFrame, times: Times, options: Options) -> None:
-    """Raises DataError on a covariate that has no value where the options say that it has one.
+    """Raise DataError on a covariate that has no value where the options say that it has one.
 
     A step ahead on which no series has a value was not delivered; a single series may have ended. Of the past, each row
     has a value.
@@ -215,18 +215,18 @@ def require_covariates(grid: Grid, frame: pl.DataFrame, times: Times, options: O
 
 
 def recent(table: pl.LazyFrame, as_of: date, options: Options) -> pl.LazyFrame:
-    """The rows that a forecast made on `as_of` can depend on."""
+    """Return the rows that a forecast made on `as_of` can depend on."""
     return table.filter(options.step.reach(as_of, -options.context, _zone(table.collect_schema())) < MOMENT)
 
 
 def _zone(schema: pl.Schema) -> str | None:
-    """The zone of the table's moments."""
+    """Return the zone of the table's moments."""
     dtype = schema["date"]
     return dtype.time_zone if isinstance(dtype, pl.Datetime) else None
 
 
 def _texts(values: pl.Series) -> NDArray[np.str_]:
-    """Values as text, "" where there is none."""
+    """Return values as text, "" where there is none."""
     texts = values.cast(pl.String)
     return (texts.fill_null("") if texts.null_count() else texts).to_numpy().astype(np.str_)
 
@@ -238,23 +238,23 @@ def _scattered(grid: Grid, frame: pl.DataFrame, covariates: Mapping[str, Covaria
 
 
 def _by_series(grid: Grid, frame: pl.DataFrame, columns: Sequence[str]) -> Floats:
-    """(N, columns) numbers of each series' newest row."""
+    """Return (N, columns) numbers of each series' newest row."""
     found = [frame[name].gather(grid.newest).to_numpy() for name in columns]
     return np.array(found, dtype=np.float32).reshape(len(columns), len(grid.names)).T.copy()
 
 
 def _places(grid: Grid, texts: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.int32]]:
-    """The values of a column, sorted, and (N, steps) the place of each among them, -1 where there is none."""
+    """Return a column's values, sorted, and (N, steps) the place of each among them, -1 where there is none."""
     values = texts.drop_nulls().unique().sort()
     places = texts.cast(pl.Enum(values)).to_physical().cast(pl.Float32)
     return values.to_numpy().astype(np.str_), grid.scatter(places, -1).astype(np.int32)
 
 
 def _filled(holiday: Floats) -> Floats:
-    """Gaps filled with whether any series has a holiday on that step."""
+    """Fill gaps by whether any series has a holiday on that step."""
     return np.where(np.isfinite(holiday), holiday, np.nan_to_num(holiday).max(axis=0))
 
 
 def _shared(values: Floats) -> Floats:
-    """One line for all when all lines are equal."""
+    """Return one line for all when all lines are equal."""
     return values[:1] if (values == values[:1]).all() else values

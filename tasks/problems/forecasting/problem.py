@@ -1,4 +1,4 @@
-"""The forecasting problem: wires panel, windows, metrics and losses to the interface that all stages know."""
+"""The forecasting problem wires panel, windows, metrics and losses to the interface that all stages know."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ ABOUT = {"ahead": "known ahead", "past": "known up to as_of"}
 
 
 class Forecasting(Problem):
-    """Quantiles of the units of many series, `horizon` steps ahead."""
+    """Forecasting predicts quantiles of the units of many series, `horizon` steps ahead."""
 
     kind: ClassVar[str] = "forecasting"
 
@@ -135,7 +135,7 @@ class Forecasting(Problem):
         return score(output, target, self.options)
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
-        """Quantiles averaged level by level (Vincentization), which keeps their order."""
+        """Average quantiles level by level (Vincentization), which keeps their order."""
         total: Floats | None = None
         count = 0
         for count, output in enumerate(outputs, start=1):  # one at a time: the outputs for all rows are large
@@ -149,11 +149,11 @@ class Forecasting(Problem):
         return disturb(kind, level, inputs, seed)
 
     def recent(self, tables: Tables, as_of: date, contract: FeatureContract) -> Tables:
-        """Those from `context` steps before the end of `as_of` on."""
+        """Return the rows from `context` steps before the end of `as_of` on."""
         return {SERIES: recent(tables[SERIES], as_of, parse_options(contract.settings["options"]))}
 
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
-        """Columns date, series_id, the static columns, and one column an output (p10, p50, p90, mean).
+        """Return columns date, series_id, the static columns, and one column an output (p10, p50, p90, mean).
 
         Every series with a row in the last `context` steps up to `as_of` gets a forecast: missing history counts as not
         observed, and a category that training did not see gets the code for unknown. `series_id` and the static columns
@@ -190,7 +190,7 @@ class Forecasting(Problem):
         )
 
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
-        """The series of largest, median … smallest volume at the newest origin among `rows`.
+        """Show the series of largest, median … smallest volume at the newest origin among `rows`.
 
         The band (`low`, `high`) is that of the first of `outputs`.
         """

@@ -1,4 +1,4 @@
-"""Soft losses that see a forecast as one path, not as separate days (TimeDistill, Ni et al. 2025, arXiv:2502.15016)."""
+"""These soft losses see a forecast as one path, not separate days (TimeDistill, Ni et al. 2025, arXiv:2502.15016)."""
 
 import torch
 from pydantic import Field
@@ -11,7 +11,7 @@ from tasks.problems.forecasting.losses import PRIOR_LEVEL, Channels
 
 
 class MultiScale(SoftLoss):
-    """Mean over `scales` of |pool(f) - pool(t)| / scale; pool averages runs of so many steps.
+    """The loss is the mean over `scales` of |pool(f) - pool(t)| / scale; pool averages runs of so many steps.
 
     Days that are left over at the end are not pooled. The paper pools by strides of two and squares; absolute errors
     stand in the unit of the hard loss. Raises ConfigError from `bind` on a scale above the horizon.
@@ -33,7 +33,7 @@ class MultiScale(SoftLoss):
 
 
 class Frequency(SoftLoss):
-    """KL(teacher || student) of softmax(A / temperature), A: amplitudes |rFFT| of the path without its mean.
+    """The loss is KL(teacher || student) of softmax(A / temperature), A: |rFFT| amplitudes of the path less its mean.
 
     Amplitudes are in multiples of the teacher's mean amplitude of that row, because rows differ in volume, plus a tenth
     of the mean value, so that the ripples of a row that is as good as flat count for nothing. A small temperature looks
@@ -57,7 +57,7 @@ class Frequency(SoftLoss):
 
 
 def _pool(path: Tensor, scale: int) -> Tensor:
-    """(n, horizon // scale, C) means of runs of `scale` steps."""
+    """Return (n, horizon // scale, C) means of runs of `scale` steps."""
     runs = path.shape[1] // scale
     pooled: Tensor = path[:, : runs * scale].reshape(len(path), runs, scale, -1).mean(dim=2)
     return pooled

@@ -1,4 +1,4 @@
-"""Soft losses of forecasts: a student's outputs (n, horizon, C) against its teacher's, by row.
+"""Soft losses compare a student's outputs (n, horizon, C) with its teacher's, by row.
 
 All but `distribution` (nats) stand in the unit of the hard loss, so that `alpha` weighs like with like.
 """
@@ -14,9 +14,9 @@ TINY = 1e-8
 
 
 class Absolute(SoftLoss):
-    """Mean of |f - t| / scale, level by level.
+    """The loss is the mean of |f - t| / scale, level by level.
 
-    The 1-Wasserstein distance of two distributions given by the same quantiles, up to the levels' spacing.
+    It is the 1-Wasserstein distance of two distributions given by the same quantiles, up to the levels' spacing.
     """
 
     def bind(self, contract: FeatureContract) -> SoftRows:
@@ -29,7 +29,7 @@ class Absolute(SoftLoss):
 
 
 class Squared(SoftLoss):
-    """Mean of ((f - t) / scale)^2 (Ba & Caruana 2014, arXiv:1312.6184)."""
+    """The loss is the mean of ((f - t) / scale)^2 (Ba & Caruana 2014, arXiv:1312.6184)."""
 
     def bind(self, contract: FeatureContract) -> SoftRows:
         scale = Channels.of(contract).scale
@@ -41,7 +41,7 @@ class Squared(SoftLoss):
 
 
 class Pinball(SoftLoss):
-    """The hard loss with the teacher's quantile of the same level in the truth's place.
+    """The hard loss takes the teacher's quantile of the same level in the truth's place.
 
     The least loss is at the teacher's quantile, and a student on its inner side pays more than one on its outer side.
     """
@@ -56,7 +56,7 @@ class Pinball(SoftLoss):
 
 
 class Bounded(SoftLoss):
-    """Teacher-bounded regression: the hard loss, where the student's error plus `margin` is above the teacher's.
+    """The hard loss counts where the student's error plus `margin` is above the teacher's (teacher-bounded regression).
 
     e(f, y) if e(f, y) + margin > e(t, y), else 0, for each step and channel: the teacher is an upper bound, not an
     aim (Chen et al. 2017, "Learning Efficient Object Detection Models with Knowledge Distillation", section 3.3).
@@ -77,7 +77,7 @@ class Bounded(SoftLoss):
 
 
 class Residual(SoftLoss):
-    """The hard loss on labels that hold a share of the teacher's residual: t + keep (y - t).
+    """The hard loss takes labels that hold a share of the teacher's residual: t + keep (y - t).
 
     The mixed labels of Das & Sanghavi 2023 (arXiv:2301.13304): the teacher takes noise out of the truth. Each quantile
     has its own label; a right teacher's is the quantile of its labels again, because the map from y rises.
@@ -95,7 +95,7 @@ class Residual(SoftLoss):
 
 
 class Distribution(SoftLoss):
-    """KL(teacher || student) of the predictive distributions, cut into `bins` for each step: sum p_t ln(p_t / p_s).
+    """The loss is KL(teacher || student) of the predictive distributions, in `bins` by step: sum p_t ln(p_t / p_s).
 
     The quantiles give a distribution function by linear interpolation; its grid spans both sides' quantiles and half
     of that span beyond, and the outer mass is spread evenly to its ends, so that the student has some in every bin.

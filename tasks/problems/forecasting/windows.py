@@ -1,4 +1,4 @@
-"""Windows of a panel as model inputs: the one piece of feature code that training and scoring share."""
+"""Windows of a panel become model inputs here: training and scoring share this one piece of feature code."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -19,14 +19,14 @@ UNKNOWN = "<unknown>"
 PHASE = "phase"
 HOLIDAY_REACH = 7
 MOST_VALUES = 50
-"""Of a column of categories that change over time: each is a feature of every step."""
+"""A changing column of categories has at most so many values: each is a feature of every step."""
 NO_STATISTICS: Mapping[str, Any] = MappingProxyType({})
 
 Positions = NDArray[np.int64]
 
 
 def known_features(options: Options, values: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Names of the series' own covariates that are known for past and future steps alike, in order.
+    """Return the names of the series' own covariates that are known for past and future steps alike, in order.
 
     `values`: of each column of categories that change over time, those that training saw.
     """
@@ -35,17 +35,17 @@ def known_features(options: Options, values: Mapping[str, Sequence[str]]) -> tup
 
 
 def past_features(options: Options, values: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Names of the covariates that are known up to the origin alone, in order."""
+    """Return the names of the covariates that are known up to the origin alone, in order."""
     return (*options.covariate_features("past"), *_kind_features(options.categories_known("past"), values))
 
 
 def _kind_features(columns: Iterable[str], values: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """One name a value: 1 on steps of that value, so that a value that training did not see is none of them."""
+    """Return one name a value: 1 on steps of that value, so that a value that training did not see is none of them."""
     return tuple(f"{column}={value}" for column in columns for value in values[column])
 
 
 def code_books(panel: Panel, lines: Positions, options: Options) -> dict[str, tuple[str, ...]]:
-    """Values of categorical inputs in code order: the season's steps, then the static columns.
+    """Return the values of categorical inputs in code order: the season's steps, then the static columns.
 
     Static values are those of the series `lines` that are trained on; the first code is any other value's.
     """
@@ -54,12 +54,12 @@ def code_books(panel: Panel, lines: Positions, options: Options) -> dict[str, tu
 
 
 def phase_book(options: Options) -> dict[str, tuple[str, ...]]:
-    """The season's steps in code order."""
+    """Return the season's steps in code order."""
     return {PHASE: tuple(map(str, range(options.season)))}
 
 
 def statistics_of(panel: Panel, lines: Positions, end: int, options: Options) -> dict[str, Any]:
-    """Numbers of the training split: the series `lines`, on the steps before position `end`.
+    """Return numbers of the training split: the series `lines`, on the steps before position `end`.
 
     `mean_units`: mean size of an observed step's value. `means`, `deviations`: of features that are normalised, or that
     need a value where none is known. `values`: column of categories -> its values, sorted. What is empty is left out.
@@ -99,7 +99,7 @@ def statistics_of(panel: Panel, lines: Positions, end: int, options: Options) ->
 
 
 def draft_statistics(options: Options) -> dict[str, Any]:
-    """What `statistics_of` would find, before there is any data: every column of categories has one value."""
+    """Return statistics as from `statistics_of` before there are data: each column of categories has one value."""
     every = {name: one for known in KNOWN for name, one in options.covariates_known(known).items() if one.uses_mean}
     normalised = [name for name, one in every.items() if one.transform == "standard"]
     return {
@@ -113,7 +113,7 @@ def draft_statistics(options: Options) -> dict[str, Any]:
 def make_contract(
     options: Options, categories: Mapping[str, tuple[str, ...]], statistics: Mapping[str, Any]
 ) -> FeatureContract:
-    """The contract of models on these windows. `statistics`: see `statistics_of`."""
+    """Return the contract of models on these windows. `statistics`: see `statistics_of`."""
     values = statistics.get("values", {})
     known, behind = known_features(options, values), past_features(options, values)
     calendar = calendar_names(options.frequency)
@@ -142,7 +142,7 @@ def make_contract(
 
 
 def encode(panel: Panel, categories: Mapping[str, tuple[str, ...]]) -> NDArray[np.int64]:
-    """(N, S) codes of the panel's static columns, in the code books' order of columns.
+    """Return (N, S) codes of the panel's static columns, in the code books' order of columns.
 
     A column's codes go on where those of the column before end, so that models need one table for all.
     """
@@ -160,7 +160,7 @@ def gather(
     names: Collection[str] = (),
     statistics: Mapping[str, Any] = NO_STATISTICS,
 ) -> Inputs:
-    """Model inputs of n windows: series `lines` (n,), whose last known step stands at position `origins` (n,).
+    """Return model inputs of n windows: series `lines` (n,), with the last known step at position `origins` (n,).
 
     units (n, context): as they are, 0 where not observed (n, context). future (n, horizon, K): covariates known ahead.
     static (n, 1 + S): place of the first future step in the season, then codes. past (n, context, K + P + F): the same
@@ -200,7 +200,7 @@ def gather(
 
 
 def targets(panel: Panel, lines: Positions, origins: Positions, options: Options) -> Floats:
-    """(n, horizon) units on the steps after each origin; NaN where nothing was observed."""
+    """Return (n, horizon) units on the steps after each origin; NaN where nothing was observed."""
     at = (lines[:, None], origins[:, None] + np.arange(1, options.horizon + 1))
     result: Floats = np.where(panel.observed[at] > 0, panel.units[at], np.float32(np.nan))
     return result
@@ -209,7 +209,7 @@ def targets(panel: Panel, lines: Positions, origins: Positions, options: Options
 def _known(
     panel: Panel, lines: Positions, steps: Positions, begin: int, options: Options, statistics: Mapping[str, Any]
 ) -> Floats:
-    """(n, steps from `begin` on, K) covariates in the order of `known_features`. `steps` (n or 1, context + horizon).
+    """Return (n, steps from `begin` on, K) covariates as in `known_features`. `steps` (n or 1, context + horizon).
 
     `begin`: up to the origin's place, so that ratios can be made.
     """
@@ -232,7 +232,7 @@ def _known(
 def _behind(
     panel: Panel, lines: Positions, past: Positions, options: Options, statistics: Mapping[str, Any]
 ) -> list[Floats]:
-    """Parts of (n, context, P), the covariates in the order of `past_features`."""
+    """Return parts of (n, context, P), the covariates in the order of `past_features`."""
     first = len(options.categories_known("ahead"))
     covariates = options.covariates_known("past")
     parts = [
@@ -251,7 +251,7 @@ def _series(
     covariates: Mapping[str, Covariate],
     statistics: Mapping[str, Any],
 ) -> list[Floats]:
-    """(n or 1, steps from `begin` on, covariates) of (N or 1, T, covariates) or nothing, as models see them.
+    """Return (n or 1, steps from `begin` on, covariates) of (N or 1, T, covariates) or nothing, as models see them.
 
     Where one may be missing, parts of it, each followed by its companion. `origin`: its place among `steps`.
     """
@@ -279,7 +279,7 @@ def _series(
 
 
 def carried(values: Floats, start: float | None) -> Floats:
-    """(n, steps) with each gap filled by the last value before it, or by `start`.
+    """Return (n, steps) with each gap filled by the last value before it, or by `start`.
 
     Without a `start`, steps before the first value get that value, and a line without any gets zeros.
     """
@@ -298,7 +298,7 @@ def carried(values: Floats, start: float | None) -> Floats:
 def _one_hot(
     panel: Panel, lines: Positions, steps: Positions, columns: Sequence[str], first: int, statistics: Mapping[str, Any]
 ) -> list[Floats]:
-    """(n or 1, steps, values) of each column: 1 on the steps of a value, all 0 where it is another or none.
+    """Return (n or 1, steps, values) of each column: 1 on the steps of a value, all 0 where it is another or none.
 
     `first`: place of the first column among the panel's.
     """
@@ -312,17 +312,17 @@ def _one_hot(
 
 
 def _of(values: NDArray[Any], lines: Positions, steps: Positions) -> NDArray[Any]:
-    """(n or 1, steps, …) of (N or 1, T, …)."""
+    """Return (n or 1, steps, …) of (N or 1, T, …)."""
     return _take(values, lines if len(values) > 1 else np.zeros(1, dtype=np.int64), steps)
 
 
 def _take(values: NDArray[Any], lines: Positions, steps: Positions) -> NDArray[Any]:
-    """(n, steps, …) of (N, T, …): `lines` (n,), of each the consecutive `steps` (n or 1, steps)."""
+    """Return (n, steps, …) of (N, T, …): `lines` (n,), of each the consecutive `steps` (n or 1, steps)."""
     same = len(steps) == 1
     found: NDArray[Any] = values[lines, steps[0, 0] : steps[0, -1] + 1] if same else values[lines[:, None], steps]
     return found
 
 
 def _for_all(values: Floats, count: int) -> Floats:
-    """(count or 1, …) -> (count, …)."""
+    """Repeat (count or 1, …) to (count, …)."""
     return values if len(values) == count else np.repeat(values, count, axis=0)

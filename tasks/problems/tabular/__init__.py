@@ -1,1 +1,1 @@
-"""Tabular: which class an entity falls into in the next days, from its daily rows."""
+"""Tabular predicts which class an entity falls into in the next days, from its daily rows."""

@@ -1,4 +1,4 @@
-"""Rows = (entity, origin) as one table, split by the time of their labels."""
+"""Each row is an (entity, origin) in one table, split by the time of its label."""
 
 from collections.abc import Collection, Mapping
 from datetime import date, timedelta
@@ -19,15 +19,15 @@ from tasks.problems.tabular.options import Options, parse_options
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SPLIT, LABEL = "split", "label"
 EVENTS = "events"
-"""The name of the raw table."""
+"""The raw table has this name."""
 SAME = ("entity", "date", "target", "horizon_days", "classes")
-"""Options that say what is predicted."""
+"""These options define the prediction."""
 REBUILT = ("windows", "amounts", "parts", "categories")
-"""Options that say what features are made of."""
+"""These options define the features."""
 
 
 class EntityRows(Dataset):
-    """`table`: one line a row, in the order of origins: entity, origin, split, features, categories, two classes.
+    """EntityRows has a `table` of one line a row, by origin: entity, origin, split, features, categories, two classes.
 
     The classes are `label` (of the days after the origin) and `previous` (of the days before it).
     """
@@ -53,7 +53,7 @@ class EntityRows(Dataset):
         return self._labels[rows]
 
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "EntityRows":
-        """Other code books apply at once, standardisation is the model's own, features are taken by name.
+        """Return these rows under a contract with other code books or standardisation; features are taken by name.
 
         Other windows, amounts, parts and categories may be had if there is the `raw` table. Classes must be equal.
         """
@@ -69,7 +69,7 @@ class EntityRows(Dataset):
         return EntityRows(table, contract)
 
     def _rebuilt(self, theirs: Options, raw: Raw) -> pl.DataFrame:
-        """This table with features made under other options."""
+        """Return this table with features made under other options."""
         columns = (*theirs.sums, *theirs.parts, *theirs.categories)
         raw.require(EVENTS, columns, "features")
         days = self.table[ORIGIN].unique().sort()
@@ -90,14 +90,14 @@ class EntityRows(Dataset):
 
 
 def load_rows(folder: Path) -> EntityRows:
-    """The dataset that `EntityRows.save` wrote."""
+    """Load the dataset that `EntityRows.save` wrote."""
     return EntityRows(
         pl.read_parquet(folder / "rows.parquet", glob=False), contract_from_json(read_json(folder / "contract.json"))
     )
 
 
 def model_inputs(rows: pl.DataFrame, contract: FeatureContract) -> Inputs:
-    """`numeric` (rows, features) in the table's own units and, if there are categories, `codes` (rows, categories).
+    """Return `numeric` (rows, features) in the table's units and, if there are categories, `codes` (rows, categories).
 
     A value that is not in the contract's code book has code 0, unknown.
     """
@@ -112,13 +112,13 @@ def model_inputs(rows: pl.DataFrame, contract: FeatureContract) -> Inputs:
 
 
 def classify(amounts: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:
-    """Class of each amount: 0 for nothing, then by how many edges are reached (an edge belongs to the upper class)."""
+    """Return each amount's class: 0 for nothing, else 1 plus the edges reached (an edge belongs to the upper class)."""
     reached = pl.sum_horizontal(pl.lit(1, pl.Int64), *[(amounts >= edge).cast(pl.Int64) for edge in edges])
     return pl.when(amounts > 0).then(reached).otherwise(0)
 
 
 def build_rows(table: pl.LazyFrame, as_of: date, options: Options) -> EntityRows:
-    """All labelled rows, each in the split of its origin.
+    """Build all labelled rows, each in the split of its origin.
 
     test: the origin whose label days end at `as_of`; valid: the one whose label days end where those of test begin;
     train: all whose label days end before those of valid begin.
@@ -179,7 +179,7 @@ def _contract(training: pl.DataFrame, edges: tuple[float, ...], options: Options
 def make_contract(
     options: Options, categories: Mapping[str, tuple[str, ...]], statistics: Mapping[str, list[float]]
 ) -> FeatureContract:
-    """The contract of models on these rows; `statistics`: edges, and log_mean and log_scale by feature."""
+    """Return the contract of models on these rows; `statistics`: edges, and log_mean and log_scale by feature."""
     names = feature_names(options)
     inputs: dict[str, tuple[str, tuple[int, ...]]] = {"numeric": ("float32", (len(names),))}
     if options.categories:

@@ -1,4 +1,4 @@
-"""Declared disturbances of the features, for the robustness gate."""
+"""The robustness gate applies these declared disturbances of the features."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ KINDS = ("noise", "missing", "shift")
 
 
 def disturb(kind: str, level: float, inputs: Inputs, seed: int, amounts: NDArray[np.int64]) -> Inputs:
-    """Disturbed copies; `amounts`: places of the features that are sums of money or pieces.
+    """Return disturbed copies; `amounts`: places of the features that are sums of money or pieces.
 
     noise: each amount times exp(N(0, level)). missing: each feature reads 0 and each category unknown with probability
     `level`. shift: all amounts times 1 + level, as after a price rise. Raises ConfigError on another kind.

@@ -1,4 +1,4 @@
-"""What is known of each entity at an origin (features), and what it did afterwards (labels). One origin = one day.
+"""An entity's history gives features at an origin, and labels of the days afterwards. One origin = one day.
 
 Features read days up to and including the origin, labels the `horizon_days` after it: `_aged` is the one place where
 rows meet origins, so that is where leakage would be.
@@ -21,7 +21,7 @@ DIGITS = 9
 
 @dataclass(frozen=True)
 class Origins:
-    """`count` days, `step` days apart, ending at `last`."""
+    """Origins are `count` days, `step` days apart, ending at `last`."""
 
     last: date
     step: int = 1
@@ -29,17 +29,17 @@ class Origins:
 
     @property
     def days(self) -> list[date]:
-        """The origins, latest first."""
+        """Return the origins, latest first."""
         return [self.last - timedelta(days=self.step * index) for index in range(self.count)]
 
 
 def feature_names(options: Options) -> tuple[str, ...]:
-    """Numeric features in the order of the model's input; all are zero or positive."""
+    """Return the names of the numeric features in the order of the model's input; all are zero or positive."""
     return options.features
 
 
 def features(table: pl.LazyFrame, origins: Origins, options: Options) -> pl.LazyFrame:
-    """One row per origin and entity seen by then: entity, origin, `feature_names`, `previous`, categories.
+    """Make one row per origin and entity seen by then: entity, origin, `feature_names`, `previous`, categories.
 
     - `recency_days`: since the last day with a positive target, at most the longest window;
     - `tenure_share`: days since the entity's first row, as a share of the days since the table's first row;
@@ -113,7 +113,10 @@ def features(table: pl.LazyFrame, origins: Origins, options: Options) -> pl.Lazy
 
 
 def amounts_after(table: pl.LazyFrame, origins: Origins, options: Options) -> pl.LazyFrame:
-    """Entity, origin, `amount`: sum of the target over (origin, origin + horizon_days]; entities without rows lack."""
+    """Return entity, origin, `amount`: sum of the target over (origin, origin + horizon_days].
+
+    Entities without rows are left out.
+    """
     return (
         _aged(_daily(table, options), origins, -options.horizon_days, 0, options)
         .group_by(options.entity, ORIGIN)
@@ -132,7 +135,7 @@ def _daily(table: pl.LazyFrame, options: Options) -> pl.LazyFrame:
 
 
 def _aged(rows: pl.LazyFrame, origins: Origins, low: int, high: int, options: Options) -> pl.LazyFrame:
-    """Every row once for each origin at which it is `low` <= age < `high` days old, with `origin` and the age.
+    """Return every row once for each origin at which it is `low` <= age < `high` days old, with `origin` and age.
 
     Age 0 is the origin's own day, a negative age lies after it. Cost: rows * (high - low) / step.
     """

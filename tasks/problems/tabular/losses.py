@@ -1,4 +1,4 @@
-"""Losses of class predictions by row: hard against the true class, soft against the teacher's logits (n, classes)."""
+"""Losses compare class predictions by row: hard with the true class, soft with the teacher's logits (n, classes)."""
 
 from pydantic import Field
 from torch import Tensor
@@ -8,12 +8,12 @@ from tasks.problems.base import FeatureContract, SoftLoss, SoftRows
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """(n,) -log softmax(output)[y]; output (n, classes) logits, target (n,) class numbers."""
+    """Return (n,) -log softmax(output)[y]; output (n, classes) logits, target (n,) class numbers."""
     return functional.cross_entropy(output, target, reduction="none")
 
 
 class Kl(SoftLoss):
-    """T^2 KL(softmax(teacher / T) || softmax(output / T)).
+    """The loss is T^2 KL(softmax(teacher / T) || softmax(output / T)).
 
     T^2 keeps the gradient's size when T changes. Hinton, Vinyals & Dean 2015, arXiv:1503.02531.
     """
@@ -32,7 +32,9 @@ class Kl(SoftLoss):
 
 
 class SoftCrossEntropy(SoftLoss):
-    """-T^2 sum softmax(teacher / T) ln softmax(output / T): `kl` plus the teacher's entropy, with equal gradients.
+    """The loss is -T^2 sum softmax(teacher / T) ln softmax(output / T).
+
+    It is `kl` plus the teacher's entropy, with equal gradients.
 
     As written by Hinton et al. 2015; its size tells how unsure the teacher is.
     """
@@ -50,7 +52,7 @@ class SoftCrossEntropy(SoftLoss):
 
 
 class Logits(SoftLoss):
-    """Mean squared gap of the logits, each side less its mean, which no probability shows (Ba & Caruana 2014)."""
+    """The loss is the mean squared gap of logits less each side's mean, seen by no probability (Ba & Caruana 2014)."""
 
     def bind(self, contract: FeatureContract) -> SoftRows:
         def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:

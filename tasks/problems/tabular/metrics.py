@@ -1,4 +1,4 @@
-"""Errors of class predictions, and the naive prediction that they must beat. Outputs are logits (n, classes)."""
+"""This module defines errors of class predictions, and the naive baseline. Outputs are logits (n, classes)."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ Labels = NDArray[np.int64]
 
 
 def probabilities(logits: Floats) -> NDArray[np.float64]:
-    """Softmax over the classes, (n, classes)."""
+    """Return the softmax over the classes, (n, classes)."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     odds = np.exp(shifted)
     result: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
@@ -19,7 +19,7 @@ def probabilities(logits: Floats) -> NDArray[np.float64]:
 
 
 def score_classes(logits: Floats, target: Labels) -> Score:
-    """Log loss, the mean of -log p(true class); every row weighs 1.
+    """Score log loss, the mean of -log p(true class); every row weighs 1.
 
     Metrics: accuracy; macro_f1 (mean F1 of the classes that occur); brier (mean of the sum over classes of
     (p - [true])^2); buyer_auc (ROC AUC of 1 - p(first class) for the label "not the first class"; only if both occur).
@@ -50,7 +50,7 @@ def _macro_f1(predicted: Labels, target: Labels) -> float:
 
 
 def roc_auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Chance that a positive row has a higher score than a negative one, ties counting half (Mann-Whitney U)."""
+    """Return the chance that a positive row scores higher than a negative one, ties counting half (Mann-Whitney U)."""
     _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     count = int(positive.sum())
@@ -59,7 +59,7 @@ def roc_auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
 
 
 def transitions(previous: Labels, following: Labels, classes: int) -> Floats:
-    """(classes, classes) log of the share of rows that went from a class (line) to the next, each counted once more."""
+    """Return (classes, classes) log shares of rows that went from a class (line) to the next, each count plus one."""
     counts = np.ones((classes, classes))
     np.add.at(counts, (previous, following), 1)
     shares: Floats = np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -67,7 +67,7 @@ def transitions(previous: Labels, following: Labels, classes: int) -> Floats:
 
 
 def mean_logits(outputs: list[Floats], weights: Sequence[float] | None = None) -> Floats:
-    """Logits of the mean of several models' probabilities; `weights` sum to 1, None: equal ones."""
+    """Return the logits of the mean of several models' probabilities; `weights` sum to 1, None: equal ones."""
     chances = [probabilities(output) for output in outputs]
     mean: NDArray[np.float64] = np.mean(chances, axis=0) if weights is None else np.tensordot(weights, chances, axes=1)
     return np.log(np.maximum(mean, np.finfo(np.float32).tiny)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The `problem` section of a tabular workload."""
+"""This module defines the `problem` section of a tabular workload."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -12,7 +12,7 @@ RESERVED = ("origin", "previous", "amount", "split", "label", "predicted")
 
 
 class Options(Frozen):
-    """Which columns of the table mean what; one row of it is one entity on one day.
+    """Options give the table's columns their meaning; one row of it is one entity on one day.
 
     The label of an entity at an origin is the class of the sum of `target` over the `horizon_days` after it: the first
     of `classes` when it is zero, else by the inner bounds `edges`. Without `edges` these are the `quantiles` of the
@@ -58,7 +58,7 @@ class Options(Frozen):
         return self
 
     def _check_names(self) -> None:
-        """Each name has one meaning: a column of the table, a feature or an output. Raises ValueError."""
+        """Check that each name has one meaning: a column of the table, a feature or an output. Raises ValueError."""
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes: one is named twice")
         made = [*RESERVED, *self.features, *(f"p_{name}" for name in self.classes)]
@@ -76,7 +76,7 @@ class Options(Frozen):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of the numeric features in the order of the model's input."""
+        """Return the names of the numeric features in the order of the model's input."""
         return (
             "recency_days",
             "tenure_share",
@@ -88,7 +88,7 @@ class Options(Frozen):
 
     @property
     def sums(self) -> tuple[str, ...]:
-        """Columns that are summed over windows."""
+        """Return the columns that are summed over windows."""
         return (self.target, *self.amounts)
 
 
@@ -97,6 +97,6 @@ def _increasing(numbers: tuple[float, ...]) -> bool:
 
 
 def parse_options(options: Mapping[str, Any]) -> Options:
-    """Validated options. Raises ConfigError naming the option."""
+    """Return validated options. Raises ConfigError naming the option."""
     with explained("problem"):
         return Options.model_validate(dict(options))

@@ -1,4 +1,4 @@
-"""The tabular problem: wires history, rows, metrics and losses to the interface that all stages know."""
+"""The tabular problem wires history, rows, metrics and losses to the interface that all stages know."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -34,7 +34,7 @@ from tasks.tables.table import Column, TableContract, Tables
 
 
 class Tabular(Problem):
-    """Which class the sum of a column over the next days falls into, for each entity of a table of daily rows."""
+    """Tabular predicts the class of a column's sum over the next days, for each entity of a table of daily rows."""
 
     kind: ClassVar[str] = "tabular"
 
@@ -88,7 +88,7 @@ class Tabular(Problem):
         return Strategies(SOFT)
 
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
-        """Log shares of the classes that followed the entity's previous class, counted on the training split."""
+        """Return log shares of the classes that followed the entity's previous class, counted on the training split."""
         assert isinstance(dataset, EntityRows)
         train = dataset.splits["train"]
         table = transitions(dataset.previous[train], dataset.target(train), len(self.options.classes))
@@ -98,7 +98,7 @@ class Tabular(Problem):
         return score_classes(output, target)
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
-        """Logits of the mean probabilities."""
+        """Return logits of the mean probabilities."""
         return mean_logits(list(outputs), weights)
 
     def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
@@ -107,7 +107,7 @@ class Tabular(Problem):
         return disturb(kind, level, inputs, seed, np.array(amounts))
 
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
-        """Columns: the entity, p_<class> of each class, and `predicted`, the likeliest class.
+        """Return columns: the entity, p_<class> of each class, and `predicted`, the likeliest class.
 
         One row for each entity with a row up to `as_of`; a category that training did not see counts as unknown.
         Raises DataError when there is none.
@@ -128,7 +128,7 @@ class Tabular(Problem):
         )
 
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
-        """Predicted against actual share of every class: over all rows, then by previous class (is it calibrated?)."""
+        """Compare predicted and actual class shares: over all rows, then by previous class (is it calibrated?)."""
         assert isinstance(dataset, EntityRows)
         previous, target = dataset.previous[rows], dataset.target(rows)
         classes = self.options.classes

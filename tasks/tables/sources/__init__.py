@@ -1,4 +1,4 @@
-"""Sources of raw rows, by kind."""
+"""Sources deliver raw rows; each kind has a name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +20,11 @@ SOURCES = {
 
 
 SEVERAL = "tables"
-"""The kind that has a source for each table."""
+"""This kind has a source for each table."""
 
 
 def get_source(spec: Spec, tables: Sequence[TableContract], workload: str, project: Path | None = None) -> Source:
-    """The source that a workload's `source` section asks for: of the kind's one table, or of its `tables` by name.
+    """Return the source that a workload's `source` section names: of the kind's one table, or of its `tables` by name.
 
     `project`: folder that relative paths start from (default: the installation's). Raises ConfigError on an unknown
     kind or option.

@@ -1,4 +1,4 @@
-"""What a night's raw rows are like: the snapshot's `about.json`."""
+"""This module describes a night's raw rows in the snapshot's `about.json`."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -23,7 +23,7 @@ def write(table: pl.DataFrame, path: Path) -> str:
 def describe(
     snapshot: Snapshot, contracts: Mapping[str, TableContract], digests: Mapping[str, str], source: str, as_of: date
 ) -> dict[str, Any]:
-    """Facts of all tables by name, for the run's page and for the next night's checks of volume.
+    """Return the facts of all tables by name, for the run's page and for the next night's checks of volume.
 
     `digests`: SHA-256 of each table's file.
     """
@@ -43,7 +43,7 @@ def describe(
 
 
 def _facts(table: pl.DataFrame, contract: TableContract) -> dict[str, Any]:
-    """`mean_target`: over the finite targets. Columns that are missing or of another type leave null."""
+    """Return one table's facts. `mean_target`: over the finite targets. Missing or wrongly typed columns leave null."""
     entity = [column for column in contract.entity if column in table.columns]
     dated = contract.date is not None and is_timed(table.schema.get(contract.date), contract)
     days = table[contract.date] if dated and contract.date is not None else pl.Series(dtype=pl.Date)

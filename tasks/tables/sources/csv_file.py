@@ -1,4 +1,4 @@
-"""CSV files as people have them: what differs from comma, point and UTF-8 is named in the options, or refused."""
+"""This module reads people's CSV files: options name whatever differs from comma, point and UTF-8, or it is refused."""
 
 import codecs
 import csv
@@ -24,7 +24,7 @@ HEAD_BYTES = 65536
 
 
 class CsvForm(Frozen):
-    """How CSV files are written.
+    """CsvForm describes how CSV files are written.
 
     `separator`: the sign between fields. `decimal` and `thousands`: the signs within numbers. `encoding`: as Python
     names it; a byte order mark may stand before UTF-8.
@@ -60,12 +60,12 @@ class CsvForm(Frozen):
 
 
 def is_csv(name: str) -> bool:
-    """Whether a file is a CSV file by its name, packed or not."""
+    """Return whether a file is a CSV file by its name, packed or not."""
     return name.lower().endswith(ENDINGS)
 
 
 def read_text(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collection[str]) -> pl.DataFrame:
-    """All fields of a CSV file as text; an empty one is null, a column without a name is left out.
+    """Read all fields of a CSV file as text; an empty one is null, a column without a name is left out.
 
     `wanted`: names that its header should have, by which a wrong separator is told. Raises Unreadable.
     """
@@ -104,7 +104,7 @@ def typed(
     columns: Mapping[str, str],
     form: CsvForm,
 ) -> pl.DataFrame:
-    """Numbers and booleans of the columns `texts`, as the contract has them; dates are left.
+    """Convert the columns `texts` to numbers and booleans as the contract has them; dates are left.
 
     `columns`: contract name -> the file's name. A column with a value that is none stays text, so that validation
     names it. Raises Unreadable where numbers look as if they were written in another form than `form`.
@@ -138,7 +138,7 @@ def _numbers(where: str, values: pl.Series, form: CsvForm) -> pl.Series:
 
 
 def _other_forms(odd: pl.Series, form: CsvForm) -> str:
-    """The options by which all of these texts would be numbers; empty if there are none."""
+    """Return the options by which all of these texts would be numbers; empty if there are none."""
     texts = odd.unique().head(1000)
     likely = []
     for decimal in (".", ","):
@@ -153,7 +153,7 @@ def _other_forms(odd: pl.Series, form: CsvForm) -> str:
 
 
 def _pattern(form: CsvForm) -> str:
-    """What a number looks like; thousands stand in groups of three or not at all."""
+    """Return the pattern of a number; thousands stand in groups of three or not at all."""
     grouped = rf"[0-9]{{1,3}}(?:{_signs(form.thousands)}[0-9]{{3}})+|" if form.thousands else ""
     return rf"^[+-]?(?:{grouped}[0-9]*)(?:{re.escape(form.decimal)}[0-9]*)?(?:[eE][+-]?[0-9]+)?$"
 
@@ -163,19 +163,19 @@ def _signs(thousands: str) -> str:
 
 
 def _booleans(values: pl.Series) -> pl.Series:
-    """`true` and `false` in any case, or 0 and 1 as whole numbers; else the text as it is."""
+    """Convert `true` and `false` in any case, or 0 and 1 as whole numbers; else return the text as it is."""
     words = values.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
     whole = values.cast(pl.Int64, strict=False)
     return next((found for found in (words, whole) if found.null_count() == values.null_count()), values)
 
 
 def _codec(form: CsvForm) -> str:
-    """The form's encoding; of UTF-8 that which takes a byte order mark off."""
+    """Return the form's encoding; for UTF-8 the one that takes a byte order mark off."""
     return "utf-8-sig" if codecs.lookup(form.encoding).name == "utf-8" else form.encoding
 
 
 def _unpacked(name: str, content: Path | BytesIO) -> Any:
-    """The file's bytes as a stream of pyarrow's."""
+    """Open the file's bytes as a stream of pyarrow's."""
     import pyarrow as pa
 
     packing = PACKED.get(name[name.rfind(".") :].lower())
@@ -184,7 +184,7 @@ def _unpacked(name: str, content: Path | BytesIO) -> Any:
 
 
 def _header(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collection[str]) -> list[str]:
-    """The names in the first line. Raises Unreadable when they are not those of a table in this form."""
+    """Read the names in the first line. Raises Unreadable when they are not those of a table in this form."""
     with _unpacked(name, content) as stream:
         head: bytes = stream.read(HEAD_BYTES)
     for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
@@ -208,7 +208,7 @@ def _header(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collectio
 
 
 def _fault(name: str, content: Path | BytesIO, form: CsvForm) -> str | None:
-    """What a second, slower look at a file that cannot be parsed finds."""
+    """Take a second, slower look at a file that cannot be parsed; return the fault."""
     try:
         with _unpacked(name, content) as stream:
             return shape_fault(TextIOWrapper(stream, encoding=_codec(form), newline=""), form.separator)

@@ -1,4 +1,4 @@
-"""Tables that are named on a command line, each a file, read as the workload's own source is."""
+"""This module reads tables named on a command line, each from a file, as the workload's own source reads them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from tasks.tables.table import TableContract
 
 @dataclass(frozen=True)
 class Reading:
-    """What a workload's source says of its files. `columns`: contract name -> the file's name."""
+    """A Reading holds the source's options for its files. `columns`: contract name -> the file's name."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     form: CsvForm = field(default_factory=CsvForm)
@@ -29,7 +29,7 @@ class Reading:
 def read_files(
     files: Sequence[str], contracts: Sequence[TableContract], source: Spec | None = None
 ) -> dict[str, pl.LazyFrame]:
-    """Tables by name of `NAME=FILE`, or of `FILE` for the first one. Parquet is read as far as it is asked for.
+    """Return tables by name of `NAME=FILE`, or of `FILE` for the first one. Parquet is read lazily.
 
     `source`: the workload's section, whose names of columns and signs of CSV files hold here too. Raises UsageError on
     a table that is named twice, DataError naming a file that cannot be read, or lacks a column that `source` names.
@@ -49,7 +49,7 @@ def read_files(
 
 
 def scan(path: Path, contract: TableContract, reading: Reading = Reading()) -> pl.LazyFrame:
-    """Rows of a Parquet file, read as far as they are asked for. Raises DataError naming a file that cannot be read."""
+    """Scan a Parquet file, read as far as its rows are needed. Raises DataError naming a file that cannot be read."""
     try:
         if not path.is_file():
             raise DataError(f"{path}: {missing(path)}")
@@ -81,7 +81,7 @@ def _csv(path: Path, contract: TableContract, reading: Reading) -> pl.LazyFrame:
 
 
 def _readings(source: Spec | None, contracts: Sequence[TableContract]) -> dict[str, Reading]:
-    """What the section says of each table's files; nothing where it is of another package's kind."""
+    """Return the section's options for each table's files; none where it is of another package's kind."""
     if source is None:
         return {}
     if source.kind == "tables":

@@ -1,4 +1,4 @@
-"""Daily purchases per household from Complete Journey, with demographics where the set has them."""
+"""This source gives daily purchases per household from Complete Journey, with demographics where the set has them."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -31,11 +31,11 @@ SPEND_COLUMNS = {
 
 
 class Options(Frozen):
-    """No options."""
+    """This source has no options."""
 
 
 class JourneyHouseholds:
-    """One row per household and day with a purchase; nothing after `as_of`.
+    """The table has one row per household and day with a purchase; nothing after `as_of`.
 
     - `basket_count`: baskets of the day; `units`: pieces, without departments that count in other measures;
     - `spend`: paid, and `discount`: saved by loyalty card and coupons, in dollars;

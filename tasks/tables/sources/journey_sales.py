@@ -1,4 +1,4 @@
-"""Daily units per store and department from Complete Journey, with prices and promotions known ahead."""
+"""This source gives daily units per store and department from Complete Journey, prices and promotions known ahead."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -30,14 +30,14 @@ BASKET_WEEKS = 13  # the selection days, 2017-01-01 … 2017-03-26
 
 
 class Options(Frozen):
-    """`stores` and `departments`: how many, by units sold on the selection days."""
+    """`stores` and `departments` say how many are taken, by units sold on the selection days."""
 
     stores: int = Field(default=40, gt=0)
     departments: int = Field(default=8, gt=0)
 
 
 class JourneySales:
-    """Series = store x department; days without a purchase are zeros.
+    """Each series is a store x department; days without a purchase are zeros.
 
     Rows go on for the horizon (at most 28 days) after `as_of`, without units.
     Stores, departments and baskets are chosen on 2017-01-01 … 2017-03-31, before any night of the replay.
@@ -91,7 +91,7 @@ class JourneySales:
         return Snapshot({self.name: table}, notes=(f"{NOTE}: {as_of} shows the set's {today}",), shift_weeks=weeks)
 
     def _chosen(self, early: pl.DataFrame) -> pl.DataFrame:
-        """The series: pairs of the largest stores and departments that sold anything on the selection days."""
+        """Return the series: pairs of the largest stores and departments that sold anything on the selection days."""
 
         def largest(column: str, count: int) -> pl.Series:
             totals = early.drop_nulls(column).group_by(column).agg(pl.col("quantity").sum())
@@ -110,7 +110,7 @@ class JourneySales:
 
 
 def _basket(early: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
-    """(store_id, department, product_id, weight): a product's share of its series' units in weeks 1-13."""
+    """Return (store_id, department, product_id, weight): a product's share of its series' units in weeks 1-13."""
     return (
         early.filter(pl.col("week") <= BASKET_WEEKS, pl.col("quantity") > 0)
         .join(chosen, on=SERIES, how="semi")
@@ -122,7 +122,7 @@ def _basket(early: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
 
 
 def _promotions(basket: pl.DataFrame) -> pl.DataFrame:
-    """(store_id, department, week, promo_display, promo_mailer). "0" is the set's code for no promotion.
+    """Return (store_id, department, week, promo_display, promo_mailer). "0" is the set's code for no promotion.
 
     One product can be promoted more than once in a store and week: each counts once.
     """
@@ -150,12 +150,12 @@ def _promotions(basket: pl.DataFrame) -> pl.DataFrame:
 
 
 def _share(expr: pl.Expr) -> pl.Expr:
-    """A sum of weights as a share: rounding must not lead out of 0..1, nor to other bytes."""
+    """Return a sum of weights as a share: rounding must not lead out of 0..1, nor to other bytes."""
     return expr.round(6).clip(0.0, 1.0)
 
 
 def _prices(sales: pl.DataFrame, basket: pl.DataFrame) -> pl.DataFrame:
-    """(store_id, department, week, price): see the class."""
+    """Return (store_id, department, week, price): see the class."""
     products = basket.select("product_id").unique().sort("product_id")
     value = pl.col("sales_value") + pl.col("retail_disc") + pl.col("coupon_match_disc")
     paid = (

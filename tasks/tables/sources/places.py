@@ -1,4 +1,4 @@
-"""Where the files of a `path` lie: a file, a glob or a folder, here or in S3, with what folders' names tell of them."""
+"""This module finds the files of a `path`: a file, glob or folder, here or in S3, with columns from folders' names."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Found:
-    """One file. `name`: as errors call it. `folders`: those of its path that the section names or leaves open.
+    """Found is one file. `name`: as errors call it. `folders`: the path's, if the section names or leaves them open.
 
     `may_be_empty`: engines leave files without a byte beside those that have rows.
     """
@@ -41,13 +41,13 @@ class Found:
 
     @property
     def partitions(self) -> Mapping[str, str | None]:
-        """Columns of folders called `name=value`, as Hive and Spark write them."""
+        """Return the columns of folders called `name=value`, as Hive and Spark write them."""
         pairs = (folder.partition("=") for folder in self.folders)
         return {unquote(key): None if value == NO_VALUE else unquote(value) for key, mark, value in pairs if mark}
 
 
 def find(path: str, project: Path) -> list[Found]:
-    """The files of a path, in the order of their names. Raises Unreadable when there is none."""
+    """Return the files of a path, in the order of their names. Raises Unreadable when there is none."""
     try:
         if path.startswith(S3):
             bucket, _, pattern = path.removeprefix(S3).partition("/")
@@ -62,14 +62,14 @@ def find(path: str, project: Path) -> list[Found]:
 
 
 def missing(path: Path) -> str:
-    """Why there is no such file."""
+    """Say why there is no such file."""
     if path.is_symlink() and not path.exists():
         return f"no such file: the target of this link, {path.readlink()}, is gone"
     return f"no {' or '.join(READABLE)} file in this folder" if path.is_dir() else "no such file"
 
 
 def in_store(store: ObjectStore, pattern: str) -> list[Found]:
-    """The objects of a key, of a glob of keys, or below a prefix. `*` and `?` stand for no `/`, as in a folder."""
+    """List the objects of a key, of a glob of keys, or below a prefix. `*` and `?` match no `/`, as in a folder."""
     first = min((pattern.find(sign) for sign in SIGNS if sign in pattern), default=len(pattern))
     keys = sorted(store.keys(pattern[:first].rstrip("/")))
     tops = {pattern: [pattern]} if pattern in keys else _tops(keys, pattern.rstrip("/").split("/"))
@@ -101,7 +101,7 @@ def _here(path: str, project: Path) -> list[Found]:
 
 
 def _tops(keys: Sequence[str], wanted: Sequence[str]) -> dict[str, list[str]]:
-    """What the pattern names, a key or a prefix of keys, with the keys that it stands for."""
+    """Return the keys or prefixes that the pattern matches, each with the keys below it."""
     tops: dict[str, list[str]] = {}
     for key in keys:
         parts = key.split("/")
@@ -112,7 +112,7 @@ def _tops(keys: Sequence[str], wanted: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _matches(parts: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether the parts of a key fit those of a pattern, by the rules of globs in folders."""
+    """Return whether the parts of a key fit the parts of a pattern, by the rules of globs in folders."""
     if not wanted:
         return not parts
     if wanted[0] == "**":
@@ -124,7 +124,7 @@ def _matches(parts: Sequence[str], wanted: Sequence[str]) -> bool:
 
 
 def _data_files(shown: str, top: str, names: Iterable[str]) -> list[tuple[str, bool]]:
-    """The files with rows among all those below a folder, and whether one may be empty."""
+    """Return the files with rows among all files below a folder, and whether one may be empty."""
     below = {name: name.removeprefix(f"{top.rstrip('/')}/").split("/") for name in names}
     _refuse_marked(shown, (part for parts in below.values() for part in parts[:-1]))
     written = any(parts[-1] == "_SUCCESS" for parts in below.values())

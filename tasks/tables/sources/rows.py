@@ -1,4 +1,4 @@
-"""Rows that users bring: names mapped to the contract's, and types restored where a format cannot carry them."""
+"""This module maps users' names of columns to the contract's, and restores types where a format cannot carry them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -17,7 +17,7 @@ EMPTY: Mapping[str, pl.DataType] = {
     "moment": pl.Datetime("us"),
     "boolean": pl.Boolean(),
 }
-"""What a column that holds nothing at all is, by the contract's kind; all others are numbers."""
+"""A column without any value gets this type, by the contract's kind; all others are numbers."""
 
 
 def conform(
@@ -28,7 +28,7 @@ def conform(
     untyped: bool,
     until: date | None = None,
 ) -> pl.DataFrame:
-    """The table under the contract's names, sorted by its keys.
+    """Return the table under the contract's names, sorted by its keys.
 
     `columns`: contract name -> the source's name. `untyped`: the format has no booleans of its own (CSV, SQLite).
     `until`: drop what was not known on that evening: rows after the horizon go, and of the steps after the last known
@@ -52,7 +52,7 @@ def conform(
 
 
 def renamed(names: Sequence[str], columns: Mapping[str, str]) -> list[pl.Expr]:
-    """The table's columns under the contract's names; one that only has such a name gives way to the mapped one.
+    """Return the table's columns under the contract's names; one that only has the name gives way to the mapped one.
 
     Raises Unreadable when a mapped column is not there: another that happens to have the contract's name is not it.
     """
@@ -82,7 +82,7 @@ def check_columns(columns: Mapping[str, str], contract: TableContract) -> None:
 
 
 def _plain(values: pl.Series, column: Column) -> pl.Series:
-    """A column without a single value as one of the contract's kind; decimals of fixed point as numbers of any."""
+    """Give a column without any value the contract's type; make decimals of fixed point integers or floats."""
     if values.dtype == pl.Null:
         return values.cast(EMPTY.get(column.kind, pl.Float64()))
     whole = values.cast(pl.Int64, strict=False)
@@ -91,7 +91,7 @@ def _plain(values: pl.Series, column: Column) -> pl.Series:
 
 
 def up_to(table: pl.DataFrame, contract: TableContract, until: date) -> pl.DataFrame:
-    """What was known on the evening of `until`; a table without dates of the contract's is left as it is."""
+    """Return the table as known on the evening of `until`; without the contract's dates it is left as it is."""
     if contract.date is None or not is_timed(table.schema.get(contract.date), contract):
         return table
     dates = table[contract.date].drop_nulls()

@@ -1,4 +1,4 @@
-"""Several tables, each from a source of its own."""
+"""This source reads several tables, each from a source of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -11,13 +11,13 @@ from tasks.tables.table import TableContract
 
 
 class Options(Frozen):
-    """`tables`: name of each table -> its source. One that the workload can do without may be left out."""
+    """`tables` names each table's source. One that the workload can do without may be left out."""
 
     tables: dict[str, Spec]
 
 
 class SeveralTables:
-    """The tables of all sources. Raises ConfigError on one that is missing, or that the workload does not have."""
+    """SeveralTables delivers all sources' tables. Raises ConfigError on a missing one, or one that it does not know."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Rows from a database through SQLAlchemy; the URL with its password stays in the environment."""
+"""This source reads rows from a database through SQLAlchemy; the URL with its password stays in the environment."""
 
 import os
 import re
@@ -24,7 +24,7 @@ QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/
 
 
 class Options(Frozen):
-    """`url_env`: NAME of the environment variable that holds the SQLAlchemy URL.
+    """`url_env` is the NAME of the environment variable that holds the SQLAlchemy URL.
 
     `query`: one SELECT; it may use the bind parameters `:as_of` and `:horizon_end` (dates). `columns` and
     `until_as_of`: as for files.
@@ -37,7 +37,7 @@ class Options(Frozen):
 
 
 class SqlSource:
-    """The rows of one query. SQLite has no dates or booleans: ISO text and 0/1 are taken as such there."""
+    """An SqlSource delivers the rows of one query. SQLite has no dates or booleans: it may give ISO text and 0/1."""
 
     def __init__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> None:
         self.options = parse_options(Options, options, "sql")
@@ -80,7 +80,7 @@ class SqlSource:
         )
 
     def _table(self, names: Sequence[str], records: Sequence[Sequence[Any]]) -> pl.DataFrame:
-        """The records with types that a file can hold. Raises Unreadable naming a column that has none."""
+        """Return the records with types that a file can hold. Raises Unreadable naming a column that has none."""
         columns = {}
         for name, values in zip(names, zip(*records, strict=True) if records else [()] * len(names), strict=True):
             try:
@@ -112,7 +112,7 @@ class SqlSource:
 
 
 def _literal_colons(query: str, bounds: Mapping[str, Any]) -> str:
-    """The query with colons of texts and comments marked as such. Raises ConfigError on a parameter in quotes."""
+    """Mark the colons of texts and comments in the query as literal. Raises ConfigError on a parameter in quotes."""
 
     def mark(match: re.Match[str]) -> str:
         quoted = match[0]
@@ -124,5 +124,5 @@ def _literal_colons(query: str, bounds: Mapping[str, Any]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The driver's own words, without SQLAlchemy's (those repeat query and parameters)."""
+    """Return the driver's own words, without SQLAlchemy's, which repeat query and parameters."""
     return " ".join(str(getattr(error, "orig", None) or error).split())[:200]

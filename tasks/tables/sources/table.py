@@ -1,4 +1,4 @@
-"""Rows from Parquet or CSV files: one path, a glob or a folder, on disk or in S3."""
+"""This source reads rows from Parquet or CSV files: one path, a glob or a folder, on disk or in S3."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -17,7 +17,7 @@ from tasks.tables.table import TableContract
 
 
 class Options(CsvForm):
-    """`path`: file, glob (`*`, `?`, `[…]`; `**` for folders) or folder (ending in `/`), or `s3://bucket/key`.
+    """`path` is a file, glob (`*`, `?`, `[…]`; `**` for folders), folder (ending in `/`), or `s3://bucket/key`.
 
     Files end in .parquet, .csv, .csv.gz or .csv.zst. `columns`: contract name -> the file's name. `until_as_of`: for
     files that grow every day and hold later days too: drop what was not known on `as_of`, so that past nights can be
@@ -37,7 +37,10 @@ class Options(CsvForm):
 
 
 class TableSource:
-    """All matching files, in the order of their names, as one table. S3 honours AWS_ENDPOINT_URL."""
+    """A TableSource delivers all matching files, in the order of their names, as one table.
+
+    S3 honours AWS_ENDPOINT_URL.
+    """
 
     def __init__(self, options: Mapping[str, Any], contract: TableContract, project: Path) -> None:
         self.options = parse_options(Options, options, "table")
@@ -82,7 +85,7 @@ def read_file(
     columns: Mapping[str, str],
     form: CsvForm,
 ) -> pl.DataFrame:
-    """The rows of a Parquet file, or of a CSV file with all fields as text, told apart by `name`.
+    """Read the rows of a Parquet file, or of a CSV file with all fields as text, told apart by `name`.
 
     `columns`: contract name -> the file's name. Raises Unreadable.
     """
@@ -102,12 +105,12 @@ def read_file(
 
 
 def size(content: Path | BytesIO) -> int:
-    """Bytes of a file."""
+    """Count the bytes of a file."""
     return content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
 
 
 def _with_partitions(file: Found, table: pl.DataFrame) -> pl.DataFrame:
-    """The table with the columns that its folders' names give, as text. Raises Unreadable where both differ."""
+    """Return the table with the columns from its folders' names, as text. Raises Unreadable where both differ."""
     for name, value in file.partitions.items():
         if name not in table.columns:
             table = table.with_columns(pl.lit(value, pl.String).alias(name))
@@ -119,7 +122,7 @@ def _with_partitions(file: Found, table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _concat(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
-    """One table. Raises Unreadable naming the file whose columns differ from the first one's."""
+    """Return all parts as one table. Raises Unreadable naming the file whose columns differ from the first one's."""
     first_name, first = parts[0]
     for name, part in parts[1:]:
         if set(part.columns) != set(first.columns):

@@ -1,1 +1,1 @@
-"""Checks of the raw table before anything is trained on it."""
+"""Validation checks the raw tables before anything is trained on them."""

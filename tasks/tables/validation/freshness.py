@@ -1,4 +1,4 @@
-"""Whether a night's data have come: the one rule for which a night waits. Without Great Expectations."""
+"""A night waits by this one rule: it says whether the night's data have come. It does without Great Expectations."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -12,7 +12,7 @@ from tasks.tables.validation.rules import counted, freshness
 
 
 def missing(snapshot: Snapshot, contracts: Sequence[TableContract], checks: Checks, as_of: date) -> str:
-    """What has not come yet, in one line that names the table where there are several; empty if all is there.
+    """Return in one line which data have not come, naming the table where there are several; empty if all have.
 
     A table of which there is nothing yet, or whose rows end too long before `as_of` (`max_stale_steps`), can still
     come. Whatever else is wrong with a table will not pass by waiting, and is left to validation. Raises

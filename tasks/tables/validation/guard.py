@@ -1,4 +1,4 @@
-"""The rules that a table must keep before it is scored; without Great Expectations, which takes seconds to start."""
+"""A table must keep these rules before it is scored; Great Expectations, which takes seconds to start, is not used."""
 
 import polars as pl
 from polars import selectors
@@ -13,7 +13,7 @@ UNIQUENESS = ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")
 
 
 def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> None:
-    """Columns, types, keys, ranges, NaN: raises RuleError with the first rule that is broken, in one line.
+    """Check columns, types, keys, ranges, NaN: raise RuleError with the first rule that is broken, in one line.
 
     Freshness and volume are left to the nightly run: who scores an old or a small table means to.
     """
@@ -41,13 +41,13 @@ def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> Non
 
 
 def _surely_finite(table: pl.DataFrame) -> bool:
-    """Whether there is no NaN and no infinity: a sum would be one too, and is several times faster to see."""
+    """Return whether there is no NaN and no infinity: a sum would be one too, and is several times faster to see."""
     floats = table.select(selectors.float())
     return not floats.width or all(floats.select(pl.all().sum().is_finite()).row(0))
 
 
 def _surely_unique(table: pl.DataFrame, contract: TableContract) -> bool:
-    """Whether no key is there twice, by the quickest way to see it: dates that rise, or hashes that all differ."""
+    """Return whether no key occurs twice, by the quickest way to see it: rising dates, or hashes that all differ."""
     keys = contract.keys
     return bool(keys) and (
         _rising(table, contract) or table.select(pl.struct(keys).hash(seed=0).n_unique()).item() == table.height
@@ -55,7 +55,7 @@ def _surely_unique(table: pl.DataFrame, contract: TableContract) -> bool:
 
 
 def _rising(table: pl.DataFrame, contract: TableContract) -> bool:
-    """Whether the rows of each entity follow each other with later and later dates."""
+    """Return whether the rows of each entity follow each other with later and later dates."""
     others = [name for name in contract.keys if name != contract.date]
     if not others or contract.date not in contract.keys:
         return False
@@ -71,7 +71,7 @@ def _rising(table: pl.DataFrame, contract: TableContract) -> bool:
 
 
 def _broken(table: pl.DataFrame, contract: TableContract, column: str, rule: str, bad: pl.Expr) -> RuleError:
-    """What to say of a rule that the rows under `bad` break."""
+    """Return the error for a rule that the rows under `bad` break."""
     places = table.select(bad.arg_true()).to_series()
     row = int(places[0])
     found = shown(samples(table[[row]], contract, column)[0])

@@ -1,4 +1,4 @@
-"""Thresholds of the data checks: the `checks` section of a workload."""
+"""This module defines the `checks` section of a workload: the thresholds of the data checks."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from tasks.tables.table import TableContract
 
 
 class Checks(BaseModel):
-    """Thresholds of the data checks; the problem's own keys are validated by the problem."""
+    """Checks holds the thresholds of the data checks; the problem's own keys are validated by the problem."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -21,7 +21,7 @@ class Checks(BaseModel):
 
 
 class CheckOptions(Checks):
-    """Every key of `checks`.
+    """CheckOptions defines every key of `checks`.
 
     - `max_stale_steps`: steps known as of `as_of` that may lie after the last known row; without it, those that
       `max_stale_days` have room for;
@@ -41,16 +41,16 @@ class CheckOptions(Checks):
     max_units: float | None = Field(default=None, gt=0)
 
     def stale(self, step: Step) -> int:
-        """Most steps without data up to `as_of`."""
+        """Return the most steps without data up to `as_of`."""
         return step.within(self.max_stale_days) if self.max_stale_steps is None else self.max_stale_steps
 
     def gap(self, step: Step) -> int:
-        """Most steps without a row within the data."""
+        """Return the most steps without a row within the data."""
         return step.within(self.max_gap_days) if self.max_gap_steps is None else self.max_gap_steps
 
 
 def checks_by_table(checks: Checks, contracts: Sequence[TableContract]) -> dict[str, Checks]:
-    """The thresholds of each table: `max_units` is of those that have a target, if any has."""
+    """Return the thresholds of each table: `max_units` applies to tables that have a target, if any has."""
     if all(contract.target is None for contract in contracts):
         return {contract.name: checks for contract in contracts}
     without = Checks.model_validate({name: value for name, value in checks.model_dump().items() if name != "max_units"})

@@ -1,4 +1,4 @@
-"""The rules of a table: about single rows (Great Expectations finds the bad ones), and about facts of the whole."""
+"""Rules concern single rows of a table (Great Expectations finds the bad ones), or facts of the whole table."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ from tasks.tables.validation.options import CheckOptions
 VOLUME = {
     "1d": (7, 56, 14), "1b": (5, 40, 10), "1w": (4, 52, 13), "1mo": (3, 24, 12), "1q": (2, 12, 4), "1y": (1, 10, 3),
 }  # fmt: skip
-"""By step: how many recent ones are compared with how many before, long enough for a median and short enough for a
-trend, and how many of these there must be. Steps shorter than a day are summed by the day."""
+"""This says by step how many recent ones are compared with how many before, and how many of these there must be.
+
+They are enough for a median and few enough for a trend. Steps shorter than a day are summed by the day.
+"""
 ENTITY_DAYS = 28
 SAMPLE = 5
 NUMBER = "_step"
@@ -34,7 +36,7 @@ _ALLOWED = {
 
 @dataclass(frozen=True)
 class RowRule:
-    """A rule that each row keeps or breaks: `expectation` (a Great Expectations type) with `arguments`.
+    """A RowRule is kept or broken by each row: `expectation` (a Great Expectations type) with `arguments`.
 
     `bad`: the same rule for polars, true where a row breaks it; it picks the sample.
     """
@@ -48,7 +50,7 @@ class RowRule:
 
 @dataclass(frozen=True)
 class Fact:
-    """One measured value of the table and what it may be: within `low`..`high`, or one of `allowed`."""
+    """A Fact is one measured value of the table and its allowed values: within `low`..`high`, or one of `allowed`."""
 
     column: str
     rule: str
@@ -61,7 +63,7 @@ class Fact:
 
     @property
     def expected(self) -> str:
-        """The limit in words."""
+        """Return the limit in words."""
         if self.allowed:
             return " or ".join(self.allowed)
         parts = ((">=", self.low), ("<=", self.high))
@@ -69,7 +71,7 @@ class Fact:
 
 
 def family(dtype: pl.DataType) -> str:
-    """The contract's name for a polars type, or the type's own."""
+    """Return the contract's name for a polars type, or the type's own."""
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return "string"
     if dtype == pl.Date:
@@ -84,7 +86,7 @@ def family(dtype: pl.DataType) -> str:
 
 
 def type_facts(table: pl.DataFrame, contract: TableContract) -> list[Fact]:
-    """One fact for each column of the contract that the table has."""
+    """Return one fact for each column of the contract that the table has."""
     facts = []
     for column in contract.columns:
         if column.name in table.columns:
@@ -100,7 +102,7 @@ def type_facts(table: pl.DataFrame, contract: TableContract) -> list[Fact]:
 
 
 def _odd(values: pl.Series, column: Column) -> pl.Series:
-    """Which values of a column of another type are to blame for it: of text, those that are no number, or no day."""
+    """Return the values that are to blame for a wrong type: of text, the values that are no number, or no day."""
     if values.dtype == pl.String and column.kind in ("number", "integer", "date"):
         as_wanted = values.str.to_date("%Y-%m-%d", strict=False) if column.kind == "date" else None
         found = values.cast(pl.Float64, strict=False) if as_wanted is None else as_wanted
@@ -110,7 +112,7 @@ def _odd(values: pl.Series, column: Column) -> pl.Series:
 
 
 def usable(table: pl.DataFrame, contract: TableContract) -> list[Column]:
-    """Columns that are there with the right type: only these can be checked further."""
+    """Return the columns that exist with the right type: only these can be checked further."""
     return [
         column
         for column in contract.columns
@@ -119,7 +121,7 @@ def usable(table: pl.DataFrame, contract: TableContract) -> list[Column]:
 
 
 def row_rules(columns: list[Column], contract: TableContract, options: CheckOptions) -> list[RowRule]:
-    """Nulls, ranges and keys."""
+    """Return the rules for nulls, ranges and keys."""
     rules = []
     names = {column.name for column in columns}
     for column in columns:
@@ -160,7 +162,7 @@ def table_facts(
     about: Mapping[str, Any],
     reference: Mapping[str, Any] | None,
 ) -> list[Fact]:
-    """Facts about numbers, dates, entities and volume, as far as the usable columns allow.
+    """Return facts about numbers, dates, entities and volume, as far as the usable columns allow.
 
     `reference`: facts of the champion's snapshot, None when there is no champion: volume and entities are then
     compared with the table's own past alone.
@@ -203,7 +205,7 @@ def table_facts(
 def _known_ahead(
     table: pl.DataFrame, contract: TableContract, target: str | None, axis: Axis, as_of: date
 ) -> Iterator[Fact]:
-    """No row beyond the horizon, no target after the last step known on `as_of`, and one up to it."""
+    """There must be no row beyond the horizon, no target after the last step known on `as_of`, and one up to it."""
     last, moment = axis.last(as_of), pl.col(contract.moment)
     known, allowed = axis.value(last), axis.value(last + contract.ahead)
     noun = axis.step.noun
@@ -218,14 +220,14 @@ def _known_ahead(
 
 
 def _none_of(rows: pl.DataFrame, contract: TableContract, column: str, rule: str) -> Fact:
-    """A rule that these rows break."""
+    """Return a rule that these rows break."""
     return Fact(column, rule, rows.height, high=0, count=rows.height, sample=samples(rows, contract, column))
 
 
 def _delivered(
     table: pl.DataFrame, columns: list[Column], contract: TableContract, axis: Axis, as_of: date
 ) -> Iterator[Fact]:
-    """One fact for each column that may not be null, of a table with rows ahead: values up to `as_of`, or further."""
+    """Yield a fact a column that may not be null, of a table with rows ahead: values up to `as_of`, or further."""
     last, moment = axis.last(as_of), pl.col(contract.moment)
     for column in (one for one in columns if one.required and not (one.nullable or one.key or one.fixed)):
         value = pl.col(column.name)
@@ -242,13 +244,13 @@ def _delivered(
 
 
 def samples(rows: pl.DataFrame, contract: TableContract, *columns: str) -> tuple[Mapping[str, Any], ...]:
-    """The first few rows: keys and the columns in question, as JSON can hold them."""
+    """Return the first few rows: keys and the columns in question, as JSON can hold them."""
     shown = [name for name in dict.fromkeys((*contract.keys, *columns)) if name in rows.columns]
     return tuple(_records(rows.select(shown).head(SAMPLE)))
 
 
 def shown(sample: Mapping[str, Any]) -> str:
-    """A sample in a line."""
+    """Return a sample in a line."""
     return ", ".join(f"{key}={value}" for key, value in sample.items())
 
 
@@ -265,7 +267,7 @@ def _is_finite(value: object) -> bool:
 
 
 def finite_facts(table: pl.DataFrame, columns: list[Column], contract: TableContract) -> Iterator[Fact]:
-    """One fact for each column of decimals: how many rows hold NaN or infinity."""
+    """Yield one fact for each column of decimals: how many rows hold NaN or infinity."""
     for column in columns:
         if table.schema[column.name].is_float():
             rows = table.filter(~pl.col(column.name).is_finite())
@@ -274,7 +276,7 @@ def finite_facts(table: pl.DataFrame, columns: list[Column], contract: TableCont
 
 
 def counted(timed: pl.DataFrame, contract: TableContract, axis: Axis, last: int) -> pl.DataFrame:
-    """The rows up to the step `last`, each with its step's number."""
+    """Return the rows up to the step `last`, each with its step's number."""
     known = timed.filter(pl.col(contract.moment) <= axis.value(last))
     return known.with_columns(pl.Series(NUMBER, axis.count(known[contract.moment])))
 
@@ -282,7 +284,7 @@ def counted(timed: pl.DataFrame, contract: TableContract, axis: Axis, last: int)
 def freshness(
     known: pl.DataFrame, contract: TableContract, options: CheckOptions, as_of: date, last: int
 ) -> list[Fact]:
-    """How long before the step `last` the rows end that are `counted`; `count` is 0 where that is allowed."""
+    """Measure how long before the step `last` the `counted` rows end; `count` is 0 where that is allowed."""
     has_target = contract.target in known.columns
     newest = (known.drop_nulls(contract.target) if has_target else known).sort(NUMBER).tail(1)
     if newest.is_empty():
@@ -295,7 +297,7 @@ def freshness(
 
 
 def _gaps(known: pl.DataFrame, contract: TableContract, options: CheckOptions, entity: list[str]) -> Iterator[Fact]:
-    """Steps in a row without a row: in the whole table, and in each entity if the table has a row for every step."""
+    """Count steps in a row without a row: in the whole table, and in each entity if each step should have a row."""
     step = Step(contract.step)
     limit, unit = options.gap(step), f"{step.noun.replace(' ', '_')}s"
     for by in ([], entity) if entity else ([],):
@@ -311,12 +313,12 @@ def _gaps(known: pl.DataFrame, contract: TableContract, options: CheckOptions, e
 
 
 def plus(columns: Sequence[str]) -> str:
-    """How several columns are named as one."""
+    """Return the name of several columns as one."""
     return "+".join(columns)
 
 
 def _entities(known: pl.DataFrame, contract: TableContract, options: CheckOptions, entity: list[str]) -> Iterator[Fact]:
-    """Entities that were there lately and no longer are.
+    """Find entities that were there lately and no longer are.
 
     With a row for every step: those of the last one against the four weeks before, or the one step before that is
     longer; else (purchases) those of the last four weeks against the four weeks before.
@@ -342,7 +344,7 @@ def _entities(known: pl.DataFrame, contract: TableContract, options: CheckOption
 def _recent_volume(
     known: pl.DataFrame, contract: TableContract, target: str | None, options: CheckOptions, last: int
 ) -> Iterator[Fact]:
-    """The last days, or longer steps, against the median of those before: the most of one, and the mean."""
+    """Compare the last days, or longer steps, with the median of earlier ones: the most of one, and the mean."""
     date_column, step = contract.moment, Step(contract.step)
     if step.whole_days:
         number = pl.col(NUMBER)
@@ -392,7 +394,7 @@ def _ratio(
 def _against(
     reference: Mapping[str, Any], about: Mapping[str, Any], target: str | None, options: CheckOptions
 ) -> Iterator[Fact]:
-    """Entities, rows a day and target a day against the champion's snapshot. What either does not tell is left out."""
+    """Compare entities, rows a day and target a day with the champion's snapshot, as far as both have them."""
     high, low = options.max_volume_ratio, 1 / options.max_volume_ratio
     sample = ({"now": about.get("rows"), "champion": reference.get("rows")},)
 

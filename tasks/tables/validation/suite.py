@@ -1,4 +1,4 @@
-"""The Great Expectations suite of a workload: rules of the contract and thresholds, run, with Data Docs."""
+"""This module runs a workload's Great Expectations suite: rules of the contract and thresholds, with Data Docs."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from tasks.tables.validation.rules import Fact, RowRule, row_rules, samples, sho
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one expectation. `count`: failing rows (or days, entities); `sample`: a few of them.
+    """A Check is the result of one expectation. `count`: failing rows (or days, entities); `sample`: a few of them.
 
     `table`: where the workload has several.
     """
@@ -189,5 +189,5 @@ def _write_docs(context: Any, docs: Path) -> None:
 
 
 def _to_pandas(frame: pl.DataFrame) -> Any:
-    """Text as categories: a tenth of the memory."""
+    """Convert to pandas with text as categories: a tenth of the memory."""
     return frame.with_columns(pl.col(pl.String).cast(pl.Categorical), pl.col(pl.Decimal).cast(pl.Float64)).to_pandas()

@@ -1,4 +1,4 @@
-"""Models of forecasting by kind: `NETWORKS` are trained by gradient descent, `TREES` fit themselves (teachers only)."""
+"""Forecasting has models by kind: gradient descent trains `NETWORKS`, `TREES` fit themselves (teachers only)."""
 
 _HERE = "tasks.problems.forecasting.models"
 

@@ -1,4 +1,4 @@
-"""A student: one layer of attention that pools the seasons of the window."""
+"""This student has one layer of attention that pools the seasons of the window."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tasks.problems.forecasting.models.patches import Patches
 
 
 class AttentionOptions(Frozen):
-    """`hidden`: numbers a season. `heads`: weighted averages of them."""
+    """`hidden` counts the numbers a season, `heads` the weighted averages of them."""
 
     hidden: int = Field(default=16, gt=0)
     heads: int = Field(default=2, gt=0)
@@ -23,7 +23,7 @@ class AttentionOptions(Frozen):
 
 
 class Attention(Direct):
-    """h = tanh(W x) of each season x; representation softmax(U h)^T h over the seasons, one average a head.
+    """The layer computes h = tanh(W x) of each season x, and softmax(U h)^T h over the seasons, one average a head.
 
     Structured self-attention (Lin et al. 2017, arXiv:1703.03130). The position enters the weights of each head.
     """
@@ -48,5 +48,5 @@ class Attention(Direct):
 
 
 def build_attention(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """An `Attention` from unvalidated options."""
+    """Build an `Attention` from unvalidated options."""
     return Attention(AttentionOptions.model_validate(options), contract)

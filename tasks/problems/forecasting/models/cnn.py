@@ -1,4 +1,4 @@
-"""A teacher: convolutions of several lengths side by side, and a decoder of known future days."""
+"""This teacher has convolutions of several lengths side by side, and a decoder of known future days."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tasks.problems.forecasting.models.layout import Layout
 
 
 class CnnOptions(Frozen):
-    """`kernels`: lengths in steps. `channels`: of each kernel. `hidden`: the decoder's width."""
+    """`kernels` are lengths in steps. `channels`: of each kernel. `hidden`: the decoder's width."""
 
     kernels: tuple[PositiveInt, ...] = Field(default=(3, 7, 14), min_length=1)
     channels: int = Field(default=32, gt=0)
@@ -25,7 +25,7 @@ class CnnOptions(Frozen):
 
 
 class Scales(nn.Module):
-    """Convolutions of all kernels over the same steps, none of which sees a later one: (n, in, t) -> (n, out, t)."""
+    """Scales runs all kernels' convolutions over the same steps, none sees a later one: (n, in, t) -> (n, out, t)."""
 
     def __init__(self, entering: int, options: CnnOptions) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Scales(nn.Module):
 
 
 class MultiScaleEncoder(nn.Module):
-    """(n, context, channels) -> (n, width): last step and average of a multi-scale network's states.
+    """The encoder maps (n, context, channels) to (n, width): last step and average of a multi-scale network's states.
 
     Parallel kernels after InceptionTime (Fawaz et al. 2020, arXiv:1909.04939), with residuals from the second layer on.
     """
@@ -60,7 +60,7 @@ class MultiScaleEncoder(nn.Module):
 
 
 def build_cnn(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """The multi-scale convolutional teacher from unvalidated options."""
+    """Build the multi-scale convolutional teacher from unvalidated options."""
     chosen = CnnOptions.model_validate(options)
     encoder = MultiScaleEncoder(Layout.of(contract).channels, chosen)
     return Encoded(encoder, encoder.width, contract, chosen.embedding, chosen.hidden, chosen.dropout)

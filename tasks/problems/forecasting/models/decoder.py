@@ -1,4 +1,4 @@
-"""From a summary of the past to the outputs of every future step: the head that encoders share."""
+"""The decoder makes the outputs of every future step from a summary of the past: encoders share this head."""
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from tasks.problems.forecasting.models.standard import Standard
 
 
 class FutureDecoder(nn.Module):
-    """A small network for each future step, on the past's summary, the step's covariates and its distance.
+    """A small network for each future step reads the past's summary, the step's covariates and its distance.
 
     summary (n, width), units (n, context) normalised, future (n, horizon, known)
     -> (n, horizon * outputs) raw numbers, in multiples of the window's scale.
@@ -52,7 +52,7 @@ class FutureDecoder(nn.Module):
 
 
 class Encoded(FeaturedModel):
-    """Normalised windows through an encoder, and its summary with statics and scale through the decoder.
+    """Encoded sends normalised windows through an encoder, and its summary with statics and scale through the decoder.
 
     `encoder`: (n, context, channels) -> (n, width). Its summary is what `features` gives.
     """
@@ -72,7 +72,7 @@ class Encoded(FeaturedModel):
 
     @property
     def feature_width(self) -> int:
-        """Width of the encoder's summary, which pruning narrows."""
+        """Return the width of the encoder's summary, which pruning narrows."""
         return self.decoder.from_past.in_features - self.embedding.width - 1
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:

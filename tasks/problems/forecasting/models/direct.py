@@ -1,4 +1,4 @@
-"""The frame of students: a representation of the window, and from it all outputs of all steps at once."""
+"""Students share this frame: a representation of the window, and from it all outputs of all steps at once."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from tasks.problems.forecasting.models.standard import Standard
 
 
 class Window(NamedTuple):
-    """What a student sees. `units` (n, look back) normalised; `observed`, `future` as in the contract.
+    """A Window holds a student's inputs. `units` (n, look back) normalised; `observed`, `future` as in the contract.
 
     `fixed`: the logarithm of the scale (n, 1) and the embedded static columns (n, columns * size).
     `known` (n, horizon * per day): the numbers that each future step's covariates are reduced to.
@@ -41,7 +41,7 @@ class Window(NamedTuple):
 
 
 def known_steps(window: Window) -> Tensor:
-    """(n, context + horizon, told) covariates and calendar of all steps; what is known of the past alone is 0 ahead."""
+    """Return (n, context + horizon, told) covariates and calendar of all steps; past-only covariates are 0 ahead."""
     past, calendar = window.more
     behind = past.shape[2] - window.future.shape[2] - calendar.shape[2]
     ahead = [functional.pad(window.future, (0, behind)) if behind else window.future, calendar]
@@ -49,7 +49,7 @@ def known_steps(window: Window) -> Tensor:
 
 
 def plus(layer: nn.Module, given: Tensor, term: Tensor) -> Tensor:
-    """layer(given) + term, each (n, width): in the graph one Gemm where the layer is, or ends with, a plain product."""
+    """Return layer(given) + term, (n, width): in the graph one Gemm where the layer is, or ends with, a product."""
     if isinstance(layer, nn.Sequential):
         *before, last = layer
         for part in before:
@@ -62,7 +62,7 @@ def plus(layer: nn.Module, given: Tensor, term: Tensor) -> Tensor:
 
 
 def _skip(contract: FeatureContract, look_back: LookBack) -> nn.Linear:
-    """(n, look back) -> (n, horizon * outputs) raw numbers, starting as the seasonal average."""
+    """Return a layer (n, look back) -> (n, horizon * outputs) raw numbers, starting as the seasonal average."""
     layout = Layout.of(contract)
     layer = nn.Linear(look_back.width, layout.horizon * layout.outputs, bias=False)
     start = look_back.gathered(seasonal_average(contract)).unsqueeze(1) * level_outputs(contract)[None, :, None]
@@ -72,7 +72,7 @@ def _skip(contract: FeatureContract, look_back: LookBack) -> nn.Linear:
 
 
 class Direct(FeaturedModel):
-    """raw = output(representation) + skip(units) + effects of each step's covariates, for all steps at once.
+    """It computes raw = output(representation) + skip(units) + effects of each step's covariates, for all steps.
 
     The direct strategy (Ben Taieb et al. 2012, arXiv:1108.3259). `covariates` reduces the series' own covariates of a
     step, such as price, promotion and holidays, to `projection` numbers for the representation and to their direct
@@ -120,17 +120,17 @@ class Direct(FeaturedModel):
             self.covariates.bias[projection:] = quantile_offsets(contract)[: layout.outputs]
 
     def add_head(self, width: int) -> None:
-        """The layer behind a representation of `width` numbers."""
+        """Add the layer behind a representation of `width` numbers."""
         self.output = nn.Linear(width, self.skip.out_features, bias=False)
         nn.init.normal_(self.output.weight, std=0.01)
 
     @property
     def feature_width(self) -> int:
-        """Width of the representation, which pruning narrows."""
+        """Return the width of the representation, which pruning narrows."""
         return self.output.in_features
 
     def represent(self, window: Window) -> Tensor:
-        """(n, feature_width): the last layer before the head."""
+        """Return (n, feature_width): the last layer before the head."""
         raise NotImplementedError
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What the covariates of past steps did to their values, taken off before a student looks back."""
+"""A student can take the effects of past steps' covariates off their values before it looks back."""
 
 import torch
 from torch import Tensor, nn
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from tasks.problems.base import FeatureContract
 
 LARGEST = 6.0
-"""Bound of a factor's logarithm: a forecast stays finite whatever window it is made from."""
+"""A factor's logarithm is bounded by it: a forecast stays finite whatever window it is made from."""
 
 
 class PastEffects(nn.Module):
-    """units (n, context) in multiples of the scale, past (n, context, …) -> units * exp(f) + s, (n, context).
+    """It maps units (n, context) in multiples of the scale, past (n, context, …) to units * exp(f) + s, (n, context).
 
     f and s are linear in a step's covariates: a promotion can be divided off, a closed day filled. Where training
     starts, both are zero.

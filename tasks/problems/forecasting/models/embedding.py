@@ -1,4 +1,4 @@
-"""Static columns as numbers."""
+"""An embedding turns static columns into numbers."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from tasks.problems.base import FeatureContract
 
 
 class StaticEmbedding(nn.Module):
-    """`size` learned numbers a static column, side by side: (n, columns) codes -> (n, columns * size).
+    """It learns `size` numbers a static column, side by side: (n, columns) codes -> (n, columns * size).
 
     All columns share one table, in which their codes are rows: one look-up in the graph.
     """

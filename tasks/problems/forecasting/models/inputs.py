@@ -1,4 +1,4 @@
-"""Inputs of the forecasting contract that most models of one size take."""
+"""Most students take STUDENT_INPUTS of the forecasting contract, most teachers ALL_INPUTS."""
 
 STUDENT_INPUTS = ("units", "observed", "future", "static")
 ALL_INPUTS = (*STUDENT_INPUTS, "past", "calendar")

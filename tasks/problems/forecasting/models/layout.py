@@ -1,4 +1,4 @@
-"""What a forecasting model must know of its windows and outputs, read from the feature contract."""
+"""The layout tells a forecasting model of its windows and outputs, read from the feature contract."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,7 +11,7 @@ NORMALISATIONS = ("scale", "standard", "last")
 
 @dataclass(frozen=True)
 class Layout:
-    """`context`, `horizon`, `season` in steps. `own`: covariates of the series at a step, `calendar`: those of time.
+    """A Layout has `context`, `horizon`, `season` in steps. `own`: covariates of a series' step, `calendar`: of time.
 
     `behind`: further ones of the series, known of past steps alone; they stand between the two. `outputs`: numbers a
     step, the quantiles and, with `mean`, the expected value as the last one. `positive`: outputs below zero become
@@ -32,7 +32,7 @@ class Layout:
 
     @classmethod
     def of(cls, contract: FeatureContract) -> Self:
-        """Raises ConfigError on an unknown normalisation."""
+        """Read the contract. Raises ConfigError on an unknown normalisation."""
         options: dict[str, Any] = contract.settings["options"]
         (context,), (horizon, own) = contract.inputs["units"][1], contract.inputs["future"][1]
         calendar = contract.inputs["calendar"][1][1]
@@ -56,30 +56,30 @@ class Layout:
 
     @property
     def channels(self) -> int:
-        """Of a past step: value, observed flag, covariates and calendar."""
+        """Count the channels of a past step: value, observed flag, covariates and calendar."""
         return 2 + self.told
 
     @property
     def told(self) -> int:
-        """Covariates and calendar of a past step."""
+        """Count the covariates and calendar of a past step."""
         return self.own + self.behind + self.calendar
 
     @property
     def known(self) -> int:
-        """Covariates and calendar of a future step."""
+        """Count the covariates and calendar of a future step."""
         return self.own + self.calendar
 
     @property
     def outputs(self) -> int:
-        """Numbers a future step."""
+        """Count the numbers of a future step."""
         return len(self.quantiles) + self.mean
 
     @property
     def centred(self) -> bool:
-        """Whether windows are normalised around anything but zero."""
+        """Return whether windows are normalised around anything but zero."""
         return self.normalise != "scale"
 
     @property
     def median(self) -> int:
-        """Position of the median among the outputs."""
+        """Return the position of the median among the outputs."""
         return self.quantiles.index(0.5)

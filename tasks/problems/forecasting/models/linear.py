@@ -1,4 +1,4 @@
-"""A student: linear in the window's units, with effects of static columns and of each future day's covariates."""
+"""This student is linear in the window's units, with effects of static columns and of future days' covariates."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tasks.problems.forecasting.models.resolutions import Resolutions
 
 
 class LinearOptions(Frozen):
-    """`embedding`: numbers a static column. `resolutions`: see `LookBack`. `past`: see `PastEffects`."""
+    """`embedding` counts the numbers a static column. `resolutions`: see `LookBack`. `past`: see `PastEffects`."""
 
     embedding: int = Field(default=4, gt=0)
     resolutions: Resolutions = ()
@@ -21,7 +21,7 @@ class LinearOptions(Frozen):
 
 
 class Linear(Direct):
-    """One linear map from context to horizon x outputs (Zeng et al. 2023, arXiv:2205.13504), and the weekly cycle.
+    """It is a linear map from context to horizon x outputs (Zeng et al. 2023, arXiv:2205.13504), and a weekly cycle.
 
     There is no hidden layer: the features are scale and static columns, which move the whole forecast.
     """
@@ -35,5 +35,5 @@ class Linear(Direct):
 
 
 def build_linear(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """A `Linear` from unvalidated options."""
+    """Build a `Linear` from unvalidated options."""
     return Linear(LinearOptions.model_validate(options), contract)

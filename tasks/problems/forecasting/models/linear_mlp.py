@@ -1,4 +1,4 @@
-"""A student: a linear skip and one small hidden layer over normalised units and projected covariates."""
+"""This student has a linear skip and one small hidden layer over normalised units and projected covariates."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tasks.problems.forecasting.models.resolutions import Resolutions
 
 
 class LinearMlpOptions(Frozen):
-    """`projection`: numbers that each future step's covariates are reduced to, beside their direct effects.
+    """`projection` counts the numbers that each future step's covariates are reduced to, beside their direct effects.
 
     `resolutions` of the look back (see `LookBack`): for long windows, which would have most of the weights.
     `past`: the covariates of past steps are seen too (see `PastEffects`).
@@ -47,10 +47,10 @@ class LinearMlp(Direct):
         return functional.relu(self.hidden(torch.cat([window.units, *window.fixed, window.known], dim=1)))
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """(producer, consumer) of the hidden layer, for structured pruning."""
+        """Return (producer, consumer) of the hidden layer, for structured pruning."""
         return [(self.hidden, self.output)]
 
 
 def build_linear_mlp(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """A `LinearMlp` from unvalidated options."""
+    """Build a `LinearMlp` from unvalidated options."""
     return LinearMlp(LinearMlpOptions.model_validate(options), contract)

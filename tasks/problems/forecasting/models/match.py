@@ -1,4 +1,4 @@
-"""Student, and wider a teacher: each future step looks up the past steps that were like it."""
+"""This student, or wider a teacher, looks up for each future step the past steps that were like it."""
 
 from typing import Any
 
@@ -26,11 +26,11 @@ BAND = 1.3
 """Where training starts, the lowest quantile lies so many deviations below the median, and others as far apart."""
 LEAST_VARIANCE = 1e-6
 LEAST_WEIGHT = 1e-30
-"""Added to the weights of observed steps: any but none stay what they are in float32, none can be divided by."""
+"""It is added to the weights of observed steps: any but none stay as they are in float32, none can be divided by."""
 
 
 class MatchOptions(Frozen):
-    """`heads`: look-ups of the past, each by a code of `width` numbers a step. `hidden`: width of the steps' network.
+    """`heads` look up the past, each by a code of `width` numbers a step. `hidden`: width of the steps' network.
 
     `kernel`: steps that the convolution over covariates sees at once; `channels`: numbers that it gives of a step.
     """
@@ -45,7 +45,7 @@ class MatchOptions(Frozen):
 
 
 class LagBias(nn.Module):
-    """() -> (heads, horizon, context): what a head adds for two steps by their lag, and by their lag modulo the season.
+    """It returns (heads, horizon, context): each head's bias for two steps by their lag, and the lag modulo the season.
 
     The file holds one number a head and lag; the runtime lays them out once, when it loads the file.
     """
@@ -75,7 +75,7 @@ class LagBias(nn.Module):
 
 
 class Match(FeaturedModel):
-    """y = scale * relu(base * exp(g) + m): of each step ahead, from the past steps whose covariates are like its own.
+    """Each step ahead is y = scale * relu(base * exp(g) + m), from past steps whose covariates are like its own.
 
     Codes of all steps are made of their covariates, and of those around them by a convolution. Each head is an
     attention (Vaswani et al. 2017, arXiv:1706.03762) of the steps ahead to the observed steps of the past by one code
@@ -112,7 +112,7 @@ class Match(FeaturedModel):
 
     @property
     def feature_width(self) -> int:
-        """Numbers of the hidden layer, over all steps."""
+        """Count the numbers of the hidden layer, over all steps."""
         return self.layout.horizon * self.output.in_features
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +131,7 @@ class Match(FeaturedModel):
         return self.quantiles(raw, centre, scale), hidden.reshape(-1, self.feature_width)
 
     def _seen(self, past: Tensor, future: Tensor, calendar: Tensor) -> Tensor:
-        """(n, context + horizon, covariates + channels): each step's covariates, and what is around it."""
+        """Return (n, context + horizon, covariates + channels): covariates of each step and of the steps around it."""
         behind = self.layout.behind
         ahead = torch.cat([functional.pad(future, (0, behind)) if behind else future, calendar], dim=2)
         steps = torch.cat([past, ahead], dim=1)
@@ -139,7 +139,7 @@ class Match(FeaturedModel):
         return torch.cat([steps, around], dim=2)
 
     def _look_up(self, seen: Tensor, units: Tensor, observed: Tensor) -> Tensor:
-        """(n, horizon, 2 * heads): weighted means of the past values that each head looks up, and their deviations.
+        """Return (n, horizon, 2 * heads): weighted means of the past values that each head looks up, and deviations.
 
         What was not observed is weighed as well and left out of the sums, which are divided by what is left.
         """
@@ -157,12 +157,12 @@ class Match(FeaturedModel):
         return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=2)
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """(producer, consumer) of the hidden layer, for structured pruning."""
+        """Return (producer, consumer) of the hidden layer, for structured pruning."""
         return [(self.hidden, self.output)]
 
 
 def _band(contract: FeatureContract, heads: int) -> Tensor:
-    """(outputs, 2 * heads) weights of the heads' means and deviations where training starts: a plain band."""
+    """Return (outputs, 2 * heads) first weights of the heads' means and deviations: a plain band."""
     layout = Layout.of(contract)
     level = level_outputs(contract)
     apart = BAND * (1 - level)
@@ -171,5 +171,5 @@ def _band(contract: FeatureContract, heads: int) -> Tensor:
 
 
 def build_match(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """A `Match` from unvalidated options."""
+    """Build a `Match` from unvalidated options."""
     return Match(MatchOptions.model_validate(options), contract)

@@ -1,4 +1,4 @@
-"""Teacher or small student: a residual multilayer perceptron over the flattened window, past and future."""
+"""This teacher or small student is a residual multilayer perceptron over the flattened window, past and future."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tasks.problems.forecasting.models.inputs import ALL_INPUTS
 
 
 class MlpOptions(Frozen):
-    """`hidden`: width of the representation. `projection`: numbers that each step's covariates are reduced to."""
+    """`hidden` is the width of the representation. `projection`: numbers that each step's covariates are reduced to."""
 
     hidden: int = Field(default=256, gt=0)
     blocks: int = Field(default=2, gt=0)
@@ -24,7 +24,7 @@ class MlpOptions(Frozen):
 
 
 class ResidualBlock(nn.Module):
-    """norm(x + W2 relu(W1 x)): (n, width) -> (n, width)."""
+    """A block computes norm(x + W2 relu(W1 x)): (n, width) -> (n, width)."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualMlp(Direct):
-    """The representation: units, observed flags, projected covariates of all steps and statics, through the blocks.
+    """The blocks represent units, observed flags, projected covariates of all steps and statics.
 
     After TiDE (Das et al. 2023, arXiv:2304.08424), whose decoder is replaced by one linear map to all steps.
     """
@@ -62,10 +62,10 @@ class ResidualMlp(Direct):
         return features
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """(producer, consumer) of each block's inner layer, for structured pruning."""
+        """Return (producer, consumer) of each block's inner layer, for structured pruning."""
         return [(block.inner, block.outer) for block in self.blocks if isinstance(block, ResidualBlock)]
 
 
 def build_mlp(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """A `ResidualMlp` from unvalidated options."""
+    """Build a `ResidualMlp` from unvalidated options."""
     return ResidualMlp(MlpOptions.model_validate(options), contract)

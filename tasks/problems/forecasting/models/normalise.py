@@ -1,4 +1,4 @@
-"""Per-window normalisation: a model sees values that no longer tell how large the series is."""
+"""Each window is normalised: a model sees values that no longer tell how large the series is."""
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +9,11 @@ from tasks.problems.forecasting.models.layout import Layout
 PRIOR_WEIGHT = 0.1
 FLOOR = 0.01
 NEXT_TO_NONE = 1e-9
-"""Added to the number of observed steps: any but none stays what it is in float32, none can be divided by."""
+"""It is added to the number of observed steps: any but none stays as it is in float32, none can be divided by."""
 
 
 class WindowNorm(nn.Module):
-    """values and observed flags (n, context) -> centre (n, 1), scale (n, 1) > 0, both in units.
+    """It maps values and observed flags (n, context) to centre (n, 1), scale (n, 1) > 0, both in units.
 
     All over observed steps only:
     `scale`: centre 0; scale the mean of |y|, with one pseudo-step of a tenth of the overall mean.
@@ -60,12 +60,12 @@ class WindowNorm(nn.Module):
         return total / torch.addmm(self.one, observed, self.ones)
 
     def apply_to(self, values: Tensor, observed: Tensor, centre: Tensor, scale: Tensor) -> Tensor:
-        """(n, context) values in multiples of the scale around the centre; unobserved steps are 0."""
+        """Return (n, context) values in multiples of the scale around the centre; unobserved steps are 0."""
         if not self.centred:
             return values / scale  # what was not observed is 0 already
         return _around(centre, values, observed) / scale
 
 
 def _around(centre: Tensor, values: Tensor, observed: Tensor) -> Tensor:
-    """What the deviation squares and what the model sees: ONNX Runtime computes it once where both have one centre."""
+    """Return observed values around a centre, for deviation and model: ONNX Runtime computes equal ones once."""
     return (values - centre) * observed

@@ -1,4 +1,4 @@
-"""The end of every forecasting model: raw numbers become ordered quantiles in units, and where training starts."""
+"""Every forecasting model ends here: raw numbers become ordered quantiles in units. First weights are here too."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ GAP = 0.5
 
 
 class _Lifted(torch.autograd.Function):
-    """max(raw, floor) whose gradient reaches what is cut off as well, if a step along it would lift it.
+    """It computes max(raw, floor); its gradient reaches cut-off numbers as well, if a step along it would lift them.
 
     With the plain gradient, numbers that are cut off in every row never come back, and the quantiles stay one.
     """
@@ -30,7 +30,7 @@ class _Lifted(torch.autograd.Function):
 
 
 class OrderedQuantiles(nn.Module):
-    """raw (n, horizon * outputs), centre and scale (n, 1) -> (n, horizon, outputs) in units.
+    """It maps raw (n, horizon * outputs), centre and scale (n, 1) to (n, horizon, outputs) in units.
 
     The first number of a step is its lowest quantile; those that follow are gaps, cut off at zero, that are added to
     it one by one, so the quantiles rise. The expected value, if there is one, is a number of its own. All take
@@ -73,13 +73,13 @@ class OrderedQuantiles(nn.Module):
 
 
 def level_outputs(contract: FeatureContract) -> Tensor:
-    """(outputs,) 1 where a raw number is a level (lowest quantile, expected value), 0 where it is a gap."""
+    """Return (outputs,) 1 where a raw number is a level (lowest quantile, expected value), 0 where it is a gap."""
     layout = Layout.of(contract)
     return torch.tensor([float(place in (0, len(layout.quantiles))) for place in range(layout.outputs)])
 
 
 def quantile_offsets(contract: FeatureContract) -> Tensor:
-    """(horizon * outputs,) start values of a head's bias: gaps of half the window's scale, the median at zero."""
+    """Return (horizon * outputs,) start values of a head's bias: gaps of half the window's scale, median at zero."""
     layout = Layout.of(contract)
     offsets = GAP * (1 - level_outputs(contract))
     offsets[0] = -GAP * layout.median
@@ -87,7 +87,7 @@ def quantile_offsets(contract: FeatureContract) -> Tensor:
 
 
 def seasonal_average(contract: FeatureContract) -> Tensor:
-    """(horizon, context) start values of a linear skip: half the same season's steps, half the overall average.
+    """Return (horizon, context) start values of a linear skip: half the season's steps, half the overall average.
 
     A context shorter than the season, or a season of one step, leaves the overall average alone.
     """

@@ -1,4 +1,4 @@
-"""A student: one small map from past seasons to future ones, shared by all phases of the season."""
+"""This student has one small map from past seasons to future ones, shared by all phases of the season."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tasks.problems.forecasting.models.standard import Standard
 
 
 class PatchOptions(Frozen):
-    """`hidden`: width of a hidden layer beside the linear map, 0 for none. `smooth`: average neighbours first.
+    """`hidden` is the width of a hidden layer beside the linear map, 0 for none. `smooth`: average neighbours first.
 
     `cycle`: a table of what a season adds to each step ahead, by the place where the forecast begins. `past`: the
     covariates of past steps are seen too (see `PastEffects`).
@@ -101,5 +101,5 @@ class Patch(FeaturedModel):
 
 
 def build_patch(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """A `Patch` from unvalidated options."""
+    """Build a `Patch` from unvalidated options."""
     return Patch(PatchOptions.model_validate(options), contract)

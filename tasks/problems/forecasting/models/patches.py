@@ -1,10 +1,10 @@
-"""Series cut into pieces of one season each."""
+"""Series are cut into pieces of one season each."""
 
 from torch import Tensor, nn
 
 
 class Patches(nn.Module):
-    """(n, length, channels) or (n, length) -> (n, steps, season * channels), the newest season last.
+    """It maps (n, length, channels) or (n, length) to (n, steps, season * channels), the newest season last.
 
     The oldest steps that fill no season are left out; a season longer than the series makes one patch of all.
     After PatchTST (Nie et al. 2023, arXiv:2211.14730), whose patches are not bound to a season.

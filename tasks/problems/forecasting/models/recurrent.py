@@ -1,4 +1,4 @@
-"""Teachers: recurrent networks over the seasons of the window, and a decoder of known future days."""
+"""These teachers are recurrent networks over the seasons of the window, with a decoder of known future days."""
 
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU
 
 
 class RecurrentOptions(Frozen):
-    """`hidden`: width of the recurrent layers (of each direction) and of the decoder."""
+    """`hidden` is the width of the recurrent layers (of each direction) and of the decoder."""
 
     hidden: int = Field(default=128, gt=0)
     layers: int = Field(default=2, gt=0)
@@ -26,7 +26,7 @@ class RecurrentOptions(Frozen):
 
 
 class SeasonalRecurrence(nn.Module):
-    """(n, context, channels) -> (n, width): last state of a recurrent network whose steps are whole seasons, not days.
+    """It maps (n, context, channels) to (n, width): last state of a recurrence over whole seasons, not days.
 
     Steps of a season shorten the recurrence (seven-fold for weeks), which speeds training and eases learning;
     after SegRNN (Lin et al. 2023, arXiv:2308.11200). Cells: LSTM (Hochreiter & Schmidhuber 1997) or GRU (Cho et al.

@@ -1,4 +1,4 @@
-"""A look back in coarser steps the older they are: what happened long ago matters as an average of some steps."""
+"""A look back takes coarser steps the older they are: the distant past matters as an average of some steps."""
 
 from typing import Annotated
 
@@ -10,11 +10,11 @@ from tasks.core.errors import ConfigError
 
 Steps = Annotated[int, Field(gt=0)]
 Resolutions = tuple[tuple[Steps, Steps], ...]
-"""(steps, steps per average) of each part of the window, the newest part first; empty: every step by itself."""
+"""Each part of the window has (steps, steps per average), the newest part first; empty: every step by itself."""
 
 
 class LookBack(nn.Module):
-    """(n, context) -> (n, width): averages over each part's steps, oldest first as before.
+    """It maps (n, context) to (n, width): averages over each part's steps, oldest first as before.
 
     It has no weights. Input averaged at several scales: Challu et al., N-HiTS (2023, arXiv:2201.12886).
 
@@ -46,7 +46,7 @@ class LookBack(nn.Module):
         return torch.cat(averages, dim=1) if len(averages) > 1 else averages[0]
 
     def gathered(self, weight: Tensor) -> Tensor:
-        """(outputs, context) weights of single steps as (outputs, width) weights of the averages: their sums."""
+        """Return (outputs, context) weights of single steps as (outputs, width) weights of the averages: their sums."""
         found = torch.split(weight, [steps for steps, _ in self.parts], dim=1)
         sums = [
             part.reshape(-1, steps // each, each).sum(2) for part, (steps, each) in zip(found, self.parts, strict=True)

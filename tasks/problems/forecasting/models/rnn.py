@@ -1,4 +1,4 @@
-"""Students: tiny Elman networks over the seasons of the window, of the units alone or of the covariates beside them."""
+"""These students are tiny Elman networks over the window's seasons, of units alone or of covariates beside them."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tasks.problems.forecasting.models.patches import Patches
 
 
 class NetworkOptions(Frozen):
-    """`hidden`: width of the network that reads the units."""
+    """`hidden` is the width of the network that reads the units."""
 
     hidden: int = Field(default=16, gt=0)
     embedding: int = Field(default=4, gt=0)
@@ -22,19 +22,19 @@ class NetworkOptions(Frozen):
 
 
 class RnnOptions(NetworkOptions):
-    """`past`: the covariates of past steps are seen too (see `PastEffects`)."""
+    """`past` says whether the covariates of past steps are seen too (see `PastEffects`)."""
 
     past: bool = False
 
 
 class MultiRnnOptions(NetworkOptions):
-    """`covariates`: width of the network that reads the covariates."""
+    """`covariates` is the width of the network that reads the covariates."""
 
     covariates: int = Field(default=8, gt=0)
 
 
 class Recurrence(nn.Module):
-    """(n, length, channels) -> (n, hidden): h_t = tanh(W x_t + U h_(t-1) + b) at the last season (Elman 1990)."""
+    """Map (n, length, channels) to (n, hidden): h_t = tanh(W x_t + U h_(t-1) + b) at the last season (Elman 1990)."""
 
     def __init__(self, patches: Patches, hidden: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Rnn(Direct):
 
 
 class MultiRnn(Direct):
-    """Two networks: one reads the units of the past, the other the covariates of past and future."""
+    """MultiRnn has two networks: one reads the units of the past, the other the covariates of past and future."""
 
     uses = ALL_INPUTS
 
@@ -78,10 +78,10 @@ class MultiRnn(Direct):
 
 
 def build_rnn(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """An `Rnn` from unvalidated options."""
+    """Build an `Rnn` from unvalidated options."""
     return Rnn(RnnOptions.model_validate(options), contract)
 
 
 def build_multi_rnn(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """A `MultiRnn` from unvalidated options."""
+    """Build a `MultiRnn` from unvalidated options."""
     return MultiRnn(MultiRnnOptions.model_validate(options), contract)

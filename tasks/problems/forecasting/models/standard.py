@@ -1,4 +1,4 @@
-"""Covariates of any range as a network takes them: the file is given raw numbers, and normalises them itself."""
+"""A network takes covariates of any range: the file gets raw numbers, and normalises them itself."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from tasks.problems.base import FeatureContract
 
 NAMES = {"future": ("future_features",), "past": ("future_features", "past_features", "calendar_features")}
-"""Settings of the contract that name the features of an input, side by side."""
+"""These settings of the contract name the features of an input, side by side."""
 
 
 class Standard(nn.Module):
-    """A model's inputs in the order of its `uses` -> the same: features with a deviation become (x - mean) / deviation.
+    """It maps inputs in the order of `uses` to the same: features with a deviation become (x - mean) / deviation.
 
     Mean and deviation are those of the training rows, constants of the graph. Without deviations nothing is added.
     """

@@ -1,4 +1,4 @@
-"""A teacher: a temporal convolutional network over the window's days, and a decoder of known future days."""
+"""This teacher is a temporal convolutional network over the window's days, with a decoder of known future days."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tasks.problems.forecasting.models.layout import Layout
 
 
 class TcnOptions(Frozen):
-    """`layers`: the dilation doubles with each; with kernel 3, 5 layers see 63 days. `hidden`: the decoder's width."""
+    """Dilation doubles with each of `layers`: with kernel 3, 5 layers see 63 days. `hidden`: the decoder's width."""
 
     channels: int = Field(default=64, gt=0)
     layers: int = Field(default=5, gt=0)
@@ -24,7 +24,7 @@ class TcnOptions(Frozen):
 
 
 class CausalBlock(nn.Module):
-    """Causal convolution with a residual, at every second day counted back from the last: days -> ceil(days / 2).
+    """It convolves causally with a residual, at every second day counted back from the last: days -> ceil(days / 2).
 
     The dilated convolution of the next layer would read no other days, so leaving them out changes nothing of the
     last day's state and makes the network several times faster. No day sees a later one.
@@ -43,7 +43,7 @@ class CausalBlock(nn.Module):
 
 
 class CausalEncoder(nn.Module):
-    """(n, context, channels) -> (n, width): the last day's state (Bai et al. 2018, arXiv:1803.01271)."""
+    """It maps (n, context, channels) to (n, width): the last day's state (Bai et al. 2018, arXiv:1803.01271)."""
 
     def __init__(self, channels: int, options: TcnOptions) -> None:
         super().__init__()
@@ -57,10 +57,10 @@ class CausalEncoder(nn.Module):
 
 
 class Tcn(Encoded):
-    """A causal encoder, whose channels may be pruned, and the decoder."""
+    """Tcn joins a causal encoder, whose channels may be pruned, and the decoder."""
 
     def channels(self) -> list[tuple[list[nn.Linear | nn.Conv1d], list[nn.Linear | nn.Conv1d]]]:
-        """(producers, consumers) of the residual stream, which starts the decoder's summary, for structured pruning."""
+        """Return (producers, consumers) of the residual stream, which starts the decoder's summary, for pruning."""
         assert isinstance(self.encoder, CausalEncoder)
         blocks: list[nn.Linear | nn.Conv1d] = [
             block.convolution for block in self.encoder.blocks if isinstance(block, CausalBlock)
@@ -69,7 +69,7 @@ class Tcn(Encoded):
 
 
 def build_tcn(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """The convolutional teacher from unvalidated options."""
+    """Build the convolutional teacher from unvalidated options."""
     chosen = TcnOptions.model_validate(options)
     encoder = CausalEncoder(Layout.of(contract).channels, chosen)
     return Tcn(encoder, chosen.channels, contract, chosen.embedding, chosen.hidden, chosen.dropout)

@@ -1,4 +1,4 @@
-"""A teacher: a transformer encoder over the seasons of the window, and a decoder of known future days."""
+"""This teacher is a transformer encoder over the window's seasons, with a decoder of known future days."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tasks.problems.forecasting.models.patches import Patches
 
 
 class TransformerOptions(Frozen):
-    """`width`: numbers a token, shared by the `heads`. `hidden`: the decoder's width."""
+    """`width` counts the numbers a token, shared by the `heads`. `hidden`: the decoder's width."""
 
     width: int = Field(default=64, gt=0)
     heads: int = Field(default=4, gt=0)
@@ -27,7 +27,7 @@ class TransformerOptions(Frozen):
 
 
 class Block(nn.Module):
-    """Self-attention and a two-layer network, each with a residual, normalised before (Xiong et al. 2020).
+    """A block has self-attention and a two-layer network, each with a residual, normalised before (Xiong et al. 2020).
 
     tokens (n, steps, width) -> the same. softmax(Q K^T / sqrt(width / heads)) V, Vaswani et al. 2017.
     """
@@ -54,7 +54,7 @@ class Block(nn.Module):
 
 
 class SeasonalTransformer(nn.Module):
-    """(n, context, channels) -> (n, width): tokens of a season each, encoded, flattened and projected.
+    """It maps (n, context, channels) to (n, width): tokens of a season each, encoded, flattened and projected.
 
     After PatchTST (Nie et al. 2023, arXiv:2211.14730), with the covariates of a season in its token.
     """
@@ -76,7 +76,7 @@ class SeasonalTransformer(nn.Module):
 
 
 def build_transformer(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """The transformer teacher from unvalidated options. Raises ConfigError when the heads do not share the width."""
+    """Build the transformer teacher from unvalidated options. Raises ConfigError when heads do not share the width."""
     chosen = TransformerOptions.model_validate(options)
     if chosen.width % chosen.heads:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Classifiers of entities, teachers and students alike: raw features in, class logits out."""
+"""Classifiers of entities, teachers and students alike, map raw features to class logits."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -17,7 +17,7 @@ LIMIT = 5.0
 
 
 class MlpOptions(Frozen):
-    """`hidden`: neurons of each hidden layer. `embedding`: numbers that each category is turned into."""
+    """`hidden` counts the neurons of each hidden layer. `embedding`: numbers that each category is turned into."""
 
     hidden: tuple[int, ...] = Field(default=(24,), min_length=1)
     embedding: int = Field(default=2, gt=0)
@@ -25,10 +25,10 @@ class MlpOptions(Frozen):
 
 
 class Standardise(nn.Module):
-    """log(1 + x), minus mean, over scale, within ±5 so that no wild value dominates; x (n, features), negative as 0.
+    """It computes log(1 + x), minus mean, over scale, within ±5 so that no wild value dominates.
 
-    The numbers are the contract's, fixed on the training split. As a part of the graph they let released bytes take
-    raw features.
+    x is (n, features), negative numbers count as 0. Mean and scale are the contract's, fixed on the training split. As
+    a part of the graph they let released bytes take raw features.
     """
 
     mean: Tensor
@@ -44,7 +44,7 @@ class Standardise(nn.Module):
 
 
 class Mlp(FeaturedModel):
-    """Hidden layers and a linear skip from features to logits. One table holds the embeddings of all categories."""
+    """Mlp has hidden layers and a linear skip from features to logits. One table holds all categories' embeddings."""
 
     offsets: Tensor
 
@@ -63,7 +63,7 @@ class Mlp(FeaturedModel):
 
     @property
     def feature_width(self) -> int:
-        """Width of the last hidden layer, which pruning narrows."""
+        """Return the width of the last hidden layer, which pruning narrows."""
         return int(self.output.in_features)
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,11 +76,11 @@ class Mlp(FeaturedModel):
         return self.output(self.dropout(hidden)) + self.skip(numbers), hidden
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
-        """(producer, consumer) of each hidden layer, for structured pruning."""
+        """Return (producer, consumer) of each hidden layer, for structured pruning."""
         layers = [layer for layer in (*self.hidden, self.output) if isinstance(layer, nn.Linear)]
         return list(pairwise(layers))
 
 
 def build_mlp(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
-    """A classifier with fresh weights. Raises ValidationError on a wrong option."""
+    """Build a classifier with fresh weights. Raises ValidationError on a wrong option."""
     return Mlp(MlpOptions.model_validate(dict(options)), contract)

@@ -1,1 +1,1 @@
-"""Gradient-boosted trees over a window's features, as a module that is exported to ONNX like every network."""
+"""Gradient-boosted trees read a window's features, in a module that is exported to ONNX like every network."""

@@ -1,4 +1,4 @@
-"""What trees see of past steps that were like a step ahead: means of their values, by the covariates of both."""
+"""Trees see past steps that were like a step ahead: means of their values, by the covariates of both."""
 
 import torch
 from torch import Tensor, nn
@@ -7,14 +7,14 @@ from tasks.problems.forecasting.models.layout import Layout
 from tasks.problems.forecasting.models.normalise import NEXT_TO_NONE
 
 FARTHEST = 5.0
-"""Most that a covariate counts as, in deviations from its mean in the window."""
+"""A covariate counts as at most so many deviations from its mean in the window."""
 SAME_PLACE = 8.0
-"""How much more steps of the same place in the season weigh where the season counts, as a logarithm."""
+"""Steps of the same place in the season weigh so much more where the season counts, as a logarithm."""
 LEAST_VARIANCE = 1e-6
 
 
 class Alike(nn.Module):
-    """units, observed (n, context), past (n, context, …), future (n, horizon, K) -> (n, horizon, width).
+    """It maps units, observed (n, context), past (n, context, …), future (n, horizon, K) to (n, horizon, width).
 
     For each covariate known ahead, what its line through the window says at the step's own value: of a flag that is the
     mean of the past steps with the same flag. And, over steps weighed by how near all of their covariates are (a kernel

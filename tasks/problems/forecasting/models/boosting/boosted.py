@@ -1,4 +1,4 @@
-"""A teacher: gradient-boosted trees, one ensemble an output, direct for all steps ahead."""
+"""This teacher is gradient-boosted trees, one ensemble an output, direct for all steps ahead."""
 
 import logging
 import time
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 BATCH = 2048
 TREES_A_LINE = 20
-"""Trees between two lines of the log."""
+"""The log has a line after so many trees."""
 
 
 class BoostedOptions(Frozen):
-    """`samples`: at most so many (row, step) pairs are learned from. `stopping`: trees without a better validation.
+    """Learning samples at most `samples` (row, step) pairs. `stopping`: trees without a better validation.
 
     `past`: the covariates of past steps are seen too, as what steps of alike ones were.
     """
@@ -45,7 +45,7 @@ class BoostedOptions(Frozen):
 
 
 class Boosted(nn.Module):
-    """Trees over `WindowFeatures`, whose targets are in multiples of the window's scale (LightGBM, Ke et al. 2017).
+    """Boosted trees read `WindowFeatures`; targets are in multiples of the window's scale (LightGBM, Ke et al. 2017).
 
     Quantiles are learned with the pinball loss, the expected value with squared errors of the scaled target. One output
     under a squared metric is an expected value. Rows weigh by their scale s, so that quantiles' errors count in units,
@@ -75,7 +75,7 @@ class Boosted(nn.Module):
         return functional.relu(units) if self.layout.positive else units
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
-        """Learn from `train`, stop early on `valid`: validation loss of each output.
+        """Learn from `train`, stop early on `valid`; return the validation loss of each output.
 
         Equal data, seed and number of threads (torch's) give equal trees.
         """
@@ -102,7 +102,7 @@ class Boosted(nn.Module):
         return losses
 
     def _progress(self, place: int) -> "Callable[[CallbackEnv], None]":
-        """What says in the log how far the trees of an output are: a line every `TREES_A_LINE` of them."""
+        """Return a callback that logs how far an output's trees are: a line every `TREES_A_LINE` of them."""
         began, output = time.monotonic(), f"output {place + 1}/{self.layout.outputs}"
 
         def say(state: "CallbackEnv") -> None:
@@ -116,7 +116,7 @@ class Boosted(nn.Module):
         return say
 
     def _objective(self, place: int) -> dict[str, Any]:
-        """LightGBM's objective of an output."""
+        """Return LightGBM's objective of an output."""
         if self.squared or place >= len(self.layout.quantiles):
             return {"objective": "regression"}
         return {"objective": "quantile", "alpha": self.layout.quantiles[place]}
@@ -138,7 +138,7 @@ class Boosted(nn.Module):
         }
 
     def _lines(self, dataset: Dataset, rows: Rows, seed: int) -> tuple[NDArray[np.float32], ...]:
-        """Features, scaled targets and scales of a sample of (row, step) pairs that were observed."""
+        """Return features, scaled targets and scales of a sample of (row, step) pairs that were observed."""
         generator, horizon = np.random.default_rng(seed), self.layout.horizon
         count = min(len(rows), max(1, self.options.samples // min(horizon, 7)))
         each = min(horizon, max(1, self.options.samples // count))
@@ -160,5 +160,5 @@ class Boosted(nn.Module):
 
 
 def build_boosted(options: dict[str, Any], contract: FeatureContract) -> nn.Module:
-    """Unfitted trees from unvalidated options."""
+    """Build unfitted trees from unvalidated options."""
     return Boosted(BoostedOptions.model_validate(options), contract)

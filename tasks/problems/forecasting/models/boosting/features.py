@@ -1,4 +1,4 @@
-"""What trees see of a window: one line for each future step, all values in multiples of the window's scale."""
+"""Trees see a window as one line for each future step, all values in multiples of the window's scale."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ STEPS = 4096
 
 
 class WindowFeatures(nn.Module):
-    """The contract's inputs -> (n, horizon, width).
+    """WindowFeatures maps the contract's inputs to (n, horizon, width).
 
     Of the window: its last values, means over one, two, four seasons and all of it, spread, share of zeros, logarithm
     of its scale. Of the step: the values of the same place in up to eight past seasons, their mean, known covariates,
