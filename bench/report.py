@@ -28,7 +28,8 @@ that counts for each; then, on sets scored by WAPE, they are fitted again with t
 before the test, which the product's models never learn from. Medians over seeds, ± half the spread (largest minus
 smallest). `released` is the exact ONNX file that would be released. Seconds are of the processor, so that other work
 on the machine does not count; those of a teacher, a student and its file include what came before them. ONNX Runtime
-was timed afterwards, all models in turn.
+was timed afterwards, all models in turn. The product takes each set as a user's table, through source, snapshot and
+validation.
 
 Where a target is missed, [what was tried, and what stands in the way](missed.md) is told apart.
 
