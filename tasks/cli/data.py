@@ -36,8 +36,8 @@ def new(
     settings = Settings()
     params = settings.project / PARAMS_FILE
     require_new(params, workload)
-    file = Path(table).absolute()
-    path = file.relative_to(settings.project) if file.is_relative_to(settings.project) else file
+    file, project = Path(table).absolute(), settings.project.absolute()
+    path = file.relative_to(project) if file.is_relative_to(project) else file
     keys = None if not series else [name for name in series if name]
     seen = see(look(Path(table)), Asked(time, target, keys, horizon, season))
     section, comments = section_of(workload, str(path), seen), comments_of(seen)
@@ -67,11 +67,12 @@ def check_data(settings: Settings, workload: str, section: Workload, as_of: date
     contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
     source = get_source(section.source, contracts, workload, settings.project)
     found = preview(source, contracts, section.checks, section.source.kind, as_of, workload)
+    entities = {contract.name: " and ".join(contract.entity) for contract in contracts}
     for name, facts in found.tables.items():
         of = f"{name}: " if len(found.tables) > 1 else ""
         span = f"{facts['first_date'] or 'no date'} to {facts['last_date'] or 'none'}"
-        series = max(facts["entities"], int(facts["rows"] > 0))
-        said = f"{workload}: {of}{facts['rows']:,} rows, {series:,} series or entities, {span}"
+        among = f", {facts['entities']:,} of {entities[name]}" if entities[name] else ""
+        said = f"{workload}: {of}{facts['rows']:,} rows{among}, {span}"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
     for check in found.failed:
         console.print(f"  failed: {check}", highlight=False, markup=False, soft_wrap=True)

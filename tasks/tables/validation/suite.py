@@ -146,7 +146,8 @@ def _run(
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     expectations: Any = gx_expectations  # its stubs export no names
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    for logger in ("great_expectations", "great_expectations.data_context.types.base"):  # the latter has its own level
+        logging.getLogger(logger).setLevel(logging.ERROR)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     for site in context.get_site_names():
