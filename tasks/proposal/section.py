@@ -47,7 +47,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
     student = {
         "model": {"kind": "linear-mlp", "hidden": _by_size(plan, 16, 32, 48), "embedding": 4}
         | ({"past": True} if changing else {}),
-        "training": _training(plan, 20, 0.003),
+        "training": _training(plan, 30, 0.003),
     }
     return {
         "title": f"{roles.target} of {name}, {lengths.horizon} {step.noun}s ahead",
@@ -98,7 +98,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
             "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 30, "max_p95_ratio": 50},
             "parity": {"tolerance": 0.05},
             "robustness": [
-                {"kind": "noise", "level": 0.1, "limit": 1.3}, {"kind": "missing", "level": 0.1, "limit": 1.5}
+                {"kind": "noise", "level": 0.1, "limit": 1.3}, {"kind": "missing", "level": 0.1, "limit": 2.0}
             ],
         },
     }  # fmt: skip
@@ -161,7 +161,7 @@ def _limit(naive: float) -> float:
 
 def _training(plan: Plan, epochs: int, rate: float) -> dict[str, Any]:
     batch = _by_size(plan, 32, 128, 256)
-    batches = max(10, min(_by_size(plan, 40, 60, 100), math.ceil(plan.windows / batch)))
+    batches = min(_by_size(plan, 40, 60, 100), max(40, math.ceil(plan.windows / batch)))
     return {
         "epochs": epochs, "batch_size": batch, "batches_per_epoch": batches, "learning_rate": rate, "patience": 4
     }  # fmt: skip
