@@ -100,7 +100,7 @@ def test_weekdays_alone_are_business_days(tmp_path: Path) -> None:
 def test_a_day_that_has_not_ended_is_not_the_last_one(tmp_path: Path) -> None:
     table = pl.read_parquet(newcomers.hourly(tmp_path / "sensors.parquet"))
     seen, _ = proposed(written(table.filter(pl.col("timestamp").rank("dense") <= 1500), tmp_path), target="temperature")
-    assert seen.as_of == date(2025, 11, 15) and seen.known["timestamp"].max().date() == date(2025, 11, 16)
+    assert seen.as_of == date(2025, 11, 15) and seen.known["timestamp"].dt.date().max() == date(2025, 11, 16)
 
 
 def test_what_the_user_says_is_not_guessed(tmp_path: Path) -> None:
