@@ -44,7 +44,7 @@ def test_daily_sales_in_a_file_become_a_night(nights: Nights, capsys: pytest.Cap
     told = capsys.readouterr()
     assert f"nightstill run shops --as-of {as_of}" in told.out and "series: 3 by Filiale" in told.err
     assert ended("check", "shops", "--data", "--as-of", as_of) == 0
-    assert "3 of Filiale" in capsys.readouterr().out
+    assert "the data are valid" in capsys.readouterr().out
     nights.project.params = yaml.safe_load((root / "params.yaml").read_text())
     section = nights.project.params["workloads"]["shops"]
     assert section["source"]["path"] == "shops.csv", "relative to the project, as it lies inside"
@@ -63,6 +63,7 @@ def test_data_that_break_a_rule_are_told_without_a_run(nights: Nights, capsys: p
     assert ended("check", "shops", "--data", "--as-of", as_of) == 65
     told = capsys.readouterr()
     assert "failed: units: >= 0" in told.out and "1 of " in told.err
+    assert "rows, 3 of Filiale, 2025-03-01 to 2026-03-14" in told.out
     assert not list(nights.project.home.rglob("*.parquet")), "nothing is kept"
 
 
