@@ -24,6 +24,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from tasks.cli import display
+from tasks.cli.data import check_data, new
 from tasks.cli.display import console, errors
 from tasks.cli.registry import registry_app
 from tasks.cli.release import release_app
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.add_typer(release_app, name="release")
 app.add_typer(registry_app, name="registry")
+app.command("new")(new)
 
 WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml.")]
 AsOf = Annotated[
@@ -73,41 +75,28 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the trace
 
 
 @app.command()
-def check(workload: Annotated[str | None, typer.Argument(help="One section; default: all.")] = None) -> None:
-    """Check a workload's parameters without running anything."""
-    from tasks.compression.chain import parse_chain
-    from tasks.compression.search.space import parse_space
-    from tasks.compression.traits import traits_of
-    from tasks.distillation.parts import check_students
-    from tasks.gates.further import parse_gates
-    from tasks.gates.segments import check_columns
-    from tasks.problems import get_problem
-    from tasks.problems.models import build_model
-    from tasks.tables.sources import get_source
+def check(
+    workload: Annotated[str | None, typer.Argument(help="One section; default: all.")] = None,
+    data: Annotated[bool, typer.Option("--data", help="Also fetch and validate the data, and train nothing.")] = False,
+    as_of: AsOf = None,
+) -> None:
+    """Check a workload's parameters without running anything, and its data if asked to."""
+    from tasks.planning.soundness import require_sound
 
+    if as_of is not None and not data:
+        raise UsageError("check: --as-of goes with --data alone")
     settings = Settings()
     workloads = load_workloads(settings.project / PARAMS_FILE)
     if workload is not None:
         workloads = {workload: load_workload(settings.project / PARAMS_FILE, workload)}
     for name, section in workloads.items():
-        problem = get_problem(section.problem)
-        get_source(section.source, problem.tables(), name)
-        try:
-            if problem.segment_columns is not None:
-                check_columns(section.gates.segments.by, problem.segment_columns)
-            check_students(problem, section.teachers, section.students)
-            contract = problem.draft_contract()
-            students = {key: traits_of(build_model(item.model, contract)) for key, item in section.students.items()}
-            for recipe_name, recipe in section.recipes.items():
-                parse_chain(recipe_name, recipe, students)
-                parse_space(recipe_name, recipe.search.space if recipe.search else (), students)
-            parse_gates(section.gates.further)
-        except ConfigError as error:
-            raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.{error}") from error
+        require_sound(name, section, settings.project)
         stages = pipeline(settings, planning.resolve(settings, name)).stages
         if unknown := Resources(section.resources).unknown(set(stages)):
             raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.resources: no stage {', '.join(sorted(unknown))}")
         console.print(f"{name}: ok — {section.title}; {len(stages)} stages, {section.schedule} {section.timezone}")
+        if data:
+            check_data(settings, name, section, _day(as_of) or planning.yesterday(section))
 
 
 @app.command()

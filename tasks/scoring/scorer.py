@@ -66,11 +66,14 @@ class Scorer:
         count = int(table.select(pl.len()).collect(engine="streaming").item())
         if not count:
             raise DataError(f"{main.name}: no rows that a prediction on {as_of} could be made from")
-        entity = pl.struct(main.entity).hash(seed=0)
         sample = table.head(SAMPLE).collect(engine="streaming")
-        parts = -(-count // rows_within(-(-int(sample.estimated_size()) // sample.height), budget_bytes))
+        parts = (
+            1
+            if not main.entity
+            else -(-count // rows_within(-(-int(sample.estimated_size()) // sample.height), budget_bytes))
+        )
         for part in range(parts):
-            mine = table if parts == 1 else table.filter(entity % parts == part)
+            mine = table if parts == 1 else table.filter(pl.struct(main.entity).hash(seed=0) % parts == part)
             found = mine.collect(engine="streaming")
             if not found.is_empty():
                 yield self.score({main.name: found, **others}, as_of)

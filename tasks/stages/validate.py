@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from tasks.core.errors import DataError
@@ -11,29 +11,24 @@ from tasks.problems import get_problem
 from tasks.stages.context import Context
 from tasks.tables.facts import facts_of
 from tasks.tables.table import known
-from tasks.tables.validation.options import checks_by_table
-from tasks.tables.validation.suite import Check, validate
+from tasks.tables.validation.suite import Check, validate_tables
 
 
 def run(ctx: Context, name: str | None = None) -> None:
     """Write artifacts/validation/result.json and Data Docs. Raises DataError with the first failure in one line."""
     about, reference = read_json(ctx.artifacts / "snapshot" / "about.json"), _reference(ctx)
-    contracts = {contract.name: contract for contract in get_problem(ctx.run.problem).tables()}
-    thresholds = checks_by_table(ctx.run.checks, tuple(contracts.values()))
-    checks: list[Check] = []
-    for table_name, table in known(ctx.tables(), contracts.values()).items():
-        docs = ctx.pages / "data-docs"
-        found = validate(
-            table=table.collect(),
-            about=facts_of(about, table_name) or {},
-            contract=contracts[table_name],
-            checks=thresholds[table_name],
-            as_of=ctx.run.as_of,
-            reference=None if reference is None else facts_of(reference, table_name),
-            docs=docs / table_name if checks else docs,
-            name=ctx.run.workload,
-        )
-        checks += [replace(check, table=table_name if len(contracts) > 1 else "") for check in found]
+    contracts = get_problem(ctx.run.problem).tables()
+    tables = {each: table.collect() for each, table in known(ctx.tables(), contracts).items()}
+    checks = validate_tables(
+        tables,
+        {each: facts_of(about, each) or {} for each in tables},
+        contracts,
+        ctx.run.checks,
+        ctx.run.as_of,
+        {} if reference is None else {each: facts_of(reference, each) for each in tables},
+        ctx.pages / "data-docs",
+        ctx.run.workload,
+    )
     failed = [check for check in checks if not check.success]
     result = {"success": not failed, "checks": [asdict(check) for check in checks]}
     write_json(ctx.artifacts / "validation" / "result.json", result)

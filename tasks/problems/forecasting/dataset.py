@@ -24,7 +24,7 @@ from tasks.problems.forecasting.windows import (
     targets,
 )
 
-SAME = ("horizon", "frequency", "outputs")
+SAME = ("horizon", "frequency", "outputs", "series")
 """These options define the forecast."""
 COVARIATES = ("price", "promotions", "covariates")
 REBUILT = ("context", "season", "static", "numbers", *COVARIATES, "categories", "country")

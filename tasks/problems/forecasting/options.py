@@ -9,9 +9,13 @@ from tasks.core.config import Frozen, explained
 from tasks.problems.forecasting.covariates import PRICE, PROMOTION, Category, Covariate, Known, require_distinct
 from tasks.tables.steps import Frequency, Step
 
+SERIES_ID = ("series_id",)
+
 
 class Options(Frozen):
     """`horizon`, `context`, `season` are in steps of `frequency`. `static`, `numbers`: columns fixed by series.
+
+    `series`: columns whose values together name a series, which may be `static` too; without any there is one series.
 
     `covariates`, `categories`: columns that change over time, kept sorted by name. `price`, `promotions`: short forms
     of covariates known ahead; once another option names columns, there are none unless they are given. `quantiles` are
@@ -34,6 +38,8 @@ class Options(Frozen):
     normalise: Literal["scale", "standard", "last"] = "scale"
     season: int = Field(default=7, gt=0)
     country: str | None = None
+    # Left out of files where it is the default: those of releases before it say the same.
+    series: tuple[str, ...] = Field(default=SERIES_ID, exclude_if=lambda columns: columns == SERIES_ID)
     static: tuple[str, ...] = ("store_id", "department")
     numbers: tuple[str, ...] = ()
     covariates: dict[str, Covariate] = Field(default={})
@@ -71,6 +77,7 @@ class Options(Frozen):
             raise ValueError(f"context: expected more than one season of {self.season} steps")
         require_distinct(
             {
+                "series": [name for name in self.series if name not in (*SERIES_ID, *self.static)],
                 "static": self.static,
                 "numbers": self.numbers,
                 "price": [self.price] if self.price else [],
@@ -80,6 +87,8 @@ class Options(Frozen):
             },
             self.outputs,
         )
+        if twice := [name for place, name in enumerate(self.series) if name in self.series[:place]]:
+            raise ValueError(f"series: {twice[0]} is named twice; name a column once")
         names = [*self.covariate_features("ahead"), *self.covariate_features("past"), *self.numbers, "holiday_ahead"]
         if twice := [name for place, name in enumerate(names) if name in names[:place]]:
             raise ValueError(f"covariates: two features would be named {twice[0]}; rename a column")

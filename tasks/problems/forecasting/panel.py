@@ -19,6 +19,8 @@ from tasks.tables.steps import EPOCH, Axis, Times, local
 
 SERIES = "series"
 """The raw table has this name."""
+ALL = "all"
+"""A table's only series has this name."""
 LEAST_PRICE = 1e-6
 """Values of which a ratio is made are at least this."""
 MOMENT = pl.col("date").cast(pl.Datetime("us")).to_physical()  # numbers: a literal datetime costs .2 ms each
@@ -145,7 +147,7 @@ def build_panel(
         table.filter(options.step.reach(as_of, options.horizon, _zone(schema)) >= MOMENT)
         .select(
             "date",
-            "series_id",
+            name_of_series(options.series).alias("series_id"),
             *options.static,
             *[pl.col(name).cast(pl.Float32) for name in (*options.numbers, "units", *behind)],
             *[pl.col(name).cast(pl.Float32) for name in (*ahead, "holiday") if name in schema],
@@ -183,6 +185,17 @@ def build_panel(
         holiday=None if holiday is None else _shared(_filled(holiday)),
     )
     return replace(panel, times=times.astype(np.int64), zone=axis.zone)
+
+
+def name_of_series(columns: Sequence[str]) -> pl.Expr:
+    """What a series is called: the value of its one column, or those of several, divided by `/`; ALL without any.
+
+    A `/` within one of several values has a backslash before it, so that no two series have one name.
+    """
+    if len(columns) == 1:
+        return pl.col(columns[0])
+    plain = [pl.col(name).cast(pl.String).str.replace_all(r"([\\/])", r"\$1") for name in columns]
+    return pl.concat_str(plain, separator="/") if plain else pl.lit(ALL)
 
 
 def require_covariates(grid: Grid, frame: pl.DataFrame, times: Times, options: Options) -> None:

@@ -63,8 +63,15 @@ class Forecasting(Problem):
         kind: Literal["date", "moment"] = "date" if options.step.whole_days else "moment"
         columns = [
             Column("date", kind, key=True, known_ahead=True, about="step"),
-            Column("series_id", "string", key=True, known_ahead=True, about="identifier of the series"),
-            *[Column(name, "string", known_ahead=True, fixed=True, about="fixed by series") for name in options.static],
+            *[
+                Column(name, "string", key=True, known_ahead=True, about="identifier of the series")
+                for name in options.series
+            ],
+            *[
+                Column(name, "string", known_ahead=True, fixed=True, about="fixed by series")
+                for name in options.static
+                if name not in options.series
+            ],
             Column(
                 "units",
                 "number",
@@ -97,7 +104,7 @@ class Forecasting(Problem):
         about = "public holiday; without this column it is computed for problem.country"
         columns.append(Column("holiday", "boolean", required=False, known_ahead=True, about=about))
         step = options.frequency
-        return (TableContract(tuple(columns), "date", "units", ("series_id",), options.horizon, SERIES, step=step),)
+        return (TableContract(tuple(columns), "date", "units", options.series, options.horizon, SERIES, step=step),)
 
     def draft_contract(self) -> FeatureContract:
         options = self.options
@@ -155,6 +162,7 @@ class Forecasting(Problem):
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Return columns date, series_id, the static columns, and one column an output (p10, p50, p90, mean).
 
+        `series_id`: the series' columns in one (`name_of_series`).
         Every series with a row in the last `context` steps up to `as_of` gets a forecast: missing history counts as not
         observed, and a category that training did not see gets the code for unknown. `series_id` and the static columns
         are categorical.

@@ -96,6 +96,50 @@ def read_text(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collect
     return table
 
 
+def likely_form(name: str, content: Path | BytesIO) -> CsvForm:
+    """The separator and encoding that a file looks like; its numbers are another matter: `with_numbers`.
+
+    Raises Unreadable when it is no packed file although it is called one.
+    """
+    try:
+        with _unpacked(name, content) as stream:
+            head: bytes = stream.read(HEAD_BYTES)
+    except (OSError, EOFError) as error:
+        raise Unreadable(f"{name}: cannot be read: {' '.join(str(error).split()):.160}") from error
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head, final=len(head) < HEAD_BYTES)
+    except UnicodeError:
+        encoding = "cp1252"
+        text = head.decode(encoding, errors="replace")
+    lines = text.splitlines(keepends=True)
+    fields = {sign: len(next(csv.reader(lines, delimiter=sign), [])) for sign in (",", *SHOWN)}
+    return CsvForm(separator=max(fields, key=lambda sign: fields[sign]), encoding=encoding)
+
+
+def with_numbers(table: pl.DataFrame, form: CsvForm) -> tuple[pl.DataFrame, CsvForm]:
+    """The table with numbers where a column of texts holds nothing else, in the form by which most columns are.
+
+    Numbers that begin with a needless zero are ids, and stay text.
+    """
+    texts = [name for name, dtype in table.schema.items() if dtype == pl.String and table[name].count()]
+    plain = [name for name in texts if not table[name].str.contains(r"^[+-]?0[0-9]").any()]
+    forms = [
+        form.model_copy(update={"decimal": decimal, "thousands": thousands})
+        for decimal, thousands in ((".", None), (",", None), (".", ","), (",", "."), (".", " "), (",", " "))
+    ]
+    fits = {other: [name for name in plain if _all_numbers(table[name], other)] for other in forms}
+    best = max(forms, key=lambda other: len(fits[other]))
+    found = {name: _numbers("", table[name], best) for name in fits[best]}
+    return table.with_columns(**found), best
+
+
+def _all_numbers(values: pl.Series, form: CsvForm) -> bool:
+    """Whether all values look like numbers of a form, and some have a digit."""
+    found = values.drop_nulls()
+    return bool(found.str.contains(_pattern(form)).all() and found.str.contains("[0-9]").all())
+
+
 def typed(
     where: str,
     table: pl.DataFrame,

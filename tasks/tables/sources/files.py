@@ -13,7 +13,7 @@ from tasks.tables.moments import kept_whole
 from tasks.tables.sources.base import Unreadable
 from tasks.tables.sources.csv_file import CsvForm, is_csv, typed
 from tasks.tables.sources.places import missing
-from tasks.tables.sources.rows import conform, renamed
+from tasks.tables.sources.rows import conform, kept_as, renamed
 from tasks.tables.sources.table import read_file
 from tasks.tables.table import TableContract
 
@@ -57,6 +57,8 @@ def scan(path: Path, contract: TableContract, reading: Reading = Reading()) -> p
         table = table.select(renamed(table.collect_schema().names(), reading.columns))
         for column in contract.columns:
             dtype = table.collect_schema().get(column.name)
+            if dtype is not None and (kept := kept_as(dtype, column)) is not None:
+                table = table.with_columns(pl.col(column.name).cast(kept))
             if column.kind in ("date", "moment") and dtype not in (None, pl.Date):
                 values = table.select(column.name).collect(engine="streaming").to_series()
                 found = kept_whole(values, column, contract)

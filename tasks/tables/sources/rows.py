@@ -40,7 +40,9 @@ def conform(
         if column.name not in table.columns:
             continue
         values = table[column.name]
-        if values.dtype == pl.Null or values.dtype.is_decimal():
+        if (dtype := kept_as(values.dtype, column)) is not None:
+            table = table.with_columns(values.cast(dtype))
+        elif values.dtype == pl.Null or values.dtype.is_decimal():
             table = table.with_columns(_plain(values, column))
         elif column.kind in ("date", "moment"):
             table = table.with_columns(kept_whole(values, column, contract))
@@ -49,6 +51,13 @@ def conform(
     if until is not None:
         table = up_to(table, contract, until)
     return sort_by_keys(table, contract.keys)
+
+
+def kept_as(dtype: pl.DataType, column: Column) -> pl.DataType | None:
+    """The type that values become without loss, where the contract has another: ids in numbers, true and false."""
+    if column.kind == "string" and dtype.is_integer():
+        return pl.String()
+    return pl.Int8() if column.kind == "number" and dtype == pl.Boolean else None
 
 
 def renamed(names: Sequence[str], columns: Mapping[str, str]) -> list[pl.Expr]:

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from tasks.tables.table import TableContract
-from tasks.tables.validation.options import Checks, parse_checks
+from tasks.tables.validation.options import Checks, checks_by_table, parse_checks
 from tasks.tables.validation.rules import Fact, RowRule, row_rules, samples, shown, table_facts, type_facts, usable
 
 
@@ -79,6 +79,34 @@ def validate(
     return [*shape[:2], *found, *shape[2:], *(check for check in judged if check not in shape), *each]
 
 
+def validate_tables(
+    tables: Mapping[str, pl.DataFrame],
+    about: Mapping[str, Mapping[str, Any]],
+    contracts: Sequence[TableContract],
+    checks: Checks,
+    as_of: date,
+    references: Mapping[str, Mapping[str, Any] | None],
+    docs: Path | None,
+    name: str,
+) -> list[Check]:
+    """`validate` for each table by name, with `about` and `references` of each; Data Docs of further ones lie below."""
+    thresholds, by_name = checks_by_table(checks, contracts), {contract.name: contract for contract in contracts}
+    found: list[Check] = []
+    for table_name, table in tables.items():
+        mine = validate(
+            table=table,
+            about=about[table_name],
+            contract=by_name[table_name],
+            checks=thresholds[table_name],
+            as_of=as_of,
+            reference=references.get(table_name),
+            docs=docs / table_name if docs is not None and found else docs,
+            name=name,
+        )
+        found += [replace(check, table=table_name if len(contracts) > 1 else "") for check in mine]
+    return found
+
+
 def _readable(about: Mapping[str, Any]) -> Fact:
     reason = about.get("unreadable")
     sample = ({"reason": reason},) if reason else ()
@@ -118,7 +146,8 @@ def _run(
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     expectations: Any = gx_expectations  # its stubs export no names
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    for logger in ("great_expectations", "great_expectations.data_context.types.base"):  # the latter has its own level
+        logging.getLogger(logger).setLevel(logging.ERROR)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     for site in context.get_site_names():

@@ -1,0 +1,83 @@
+"""`nightstill new` and `nightstill check --data`: a newcomer's file, and tonight's, before anything is trained."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.cli.display import console, errors
+from tasks.config.workload import Workload
+from tasks.core.errors import DataError
+from tasks.core.params import PARAMS_FILE
+from tasks.core.settings import Settings
+
+
+def new(
+    workload: Annotated[str, typer.Argument(help="What to call it: lower-case letters, digits, hyphens.")],
+    table: Annotated[str, typer.Option(help="Parquet or CSV file.")],
+    target: Annotated[str, typer.Option(help="The column to forecast; default: guessed.")] = "",
+    time: Annotated[str, typer.Option(help="The column that orders the rows; default: guessed.")] = "",
+    series: Annotated[
+        list[str] | None, typer.Option(help="A column that names series, once for each; '' : there is one series.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Steps ahead.")] = None,
+    season: Annotated[int | None, typer.Option(min=1, help="Steps until a pattern repeats.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the section, write nothing.")] = False,
+) -> None:
+    """Look at a table, and write the section of params.yaml that fits it."""
+    from tasks.planning.soundness import require_sound
+    from tasks.proposal.look import look
+    from tasks.proposal.reasons import comments_of, reasons_of
+    from tasks.proposal.section import section_of
+    from tasks.proposal.seen import Asked, see
+    from tasks.proposal.text import add, require_new, section_text
+
+    settings = Settings()
+    params = settings.project / PARAMS_FILE
+    require_new(params, workload)
+    file, project = Path(table).absolute(), settings.project.absolute()
+    path = file.relative_to(project) if file.is_relative_to(project) else file
+    keys = None if not series else [name for name in series if name]
+    seen = see(look(Path(table)), Asked(time, target, keys, horizon, season))
+    section, comments = section_of(workload, str(path), seen), comments_of(seen)
+    require_sound(workload, Workload.model_validate(section), settings.project)
+    if dry_run:
+        print(section_text(workload, section, comments), end="")
+    else:
+        add(params, workload, section, comments)
+    for reason in reasons_of(seen):
+        errors.print(f"- {reason}", highlight=False, markup=False, soft_wrap=True)
+    if not dry_run:
+        console.print(
+            f"{params}: workloads.{workload} is written, to be changed as you like. Now:\n"
+            f"  nightstill check {workload} --data --as-of {seen.as_of}\n"
+            f"  nightstill run {workload} --as-of {seen.as_of}",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def check_data(settings: Settings, workload: str, section: Workload, as_of: date) -> None:
+    """Fetches and validates what a night as of a day would train on; keeps nothing. Raises DataError when it fails."""
+    from tasks.problems import get_problem
+    from tasks.tables.sources import get_source
+    from tasks.tables.table import in_zone
+    from tasks.tables.validation.preview import preview
+
+    contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
+    source = get_source(section.source, contracts, workload, settings.project)
+    found = preview(source, contracts, section.checks, section.source.kind, as_of, workload)
+    entities = {contract.name: " and ".join(contract.entity) for contract in contracts}
+    for name, facts in found.tables.items():
+        of = f"{name}: " if len(found.tables) > 1 else ""
+        span = f"{facts['first_date'] or 'no date'} to {facts['last_date'] or 'none'}"
+        among = f", {facts['entities']:,} of {entities[name]}" if entities[name] else ""
+        said = f"{workload}: {of}{facts['rows']:,} rows{among}, {span}"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+    for check in found.failed:
+        console.print(f"  failed: {check}", highlight=False, markup=False, soft_wrap=True)
+    if found.failed:
+        raise DataError(f"{workload}: {len(found.failed)} of {len(found.checks)} expectations failed as of {as_of}")
+    console.print(
+        f"{workload}: the data are valid as of {as_of}: {len(found.checks)} expectations hold", highlight=False
+    )

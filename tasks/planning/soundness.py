@@ -1,0 +1,37 @@
+"""Whether what a section asks for exists and fits together; without running anything."""
+
+from pathlib import Path
+
+from tasks.compression.chain import parse_chain
+from tasks.compression.search.space import parse_space
+from tasks.compression.traits import traits_of
+from tasks.config.workload import Workload
+from tasks.core.errors import ConfigError
+from tasks.core.params import PARAMS_FILE
+from tasks.distillation.parts import check_students
+from tasks.gates.further import parse_gates
+from tasks.gates.segments import check_columns
+from tasks.problems import get_problem
+from tasks.problems.models import build_model
+from tasks.tables.sources import get_source
+
+
+def require_sound(name: str, section: Workload, project: Path) -> None:
+    """Raises ConfigError naming the field of problem, source, students, recipes or gates that is wrong.
+
+    `project`: folder that relative paths start from.
+    """
+    problem = get_problem(section.problem)
+    get_source(section.source, problem.tables(), name, project)
+    try:
+        if problem.segment_columns is not None:
+            check_columns(section.gates.segments.by, problem.segment_columns)
+        check_students(problem, section.teachers, section.students)
+        contract = problem.draft_contract()
+        students = {key: traits_of(build_model(item.model, contract)) for key, item in section.students.items()}
+        for recipe_name, recipe in section.recipes.items():
+            parse_chain(recipe_name, recipe, students)
+            parse_space(recipe_name, recipe.search.space if recipe.search else (), students)
+        parse_gates(section.gates.further)
+    except ConfigError as error:
+        raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.{error}") from error

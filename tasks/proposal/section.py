@@ -1,0 +1,171 @@
+"""The section of params.yaml that fits a table: its columns, its length, its number of rows."""
+
+import math
+from typing import Any
+
+import polars as pl
+
+from tasks.proposal.lengths import Plan
+from tasks.proposal.roles import NUMBER, is_flag
+from tasks.proposal.seen import QUANTILES, Seen
+from tasks.proposal.time import zone_of
+from tasks.tables.sources.csv_file import CsvForm
+from tasks.tables.validation.options import CheckOptions
+
+LEAST_SHARE = 0.7  # of series that are there at the end
+
+
+def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
+    """The section of the workload `name` for a file that its source reads as `path`."""
+    time, roles, known, plan, ours = seen.time, seen.roles, seen.known, seen.plan, seen.ours
+    lengths, step, positive = plan.lengths, time.step, seen.least >= 0
+    covariates = {ours[column]: _covariate(column, seen) for column in roles.covariates}
+    categories = {ours[column]: _change(column, seen) for column in roles.categories}
+    changing = bool(covariates or categories)
+    naive = _naive_error(seen)
+    problem: dict[str, Any] = {
+        "kind": "forecasting",
+        "frequency": step.name,
+        "horizon": lengths.horizon,
+        "season": lengths.season,
+        "context": lengths.context,
+        "quantiles": list(QUANTILES),
+        "metric": "wape" if positive else "mae",
+        "positive": positive,
+        "normalise": "scale" if positive else "standard",
+        "series": [ours[column] for column in roles.series],
+        "static": [ours[column] for column in roles.static],
+        **({"numbers": [ours[column] for column in roles.numbers]} if roles.numbers else {}),
+        "covariates": covariates,
+        **({"categories": categories} if categories else {}),
+        "stride": plan.stride,
+        "test_origins": plan.origins,
+        "valid_origins": plan.origins,
+        "origin_step": plan.step,
+        "min_history": plan.min_history,
+    }
+    student = {
+        "model": {"kind": "linear-mlp", "hidden": _by_size(plan, 16, 32, 48), "embedding": 4}
+        | ({"past": True} if changing else {}),
+        "training": _training(plan, 30, 0.003),
+    }
+    return {
+        "title": f"{roles.target} of {name}, {lengths.horizon} {step.noun}s ahead",
+        "description": f"Proposed by `nightstill new` for {seen.look.path.name}.",
+        "schedule": "0 5 * * *",
+        "timezone": zone_of(known[time.column]),
+        "folds": 2,
+        "ensemble": "validation",
+        "source": _source(path, seen),
+        "problem": problem,
+        "checks": _checks(seen),
+        "teachers": {
+            "lightgbm": {
+                "model": {
+                    "kind": "lightgbm",
+                    "trees": _by_size(plan, 80, 120, 160),
+                    "leaves": _by_size(plan, 15, 31, 31),
+                    "min_leaf": _by_size(plan, 10, 30, 50),
+                    "samples": 150_000,
+                }
+                | ({"past": True} if changing else {})
+            },
+            "mlp": {
+                "model": {"kind": "mlp", "hidden": _by_size(plan, 64, 128, 256), "blocks": 1, "embedding": 8},
+                "training": _training(plan, 10, 0.002),
+            },
+        },
+        "students": {"student": {**student, "alpha": 0.5}, "twin": {**student, "alpha": 1.0}},
+        "recipes": {
+            "int8": {"steps": [{"kind": "int8-weights"}]},
+            "smallest": {
+                "search": {
+                    "limits": {"retention": 1.01, "parity": 0.05, "bytes": 262_144},
+                    "trials": 12,
+                    "space": [
+                        {"kind": "neurons", "keep": [0.25, 1.0], "epochs": 1},
+                        {"kind": "numbers", "choices": ["int4-weights", "int8-weights"]},
+                    ],
+                }
+            },
+        },
+        "gates": {
+            "accuracy": {
+                "limit": _limit(naive), "naive_margin": 0.0, "retention": 1.1, "champion_margin": 0.03, "max_gain": 0.9
+            },
+            "segments": {"by": [ours[column] for column in roles.static], "limit": 0.3, "min_rows": 8},
+            "size": {"max_bytes": 262_144},
+            "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 30, "max_p95_ratio": 50},
+            "parity": {"tolerance": 0.05},
+            "robustness": [
+                {"kind": "noise", "level": 0.1, "limit": 1.3}, {"kind": "missing", "level": 0.1, "limit": 2.0}
+            ],
+        },
+    }  # fmt: skip
+
+
+def _source(path: str, seen: Seen) -> dict[str, Any]:
+    source: dict[str, Any] = {"kind": "table", "path": path, "until_as_of": True}
+    if seen.look.form is not None:
+        plain = CsvForm().model_dump()
+        source |= {key: value for key, value in seen.look.form.model_dump().items() if value != plain[key]}
+    renamed = {mine: theirs for theirs, mine in seen.ours.items() if mine != theirs}
+    return source | ({"columns": renamed} if renamed else {})
+
+
+def _covariate(column: str, seen: Seen) -> dict[str, Any]:
+    said = _change(column, seen)
+    return said | ({"low": 0, "high": 1} if is_flag(seen.known[column]) else {"transform": "standard"})
+
+
+def _change(column: str, seen: Seen) -> dict[str, Any]:
+    known = {"known": "ahead" if seen.is_ahead(column) else "past"}
+    return known | ({"missing": True} if column in seen.roles.missing else {})
+
+
+def _checks(seen: Seen) -> dict[str, Any]:
+    """Limits that the file's past keeps."""
+    known, roles, time = seen.known, seen.roles, seen.time
+    checks: dict[str, Any] = {"max_volume_ratio": 4.0}
+    steps = known.select(NUMBER, *roles.series).unique().sort(*roles.series, NUMBER)
+    passed = pl.col(NUMBER).diff()
+    gap = steps.select((passed.over(roles.series) if roles.series else passed).max() - 1).item() or 0
+    if gap > CheckOptions().gap(time.step):
+        checks["max_gap_steps"] = int(gap)
+    if roles.series:
+        last, lately = seen.last, max(1, time.step.within(28))
+        there = known.filter(pl.col(NUMBER) == last).select(roles.series).n_unique()
+        before = known.filter(pl.col(NUMBER) >= last - lately).select(roles.series).n_unique()
+        if there / before < LEAST_SHARE:
+            checks["min_entity_share"] = max(0.01, round(0.7 * there / before, 2))
+    return checks
+
+
+def _naive_error(seen: Seen) -> float:
+    """The error of repeating the last season: of the metric that is proposed."""
+    known, roles = seen.known, seen.roles
+    rows = known.select(NUMBER, *roles.series, value=pl.col(roles.target).cast(pl.Float64))
+    before = rows.with_columns(pl.col(NUMBER) + seen.plan.lengths.season).rename({"value": "before"})
+    error = rows.join(before, on=[NUMBER, *roles.series]).select((pl.col("value") - pl.col("before")).abs())
+    total, size = float(error.to_series().sum()), float(rows["value"].abs().sum())
+    if not error.height:
+        return 0.0
+    mean = total / error.height
+    return mean / (size / rows.height) if seen.least >= 0 and size else mean
+
+
+def _limit(naive: float) -> float:
+    """Twice the naive error, in two digits."""
+    return float(f"{2 * naive:.2g}") if naive > 0 else 1.0
+
+
+def _training(plan: Plan, epochs: int, rate: float) -> dict[str, Any]:
+    batch = _by_size(plan, 32, 128, 256)
+    batches = min(_by_size(plan, 40, 60, 100), max(40, math.ceil(plan.windows / batch)))
+    return {
+        "epochs": epochs, "batch_size": batch, "batches_per_epoch": batches, "learning_rate": rate, "patience": 4
+    }  # fmt: skip
+
+
+def _by_size(plan: Plan, small: int, medium: int, large: int) -> int:
+    return small if plan.windows < 2000 else medium if plan.windows < 30_000 else large

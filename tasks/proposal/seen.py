@@ -1,0 +1,104 @@
+"""What was found out about a table: its columns, its history, and the lengths that these have room for."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+import polars as pl
+
+from tasks.core.errors import DataError
+from tasks.problems.forecasting.covariates import KEPT
+from tasks.proposal.lengths import Plan, plan_lengths
+from tasks.proposal.look import Look
+from tasks.proposal.roles import NUMBER, Roles, find_roles
+from tasks.proposal.time import Time, find_time
+
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user says instead of having it guessed; empty and None: nothing."""
+
+    time: str = ""
+    target: str = ""
+    series: Sequence[str] | None = None
+    horizon: int | None = None
+    season: int | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`known`: rows with a target, and the step's number as NUMBER. `ours`: the file's columns -> the contract's.
+
+    `as_of`: the last day with data; `steps`: from the first one to it. `series`: how many there are.
+    """
+
+    look: Look
+    time: Time
+    roles: Roles
+    known: pl.DataFrame
+    plan: Plan
+    ours: Mapping[str, str]
+    as_of: date
+    steps: int
+    series: int
+
+    @cached_property
+    def last(self) -> int:
+        """The last step with a target."""
+        return _last(self.known)
+
+    @cached_property
+    def least(self) -> float:
+        """The smallest target."""
+        least = self.known[self.roles.target].min()
+        return float(least) if isinstance(least, int | float) else 0.0
+
+    def is_ahead(self, column: str) -> bool:
+        """Whether a column that changes over time is known over the whole horizon."""
+        return self.roles.reach[column] >= self.plan.lengths.horizon
+
+
+def see(found: Look, asked: Asked = Asked()) -> Seen:
+    """Everything that is guessed. Raises DataError when the file is no table of a forecasting problem, or too short.
+
+    Raises UsageError when it must be said which columns are meant.
+    """
+    try:
+        time = find_time(found.rows, asked.time)
+        rows = found.rows.with_columns(time.number.alias(NUMBER)).drop_nulls(NUMBER)
+        roles = find_roles(rows, time, asked.target, asked.series)
+        known = rows.filter(pl.col(roles.target).is_not_null())
+        as_of = time.as_of(_last(known))
+        steps = time.axis.last(as_of) + 1
+        series = known.select(roles.series).n_unique() if roles.series else 1
+        reach = min((reach for reach in roles.reach.values() if reach > 0), default=0)
+        plan = plan_lengths(time.step, steps, series, (asked.horizon, asked.season), reach)
+    except DataError as error:
+        raise DataError(f"{found.path}: {error}") from None
+    return Seen(found, time, roles, known, plan, _names(time, roles), as_of, steps, series)
+
+
+def _names(time: Time, roles: Roles) -> dict[str, str]:
+    """The file's names of columns that are used -> the contract's."""
+    ours = {time.column: "date", roles.target: "units"}
+    taken = {*KEPT, *(f"p{level * 100:g}" for level in QUANTILES), "mean"}
+    for column in (*roles.series, *roles.static, *roles.numbers, *roles.covariates, *roles.categories):
+        if column not in ours:
+            name = column
+            if not re.fullmatch(r"\w+", name):
+                name = re.sub(r"\W+", "_", name).strip("_").lower() or "column"
+            while name in taken:
+                name += "_column"
+            taken.add(name)
+            ours[column] = name
+    return ours
+
+
+def _last(known: pl.DataFrame) -> int:
+    last = known[NUMBER].max()
+    assert isinstance(last, int)
+    return last

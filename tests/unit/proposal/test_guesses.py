@@ -1,0 +1,146 @@
+"""What is guessed of a table that nobody has described."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tasks.core.errors import DataError, NightstillError, UsageError
+from tasks.proposal.look import look
+from tasks.proposal.reasons import reasons_of
+from tasks.proposal.section import section_of
+from tasks.proposal.seen import Asked, Seen, see
+from tests import newcomers
+
+
+def proposed(path: Path, **asked: Any) -> tuple[Seen, dict[str, Any]]:
+    seen = see(look(path), Asked(**asked))
+    return seen, section_of("mine", path.name, seen)
+
+
+def test_daily_sales_of_shops_with_semicolons_and_decimal_commas(tmp_path: Path) -> None:
+    seen, section = proposed(newcomers.daily(tmp_path / "shops.csv"))
+    assert section["source"] == {
+        "kind": "table", "path": "shops.csv", "until_as_of": True, "separator": ";", "decimal": ",",
+        "columns": {"date": "Datum", "units": "Sales"},
+    }  # fmt: skip
+    problem = section["problem"]
+    assert (problem["frequency"], problem["season"], problem["horizon"]) == ("1d", 7, 14)
+    assert (problem["series"], problem["static"]) == (["Filiale"], ["Filiale", "Region"])
+    assert problem["covariates"] == {
+        "Aktion": {"known": "ahead", "low": 0, "high": 1},
+        "Kunden": {"known": "past", "transform": "standard"},
+    }
+    assert (problem["positive"], problem["normalise"], problem["metric"]) == (True, "scale", "wape")
+    assert seen.as_of == newcomers.DAILY_LAST
+
+
+def test_hourly_temperatures_with_a_zone_and_below_zero(tmp_path: Path) -> None:
+    seen, section = proposed(newcomers.hourly(tmp_path / "sensors.parquet"), target="temperature")
+    problem = section["problem"]
+    assert section["timezone"] == "Europe/Berlin" and (problem["frequency"], problem["season"]) == ("1h", 24)
+    assert (problem["series"], problem["positive"], problem["normalise"]) == (["sensor_id"], False, "standard")
+    assert problem["covariates"] == {"humidity": {"known": "past", "transform": "standard"}}
+    assert "left out: firmware (has one value)" in reasons_of(seen)
+    assert seen.as_of == newcomers.HOURLY_LAST
+
+
+def test_months_of_one_series(tmp_path: Path) -> None:
+    seen, section = proposed(newcomers.monthly(tmp_path / "museum.csv"))
+    problem = section["problem"]
+    assert (problem["frequency"], problem["season"], problem["horizon"], problem["series"]) == ("1mo", 12, 3, [])
+    assert section["source"]["columns"] == {"date": "month", "units": "visitors"}
+    assert section["gates"]["segments"]["by"] == [] and seen.as_of == newcomers.MONTHLY_LAST
+
+
+def rows(days: int = 200) -> pl.DataFrame:
+    """One value a day."""
+    dates = pl.date_range(date(2026, 1, 1), date(2026, 12, 31), "1d", eager=True)[:days]
+    return pl.DataFrame({"day": dates, "visits": pl.arange(0, days, eager=True) % 7 + 0.5})
+
+
+def written(table: pl.DataFrame, tmp_path: Path) -> Path:
+    path = tmp_path / "mine.parquet"
+    table.write_parquet(path)
+    return path
+
+
+def test_several_columns_name_a_series_and_a_rest_is_fixed_changing_or_left_out(tmp_path: Path) -> None:
+    keys = pl.DataFrame({"store": [1, 1, 2, 2], "item": ["a", "b", "a", "b"], "area": [50.0, 50.0, 70.0, 70.0]})
+    table = rows().join(keys, how="cross").with_row_index("line").with_columns(
+        sky=pl.when(pl.col("line") % 3 == 0).then(pl.lit("rain")).otherwise(pl.lit("sun")),
+        note=pl.col("line").cast(pl.String),
+        phase=pl.col("line").cast(pl.Float64) * 0.5,
+    ).drop("line")  # fmt: skip
+    seen, section = proposed(written(table, tmp_path), target="visits")
+    problem = section["problem"]
+    assert problem["series"] == ["store", "item"] and problem["numbers"] == ["area"]
+    assert problem["categories"] == {"sky": {"known": "past"}}
+    assert list(problem["covariates"]) == ["phase_column"], "phase is the name of a feature"
+    assert "note" in seen.roles.left_out
+
+
+@pytest.mark.parametrize(
+    ("every", "frequency"), [("1d", "1d"), ("1w", "1w"), ("1h", "1h"), ("15m", "15m"), ("1q", "1q"), ("1mo", "1mo")]
+)
+def test_the_step_is_the_longest_whose_grid_holds_all_rows(tmp_path: Path, every: str, frequency: str) -> None:
+    moments = pl.datetime_range(date(2001, 1, 1), date(2060, 1, 1), every, eager=True)[:400].alias("when")
+    table = pl.DataFrame({"when": moments, "y": [float(at % 5) for at in range(len(moments))]}).with_row_index("at")
+    seen, _ = proposed(written(table.filter(pl.col("at") != 7).drop("at"), tmp_path))
+    assert seen.time.step.name == frequency
+
+
+def test_weekdays_alone_are_business_days(tmp_path: Path) -> None:
+    seen, _ = proposed(written(rows(300).filter(pl.col("day").dt.weekday() < 6), tmp_path))
+    assert seen.time.step.name == "1b"
+
+
+def test_a_day_that_has_not_ended_is_not_the_last_one(tmp_path: Path) -> None:
+    table = pl.read_parquet(newcomers.hourly(tmp_path / "sensors.parquet"))
+    seen, _ = proposed(written(table.filter(pl.col("timestamp").rank("dense") <= 1500), tmp_path), target="temperature")
+    assert seen.as_of == date(2025, 11, 15) and seen.known["timestamp"].dt.date().max() == date(2025, 11, 16)
+
+
+def test_what_the_user_says_is_not_guessed(tmp_path: Path) -> None:
+    _, section = proposed(
+        newcomers.daily(tmp_path / "shops.csv"), target="Kunden", series=["Filiale"], horizon=7, season=14
+    )
+    problem = section["problem"]
+    assert (problem["horizon"], problem["season"], section["source"]["columns"]["units"]) == (7, 14, "Kunden")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda table: table.drop("day"), DataError, "no column is a date"),
+        (lambda table: table.with_columns(pl.col("day").dt.strftime("%d.%m.%Y")), DataError, "YYYY-MM-DD; day has"),
+        (lambda table: table.with_columns(price=pl.col("visits") * 2), UsageError, "say --target visits"),
+        (lambda table: table.with_columns(later=pl.col("day")).rename({"day": "made"}), UsageError, "--time made"),
+        (lambda table: table.drop("visits"), DataError, "no column of numbers"),
+        (lambda table: table.head(20), DataError, "20 days of history"),
+        (lambda table: pl.concat([table, table]), DataError, "several rows have this day"),
+        (lambda table: table.clear(), DataError, "the file has no rows"),
+    ],
+)
+def test_what_cannot_be_guessed_is_said(tmp_path: Path, change: Any, error: type[NightstillError], said: str) -> None:
+    with pytest.raises(error, match=said):
+        proposed(written(change(rows()), tmp_path))
+
+
+@pytest.mark.parametrize("column", ["target", "series", "time"])
+def test_a_column_that_is_not_there_is_said(tmp_path: Path, column: str) -> None:
+    asked = {column: ["nothing"] if column == "series" else "nothing"}
+    with pytest.raises(UsageError, match=f"--{column} nothing: the table has no such column"):
+        proposed(written(rows(), tmp_path), **asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("mine.parquet", b"no parquet"), ("mine.csv", b""), ("mine.xlsx", b"PK"), ("mine.csv.gz", b"no gzip")],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=name):
+        look(tmp_path / name)
