@@ -16,8 +16,9 @@ from tasks.core.settings import Settings
 from tasks.problems import get_problem
 from tasks.releases.store import ReleaseStore
 from tasks.scoring.scorer import Scorer
-from tasks.stages import compress, distil, evaluate, features, snapshot, teach, validate
+from tasks.stages import snapshot, validate
 from tasks.stages.context import Context
+from tests.in_process import judge
 from tests.weather import AHEAD, AS_OF, CHECKS, PROBLEM, weather_table
 
 PROJECT = Path(__file__).parents[2]
@@ -54,16 +55,7 @@ def night(root: Path, table: pl.DataFrame) -> Context:
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """A night up to its verdict."""
     context = night(tmp_path_factory.mktemp("night"), weather_table())
-    for stage in (snapshot, validate, features):
-        stage.run(context)
-    for stage, names in (
-        (teach, context.run.teachers),
-        (distil, context.run.students),
-        (compress, context.run.recipes),
-    ):
-        for name in names:
-            stage.run(context, name)
-    evaluate.run(context)
+    judge(context)
     return context
 
 

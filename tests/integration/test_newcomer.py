@@ -1,5 +1,8 @@
 """A newcomer's file becomes a night by two commands, and a look at the data between them."""
 
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +10,24 @@ import pytest
 import yaml
 
 from tasks.cli.main import main as nightstill
-from tasks.pipeline.handover.queries import read_verdict
+from tasks.config.run import Run
+from tasks.core.params import PARAMS_FILE
+from tasks.core.settings import Settings
+from tasks.stages.context import Context
 from tests import newcomers
-from tests.integration.test_nights import Nights
+from tests.in_process import judge
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def nights(project: Any, monkeypatch: pytest.MonkeyPatch) -> Nights:
-    monkeypatch.setenv("NIGHTSTILL_HOME", str(project.home))
-    monkeypatch.setenv("NIGHTSTILL_PROJECT", str(project.root))
-    return Nights(project, {})
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder, as far as these commands read it."""
+    for name in (PARAMS_FILE, "dvc.yaml"):
+        shutil.copy(PROJECT / name, tmp_path / name)
+    monkeypatch.setenv("NIGHTSTILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NIGHTSTILL_PROJECT", str(tmp_path))
+    return tmp_path
 
 
 def ended(*arguments: str) -> int:
@@ -36,27 +47,39 @@ def quick(section: dict[str, Any]) -> None:
     section["recipes"]["smallest"]["search"]["trials"] = 3
 
 
-@pytest.mark.timeout(900)
-def test_daily_sales_in_a_file_become_a_night(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
-    root: Path = nights.project.root
-    file, as_of = newcomers.daily(root / "shops.csv"), str(newcomers.DAILY_LAST)
-    assert ended("new", "shops", "--table", str(file)) == 0
+@pytest.mark.parametrize(
+    ("make", "name", "last", "further", "said"),
+    [
+        (newcomers.daily, "shops.csv", newcomers.DAILY_LAST, (), "series: 3 by Filiale"),
+        (newcomers.hourly, "sensors.parquet", newcomers.HOURLY_LAST, ("--target", "temperature"), "hour"),
+        (newcomers.monthly, "museum.csv", newcomers.MONTHLY_LAST, (), "month"),
+    ],
+)
+def test_a_file_becomes_a_night(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    make: Callable[[Path], Path],
+    name: str,
+    last: date,
+    further: Sequence[str],
+    said: str,
+) -> None:
+    file = make(folder / name)
+    assert ended("new", "mine", "--table", str(file), *further) == 0
     told = capsys.readouterr()
-    assert f"nightstill run shops --as-of {as_of}" in told.out and "series: 3 by Filiale" in told.err
-    assert ended("check", "shops", "--data", "--as-of", as_of) == 0
+    assert f"nightstill run mine --as-of {last}" in told.out and said in told.err
+    assert ended("check", "mine", "--data", "--as-of", str(last)) == 0
     assert "the data are valid" in capsys.readouterr().out
-    nights.project.params = yaml.safe_load((root / "params.yaml").read_text())
-    section = nights.project.params["workloads"]["shops"]
-    assert section["source"]["path"] == "shops.csv", "relative to the project, as it lies inside"
+    section = yaml.safe_load((folder / "params.yaml").read_text())["workloads"]["mine"]
+    assert section["source"]["path"] == name, "relative to the project, as it lies inside"
     quick(section)
-    codes = nights.night("night", newcomers.DAILY_LAST, "shops")
-    assert set(codes.values()) == {0}, nights.logs("night")
-    verdict = read_verdict(nights.settings, "shops", "night")
-    assert verdict is not None and verdict["verdict"] in ("promote", "reject")
+    run = Run(**section, workload="mine", as_of=last, champion=0)
+    verdict = judge(Context(run, Settings(home=folder / "home", project=folder), folder, folder / "pages"))
+    assert verdict["verdict"] in ("promote", "reject") and len(verdict["gates"]) > 10
 
 
-def test_data_that_break_a_rule_are_told_without_a_run(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
-    file, as_of = newcomers.daily(nights.project.root / "shops.csv"), str(newcomers.DAILY_LAST)
+def test_data_that_break_a_rule_are_told_without_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, as_of = newcomers.daily(folder / "shops.csv"), str(newcomers.DAILY_LAST)
     assert ended("new", "shops", "--table", str(file)) == 0
     file.write_text(file.read_text().replace(f"{as_of};Alm;Süd;", f"{as_of};Alm;Süd;-", 1))
     capsys.readouterr()
@@ -64,12 +87,12 @@ def test_data_that_break_a_rule_are_told_without_a_run(nights: Nights, capsys: p
     told = capsys.readouterr()
     assert "failed: units: >= 0" in told.out and "1 of " in told.err
     assert "rows, 3 of Filiale, 2025-03-01 to 2026-03-14" in told.out
-    assert not list(nights.project.home.rglob("*.parquet")), "nothing is kept"
+    assert not list(folder.rglob("*.parquet")), "nothing is kept"
 
 
-def test_a_dry_run_writes_nothing(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
-    params: Path = nights.project.root / "params.yaml"
-    before, file = params.read_text(), newcomers.monthly(nights.project.root / "museum.csv")
+def test_a_dry_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params: Path = folder / "params.yaml"
+    before, file = params.read_text(), newcomers.monthly(folder / "museum.csv")
     assert ended("new", "museum", "--table", str(file), "--dry-run") == 0
     assert yaml.safe_load(capsys.readouterr().out)["museum"]["problem"]["frequency"] == "1mo"
     assert params.read_text() == before
