@@ -95,7 +95,7 @@ def test_a_good_table_passes_and_data_docs_are_written(
     getattr(good(), f"write_{suffix}")(tmp_path / f"table.{suffix}")
     checks = check(tmp_path, f"table.{suffix}", reference, tmp_path / "docs")
     assert failures(checks) == []
-    assert len(checks) == (43 if reference is None else 46)
+    assert len(checks) == (44 if reference is None else 47)
     assert (tmp_path / "docs" / "index.html").is_file()
     assert len(list((tmp_path / "docs" / "validations").rglob("*.html"))) == 2
 
@@ -113,11 +113,12 @@ ROW_CASES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str, int
         "expected number or integer): observed string",
     ),
     "numbers instead of text": (
-        lambda t: t.with_columns(store.str.slice(1).cast(pl.Int64)), "store_id", "type", 1192,
-        "observed integer, e.g. date=2025-12-01, series_id=s1-a, store_id=1",
+        lambda t: t.with_columns(store.str.slice(1).cast(pl.Float64) + 0.5), "store_id", "type", 1192,
+        "observed number, e.g. date=2025-12-01, series_id=s1-a, store_id=1.5",
     ),
     "text instead of dates": (
-        lambda t: t.with_columns(day.cast(pl.String)), "date", "type", 1192, "expected date): observed string",
+        lambda t: t.with_columns(day.dt.strftime("%d.%m.%Y").alias("date")), "date", "type", 1192,
+        "expected date): observed string",
     ),
     "duplicate keys": (
         lambda t: pl.concat([t, t.filter(day == BAD_CELL[0], pl.col("series_id") == BAD_CELL[1])]),
@@ -293,7 +294,7 @@ def test_the_stage_keeps_its_result_and_fails_with_one_line(tmp_path: Path, monk
     with pytest.raises(DataError) as failure:
         validate_stage.run(context)
     assert str(failure.value) == (
-        "validate: 1 of 43 expectations failed; units: >= 0: observed 1 of 1192 rows, "
+        "validate: 1 of 44 expectations failed; units: >= 0: observed 1 of 1192 rows, "
         "e.g. date=2026-03-05, series_id=s3-a, units=-3.0; all of them: data-docs/index.html among this stage's pages"
     )
     assert (tmp_path / "pages" / "data-docs" / "index.html").is_file()
@@ -349,7 +350,9 @@ def _context(
     for stage in (snapshot_stage, validate_stage):
         monkeypatch.setattr(stage, "get_problem", lambda _: problem)
     source = source or Spec(kind="table", path="table.parquet")
-    run = SimpleNamespace(workload="sales", as_of=AS_OF, champion=0, checks=CHECKS, problem=None, source=source)
+    run = SimpleNamespace(
+        workload="sales", timezone="UTC", as_of=AS_OF, champion=0, checks=CHECKS, problem=None, source=source
+    )
     return Context(run=run, settings=Settings(project=folder), root=folder, pages=folder / "pages")  # type: ignore[arg-type]
 
 
