@@ -1,8 +1,8 @@
 """A process of its own reads the bodies that cost much to read, and may die of them.
 
 A Parquet or Arrow file that lies about itself makes polars allocate without bounds, which ends the process: a few
-spoilt bytes must not end the service. And reading megabytes of JSON holds Python's lock for a tenth of a second
-or more, in which nobody else is answered. The process writes its answers anew, so they are sound.
+spoilt bytes must not end the service. And reading megabytes of JSON, or of odd CSV, holds Python's lock for a tenth of a
+second or more, in which nobody else is answered. The process writes its answers anew, so they are sound.
 """
 
 import json
@@ -24,10 +24,10 @@ from serving.service.bodies import JSON, BadBody, arrays_of
 from serving.service.http import Refused
 from serving.service.records import tables_of
 from tasks.core.errors import DataError, RuleError
-from tasks.scoring.rows import PARQUET, from_arrow, from_parquet
+from tasks.scoring.rows import CSV, PARQUET, from_arrow, from_csv, from_parquet
 from tasks.tables.table import TableContract
 
-APART_BYTES = 262_144  # of a JSON body; a smaller one is read sooner than it is sent to another process
+APART_BYTES = 262_144  # of a body; a smaller one is read sooner than it is sent to another process
 SECONDS, START_SECONDS = 20.0, 60.0
 NICE = 5  # small requests, which are many, go first where cores are few
 ADDRESS_SPACE = 3 << 30
@@ -131,6 +131,8 @@ def serve(connection: Connection) -> None:
 
 
 def _file(media_type: str, content: bytes, contract: TableContract, rows: int, size: int) -> Answer:
+    if media_type == CSV:
+        return None, [_stream(from_csv(content, contract, rows))]
     return None, [_stream((from_parquet if media_type == PARQUET else from_arrow)(content, contract, rows, size))]
 
 

@@ -13,9 +13,11 @@ from serving.service.bodies import JSON, BadBody, arrays_of
 from serving.service.http import Refused
 from serving.service.reader import Reader
 from serving.service.records import tables_of
+from serving.service.tables import _has_odd_lines
 from tasks.core.config import Spec
 from tasks.core.errors import RuleError
 from tasks.problems import get_problem
+from tasks.scoring.rows import CSV, from_csv
 from tests.serving_releases import CONTRACT, inputs
 from tests.unit.serving.test_tables import CUSTOMERS, content, purchases
 
@@ -109,3 +111,16 @@ def taken(read: Callable[[], object]) -> float:
 def test_others_do_not_wait_while_a_large_body_is_read(reader: Reader, sent: bytes) -> None:
     reader.records(content(purchases(), JSON), TABLES, 10_000)  # it is there
     assert taken(lambda: reader.records(sent, TABLES, 500_000)) < taken(lambda: tables_of(sent, TABLES, 500_000)) / 3
+
+
+@pytest.mark.parametrize(
+    ("line", "apart"), [("x" * 300_000, True), ('"' + "a\n" * 150_000, True), ("2026-05-31,c,1,1,A\n" * 20_000, False)]
+)
+def test_csv_whose_lines_are_no_rows_is_read_apart(line: str, apart: bool) -> None:
+    assert _has_odd_lines(f"day,customer,paid,pieces,city\n{line}".encode()) is apart
+    assert not _has_odd_lines(line[:1000].encode())
+
+
+def test_a_csv_file_is_read_as_here(reader: Reader) -> None:
+    sent = content(purchases(), CSV)
+    assert reader.read(CSV, sent, TABLES[0], 10_000, len(sent)).equals(from_csv(sent, TABLES[0], 10_000))
