@@ -1,8 +1,8 @@
 """A process of its own reads the bodies that cost much to read, and may die of them.
 
 A Parquet or Arrow file that lies about itself makes polars allocate without bounds, which ends the process: a few
-spoilt bytes must not end the service. And reading megabytes of JSON, or of odd CSV, holds Python's lock for a tenth of a
-second or more, in which nobody else is answered. The process writes its answers anew, so they are sound.
+spoilt bytes must not end the service. And reading megabytes of JSON, or of odd CSV, holds Python's lock for a tenth
+of a second or more, in which nobody else is answered. The process writes its answers anew, so they are sound.
 """
 
 import json
