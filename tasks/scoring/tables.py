@@ -18,7 +18,7 @@ from tasks.problems import get_problem
 from tasks.problems.base import Predict
 from tasks.problems.contracts import contract_from_json
 from tasks.tables.table import TableContract, Tables, in_zone, known
-from tasks.tables.validation.guard import require
+from tasks.tables.validation.guard import require, surely_finite
 from tasks.tables.validation.options import Checks, checks_by_table, parse_checks
 
 
@@ -101,8 +101,10 @@ class TableScorer:
 
 def _finite(predictions: pl.DataFrame) -> pl.DataFrame:
     """Return the predictions if all are finite numbers. Raises DataError naming the first row that is not."""
+    if surely_finite(predictions):
+        return predictions
     fine = pl.all_horizontal(selectors.float().is_finite().fill_null(value=True))
-    odd = predictions.filter(~fine) if predictions.select(selectors.float()).width else predictions.clear()
+    odd = predictions.filter(~fine)
     if odd.height:
         first = ", ".join(f"{name} {value}" for name, value in odd.row(0, named=True).items())
         raise DataError(

@@ -29,7 +29,7 @@ def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> Non
             said += "".join(f", e.g. {shown(found)}" for found in fact.sample)
             raise RuleError(said, fact.column, f"type {fact.expected}")
     columns = usable(table, contract)
-    for fact in () if _surely_finite(table) else finite_facts(table, columns, contract):
+    for fact in () if surely_finite(table) else finite_facts(table, columns, contract):
         if fact.count:
             raise _broken(table, contract, fact.column, fact.rule, ~pl.col(fact.column).is_finite())
     rules = row_rules(columns, contract, parse_checks(checks, contract))
@@ -40,7 +40,7 @@ def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> Non
         raise _broken(table, contract, rule.column, rule.rule, rule.bad)
 
 
-def _surely_finite(table: pl.DataFrame) -> bool:
+def surely_finite(table: pl.DataFrame) -> bool:
     """Return whether there is no NaN and no infinity: a sum would be one too, and is several times faster to see."""
     floats = table.select(selectors.float())
     return not floats.width or all(floats.select(pl.all().sum().is_finite()).row(0))
