@@ -20,6 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tasks.core.documents import read_yaml
 from tasks.core.errors import DataError, IntegrityError, NightstillError, StageFailed, UnavailableError, UsageError
 from tasks.core.files import RUN_FILE
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 
 ERROR_FILE = "error.json"
 SURROUNDINGS = "surroundings.json"
+GRACE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,21 @@ def run_stage(settings: Settings, workload: str, run_id: str, stage: str) -> Out
         raise
     except Exception as error:
         attempt.record_failure(f"{type(error).__name__}: {error}", 70)
+        raise
+
+
+@contextlib.contextmanager
+def commands_end_with_it() -> Iterator[None]:
+    """End what this process started, and what that started, where it is left early: DVC lets its command run on."""
+    try:
+        yield
+    except BaseException:
+        running = psutil.Process().children(recursive=True)
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for process in running:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    end(process)
+            _, running = psutil.wait_procs(running, timeout=GRACE_SECONDS)
         raise
 
 
@@ -230,7 +248,7 @@ class _Attempt:
             pages = root / "pages"
             pages.mkdir()
             self.write_surroundings(root)
-            with self.surroundings(root, pages):
+            with self.surroundings(root, pages), commands_end_with_it():
                 self.fetch(root)
                 yield root, pages
 
