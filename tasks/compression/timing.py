@@ -24,8 +24,7 @@ from tasks.compression.runtime import usable_cores
 from tasks.problems.base import Inputs
 
 REFERENCE_WIDTHS = (64, 256, 256, 64)
-WARM_UP = 3
-CALLS = (3, 50)
+LEAST_CALLS, MOST_CALLS = 3, 50
 """A round has at least and at most so many calls; in between, as many as fit into ROUND_SECONDS."""
 ROUND_SECONDS = 0.01
 CONFIDENCE = 0.99
@@ -61,10 +60,11 @@ class Latency:
 class Timed:
     """A Timed model is ready to be called with the first rows of some inputs.
 
-    Inputs and outputs are bound once: what is timed is the runtime with these bytes, not Python's way to it.
+    Inputs and outputs are bound once: what is timed is the runtime with these bytes, not Python's way to it. `least`:
+    calls of a round, and before the first, of a model that takes longer than a round.
     """
 
-    def __init__(self, model: bytes, inputs: Inputs, threads: int) -> None:
+    def __init__(self, model: bytes, inputs: Inputs, threads: int, least: int = LEAST_CALLS) -> None:
         require_self_contained(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -82,9 +82,9 @@ class Timed:
         self._outputs = self._binding.get_outputs()
         for item, value in zip(self._session.get_outputs(), self._outputs, strict=True):
             self._binding.bind_ortvalue_output(item.name, value)
-        self.times(WARM_UP)
-        typical = statistics.median(self.times(CALLS[0])) / 1e6
-        self.calls = int(np.clip(ROUND_SECONDS / typical, *CALLS))
+        self.times(least)
+        typical = statistics.median(self.times(least)) / 1e6
+        self.calls = int(np.clip(ROUND_SECONDS / typical, least, MOST_CALLS))
 
     def times(self, calls: int) -> list[float]:
         """Return the microseconds of each of `calls` calls."""
@@ -105,10 +105,12 @@ class Beside:
     between. Rows are repeated if there are too few. Raises what ONNX Runtime raises when a model cannot be run.
     """
 
-    def __init__(self, models: Sequence[bytes], inputs: Inputs, batch: int, threads: int) -> None:
+    def __init__(
+        self, models: Sequence[bytes], inputs: Inputs, batch: int, threads: int, least: int = LEAST_CALLS
+    ) -> None:
         rows = {name: _first(values, batch) for name, values in inputs.items()}
         self._batch, self._threads = batch, threads
-        self._timed = [Timed(model, rows, threads) for model in models]
+        self._timed = [Timed(model, rows, threads, least) for model in models]
         reference = {"input": np.ones((batch, REFERENCE_WIDTHS[0]), np.float32)}
         self._timed.append(Timed(reference_model(), reference, threads))
         # One of (models and the reference, 2) a round: p50 and p95 in microseconds.
@@ -145,9 +147,11 @@ class Beside:
         return found
 
 
-def measure(model: bytes, inputs: Inputs, *, batch: int, threads: int, rounds: int) -> Latency:
+def measure(
+    model: bytes, inputs: Inputs, *, batch: int, threads: int, rounds: int, least: int = LEAST_CALLS
+) -> Latency:
     """Measure the latency of one model: see `Beside`."""
-    return measure_all([model], inputs, batch=batch, threads=threads, rounds=rounds)[0]
+    return Beside([model], inputs, batch, threads, least).measure(rounds)[0]
 
 
 def measure_all(

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from tasks.core.documents import read_yaml
+from tasks.core.documents import read_yaml, to_yaml
 from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.redaction import redact
 from tasks.core.storage import ObjectStore
@@ -107,7 +106,7 @@ class RunStore:
         """Write lock, then manifest, then the index entries. Returns the manifest with the lock's digest."""
         base = (manifest.workload, manifest.run_id)
         if lock is not None:
-            data = yaml.safe_dump(dict(lock), sort_keys=True).encode()
+            data = to_yaml(dict(lock), sort_keys=True).encode()
             self.store.write(self.key(*base, f"{manifest.stage}.lock"), data)
             manifest = manifest.model_copy(update={"lock_sha256": hashlib.sha256(data).hexdigest()})
         self.store.write(self.key(*base, f"{manifest.stage}.json"), _stored(manifest))

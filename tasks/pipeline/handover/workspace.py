@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
-import yaml
-
-from tasks.core.documents import read_yaml
+from tasks.core.documents import read_yaml, to_yaml
 from tasks.core.errors import ConfigError
 from tasks.core.files import RUN_FILE
 from tasks.pipeline.graph import Graph, Stage
@@ -42,7 +40,7 @@ def write_lock_file(path: Path, locks: Mapping[str, Lock]) -> None:
 def lock_file_text(locks: Mapping[str, Lock]) -> str:
     """Return the text of a dvc.lock made of single stages' locks."""
     document = {"schema": "2.0", "stages": {name: dict(lock) for name, lock in locks.items()}}
-    return yaml.safe_dump(document, sort_keys=False)
+    return to_yaml(document, sort_keys=False)
 
 
 def read_lock(path: Path, stage: Stage) -> Lock:

@@ -296,7 +296,8 @@ def run() -> Run:
 
     section = yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text())["workloads"]["sales"]
     section["recipes"] = {name: {} for name in CANDIDATES}
-    section["teachers"] = {name: section["teachers"][name] for name in ("lstm", "tcn")}
+    lstm = section["teachers"]["lstm"]
+    section["teachers"] = {"lstm": lstm, "tcn": {**lstm, "model": {"kind": "tcn"}}}
     return parse_run(yaml.safe_dump({**section, "workload": "sales", "as_of": "2026-11-20", "champion": 3}))
 
 

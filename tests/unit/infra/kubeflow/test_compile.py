@@ -38,7 +38,7 @@ def test_the_edges_of_sales_in_so_many_words(unchanged: Project) -> None:
     edges = unchanged.compiled("sales").edges(GROUP)
     assert edges["snapshot"] == set()
     assert edges["features"] == {"snapshot", "validate"}
-    assert edges["distil@twin"] == {"features", "teach@lightgbm", "teach@lstm", "teach@tcn"}
+    assert edges["distil@twin"] == {"features", "teach@lightgbm", "teach@lstm"}
 
 
 def test_a_changed_dvc_yaml_and_params_yaml_change_the_pipeline(project: Project) -> None:
@@ -104,7 +104,7 @@ def test_a_stage_gets_its_limits_and_a_confined_workspace(project: Project) -> N
     params["workloads"]["sales"]["resources"] = {
         "default": {"cpus": 1, "memory": "2Gi", "workspace": "1Gi"},
         "teach": {"cpus": 1.5, "memory": "3Gi"},
-        "teach@tcn": {"memory": "640Mi", "workspace": "512Mi"},
+        "teach@lightgbm": {"memory": "640Mi", "workspace": "512Mi"},
         "plan": {"memory": "256Mi"},
     }
     project.write("params.yaml", params)
@@ -118,7 +118,7 @@ def test_a_stage_gets_its_limits_and_a_confined_workspace(project: Project) -> N
 
     assert limits("snapshot") == ("1", "2Gi", "1Gi")
     assert limits("teach@lstm") == ("1.5", "3Gi", "1Gi")
-    assert limits("teach@tcn") == ("1.5", "640Mi", "512Mi")
+    assert limits("teach@lightgbm") == ("1.5", "640Mi", "512Mi")
     assert limits("plan") == ("1", "256Mi", "1Gi")
     assert limits("report") == ("1", "2Gi", "1Gi")
     for stage in compiled.tasks():
@@ -131,7 +131,7 @@ def test_a_stage_gets_its_limits_and_a_confined_workspace(project: Project) -> N
 
 def test_every_task_is_tried_again_and_none_is_cached(unchanged: Project) -> None:
     tasks = unchanged.compiled("sales").tasks()
-    assert len(tasks) == 20
+    assert len(tasks) == 19
     assert {task["retryPolicy"]["maxRetryCount"] for task in tasks.values()} == {2}
     assert not any(task["cachingOptions"].get("enableCache") for task in tasks.values())
 
