@@ -66,7 +66,7 @@ kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=s
 	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
 
 test: setup-dev  ## all tests but those in containers (stack-test)
-	@$(MAKE) --no-print-directory -j2 --output-sync $(TESTS)
+	@$(MAKE) --no-print-directory --keep-going -j2 --output-sync $(TESTS)
 
 test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags

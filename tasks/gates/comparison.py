@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from tasks.problems.base import Clusters, Score
 
@@ -132,7 +132,7 @@ def _stretch(parts: list[tuple[float, float]], level: float) -> float:
     corrected = [(variance * count / (count - 1), count - 1) for variance, count in parts]
     total = sum(variance for variance, _ in corrected)
     freedom = total**2 / sum(variance**2 / degrees for variance, degrees in corrected)
-    return float(np.sqrt(total / plain) * stats.t.ppf(level, freedom) / stats.norm.ppf(level))
+    return float(np.sqrt(total / plain) * special.stdtrit(freedom, level) / special.ndtri(level))
 
 
 def _chunks(total: int, groups: int, seed: int) -> Iterator[tuple[int, np.random.Generator]]:
