@@ -18,7 +18,10 @@ def parts(target: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def score_values(output: Floats, target: NDArray[np.generic], error: str) -> Score:
-    """Score (n, 1) values. Metrics: rmse, mae, r2 (1 - squared error over that of the mean), bias (mean gap)."""
+    """Score (n, 1) values.
+
+    Metrics beside the error: rmse, mae, r2 (1 - squared error over that of the mean), bias (mean gap).
+    """
     label, weight = parts(target)
     value = output[:, 0].astype(np.float64)
     gap = value - label
@@ -33,6 +36,7 @@ def score_values(output: Floats, target: NDArray[np.generic], error: str) -> Sco
     }
     if variance > 0:
         metrics["r2"] = 1 - squares / variance
+    metrics.pop(error, None)
     if error == "mae":
         return Score(weight * np.abs(gap), weight, metrics)
     if error == "rmsle":
@@ -43,8 +47,8 @@ def score_values(output: Floats, target: NDArray[np.generic], error: str) -> Sco
 def score_classes(logits: Floats, target: NDArray[np.generic], error: str) -> Score:
     """Score (n, classes) logits.
 
-    Metrics: log_loss, brier (the sum over classes of (p - [true])^2), accuracy, macro_f1, calibration_error and, of two
-    classes, auc.
+    Metrics beside the error: log_loss, brier (the sum over classes of (p - [true])^2), accuracy, macro_f1,
+    calibration_error and, of two classes, auc.
     """
     label, weight = parts(target)
     number = label.astype(np.int64)
@@ -63,6 +67,7 @@ def score_classes(logits: Floats, target: NDArray[np.generic], error: str) -> Sc
     }
     if chances.shape[1] == 2 and len(np.unique(number)) == 2:
         metrics["auc"] = roc_auc(chances[:, 1], number == 1)
+    del metrics[error]
     return Score(weight * (squares if error == "brier" else surprise), weight, metrics)
 
 

@@ -45,6 +45,7 @@ def test_errors_of_classes() -> None:
     logits = np.log(np.array([[0.8, 0.2], [0.4, 0.6], [0.7, 0.3]], np.float32))
     truth = np.array([0, 1, 1])
     score = score_classes(logits, truth, "log_loss")
+    assert "log_loss" not in score.metrics and "brier" in score.metrics, "the error itself stands apart"
     assert score.error == pytest.approx(-np.log([0.8, 0.6, 0.3]).mean())
     assert score_classes(logits, truth, "brier").error == pytest.approx(2 * (0.04 + 0.16 + 0.49) / 3)
     assert score.metrics["accuracy"] == pytest.approx(2 / 3) and score.metrics["auc"] == pytest.approx(1)
