@@ -163,3 +163,22 @@ def test_soft_losses_of_values_count_a_row_by_its_weight() -> None:
         loss = OF_VALUES[kind]().bind(rows.contract)
         assert loss(output, teacher, target).tolist() == pytest.approx([value, 0])
         assert loss(output.flip(0), teacher, target).tolist() == pytest.approx([0, 3 * value])
+
+
+def test_pictures_show_what_came_of_predictions_and_residuals() -> None:
+    built, rows = problem(), dataset()
+    test = rows.splits["test"]
+    truth = rows.target(test)
+    curves = {"candidate": truth[:, None] + 100, "naive": built.naive(rows, test)}
+    tenths, residuals = built.examples(rows, test, curves, 5)
+    assert len(tenths.dates) == 10 and tenths.past == ()
+    gaps = np.array(tenths.curves["candidate"]) - np.array([value or 0.0 for value in tenths.actual])
+    np.testing.assert_allclose(gaps, 100, atol=1)
+    assert residuals.curves == {"candidate": (100.0,) * 5}
+    yes_no = dataset(YES_NO)
+    chances = {
+        "candidate": np.array([[0.0, 2.0]], np.float32) * (yes_no.target(test)[:, None] - 0.5).astype(np.float32)
+    }
+    whole, by_chance = problem(YES_NO).examples(yes_no, test, chances, 5)
+    assert whole.actual[1] == pytest.approx(yes_no.target(test).mean(), abs=1e-5)
+    assert by_chance.actual == (0.0, 1.0), "two chances are two bars"
