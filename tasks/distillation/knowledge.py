@@ -2,19 +2,20 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.compression.runtime import OnnxModel
 from tasks.distillation.ensemble import member_weights
-from tasks.problems.base import Dataset, Floats, Problem, rows_within
+from tasks.problems.base import Batches, Dataset, Floats, Inputs, Problem, rows_within
 
 log = logging.getLogger(__name__)
 
-SOFT, FEATURES, WEIGHTS = "soft.npy", "features.npy", "fold-0.safetensors"
+SOFT, FEATURES, WEIGHTS, MODEL = "soft.npy", "features.npy", "fold-0.safetensors", "teacher.onnx"
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Knowledge:
 
     `soft`: targets (all rows, *output_shape). Of the teachers that keep them: `features` (all rows, width), and
     `weights`, the file with those of the first fold's model. `weighed`: how the ensemble weighs its members.
+    `models`: the teachers' own files.
     """
 
     soft: Mapping[str, Floats]
     features: Mapping[str, NDArray[np.float16]]
     weights: Mapping[str, Path]
     weighed: Literal["mean", "validation"] = "mean"
+    models: Mapping[str, Path] = field(default_factory=dict)
 
     def ensemble(self, problem: Problem, dataset: Dataset) -> Floats:
         """Return (all rows, *output_shape) soft targets of the weighed ensemble."""
@@ -42,6 +45,13 @@ class Knowledge:
             found[part] = problem.ensemble((values[part] for values in self.soft.values()), weights)
         return found
 
+    def label(self, problem: Problem, dataset: Dataset, inputs: Inputs) -> Floats:
+        """Return the weighed ensemble's outputs for inputs that are none of the dataset's rows."""
+        weights = member_weights(problem, dataset, self.soft, self.weighed)
+        batches = Batches.of(inputs)
+        outputs = [OnnxModel(self.models[name].read_bytes()).run(batches) for name in self.soft]
+        return problem.ensemble(outputs, weights)
+
 
 def load_knowledge(folder: Path, weighed: Literal["mean", "validation"]) -> Knowledge:
     """Load the knowledge of the teachers that have a folder in `folder`, in the order of their names."""
@@ -51,4 +61,5 @@ def load_knowledge(folder: Path, weighed: Literal["mean", "validation"]) -> Know
         return {name: np.load(path / file, mmap_mode="r") for name, path in teachers.items() if (path / file).is_file()}
 
     weights = {name: path / WEIGHTS for name, path in teachers.items() if (path / WEIGHTS).is_file()}
-    return Knowledge(arrays(SOFT), arrays(FEATURES), weights, weighed)
+    models = {name: path / MODEL for name, path in teachers.items()}
+    return Knowledge(arrays(SOFT), arrays(FEATURES), weights, weighed, models)

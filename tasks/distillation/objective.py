@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tasks.core.errors import DataError
 from tasks.distillation.alignment import Alignment
-from tasks.problems.base import Augment, Dataset, Floats, HardRows, Labelled, Rows, SoftRows, rows_within
+from tasks.problems.base import Augment, Dataset, Floats, HardRows, Inputs, Labelled, Rows, SoftRows, rows_within
 from tasks.problems.blocks.inputs import inputs_of
 
 Forward = Callable[..., Any]
@@ -26,6 +26,23 @@ class Aligned:
     loss: Alignment
     features: NDArray[np.floating]
     fold: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Made holds rows that nobody has observed: their inputs, the teachers' outputs, and the row each was made of.
+
+    `share`: how many of them go with each row of a batch.
+    """
+
+    inputs: Inputs
+    soft: Floats
+    parents: Rows
+    share: float
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the numbers of the made rows that go with a batch of `count`."""
+        return rng.integers(len(self.parents), size=max(1, round(self.share * count)))
 
 
 @dataclass(frozen=True)
@@ -43,12 +60,13 @@ class Teaching:
     losses: Sequence[tuple[float, SoftRows]]
     trust: Floats | None = None
     aligned: Sequence[Aligned] = ()
+    made: Made | None = None
 
 
 class Objective(nn.Module):
     """The loss is the mean over rows of (1 - w) hard + w (sum of weight * soft loss), w = (1 - alpha) * trust.
 
-    Without teaching w = 0.
+    Without teaching w = 0. To it is added, with made rows, `share` times the mean over these of w (sum of soft losses).
 
     Its parameters, projectors of features, are trained with the model. `settings`: any text; a checkpoint of a
     training with another one is not continued.
@@ -106,7 +124,32 @@ class Objective(nn.Module):
                 parts.append(part.weight * part.loss(features.float(), theirs, fold))
             total = total + share * torch.stack(parts).sum(dim=0)
         mean: Tensor = total.mean()
+        if self.teaching.made is not None:
+            mean = mean + self._of_made(self.teaching.made, model, len(rows), done, rng, device)
         return mean
+
+    def _of_made(
+        self, made: Made, model: Forward, count: int, done: float, rng: np.random.Generator, device: torch.device
+    ) -> Tensor:
+        """Return the part of the loss that rows have which the teachers alone have labelled."""
+        assert self.teaching is not None
+        chosen = made.draw(count, rng)
+        parents = made.parents[chosen]
+        inputs = [
+            torch.from_numpy(made.inputs[name][chosen]).to(device)
+            for name in inputs_of(model, self.dataset.contract.inputs)
+        ]
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            output = model(*inputs)
+        soft, target = (
+            torch.from_numpy(values).to(device) for values in (made.soft[chosen], self.dataset.target(parents))
+        )
+        parts = [weight * loss(output.float(), soft, target) for weight, loss in self.teaching.losses]
+        share: float | Tensor = 1 - self.teaching.alpha(done)
+        if self.teaching.trust is not None:
+            share = share * torch.from_numpy(self.teaching.trust[parents]).to(device)
+        part: Tensor = made.share * (share * torch.stack(parts).sum(dim=0)).mean()
+        return part
 
     def _batch(self, rows: Rows, names: Collection[str], rng: np.random.Generator) -> Labelled:
         soft = None if self.teaching is None else self.teaching.soft[rows]
@@ -122,6 +165,8 @@ class Objective(nn.Module):
             values["soft"] = self.teaching.soft[rows]
             if self.teaching.trust is not None:
                 values["trust"] = self.teaching.trust[rows]
+            if self.teaching.made is not None:
+                values |= {"made": self.teaching.made.soft[: len(rows)], "parents": self.teaching.made.parents}
             for number, part in enumerate(self.teaching.aligned):
                 values |= {f"features.{number}": part.features[rows], f"fold.{number}": part.fold[rows]}
         for name, array in values.items():

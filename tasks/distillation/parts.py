@@ -12,7 +12,7 @@ from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
 from tasks.distillation.options import Student, Teacher
 from tasks.distillation.schedule import SCHEDULES, Schedule
 from tasks.distillation.teacher import SelfTrained
-from tasks.problems.base import Augment, Problem, SoftLoss
+from tasks.problems.base import Augment, Problem, SoftLoss, Synthesis
 from tasks.problems.models import build_model, models, trees
 
 NONE = "none"
@@ -20,12 +20,16 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Parts:
-    """Parts holds a student's distillation; `losses` compare outputs, `aligned` features, each with its weight."""
+    """Parts holds a student's distillation; `losses` compare outputs, `aligned` features, each with its weight.
+
+    Of `augment` (rows that are changed) and `synthesis` (rows that are made, and labelled by teachers) there is one.
+    """
 
     losses: tuple[tuple[float, SoftLoss], ...]
     aligned: tuple[tuple[float, FeatureTerm], ...]
     schedule: Schedule | None
     augment: Augment | None
+    synthesis: Synthesis | None = None
 
 
 def parts_of(problem: Problem, student: Student) -> Parts:
@@ -35,7 +39,8 @@ def parts_of(problem: Problem, student: Student) -> Parts:
     from the teacher, or features compared under an augmentation that changes what they are of.
     """
     offered = problem.strategies()
-    augment = pick(student.augment, offered.augment, "augment") if student.augment else None
+    further = pick(student.augment, offered.augment, "augment") if student.augment else None
+    augment, synthesis = (None, further) if isinstance(further, Synthesis) else (further, None)
     schedule = pick(student.schedule, SCHEDULES, "schedule") if student.schedule else None
     terms = Kinds("losses", {**offered.terms, **ALIGNMENTS}, SoftLoss, problem.kind)
     losses: list[tuple[float, SoftLoss]] = [(1.0, soft)] if (soft := _soft(problem, student)) else []
@@ -50,12 +55,14 @@ def parts_of(problem: Problem, student: Student) -> Parts:
             losses.append((term.weight, part))
     if student.distilled and not losses and not aligned:
         raise ConfigError("soft: none, and no terms, leave nothing to learn from the teacher; set alpha to 1")
+    if student.assistant is not None and synthesis is not None:
+        raise ConfigError("augment: made rows have the teachers' labels, not the assistant's; leave one of both out")
     if aligned and augment and not augment.keeps_label:
         raise ConfigError(
             "augment: the teacher's features are those of the unchanged window; leave out the terms on features, or "
             "take a kind that keeps the label"
         )
-    return Parts(tuple(losses), tuple(aligned), schedule, augment)
+    return Parts(tuple(losses), tuple(aligned), schedule, augment, synthesis)
 
 
 def _soft(problem: Problem, student: Student) -> SoftLoss | None:

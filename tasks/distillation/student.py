@@ -11,14 +11,14 @@ from torch import nn
 from tasks.core.errors import ConfigError
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.knowledge import Knowledge
-from tasks.distillation.objective import Aligned, Objective, Teaching
+from tasks.distillation.objective import Aligned, Made, Objective, Teaching
 from tasks.distillation.options import Student
 from tasks.distillation.parts import feature_teacher, parts_of
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import assign_folds, teach
 from tasks.distillation.trainer import History, Progress, TrainingData, train
 from tasks.distillation.trust import trust
-from tasks.problems.base import Dataset, Floats, Problem
+from tasks.problems.base import Dataset, Floats, Problem, Synthesis
 from tasks.problems.blocks.features import Featured
 from tasks.problems.models import build_model
 
@@ -55,13 +55,15 @@ def distil(
     """
     soft: Floats | None = None
     assistant: Floats | None = None
+    made: Made | None = None
     fold_of = assign_folds(dataset.groups, folds, seed)
 
     def objective(model: nn.Module) -> Objective:
-        return _objective(dataset, problem, student, soft, model, knowledge.features, fold_of)
+        return _objective(dataset, problem, student, soft, model, knowledge.features, fold_of, made)
 
     if student.distilled:
         soft = knowledge.ensemble(problem, dataset)
+        made = make_rows(dataset, problem, student, knowledge, seed)
         if student.assistant is not None:
             soft = assistant = teach(
                 dataset,
@@ -93,6 +95,15 @@ def distil(
     return Distilled(model, history, assistant)
 
 
+def make_rows(dataset: Dataset, problem: Problem, student: Student, knowledge: Knowledge, seed: int) -> Made | None:
+    """Return the rows that the student's section wants made, labelled by the teachers; None if it wants none."""
+    synthesis: Synthesis | None = parts_of(problem, student).synthesis
+    if synthesis is None:
+        return None
+    inputs, parents = synthesis.make(dataset, np.random.default_rng(seed))
+    return Made(inputs, knowledge.label(problem, dataset, inputs), parents, synthesis.share)
+
+
 def training_data(dataset: Dataset, problem: Problem) -> TrainingData:
     """Return all training rows, with early stopping by the problem's error on the validation rows."""
     splits = dataset.splits
@@ -101,13 +112,16 @@ def training_data(dataset: Dataset, problem: Problem) -> TrainingData:
     )
 
 
-def fine_tuning_objective(dataset: Dataset, problem: Problem, student: Student, soft: Floats | None) -> Objective:
+def fine_tuning_objective(
+    dataset: Dataset, problem: Problem, student: Student, soft: Floats | None, made: Made | None = None
+) -> Objective:
     """Return the student's own objective for a network that is trained further, such as a pruned one.
 
-    `soft` (all rows, *output_shape): what the student learned from, not needed by the twin. alpha is the one that its
-    schedule ends with. Terms on features are left out: pruning changes the features, and the projectors are gone.
+    `soft` (all rows, *output_shape) and `made`: what the student learned from, not needed by the twin. alpha is the one
+    that its schedule ends with. Terms on features are left out: pruning changes the features, and the projectors are
+    gone.
     """
-    return _objective(dataset, problem, student.model_copy(update={"schedule": None}), soft)
+    return _objective(dataset, problem, student.model_copy(update={"schedule": None}), soft, made=made)
 
 
 def _objective(
@@ -118,6 +132,7 @@ def _objective(
     model: nn.Module | None = None,
     features: Features | None = None,
     fold_of: NDArray[np.int64] | None = None,
+    made: Made | None = None,
 ) -> Objective:
     """Return the student's objective. Without `features` there are no terms on them."""
     contract, parts = dataset.contract, parts_of(problem, student)
@@ -138,6 +153,7 @@ def _objective(
                 [(weight, loss.bind(contract)) for weight, loss in parts.losses],
                 trust(dataset, problem, soft) if student.attenuate else None,
                 aligned,
+                made,
             )
     settings = student.model_dump_json(exclude={"model", "training", "assistant", "start_from"})
     return Objective(dataset, problem.hard_loss(contract), teaching, augment=parts.augment, settings=settings)

@@ -61,8 +61,9 @@ def compare(
     if max(groups, blocks) < 2:
         raise ValueError("a paired comparison needs at least 2 groups or blocks of time")
     draws = [_resample(sums, size, random) for size, random in _chunks(resamples, groups, seed)]
-    both, over_groups, over_blocks = (_ratio(np.concatenate(part)) for part in zip(*draws, strict=True))
-    middle = float(_ratio(sums.sum(axis=(0, 1))[None])[0])
+    power = candidate.exponent
+    both, over_groups, over_blocks = (_ratio(np.concatenate(part)) ** power for part in zip(*draws, strict=True))
+    middle = float(_ratio(sums.sum(axis=(0, 1))[None])[0]) ** power
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     loss = sums[:, :, 2]
     if not np.isfinite(both).all():  # an error of zero, or one that is no number

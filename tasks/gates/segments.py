@@ -106,7 +106,7 @@ def _errors(score: Score, index: NDArray[np.int64], count: int) -> tuple[NDArray
     loss: NDArray[Any] = np.bincount(index, weights=score.loss, minlength=count)
     weight: NDArray[Any] = np.bincount(index, weights=score.weight, minlength=count)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return loss / weight, weight
+        return (loss / weight) ** score.exponent, weight
 
 
 def _change(error: float, champion: float) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field
 
 from serving.contract import Codebook
 from tasks.core.config import Frozen
@@ -113,7 +114,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def target(self, rows: Rows) -> NDArray[Any]:
-        """Return the targets: forecasting (n, horizon) float32 units, tabular (n,) int64 classes.
+        """Return the targets: forecasting (n, horizon) float32 units, tabular (n,) int64 classes or float32 values.
 
         NaN where nobody knows: no loss counts it, no error is measured there.
         """
@@ -193,7 +194,9 @@ def _row_bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True)
 class Score:
-    """A Score holds errors of predictions: `error = loss.sum() / weight.sum()`; both (rows,), so they can be resampled.
+    """A Score holds errors of predictions: `error = (loss.sum() / weight.sum()) ** exponent`.
+
+    Both are (rows,), so they can be resampled; the exponent of a root of mean squares is 1/2.
 
     `metrics`: further named numbers (pinball, rmse, accuracy…), for people. `steps` (2, rows, steps): loss and weight
     of every step of a row, where a row is about several steps in time.
@@ -203,11 +206,12 @@ class Score:
     weight: NDArray[np.float64]
     metrics: Mapping[str, float]
     steps: Floats | None = None
+    exponent: float = 1.0
 
     @property
     def error(self) -> float:
         """Return the workload's primary error (WAPE, log loss…): lower is better."""
-        return float(self.loss.sum() / self.weight.sum())
+        return float((self.loss.sum() / self.weight.sum()) ** self.exponent)
 
 
 class SoftLoss(Frozen):
@@ -240,6 +244,20 @@ class Augment(Frozen):
         """Return the rows changed, with targets and soft targets that fit the new inputs; `batch` stays as it is."""
 
 
+class Synthesis(Frozen):
+    """A Synthesis makes `rows` without a label once, which the teachers label before a student's training begins.
+
+    Each batch takes `share` times as many of them as it has rows; they count in the soft losses alone.
+    """
+
+    rows: int = Field(default=100_000, gt=0)
+    share: float = Field(default=1.0, gt=0)
+
+    @abstractmethod
+    def make(self, dataset: Dataset, rng: np.random.Generator) -> tuple[Inputs, Rows]:
+        """Return the inputs of made rows, and the training row that each was made of."""
+
+
 @dataclass(frozen=True)
 class Strategies:
     """Strategies lists, by kind, a problem's options for distillation. The first of `soft` is used if none is named.
@@ -249,7 +267,7 @@ class Strategies:
 
     soft: Mapping[str, type[SoftLoss]] = field(default_factory=dict)
     terms: Mapping[str, type[SoftLoss]] = field(default_factory=dict)
-    augment: Mapping[str, type[Augment]] = field(default_factory=dict)
+    augment: Mapping[str, type[Augment] | type[Synthesis]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

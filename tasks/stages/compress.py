@@ -19,8 +19,8 @@ from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.files import read_json, write_json
 from tasks.core.storage import open_store
 from tasks.distillation.knowledge import SOFT, load_knowledge
-from tasks.distillation.objective import Objective
-from tasks.distillation.student import fine_tuning_objective, training_data
+from tasks.distillation.objective import Made, Objective
+from tasks.distillation.student import fine_tuning_objective, make_rows, training_data
 from tasks.distillation.trainer import AfterStep, set_up, train
 from tasks.problems import get_problem
 from tasks.problems.base import Dataset, Floats, Inputs, Problem
@@ -145,11 +145,14 @@ def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) ->
     @cache
     def objective() -> Objective:
         soft: Floats | None = None
+        made: Made | None = None
         if (folder / SOFT).is_file():  # of its assistant
             soft = np.load(folder / SOFT)
         elif student.distilled:
-            soft = load_knowledge(ctx.artifacts / "teachers", ctx.run.ensemble).ensemble(problem, dataset)
-        return fine_tuning_objective(dataset, problem, student, soft)
+            knowledge = load_knowledge(ctx.artifacts / "teachers", ctx.run.ensemble)
+            soft = knowledge.ensemble(problem, dataset)
+            made = make_rows(dataset, problem, student, knowledge, ctx.run.seed)
+        return fine_tuning_objective(dataset, problem, student, soft, made)
 
     def tune(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
         learning_rate = student.training.learning_rate * learning_rate_factor

@@ -18,7 +18,15 @@ from tasks.tables.table import Tables
 from tests.plugins.install import install_acme, visible
 from tests.unit.conftest import Sales
 from tests.unit.gates.conftest import evaluation, gates, make_candidate, make_onnx  # noqa: F401 fixtures
+from tests.unit.problems.tabular.labelled import homes
 from tests.unit.problems.tabular.test_problem import AS_OF, OPTIONS, shop
+
+# Kinds of learning with another way to their rows: name of the world -> options.
+LABELLED: dict[str, dict[str, Any]] = {
+    "tabular/value": homes.VALUE,
+    "tabular/yes-no": homes.YES_NO,
+    "tabular/classes": homes.CLASSES,
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,21 +40,31 @@ def acme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class World:
-    """A kind of learning with a table and its day."""
+    """A kind of learning with a table and its day; `name` is the kind, or one of `LABELLED`."""
 
-    kind: str
+    name: str
+
+    @property
+    def kind(self) -> str:
+        return self.name.partition("/")[0]
 
     @cached_property
     def problem(self) -> Problem:
+        if self.name in LABELLED:
+            return get_problem(Spec(**LABELLED[self.name]))
         options = {"forecasting": Sales.options, "tabular": OPTIONS, "acme-visits": {"days": 7}}[self.kind]
         return get_problem(Spec(kind=self.kind, **options))
 
     @property
     def as_of(self) -> date:
+        if self.name in LABELLED:
+            return homes.AS_OF
         return {"forecasting": Sales.as_of, "tabular": AS_OF}.get(self.kind, date(2026, 3, 1))
 
     @cached_property
     def table(self) -> pl.LazyFrame:
+        if self.name in LABELLED:
+            return homes.homes().lazy()
         if self.kind == "forecasting":
             found: pl.LazyFrame = Sales().table()
             return found
@@ -67,10 +85,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def worlds(acme: None) -> Any:
-    """World by kind of learning, each made once for a module."""
+    """World by kind of learning, or by name of one of `LABELLED`; each made once for a module."""
     made: dict[str, World] = {}
 
-    def world(kind: str) -> World:
-        return made.setdefault(kind, World(kind))
+    def world(name: str) -> World:
+        return made.setdefault(name, World(name))
 
     return world

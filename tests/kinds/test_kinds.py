@@ -40,12 +40,13 @@ from tasks.tables.sources import SOURCES, get_source
 from tasks.tables.table import Column, TableContract
 from tasks.tables.validation.guard import require
 from tasks.tables.validation.options import Checks
-from tests.kinds.conftest import World
+from tests.kinds.conftest import LABELLED, World
 from tests.unit.problems.forecasting.models.windows import SMALL
 from tests.wheels import make_wheel, serve_wheels
 
 Worlds = Callable[[str], World]
-LEARNING = (*PROBLEMS, "acme-visits")
+WORLDS = (*PROBLEMS, *LABELLED)
+LEARNING = (*WORLDS, "acme-visits")
 DAYS = TableContract((Column("day", "date", key=True), Column("units", "number")), "day", "units", ())
 NIGHT = date(2026, 3, 2)
 
@@ -115,7 +116,7 @@ def test_a_kind_of_learning_writes_a_contract_that_its_features_pass(kind: str, 
     again = json.loads(json.dumps(contract_to_json(world.dataset.contract)))
     assert contract_from_json(written) == contract_from_json(again)
     contract = Contract.from_json(written)
-    assert contract.problem == kind
+    assert contract.problem == world.kind
     for rows in world.dataset.splits.values():
         assert len(rows)
         inputs = world.dataset.inputs(rows)
@@ -171,12 +172,15 @@ def test_a_kind_of_learning_predicts_a_table_by_the_code_of_its_features(kind: s
 
 # Models
 
-MODELS = [(kind, model) for kind in PROBLEMS for model in (*networks(kind), *trees(kind))]
+MODELS = [("forecasting", model) for model in (*networks("forecasting"), *trees("forecasting"))]
+MODELS += [("tabular", "mlp")]  # the others are for rows with a label
+MODELS += [(world, model) for world in LABELLED for model in (*networks("tabular"), *trees("tabular"))]
 MODELS += [("tabular", "acme-line"), ("acme-visits", "acme-line")]
 OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()} | {
     ("forecasting", "lightgbm"): {"trees": 5, "leaves": 4, "samples": 400},
     ("tabular", "mlp"): {"hidden": [8]},
     ("tabular", "acme-line"): {"scale": 100.0},
+    **{(world, "lightgbm"): {"trees": 20, "leaves": 4} for world in LABELLED},
 }
 
 
@@ -214,7 +218,8 @@ def test_a_model_is_offered_to_the_kinds_of_learning_that_it_fits_alone() -> Non
 TABULAR_LOSSES = ("kl", "cross-entropy", "logits")
 FORECASTING_LOSSES = ("absolute", "squared", "pinball", "bounded", "residual", "distribution")
 TERMS = ("multi-scale", "frequency")
-LOSSES = [*(("tabular", kind) for kind in TABULAR_LOSSES)]
+LOSSES = [(world, kind) for world in ("tabular", "tabular/yes-no", "tabular/classes") for kind in TABULAR_LOSSES]
+LOSSES += [("tabular/value", kind) for kind in ("squared", "absolute")]
 LOSSES += [("forecasting", kind) for kind in (*FORECASTING_LOSSES, *TERMS)]
 LOSSES += [(learning, "acme-gap") for learning in LEARNING]
 
@@ -223,7 +228,7 @@ LOSSES += [(learning, "acme-gap") for learning in LEARNING]
 def test_a_loss_is_finite_by_row_and_can_be_learned_from(learning: str, kind: str, worlds: Worlds) -> None:
     problem, dataset = worlds(learning).problem, worlds(learning).dataset
     offered = problem.strategies()
-    kinds = Kinds("losses", {**offered.soft, **offered.terms}, SoftLoss, learning)
+    kinds = Kinds("losses", {**offered.soft, **offered.terms}, SoftLoss, worlds(learning).kind)
     loss: SoftLoss = pick(Spec(kind=kind), kinds, "soft")
     rows = dataset.splits["valid"]
     target = torch.from_numpy(dataset.target(rows))
@@ -236,7 +241,7 @@ def test_a_loss_is_finite_by_row_and_can_be_learned_from(learning: str, kind: st
 
 
 def test_the_list_of_losses_here_is_whole(worlds: Worlds) -> None:
-    for learning in PROBLEMS:
+    for learning in WORLDS:
         offered = worlds(learning).problem.strategies()
         assert {kind for of, kind in LOSSES if of == learning} == {*offered.soft, *offered.terms, "acme-gap"}
 

@@ -14,7 +14,10 @@ Node = dict[str, Any]
 
 
 class Trees(nn.Module):
-    """Trees map (n, features) float32 to (n, 1). Splits are numerical, without missing values."""
+    """Trees map (n, features) float32 to (n, outputs) raw scores. Splits are numerical, without missing values.
+
+    There is one output, or with an objective of several classes one a class.
+    """
 
     def __init__(self, booster: "lightgbm.Booster") -> None:
         super().__init__()
@@ -36,25 +39,28 @@ class _Predict(torch.autograd.Function):
 
     @staticmethod
     def forward(_context: Any, features: Tensor, booster: "lightgbm.Booster") -> Tensor:
-        values = booster.predict(features.detach().numpy().astype(np.float64))
-        return torch.from_numpy(np.asarray(values, dtype=np.float32)[:, None])
+        values = booster.predict(features.detach().numpy().astype(np.float64), raw_score=True)
+        return torch.from_numpy(np.asarray(values, dtype=np.float32).reshape(len(features), -1))
 
     @staticmethod
     def symbolic(graph: Any, features: Any, booster: "lightgbm.Booster") -> Any:
         attributes = ensemble_attributes(booster.dump_model())
         output = graph.op("ai.onnx.ml::TreeEnsembleRegressor", features, **attributes)
-        output.setType(features.type().with_sizes([None, 1]))
+        output.setType(features.type().with_sizes([None, attributes["n_targets_i"]]))
         return output
 
 
 def ensemble_attributes(dump: Node) -> dict[str, Any]:
     """Return attributes of ONNX's TreeEnsembleRegressor, with torch's type suffixes, from `dump_model()`.
 
+    Of several outputs, each iteration has a tree for each, in turn.
+
     LightGBM goes left on x <= threshold with x widened from float32; the largest float32 that is not above the
     threshold decides equally for every float32.
     """
     nodes: dict[str, list[Any]] = {name: [] for name in ("tree", "id", "feature", "mode", "value", "true", "false")}
     leaves: dict[str, list[Any]] = {name: [] for name in ("tree", "id", "weight")}
+    outputs = int(dump.get("num_tree_per_iteration", 1))
     for number, tree in enumerate(dump["tree_info"]):
         for place, node, left, right in _numbered(tree["tree_structure"]):
             is_leaf = left is None
@@ -70,7 +76,7 @@ def ensemble_attributes(dump: Node) -> dict[str, Any]:
                 leaves["id"].append(place)
                 leaves["weight"].append(float(node["leaf_value"]))
     return {
-        "n_targets_i": 1,
+        "n_targets_i": outputs,
         "nodes_treeids_i": nodes["tree"],
         "nodes_nodeids_i": nodes["id"],
         "nodes_featureids_i": nodes["feature"],
@@ -80,7 +86,7 @@ def ensemble_attributes(dump: Node) -> dict[str, Any]:
         "nodes_falsenodeids_i": nodes["false"],
         "target_treeids_i": leaves["tree"],
         "target_nodeids_i": leaves["id"],
-        "target_ids_i": [0] * len(leaves["id"]),
+        "target_ids_i": [number % outputs for number in leaves["tree"]],
         "target_weights_f": leaves["weight"],
     }
 

@@ -32,7 +32,7 @@ def score_classes(logits: Floats, target: Labels) -> Score:
     actual = np.eye(chances.shape[1])[target]
     metrics = {
         "accuracy": float((predicted == target).mean()),
-        "macro_f1": _macro_f1(predicted.astype(np.int64), target),
+        "macro_f1": macro_f1(predicted.astype(np.int64), target),
         "brier": float(((chances - actual) ** 2).sum(axis=1).mean()),
     }
     buys = target > 0
@@ -41,7 +41,8 @@ def score_classes(logits: Floats, target: Labels) -> Score:
     return Score(loss=loss, weight=np.ones(len(target)), metrics=metrics)
 
 
-def _macro_f1(predicted: Labels, target: Labels) -> float:
+def macro_f1(predicted: Labels, target: Labels) -> float:
+    """Return the mean F1 of the classes that occur in `target`."""
     scores = []
     for label in np.unique(target):
         hit = ((predicted == label) & (target == label)).sum()

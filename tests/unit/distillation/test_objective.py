@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tasks.core.errors import DataError
 from tasks.distillation.alignment import Alignment
-from tasks.distillation.objective import Aligned, Objective, Teaching
+from tasks.distillation.objective import Aligned, Made, Objective, Teaching
 from tasks.problems.base import Augment, Dataset, FeatureContract, Floats, Inputs, Labelled, Rows
 
 CPU = torch.device("cpu")
@@ -152,3 +152,13 @@ def test_another_objective_has_another_digest(change: dict[str, Any]) -> None:
     one, same, other = (Objective(Four(), gap, Teaching(**{**parts, **new})).digest(ROWS) for new in ({}, {}, change))
     assert one == same != other
     assert Objective(Four(), gap, Teaching(**parts), settings="other").digest(ROWS) != one
+
+
+def test_made_rows_add_the_soft_loss_that_the_teachers_label_gives() -> None:
+    """Both have the input 5, so the output 10; the teachers say 7: a gap of 3, with a weight of 0.75."""
+    made = Made({"x": np.full((2, 1), 5, np.float32)}, np.full((2, 1), 7, np.float32), np.array([1, 3]), share=2.0)
+    plain = loss()
+    assert loss(made=made) == pytest.approx(plain + 2.0 * 0.75 * 3)
+    trusted = np.array([1, 0.5, 1, 0.5], np.float32)
+    assert loss(made=made, trust=trusted) == pytest.approx(loss(trust=trusted) + 2.0 * 0.75 * 0.5 * 3)
+    assert loss(made=made, alpha=lambda done: 1.0) == pytest.approx(loss(alpha=lambda done: 1.0)), "not for the twin"

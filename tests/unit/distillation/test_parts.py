@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.config.workload import Workload, load_workload
+from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
 from tasks.distillation.alignment import Hint
 from tasks.distillation.options import Student
@@ -15,6 +16,7 @@ from tasks.problems import get_problem
 from tasks.problems.forecasting.augment import Mixup
 from tasks.problems.forecasting.series import Frequency, MultiScale
 from tasks.problems.forecasting.soft import Absolute, Bounded
+from tasks.problems.tabular.labelled.synthesis import Mixed
 from tasks.problems.tabular.losses import Kl
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
@@ -157,12 +159,12 @@ def test_teachers_that_cannot_be_trained_are_refused_with_the_field_named(
         check(with_teacher(**teacher))
 
 
-def test_trees_are_no_student_and_no_classifier() -> None:
+def test_trees_are_no_student_and_no_classifier_of_events() -> None:
     with pytest.raises(ConfigError, match=r"students\.student\.model\.kind: unknown kind 'lightgbm'; there are: lstm"):
         check(workload(model=TREES))
     section = workload("customers").model_dump(mode="json")
     section["teachers"]["mlp"] = {"model": TREES}
-    with pytest.raises(ConfigError, match=r"teachers\.mlp\.model\.kind: unknown kind 'lightgbm'; there are: mlp"):
+    with pytest.raises(ConfigError, match=r"teachers\.mlp\.model\.kind: lightgbm is for rows with a label"):
         check(Workload.model_validate(section))
 
 
@@ -207,3 +209,14 @@ def test_an_assistants_options_are_named_as_its_own() -> None:
     }
     with pytest.raises(ConfigError, match=r"students\.student\.assistant\.model\.hidden of kind linear-mlp"):
         check(workload(assistant=assistant))
+
+
+def test_rows_are_made_with_the_teachers_labels_alone() -> None:
+    problem = get_problem(Spec(kind="tabular", target="price", task="value", numbers=["area"]))
+    training = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1}
+    fields = {"model": {"kind": "linear"}, "training": training, "alpha": 0.5, "augment": {"kind": "mixed", "rows": 9}}
+    found = parts_of(problem, Student.model_validate(fields))
+    assert found.synthesis == Mixed(rows=9) and found.augment is None
+    assistant = {"model": {"kind": "mlp"}, "training": training}
+    with pytest.raises(ConfigError, match="augment: made rows have the teachers' labels, not the assistant's"):
+        parts_of(problem, Student.model_validate({**fields, "assistant": assistant}))

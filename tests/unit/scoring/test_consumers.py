@@ -22,6 +22,7 @@ from tasks.problems.contracts import contract_from_json, contract_to_json
 from tasks.problems.models import build_model
 from tasks.releases.store import ReleaseStore
 from tests.unit.problems.tabular import test_problem as customers
+from tests.unit.problems.tabular.labelled import homes
 
 STATIC = ["store_id", "department"]
 
@@ -49,10 +50,16 @@ def _customers() -> tuple[Problem, Dataset, Any, date, Spec]:
     )
 
 
-@pytest.fixture(params=["forecasting", "tabular"])
+def _homes() -> tuple[Problem, Dataset, Any, date, Spec]:
+    return homes.problem(), homes.dataset(), homes.homes().lazy(), homes.AS_OF, Spec(kind="mlp", hidden=[8])
+
+
+@pytest.fixture(params=["forecasting", "tabular", "labelled"])
 def made(request: pytest.FixtureRequest, sales: Any) -> Any:
     """Problem, dataset, raw table, its day, and a model for it."""
-    return _sales(sales) if request.param == "forecasting" else _customers()
+    if request.param == "forecasting":
+        return _sales(sales)
+    return _customers() if request.param == "tabular" else _homes()
 
 
 def _released(releases: Any, dataset: Dataset, spec: Spec, contract: dict[str, Any]) -> bytes:

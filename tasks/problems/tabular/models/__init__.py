@@ -1,4 +1,10 @@
-"""Tabular has models by kind: gradient descent trains `NETWORKS`, `TREES` fit themselves (there are none)."""
+"""Tabular has models by kind: gradient descent trains `NETWORKS`, `TREES` fit themselves (teachers only).
 
-NETWORKS = {"mlp": "tasks.problems.tabular.models.mlp:build_mlp"}
-TREES: dict[str, str] = {}
+Events of entities have `mlp` alone; its contract says which of the two it is built for.
+"""
+
+NETWORKS = {
+    "mlp": "tasks.problems.tabular.models.kinds:build_mlp",
+    "linear": "tasks.problems.tabular.models.kinds:build_linear",
+}
+TREES: dict[str, str] = {"lightgbm": "tasks.problems.tabular.models.kinds:build_boosted"}

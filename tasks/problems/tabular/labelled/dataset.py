@@ -1,0 +1,125 @@
+"""A dataset of labelled rows keeps their raw columns, so that it can be read under another release's contract."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tasks.core.errors import DataError
+from tasks.core.files import read_json, write_json
+from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows
+from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
+from tasks.problems.tabular.labelled.columns import contract_of, model_inputs
+from tasks.problems.tabular.labelled.options import Options, parse_options
+from tasks.problems.tabular.labelled.splits import LEFT_OUT, SPLITS, keys_of, split_of
+
+ROWS = "rows"
+"""The raw table has this name."""
+PLACE, SPLIT, GROUP, LABEL, WEIGHT = "_place", "_split", "_group", "_label", "_weight"
+SAME = ("target", "task", "metric", "classes", "positive", "weight", "group", "time", "id", "valid_share", "test_share")
+"""These options define the prediction and its rows."""
+REBUILT = ("numbers", "booleans", "dates", "categories")
+
+
+class LabelledRows(Dataset):
+    """LabelledRows has a `table` of the labelled rows: their raw columns, and what was made of these once for all."""
+
+    def __init__(self, table: pl.DataFrame, contract: FeatureContract) -> None:
+        self.table, self.contract = table, contract
+        self.options = parse_options(contract.settings["options"])
+        self.splits = {name: np.flatnonzero((table[SPLIT] == name).to_numpy()).astype(np.int64) for name in SPLITS}
+        self.groups = table[GROUP].to_numpy().astype(np.int64)
+        self.segments = segments_of(table, self.options)
+        self._inputs = model_inputs(table, self.options, contract)
+        self._target = self._targets()
+
+    def _targets(self) -> NDArray[Any]:
+        label = self.table[LABEL].to_numpy()
+        if self.options.weight:
+            return np.column_stack([label, self.table[WEIGHT].to_numpy()]).astype(np.float32)
+        return label.astype(np.int64 if self.options.labels else np.float32)
+
+    def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
+        return {name: values[rows] for name, values in self._inputs.items() if not names or name in names}
+
+    def target(self, rows: Rows) -> NDArray[Any]:
+        """Return (n,) values or numbers of classes; where rows have a weight (n, 2), it is the second."""
+        return self._target[rows]
+
+    def under(self, contract: FeatureContract, raw: Raw | None = None) -> "LabelledRows":
+        """Return these rows under a contract with other code books, statistics or columns of the `raw` table.
+
+        What is predicted, and of which rows, must be equal. Raises ValueError saying what differs.
+        """
+        theirs = parse_options(contract.settings["options"])
+        differing_options(theirs, self.options, SAME if raw else SAME + REBUILT, REBUILT)
+        needed = [name for name in theirs.predictors if name not in self.table.columns]
+        table = self.table
+        if needed and raw is not None:
+            raw.require(ROWS, needed, "features")
+            found = raw.tables[ROWS].select(needed).collect(engine="streaming")
+            table = table.with_columns(found[table[PLACE]])
+        return LabelledRows(table, contract)
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.table.write_parquet(folder / "rows.parquet")
+        write_json(folder / "contract.json", contract_to_json(self.contract))
+
+
+def load_rows(folder: Path) -> LabelledRows:
+    """Load the dataset that `LabelledRows.save` wrote."""
+    table = pl.read_parquet(folder / "rows.parquet", glob=False)
+    return LabelledRows(table, contract_from_json(read_json(folder / "contract.json")))
+
+
+def build_rows(table: pl.DataFrame, options: Options) -> LabelledRows:
+    """Build the dataset of all rows with a label; `table` has PLACE, that of a row in the raw table.
+
+    Raises DataError when there are too few, or a label is none.
+    """
+    if options.target not in table.columns:
+        raise DataError(f"{options.target}: the table has no such column, and training needs the target")
+    if options.weight and options.weight not in table.columns:
+        raise DataError(f"{options.weight}: the table has no such column, and training needs the weight")
+    rows = table.filter(pl.col(options.target).is_not_null())
+    if rows.is_empty():
+        raise DataError(f"{options.target}: no row has a label")
+    keys = keys_of(rows, options)
+    rows = rows.with_columns(
+        pl.Series(LABEL, labels_of(rows[options.target], options)),
+        (pl.col(options.weight).cast(pl.Float64) if options.weight else pl.lit(1.0)).alias(WEIGHT),
+        pl.Series(SPLIT, split_of(rows, keys, options).astype(np.str_)),
+        pl.Series(GROUP, keys.rank("dense")).cast(pl.Int64),
+    ).filter(pl.col(SPLIT) != LEFT_OUT)
+    rows = rows.select(PLACE, SPLIT, GROUP, LABEL, WEIGHT, *dict.fromkeys(options.predictors))
+    training = rows.filter(pl.col(SPLIT) == "train")
+    return LabelledRows(rows, contract_of(training, training[LABEL].to_numpy(), options))
+
+
+def labels_of(target: pl.Series, options: Options) -> Floats:
+    """Return (rows,) values, or numbers of classes. Raises DataError naming a text that is no class."""
+    if not options.labels:
+        return target.cast(pl.Float64).to_numpy()
+    if options.task == "yes-no":
+        yes = target == options.positive if options.positive is not None else target.cast(pl.Boolean)
+        if options.positive is not None and not yes.any():
+            raise DataError(f"{options.target}: no row is {options.positive!r} (problem.positive)")
+        return yes.cast(pl.Float64).to_numpy()
+    numbers = {name: float(place) for place, name in enumerate(options.classes)}
+    found = target.replace_strict(numbers, default=None, return_dtype=pl.Float64)
+    if found.null_count():
+        odd = target.filter(found.is_null())
+        raise DataError(f"{options.target}: {odd[0]!r} in {len(odd)} rows is none of problem.classes")
+    return found.to_numpy()
+
+
+def segments_of(table: pl.DataFrame, options: Options) -> dict[str, NDArray[np.str_]]:
+    """Return the columns of categories and booleans by which errors are told apart."""
+    return {
+        name: table[name].cast(pl.String).fill_null("null").to_numpy().astype(np.str_)
+        for name in (*options.categories, *options.booleans)
+    }

@@ -1,0 +1,97 @@
+"""Errors of labelled rows, each a weighted mean over rows (rmse and rmsle: the root of one), and naive answers."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.problems.base import FeatureContract, Floats, Score
+from tasks.problems.tabular.labelled.options import Options
+from tasks.problems.tabular.metrics import macro_f1, probabilities, roc_auc
+
+BINS = 15
+TINY = np.finfo(np.float64).tiny
+
+
+def parts(target: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (n,) labels and weights; target (n,) or (n, 2) with the weight second."""
+    wide = target.astype(np.float64)
+    return (wide[:, 0], wide[:, 1]) if wide.ndim == 2 else (wide, np.ones(len(wide)))
+
+
+def score_values(output: Floats, target: NDArray[np.generic], error: str) -> Score:
+    """Score (n, 1) values.
+
+    Metrics beside the error: rmse, mae, r2 (1 - squared error over that of the mean), bias (mean gap).
+    """
+    label, weight = parts(target)
+    value = output[:, 0].astype(np.float64)
+    gap = value - label
+    total = weight.sum()
+    squares = float((weight * gap**2).sum())
+    mean = float((weight * label).sum() / total)
+    variance = float((weight * (label - mean) ** 2).sum())
+    metrics = {
+        "rmse": float(np.sqrt(squares / total)),
+        "mae": float((weight * np.abs(gap)).sum() / total),
+        "bias": float((weight * gap).sum() / total),
+    }
+    if variance > 0:
+        metrics["r2"] = 1 - squares / variance
+    metrics.pop(error, None)
+    if error == "mae":
+        return Score(weight * np.abs(gap), weight, metrics)
+    if error == "rmsle":
+        gap = np.log1p(np.maximum(value, 0)) - np.log1p(label)
+    return Score(weight * gap**2, weight, metrics, exponent=0.5)
+
+
+def score_classes(logits: Floats, target: NDArray[np.generic], error: str) -> Score:
+    """Score (n, classes) logits.
+
+    Metrics beside the error: log_loss, brier (the sum over classes of (p - [true])^2), accuracy, macro_f1,
+    calibration_error and, of two classes, auc.
+    """
+    label, weight = parts(target)
+    number = label.astype(np.int64)
+    chances = probabilities(logits)
+    rows, total = np.arange(len(number)), weight.sum()
+    # The smallest positive float stands for a chance that underflowed to 0.
+    surprise = -np.log(np.maximum(chances[rows, number], TINY))
+    squares = ((chances - np.eye(chances.shape[1])[number]) ** 2).sum(axis=1)
+    predicted = chances.argmax(axis=1).astype(np.int64)
+    metrics = {
+        "log_loss": float((weight * surprise).sum() / total),
+        "brier": float((weight * squares).sum() / total),
+        "accuracy": float((weight * (predicted == number)).sum() / total),
+        "macro_f1": macro_f1(predicted, number),
+        "calibration_error": calibration_error(chances, number, weight),
+    }
+    if chances.shape[1] == 2 and len(np.unique(number)) == 2:
+        metrics["auc"] = roc_auc(chances[:, 1], number == 1)
+    del metrics[error]
+    return Score(weight * (squares if error == "brier" else surprise), weight, metrics)
+
+
+def calibration_error(chances: NDArray[np.float64], number: NDArray[np.int64], weight: NDArray[np.float64]) -> float:
+    """Return the expected calibration error: mean |share right - chance| of the likeliest class, in 15 equal bins.
+
+    Naeini, Cooper & Hauskrecht 2015; Guo et al. 2017, arXiv:1706.04599.
+    """
+    top = chances.max(axis=1)
+    right = chances.argmax(axis=1) == number
+    place = np.minimum((top * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(place, weight * (right - top), BINS)
+    return float(np.abs(gaps).sum() / weight.sum())
+
+
+def naive_output(contract: FeatureContract, options: Options, count: int) -> Floats:
+    """Return (count, outputs) the best answer without any input.
+
+    log shares of the classes in training; of values the mean (rmse), the median (mae), the mean of logs (rmsle).
+    """
+    statistics = contract.statistics
+    if options.labels:
+        one = np.log(np.array(statistics["shares"]))
+    else:
+        centre = float(statistics["centre"])
+        one = np.array([np.expm1(centre) if options.error == "rmsle" else centre])
+    return np.tile(one.astype(np.float32), (count, 1))

@@ -1,0 +1,162 @@
+"""Labelled rows: options, columns, splits, errors and losses, wired to the interface that all stages know."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tasks.core.errors import DataError
+from tasks.problems.base import (
+    SCORING_BYTES,
+    Dataset,
+    Example,
+    FeatureContract,
+    Floats,
+    HardRows,
+    Inputs,
+    Predict,
+    Problem,
+    Rows,
+    Score,
+    Strategies,
+    rows_within,
+)
+from tasks.problems.tabular.labelled.columns import draft_contract, model_inputs
+from tasks.problems.tabular.labelled.dataset import PLACE, ROWS, build_rows, load_rows
+from tasks.problems.tabular.labelled.disturbances import disturb
+from tasks.problems.tabular.labelled.metrics import naive_output, parts, score_classes, score_values
+from tasks.problems.tabular.labelled.options import Options, parse_options
+from tasks.problems.tabular.labelled.pictures import of_classes, of_values
+from tasks.problems.tabular.labelled.synthesis import SYNTHESIS
+from tasks.problems.tabular.metrics import mean_logits, probabilities
+from tasks.tables.table import Column, TableContract, Tables
+
+ROW = "row"
+
+
+class LabelledTabular(Problem):
+    """LabelledTabular predicts one column of a table, a value or a class, from the others of its row."""
+
+    kind: ClassVar[str] = "tabular"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        given = parse_options(options)
+        self.options = given.model_copy(update={"metric": given.error})
+
+    @property
+    def primary_metric(self) -> str:
+        return self.options.error
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return self.options.labels or (self.options.target,)
+
+    @property
+    def segment_columns(self) -> tuple[str, ...]:
+        return (*self.options.categories, *self.options.booleans)
+
+    def tables(self) -> tuple[TableContract, ...]:
+        return (table_contract(self.options),)
+
+    def draft_contract(self) -> FeatureContract:
+        return draft_contract(self.options)
+
+    def features(self, tables: Tables, as_of: date) -> Dataset:
+        numbered = tables[ROWS].with_row_index(PLACE)
+        return build_rows(_known(numbered, self.options, as_of), self.options)
+
+    def load(self, folder: Path) -> Dataset:
+        return load_rows(folder)
+
+    def hard_loss(self, contract: FeatureContract) -> HardRows:
+        from tasks.problems.tabular.labelled.losses import hard_loss
+
+        return hard_loss(contract)
+
+    def strategies(self) -> Strategies:
+        from tasks.problems.tabular.labelled.losses import OF_CLASSES, OF_VALUES
+
+        if self.options.labels:
+            return Strategies(OF_CLASSES, augment=SYNTHESIS)
+        first = "absolute" if self.options.error == "mae" else "squared"
+        return Strategies({first: OF_VALUES[first], **OF_VALUES}, augment=SYNTHESIS)
+
+    def naive(self, dataset: Dataset, rows: Rows) -> Floats:
+        return naive_output(dataset.contract, self.options, len(rows))
+
+    def score(self, output: Floats, target: NDArray[Any]) -> Score:
+        measure = score_classes if self.options.labels else score_values
+        return measure(output, target, self.options.error)
+
+    def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
+        """Return logits of the mean chances, or mean values."""
+        if self.options.labels:
+            return mean_logits(list(outputs), weights)
+        return np.average(list(outputs), axis=0, weights=weights).astype(np.float32)
+
+    def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
+        return disturb(kind, level, inputs, seed, len(self.options.numbers))
+
+    def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        """Return a line for each row up to `as_of`: its id, or else `row`, its place from 0; then what is predicted.
+
+        A value is `predicted`; of classes there are p_<class> of each and `predicted`, the likeliest. The table's own
+        target is not read. Raises DataError when there is no row.
+        """
+        options = parse_options(contract.settings["options"])
+        rows = _known(tables[ROWS], options, as_of)
+        if rows.is_empty():
+            raise DataError(f"{ROWS}: no rows up to {as_of}")
+        size = rows_within(contract.row_bytes(), SCORING_BYTES)
+        output = np.concatenate([model(model_inputs(part, options, contract)) for part in rows.iter_slices(size)])
+        found = rows.select(options.id) if options.id else pl.DataFrame({ROW: np.arange(len(rows))})
+        if not options.labels:
+            return found.with_columns(pl.Series("predicted", output[:, 0]))
+        chances = probabilities(output)
+        return found.with_columns(
+            *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.labels)],
+            pl.Series("predicted", np.array(options.labels)[chances.argmax(axis=1)]),
+        )
+
+    def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
+        """Show whether predictions are what came of them: by tenths of the first model's, and its residuals."""
+        label, _ = parts(dataset.target(rows))
+        found = of_classes(label, outputs, self.options.labels) if self.options.labels else of_values(label, outputs)
+        return found[:count]
+
+
+def _known(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame:
+    """Return the rows up to `as_of`; all of them where rows have no time."""
+    if options.time:
+        table = table.filter(pl.col(options.time).cast(pl.Date) <= as_of)
+    return table.collect(engine="streaming")
+
+
+def table_contract(options: Options) -> TableContract:
+    """Return the contract of the one table. Target and weight may be missing: rows to be predicted have none."""
+    kind = {"value": "number", "classes": "string", "yes-no": "string" if options.positive is not None else "boolean"}
+    columns = [
+        Column(options.target, kind[options.task], False, True, low=options.low, high=options.high, about="label"),  # type: ignore[arg-type]
+        *[Column(name, "number", nullable=True, about="number") for name in options.numbers],
+        *[Column(name, "boolean", nullable=True, about="true or false") for name in options.booleans],
+        *[
+            Column(name, "date", nullable=name != options.time, about="day")
+            for name in dict.fromkeys((*options.dates, *([options.time] if options.time else [])))
+        ],
+        *[
+            Column(name, "string", nullable=True, about="category")
+            for name in options.categories
+            if name not in options.id
+        ],
+        *[Column(name, "string", key=True, about="id of a row") for name in options.id],
+    ]
+    if options.group and options.group not in (*options.categories, *options.id):
+        columns.append(Column(options.group, "string", required=False, nullable=True, about="group"))
+    if options.weight:
+        columns.append(Column(options.weight, "number", False, True, above=0, about="weight"))
+    target = options.target if options.task == "value" and not options.time else None
+    return TableContract(tuple(columns), options.time, target, options.id, name=ROWS)
