@@ -62,7 +62,7 @@ class PackageSource:
             content = read_member(archive, asked.member)
             table = read_file(asked.member, content, self.contract, asked.columns, asked)
             date_column = self.contract.date or ""
-            table = asked.shape.before(table, self.contract, asked.columns.get(date_column, date_column))
+            table = asked.shape.before(table, asked.columns.get(date_column, date_column))
             if is_csv(asked.member):
                 table = typed(asked.member, table, table.columns, self.contract, asked.columns, asked)
             rows = asked.shape.after(conform(table, self.contract, asked.columns, untyped=True), self.contract)

@@ -1,4 +1,4 @@
-"""A file that was not made for a forecast is given the shape of a table: named moments, one row a key, no empty targets.
+"""A file that was not made for a forecast gets the shape of a table: moments, one row a key, no empty targets.
 
 Nothing is made up: what these options do not name stays as it is, and validation sees it.
 """
@@ -18,24 +18,20 @@ PARTS = ("year", "month", "day", "hour")
 class Shape(Frozen):
     """`moment`: columns with the year, month, day and, of hours, the hour of a row, of which its time is made.
 
-    `melt`: columns that are a series each, by the names of their columns; `units` are their values. `date_format`: how
-    dates are written if not by ISO 8601 (`%d-%b-%y`). `missing`: texts that stand for no value. `without`: columns
-    that are left out. `since`: the first day that is read. `distinct`: of rows with equal keys the first stays.
-    `observed`: rows without a target are left out, so that they are gaps.
+    `missing`: texts that stand for no value. `without`: columns that are left out. `since`: the first day that is read.
+    `distinct`: of rows with equal keys the first stays. `observed`: rows without a target are left out: gaps.
     """
 
     moment: tuple[str, ...] = Field(default=(), max_length=len(PARTS))
-    melt: tuple[str, ...] = ()
-    date_format: str | None = None
     missing: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     since: date | None = None
     distinct: bool = False
     observed: bool = False
 
-    def before(self, table: pl.DataFrame, contract: TableContract, named: str) -> pl.DataFrame:
+    def before(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
         """Return a file's rows, text or typed, with a column of times called `named`. Raises Unreadable."""
-        for name in (*self.moment, *self.melt, *self.without):
+        for name in (*self.moment, *self.without):
             if name not in table.columns:
                 raise Unreadable(f"source.shape: the table has no column {name!r}; it has: {', '.join(table.columns)}")
         table = table.drop(self.without)
@@ -47,15 +43,6 @@ class Shape(Frozen):
             parts = [pl.col(name).cast(pl.Int32, strict=False) for name in self.moment]
             made = pl.datetime(*parts) if len(parts) == len(PARTS) else pl.date(*parts)
             table = table.with_columns(made.alias(named)).drop(name for name in self.moment if name != named)
-        elif self.date_format:
-            try:
-                table = table.with_columns(pl.col(named).str.to_date(self.date_format))
-            except pl.exceptions.PolarsError as error:
-                said = " ".join(str(error).split())
-                raise Unreadable(f"source.shape.date_format: {named} is not written so: {said:.120}") from error
-        if self.melt:
-            assert contract.target is not None
-            table = table.unpivot(list(self.melt), index=named, variable_name="series_id", value_name=contract.target)
         return table
 
     def after(self, rows: pl.DataFrame, contract: TableContract) -> pl.DataFrame:

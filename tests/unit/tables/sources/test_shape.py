@@ -1,10 +1,9 @@
-"""Files of packages that were not made for a forecast: parts of a moment, several rows an hour, gaps, wide tables."""
+"""Files of packages that were not made for a forecast: parts of a moment, several rows an hour, gaps."""
 
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from tasks.core.config import Spec
@@ -21,17 +20,6 @@ CONTRACT = TableContract(
     entity=(),
     horizon=1,
     step="1h",
-)
-RETURNS = TableContract(
-    columns=(
-        Column("date", "date", key=True, known_ahead=True),
-        Column("series_id", "string", key=True, known_ahead=True),
-        Column("units", "number", nullable=True),
-    ),
-    date="date",
-    target="units",
-    entity=("series_id",),
-    horizon=1,
 )
 
 
@@ -54,42 +42,27 @@ def test_a_moment_is_made_of_its_parts_and_hours_without_a_value_are_gaps(fetch:
     text = "year,month,day,hour,dust\n2014,12,31,22,3\n2014,12,31,23,NA\n2015,1,1,0,4.5\n"
     shape = {"moment": ["year", "month", "day", "hour"], "missing": ["NA"], "observed": True}
     rows = fetch(text, CONTRACT, shape, columns={"units": "dust"}).tables["table"]
-    assert rows["date"].to_list() == [datetime(2014, 12, 31, 22), datetime(2015, 1, 1, 0)]
+    assert [str(each) for each in rows["date"]] == ["2014-12-31 22:00:00", "2015-01-01 00:00:00"]
     assert rows["units"].to_list() == [3.0, 4.5]
 
 
 def test_of_several_rows_an_hour_the_first_stays_and_earlier_days_do_not(fetch: Any) -> None:
     text = "date,units,sky\n2013-01-01 00:00:00,9,Fog\n2014-01-01 00:00:00,1,Rain\n2014-01-01 00:00:00,1,Mist\n"
     rows = fetch(text, CONTRACT, {"distinct": True, "since": "2014-01-01", "without": ["sky"]}).tables["table"]
-    assert rows.select("date", "units").rows() == [(datetime(2014, 1, 1), 1)]
+    assert [(str(moment), units) for moment, units in rows.rows()] == [("2014-01-01 00:00:00", 1)]
     assert "sky" not in rows.columns
     assert fetch(text, CONTRACT, {}).tables["table"].height == 3, "as it is, without a shape: validation refuses it"
-
-
-def test_columns_that_are_a_series_each_become_rows(fetch: Any) -> None:
-    text = "day,SP,DAX\n5-Jan-09,0.5,-0.25\n6-Jan-09,1,2\n"
-    shape = {"melt": ["SP", "DAX"], "date_format": "%d-%b-%y"}
-    rows = fetch(text, RETURNS, shape, columns={"date": "day"}).tables["table"]
-    assert rows.select("date", "series_id", "units").rows() == [
-        (date(2009, 1, 5), "DAX", -0.25),
-        (date(2009, 1, 5), "SP", 0.5),
-        (date(2009, 1, 6), "DAX", 2.0),
-        (date(2009, 1, 6), "SP", 1.0),
-    ]
-    assert rows.schema["units"] == pl.Float64
 
 
 @pytest.mark.parametrize(
     ("shape", "said"),
     [
         ({"moment": ["year", "week"]}, "source.shape: the table has no column 'year'; it has: day, SP"),
-        ({"melt": ["DAX"]}, "source.shape: the table has no column 'DAX'"),
         ({"without": ["DAX"]}, "source.shape: the table has no column 'DAX'"),
-        ({"date_format": "%Y/%m/%d"}, "source.shape.date_format: day is not written so: "),
     ],
 )
 def test_a_shape_that_the_file_does_not_have_is_told(fetch: Any, shape: dict[str, Any], said: str) -> None:
-    found = fetch("day,SP\n5-Jan-09,1\n", RETURNS, shape, columns={"date": "day"})
+    found = fetch("day,SP\n2009-01-05,1\n", CONTRACT, shape, columns={"date": "day", "units": "SP"})
     assert found.unreadable["table"].startswith(said)
     assert "\n" not in found.unreadable["table"]
 
@@ -97,4 +70,4 @@ def test_a_shape_that_the_file_does_not_have_is_told(fetch: Any, shape: dict[str
 @pytest.mark.parametrize("shape", [{"since": "soon"}, {"melted": []}, {"moment": ["a", "b", "c", "d", "e"]}])
 def test_an_option_that_is_none_is_refused_by_field(fetch: Any, shape: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^source\.shape\."):
-        fetch("day,SP\n", RETURNS, shape)
+        fetch("date,units\n", CONTRACT, shape)
