@@ -11,6 +11,8 @@ from tasks.config.run import Run
 from tasks.config.workload import load_workload
 from tasks.core.config import Spec
 from tasks.core.params import find_sections
+from tasks.gates.accuracy import against_naive, not_too_good
+from tasks.gates.champion import Champion
 from tasks.pipeline.graph import load_graph
 from tasks.planning.soundness import require_sound
 from tasks.problems import get_problem
@@ -88,11 +90,7 @@ def beijing_rows() -> pl.DataFrame:
         month=moment.dt.month(),
         day=moment.dt.day(),
         hour=moment.dt.hour(),
-        **{
-            "pm2.5": pl.when(pl.int_range(pl.len()) % 97 > 2)
-            .then(pl.col("value").cast(pl.String))
-            .otherwise(pl.lit("NA"))
-        },
+        **{"pm2.5": pl.when(pl.int_range(pl.len()) % 97 > 2).then(value).otherwise(pl.lit("NA"))},
         DEWP=pl.col("cold") - 5,
         TEMP="cold",
         PRES=pl.lit(1016.0),
@@ -123,4 +121,13 @@ def test_a_small_table_of_its_make_is_valid_and_becomes_rows(
     tables = {name: table.lazy() for name, table in source.fetch(NIGHT).tables.items()}
     dataset = problem.features(tables, NIGHT)
     assert {split: len(rows) > 0 for split, rows in dataset.splits.items()} == dict.fromkeys(dataset.splits, True)
-    assert len(dataset.splits["test"]) == 2
+    rows = dataset.splits["test"]
+    assert len(rows) == 2
+    # Known-bad candidates of this workload: one that repeats the season, and one that knows what comes.
+    truth = np.asarray(dataset.target(rows))
+    naive = problem.score(problem.naive(dataset, rows), truth)
+    outputs = dataset.contract.output_shape[-1]
+    knowing = problem.score(np.repeat(np.nan_to_num(truth)[:, :, None], outputs, axis=2), truth)
+    rule = section.gates.accuracy
+    assert not against_naive("repeats", naive, naive, rule).passed
+    assert not not_too_good("knows", knowing, naive, Champion(0), rule).passed
