@@ -91,7 +91,7 @@ def shown(path: Path | str, further: str, asked: Collection[str] = ()) -> dict[s
     if unknown := [name for name in named if name not in found]:
         raise ConfigError(f"{SHOWN_SETTING}: no workload {unknown[0]!r:.80}; there are: {', '.join(sorted(found))}")
     wanted = {*named, *asked}
-    return {name: each.section for name, each in found.items() if each.file == str(path) or name in wanted}
+    return {name: each.section for name, each in found.items() if each.label == PARAMS_FILE or name in wanted}
 
 
 def _documents(path: str) -> list[tuple[str, bytes]]:
