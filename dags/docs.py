@@ -93,7 +93,7 @@ def dag(workload: str, section: Section) -> str:
 
 {section.get("description", "")}
 
-Retrains, distils, compresses and gates `{workload}` every night
+Retrains, distils, compresses and gates `{workload}`
 ({_when(section)}) and promotes the candidate only if every gate passes.
 Owner: **{section.get("owner", "ml-platform")}**.
 
@@ -116,8 +116,11 @@ A promotion updates the asset `{release_uri(workload)}`; every night ends with f
 
 
 def _when(section: Section) -> str:
-    upstream = upstream_asset(section["schedule"])
-    when = f"when the asset `{upstream}` is updated" if upstream else f"`{section['schedule']}`"
+    schedule = section.get("schedule")
+    if schedule is None:
+        return "by hand: it has no schedule"
+    upstream = upstream_asset(schedule)
+    when = f"when the asset `{upstream}` is updated" if upstream else f"`{schedule}`"
     return f"{when}, {section.get('timezone', 'UTC')}"
 
 

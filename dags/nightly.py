@@ -1,4 +1,4 @@
-"""Each workload of params.yaml has one DAG, `nightly_<workload>`, with the stages of dvc.yaml as its tasks."""
+"""Each workload that is shown has one DAG, `nightly_<workload>`, with the stages of dvc.yaml as its tasks."""
 
 from datetime import timedelta
 from functools import partial
@@ -109,8 +109,11 @@ def make(workload: str, section: Section) -> DAG:
 
 
 def _schedule(section: Section, timezone: str) -> Any:
-    upstream = upstream_asset(section["schedule"])
-    return [Asset(upstream)] if upstream else CronTriggerTimetable(section["schedule"], timezone=timezone)
+    schedule = section.get("schedule")
+    if schedule is None:
+        return None
+    upstream = upstream_asset(schedule)
+    return [Asset(upstream)] if upstream else CronTriggerTimetable(schedule, timezone=timezone)
 
 
 def _fresh(workload: str, section: Section) -> BaseOperator:

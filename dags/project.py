@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tasks.core.params import PARAMS_FILE, Section, load_sections
+from tasks.core.params import SHOWN_SETTING, Section, params_place, shown
 from tasks.pipeline.graph import Graph, load_graph
 
 ROOT = Path(os.environ.get("NIGHTSTILL_PROJECT") or Path(__file__).parents[1]).absolute()
@@ -19,9 +19,17 @@ AS_OF = "{{ as_of(params, dag_run, triggering_asset_events) }}"
 HOME = Path(os.environ.get("NIGHTSTILL_HOME") or ROOT / ".nightstill").absolute()
 
 
+ASKED = HOME / "workloads.asked"
+"""Names of workloads that `make run` was asked for, one a line: they have DAGs here from then on."""
+
+
 def workloads() -> dict[str, Section]:
-    """Return sections of params.yaml by workload. The stages' environment validates them; here only their shape is."""
-    return load_sections(ROOT / PARAMS_FILE)
+    """Return the sections that have DAGs, by workload: of params.yaml, of the setting and of what was asked for.
+
+    The stages' environment validates them; here only their shape is.
+    """
+    asked = ASKED.read_text().split() if ASKED.is_file() else ()
+    return shown(params_place(ROOT), os.environ.get(SHOWN_SETTING, ""), asked)
 
 
 def pipeline(section: Section) -> Graph:

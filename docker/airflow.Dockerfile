@@ -17,6 +17,7 @@ RUN useradd --system --uid 50000 --gid 0 --no-create-home --home-dir /airflow ai
 COPY --from=build /opt/airflow /opt/airflow
 WORKDIR /app
 COPY dvc.yaml params.yaml ./
+COPY workloads workloads
 COPY dags dags
 # What the DAGs read of a project, and of its package; no library of the stages comes with it.
 COPY tasks/__init__.py tasks/

@@ -33,6 +33,7 @@ COPY --from=build /usr/lib/x86_64-linux-gnu/libgomp.so.1 /usr/lib/x86_64-linux-g
 COPY --from=build /opt/nightstill /opt/nightstill
 WORKDIR /app
 COPY dvc.yaml params.yaml ./
+COPY workloads workloads
 COPY requirements/task.lock requirements/
 COPY tasks tasks
 COPY serving/__init__.py serving/

@@ -192,13 +192,18 @@ def write(workload: str, folder: Path, project: Project, settings: Settings) -> 
 def main(arguments: list[str]) -> int:
     """Run the command line of the module's text. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="make kubeflow", description="Compile Kubeflow pipelines.")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all of params.yaml")
+    parser.add_argument(
+        "workloads",
+        nargs="*",
+        metavar="WORKLOAD",
+        help="default: all of params.yaml and NIGHTSTILL_WORKLOADS",
+    )
     parser.add_argument("--out", type=Path, help="folder to write to; default: .nightstill/kubeflow")
     asked = parser.parse_args(arguments)
     project = Project.here()
     try:
         settings = Settings.of(os.environ)
-        for workload in asked.workloads or project.workloads():
+        for workload in asked.workloads or project.shown():
             print(write(workload, asked.out or home() / "kubeflow", project, settings))
     except (UnknownWorkload, BadConfiguration) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import yaml
 
 from tasks.core.errors import ConfigError
-from tasks.core.params import PARAMS_FILE, load_sections
+from tasks.core.params import SHOWN_SETTING, load_sections, params_place, shown
 from tasks.pipeline.graph import Graph, load_graph
 from tasks.pipeline.handover.surroundings import SECRETS, plain_variables
 
@@ -59,7 +59,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Project:
-    """A project is params.yaml and dvc.yaml of one folder."""
+    """A project is params.yaml, workloads/ and dvc.yaml of one folder."""
 
     root: Path
 
@@ -69,9 +69,16 @@ class Project:
         return cls(Path(os.environ.get("NIGHTSTILL_PROJECT") or Path(__file__).parents[2]).absolute())
 
     def workloads(self) -> dict[str, Mapping[str, Any]]:
-        """Return sections of params.yaml by workload; the stages validate their fields. Raises BadConfiguration."""
+        """Return all sections by workload; the stages validate their fields. Raises BadConfiguration."""
         try:
-            return load_sections(self.root / PARAMS_FILE)
+            return load_sections(params_place(self.root))
+        except ConfigError as error:
+            raise BadConfiguration(str(error)) from error
+
+    def shown(self) -> dict[str, Mapping[str, Any]]:
+        """Return those that are compiled unless others are named: of params.yaml and of NIGHTSTILL_WORKLOADS."""
+        try:
+            return shown(params_place(self.root), os.environ.get(SHOWN_SETTING, ""))
         except ConfigError as error:
             raise BadConfiguration(str(error)) from error
 

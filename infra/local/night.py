@@ -9,6 +9,7 @@ stops them afterwards. Exit code 0: the run succeeded (a rejected candidate is a
 
 import argparse
 import json
+import string
 import subprocess
 import sys
 import time
@@ -18,16 +19,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from infra.local import services
-from infra.local.environments import ENVIRONMENTS, PROJECT
+from infra.local.environments import ENVIRONMENTS, HOME, PROJECT
 
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 PARSE_SECONDS = 120
 ANSWER_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
+# The DAG files read it (dags/project.py): a workload of `workloads/` has DAGs here once it was asked for.
+ASKED = HOME / "workloads.asked"
+SIGNS = {*string.ascii_lowercase, *string.digits, "-"}
 
 
 class UnknownWorkload(Exception):
-    """params.yaml has no section for the workload; the message names the sections that it has."""
+    """No file has a section for the workload; the message names those that Airflow shows."""
 
 
 class Airflow:
@@ -67,6 +71,14 @@ class Airflow:
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Make one request below /api/v2."""
         return self.call(method, f"/api/v2{path}", body)
+
+
+def ask_for(workload: str) -> None:
+    """Note the workload, so that its DAGs appear; a name that no workload has changes nothing."""
+    asked = ASKED.read_text().split() if ASKED.is_file() else []
+    if workload not in asked and not (set(workload) - SIGNS):
+        ASKED.parent.mkdir(parents=True, exist_ok=True)
+        ASKED.write_text("".join(f"{name}\n" for name in [*asked, workload]))
 
 
 def wait_for_dag(airflow: Airflow, dag_id: str, since: datetime) -> dict[str, Any]:
@@ -176,6 +188,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="stop short of the release")
     asked = parser.parse_args(arguments)
     conf = {"as_of": asked.as_of or None, "force": asked.force, "dry_run": asked.dry_run}
+    ask_for(asked.workload)
     since = datetime.now(UTC)
     started: list[str] = []
     try:

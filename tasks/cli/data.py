@@ -8,8 +8,7 @@ import typer
 
 from tasks.cli.display import console, errors
 from tasks.config.workload import Workload
-from tasks.core.errors import DataError
-from tasks.core.params import PARAMS_FILE
+from tasks.core.errors import ConfigError, DataError
 from tasks.core.settings import Settings
 
 
@@ -34,7 +33,9 @@ def new(
     from tasks.proposal.text import add, require_new, section_text
 
     settings = Settings()
-    params = settings.project / PARAMS_FILE
+    if "://" in settings.params and not dry_run:
+        raise ConfigError(f"{settings.params}: new writes into folders alone; print the section with --dry-run")
+    params = Path(settings.params)
     require_new(params, workload)
     file, project = Path(table).absolute(), settings.project.absolute()
     path = file.relative_to(project) if file.is_relative_to(project) else file

@@ -21,7 +21,7 @@ def keygen(
 
 
 def sign(
-    workload: Annotated[str, typer.Argument(help="A section of params.yaml.")],
+    workload: Annotated[str, typer.Argument(help="A section of params.yaml or workloads/.")],
     number: Annotated[int, typer.Argument(help="The release's number.")],
 ) -> None:
     """Sign an existing release, after checking its digests: an unsigned one, or one signed by an older key."""

@@ -33,7 +33,7 @@ from tasks.config.run import Run
 from tasks.config.workload import load_workload, load_workloads
 from tasks.core.errors import ConfigError, NightstillError, NotYetError, UsageError
 from tasks.core.files import RUN_FILE
-from tasks.core.params import PARAMS_FILE
+from tasks.core.params import find_sections
 from tasks.core.redaction import redact, redacted_output
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
@@ -57,7 +57,7 @@ app.add_typer(release_app, name="release")
 app.add_typer(registry_app, name="registry")
 app.command("new")(new)
 
-WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml.")]
+WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml or workloads/.")]
 AsOf = Annotated[
     datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of data; default: yesterday in its timezone.")
 ]
@@ -86,15 +86,18 @@ def check(
     if as_of is not None and not data:
         raise UsageError("check: --as-of goes with --data alone")
     settings = Settings()
-    workloads = load_workloads(settings.project / PARAMS_FILE)
     if workload is not None:
-        workloads = {workload: load_workload(settings.project / PARAMS_FILE, workload)}
+        workloads = {workload: load_workload(settings.params, workload)}
+    else:
+        workloads = load_workloads(settings.params)
+    files = {name: found.label for name, found in find_sections(settings.params).items()}
     for name, section in workloads.items():
-        require_sound(name, section, settings.project)
+        require_sound(name, section, settings.project, files[name])
         stages = pipeline(settings, planning.resolve(settings, name)).stages
         if unknown := Resources(section.resources).unknown(set(stages)):
-            raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.resources: no stage {', '.join(sorted(unknown))}")
-        console.print(f"{name}: ok — {section.title}; {len(stages)} stages, {section.schedule} {section.timezone}")
+            raise ConfigError(f"{files[name]}: workloads.{name}.resources: no stage {', '.join(sorted(unknown))}")
+        when = f"{section.schedule} {section.timezone}" if section.schedule else "run by hand"
+        console.print(f"{name}: ok — {section.title}; {len(stages)} stages, {when}")
         if data:
             check_data(settings, name, section, _day(as_of) or planning.yesterday(section))
 
@@ -195,7 +198,7 @@ def run(
 ) -> None:
     """Run a workload once, without Airflow, through the same hand-over."""
     settings = Settings()
-    section = load_workload(settings.project / PARAMS_FILE, workload)
+    section = load_workload(settings.params, workload)
     run_id = run_id or planning.new_run_id(_day(as_of) or planning.yesterday(section))
     asked, _ = planning.open_run(settings, workload, run_id, _day(as_of), force=force, dry_run=dry_run)
     total = len(pipeline(settings, asked).stages)
@@ -275,7 +278,7 @@ def score(
     if (table and (run_id or keep)) or (run_id and as_of):
         raise UsageError("score: --run-id goes with neither --as-of nor --table, and --keep takes no --table")
     settings = Settings()
-    section = load_workload(settings.project / PARAMS_FILE, workload)
+    section = load_workload(settings.params, workload)
     day = _day(as_of) or planning.yesterday(section)
     releases = ReleaseStore(settings.releases(), workload, load_keys(trusted_keys=settings.trusted_keys))
     if keep and releases.champion() is None:
@@ -314,7 +317,7 @@ def fresh(workload: WorkloadArgument, as_of: AsOf = None) -> None:
     from tasks.tables.validation.freshness import missing
 
     settings = Settings()
-    section = load_workload(settings.project / PARAMS_FILE, workload)
+    section = load_workload(settings.params, workload)
     day = _day(as_of) or planning.yesterday(section)
     contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
     snapshot = get_source(section.source, contracts, workload, settings.project).fetch(day)

@@ -7,7 +7,6 @@ import typer
 from tasks.cli.display import console
 from tasks.config.workload import load_workloads
 from tasks.core.errors import UsageError
-from tasks.core.params import PARAMS_FILE
 from tasks.core.settings import Settings
 
 registry_app = typer.Typer(
@@ -24,7 +23,7 @@ def _group() -> None:
 
 @registry_app.command("sync")
 def registry_sync(
-    workload: Annotated[str, typer.Argument(help="A section of params.yaml.")],
+    workload: Annotated[str, typer.Argument(help="A section of params.yaml or workloads/.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Make versions, tags and the alias `champion` agree with the ledger. Prints what was done: nothing if all fits."""
@@ -33,7 +32,7 @@ def registry_sync(
 
     settings = Settings()
     releases = ReleaseStore(settings.releases(), workload)
-    if releases.champion() is None and workload not in (known := load_workloads(settings.project / PARAMS_FILE)):
+    if releases.champion() is None and workload not in (known := load_workloads(settings.params)):
         raise UsageError(f"no workload {workload!r}; there are: {', '.join(sorted(known))}")
     for done in sync(settings.tracking_uri, releases, workload, dry_run=dry_run):
         said = f"would be done: {done}" if dry_run else done

@@ -11,7 +11,6 @@ from tasks.cli import key as key_cli
 from tasks.cli.display import console
 from tasks.config.workload import load_workloads
 from tasks.core.errors import UsageError
-from tasks.core.params import PARAMS_FILE
 from tasks.core.reason import checked
 from tasks.core.settings import Settings
 
@@ -28,7 +27,7 @@ release_app = typer.Typer(
     "entry which made it; `list` shows all.",
 )
 
-WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml.")]
+WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml or workloads/.")]
 Number = Annotated[int, typer.Argument(min=1, help="A release's number.")]
 Reason = Annotated[str, typer.Option(help="Why, for the ledger: one line of 8 to 500 signs.", callback=checked)]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -167,7 +166,7 @@ def _releases(workload: str) -> "ReleaseStore":
     settings = Settings()
     keys = load_keys(trusted_keys=settings.trusted_keys)
     found = ReleaseStore(settings.releases(), workload, keys)
-    path = settings.project / PARAMS_FILE
-    if path.is_file() and workload not in (known := load_workloads(path)) and found.ledger.get(1) is None:
+    there = "://" in settings.params or Path(settings.params).is_file()
+    if there and workload not in (known := load_workloads(settings.params)) and found.ledger.get(1) is None:
         raise UsageError(f"no workload {workload!r}; there are: {', '.join(sorted(known))}")
     return found

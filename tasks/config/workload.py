@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from tasks.compression.options import Recipe
 from tasks.core.config import Frozen, Name, Spec, explained
 from tasks.core.errors import ConfigError
-from tasks.core.params import DEADLINE_MINUTES, POLL_MINUTES, load_sections
+from tasks.core.params import DEADLINE_MINUTES, POLL_MINUTES, Found, find_sections
 from tasks.distillation.options import Student, Teacher
 from tasks.gates.options import Gates
 from tasks.pipeline.resources import Resources
@@ -32,12 +32,12 @@ class Upstream(Frozen):
 
 
 class Workload(Frozen):
-    """A workload is one section of params.yaml."""
+    """A workload is one section of params.yaml or of a file in `workloads/`. Without `schedule` it is run by hand."""
 
     title: str
     description: str = ""
     owner: str = "ml-platform"
-    schedule: str | Upstream
+    schedule: str | Upstream | None = None
     timezone: str = "UTC"
     deadline_minutes: int = Field(default=DEADLINE_MINUTES, gt=0)
     seed: int = 7
@@ -61,21 +61,27 @@ class Workload(Frozen):
         return value
 
 
-def load_workloads(path: Path) -> dict[str, Workload]:
-    """Return all workloads of a params.yaml, by name.
+def load_workloads(path: Path | str) -> dict[str, Workload]:
+    """Return all workloads of a params.yaml and of `workloads/` beside it, by name.
 
     Raises ConfigError naming the file, the field and what is wrong with it.
     """
-    result = {}
-    for name, section in load_sections(path).items():
-        with explained(f"{path}: workloads.{name}"):
-            result[name] = Workload.model_validate(section)
-    return result
+    return {name: _parsed(name, found) for name, found in find_sections(path).items()}
 
 
-def load_workload(path: Path, name: str) -> Workload:
-    """Return one workload. Raises ConfigError on an unknown name."""
-    workloads = load_workloads(path)
-    if name not in workloads:
-        raise ConfigError(f"{path}: no workload {name!r}; there are: {', '.join(sorted(workloads))}")
-    return workloads[name]
+def load_workload(path: Path | str, name: str) -> Workload:
+    """Return one workload; the others are read, but not validated further. Raises ConfigError on an unknown name."""
+    return _parsed(name, find_workload(path, name))
+
+
+def find_workload(path: Path | str, name: str) -> Found:
+    """Return one workload's section and where it stands. Raises ConfigError on an unknown name."""
+    sections = find_sections(path)
+    if name not in sections:
+        raise ConfigError(f"{path}: no workload {name!r}; there are: {', '.join(sorted(sections))}")
+    return sections[name]
+
+
+def _parsed(name: str, found: Found) -> Workload:
+    with explained(f"{found.file}: workloads.{name}"):
+        return Workload.model_validate(found.section)

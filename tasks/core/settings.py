@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.core.errors import ConfigError
+from tasks.core.params import params_place
 from tasks.core.storage import ObjectStore, open_store
 
 SIGNS = "#,%?\"'"
@@ -19,6 +20,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".nightstill")
     project: Path = Path()
+    workloads_from: str = Field(default="", description="where params.yaml and workloads/ are; empty: project")
     run_store: str = ""
     release_store: str = ""
     dvc_remote: str = ""
@@ -34,6 +36,7 @@ class Settings(BaseSettings):
         defaults = {
             "home": home,
             "project": self.project.absolute(),
+            "workloads_from": _within(self.project, self.workloads_from),
             "run_store": self.run_store or str(home / "store"),
             "release_store": self.release_store or str(home / "releases"),
             "dvc_remote": self.dvc_remote or str(home / "dvc-remote"),
@@ -44,6 +47,11 @@ class Settings(BaseSettings):
         }
         for name, value in defaults.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def params(self) -> str:
+        """Return the address of params.yaml, a path or s3://…; the files of `workloads/` are beside it."""
+        return params_place(self.project, self.workloads_from)
 
     def runs(self) -> ObjectStore:
         """Return the run store."""
@@ -58,6 +66,7 @@ class Settings(BaseSettings):
         return {
             "NIGHTSTILL_HOME": str(self.home),
             "NIGHTSTILL_PROJECT": str(self.project),
+            "NIGHTSTILL_WORKLOADS_FROM": self.workloads_from,
             "NIGHTSTILL_RUN_STORE": self.run_store,
             "NIGHTSTILL_RELEASE_STORE": self.release_store,
             "NIGHTSTILL_DVC_REMOTE": self.dvc_remote,
@@ -78,6 +87,11 @@ def _require_plain(setting: str, place: str) -> None:
         if sign in SIGNS or not sign.isprintable():
             said = f"{setting}={place!r}: holds {sign!r}, which DVC and MLflow would read as their own"
             raise ConfigError(f"{said}; name another folder")
+
+
+def _within(project: Path, place: str) -> str:
+    """Return a folder that may be relative to the project made absolute, for processes in other folders."""
+    return str(project.absolute() / place) if place and "://" not in place else place
 
 
 def _absolute(key: str) -> str:

@@ -8,9 +8,8 @@ from zoneinfo import ZoneInfo
 
 from tasks.config.plugins import installed
 from tasks.config.run import Run, parse_run
-from tasks.config.workload import Workload, load_workload
+from tasks.config.workload import Workload, find_workload, load_workload
 from tasks.core.errors import UsageError
-from tasks.core.params import PARAMS_FILE
 from tasks.core.settings import Settings
 from tasks.core.storage import require_fence
 from tasks.pipeline.handover.checkout import checkout_commit
@@ -30,7 +29,7 @@ def new_run_id(as_of: date) -> str:
 
 def resolve(settings: Settings, name: str, as_of: date | None = None, *, dry_run: bool = False) -> Run:
     """Return the run.yaml of one workload tonight: its section, the date, and the ledger's last sequence number."""
-    workload = load_workload(settings.project / PARAMS_FILE, name)
+    workload = load_workload(settings.params, name)
     last = Ledger(settings.releases(), name).last()
     return Run(
         **dict(workload),
@@ -57,6 +56,7 @@ def open_run(
         return parse_run(store.run_yaml(name, run_id)), False
     if not dry_run:
         require_fence(settings.releases())
+    found = find_workload(settings.params, name)
     run = resolve(settings, name, as_of, dry_run=dry_run)
     info = {
         "workload": name,
@@ -65,6 +65,7 @@ def open_run(
         "champion": run.champion,
         "force": force,
         "dry_run": dry_run,
+        "parameters": {"file": found.file, "sha256": found.sha256},
         "git_commit": git_commit(settings.project),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

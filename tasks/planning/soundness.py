@@ -16,10 +16,10 @@ from tasks.problems.models import build_model
 from tasks.tables.sources import get_source
 
 
-def require_sound(name: str, section: Workload, project: Path) -> None:
+def require_sound(name: str, section: Workload, project: Path, file: str = PARAMS_FILE) -> None:
     """Raises ConfigError naming the field of problem, source, students, recipes or gates that is wrong.
 
-    `project`: folder that relative paths start from.
+    `project`: folder that relative paths start from. `file`: what the message calls the section's file.
     """
     problem = get_problem(section.problem)
     get_source(section.source, problem.tables(), name, project)
@@ -34,4 +34,4 @@ def require_sound(name: str, section: Workload, project: Path) -> None:
             parse_space(recipe_name, recipe.search.space if recipe.search else (), students)
         parse_gates(section.gates.further)
     except ConfigError as error:
-        raise ConfigError(f"{PARAMS_FILE}: workloads.{name}.{error}") from error
+        raise ConfigError(f"{file}: workloads.{name}.{error}") from error

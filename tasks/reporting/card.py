@@ -26,7 +26,7 @@ def model_card(
         run.description,
         "## Intended use",
         f"Scoring of the `{run.workload}` table ({run.problem.kind}) with the feature code of this project, under the "
-        f"feature contract below; retrained on the schedule `{run.schedule}` ({run.timezone}). Owner: {run.owner}. "
+        f"feature contract below; {_retrained(run)}. Owner: {run.owner}. "
         "It is not meant for entities, columns or periods outside its data, nor for decisions about single persons.",
         "## Data",
         _bullets(_data(snapshot)),
@@ -45,6 +45,10 @@ def model_card(
         _bullets(f"{label}: {value}" for label, value in lineage.items() if value),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _retrained(run: Run) -> str:
+    return f"retrained on the schedule `{run.schedule}` ({run.timezone})" if run.schedule else "retrained by hand"
 
 
 def _data(snapshot: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,8 @@ SHARED = {
     "NIGHTSTILL_DVC_REMOTE": ("s3",),
     "NIGHTSTILL_TRACKING_URI": ("http", "https"),
 }
+# Not needed: without it stages read what lies in their image.
+WORKLOADS_FROM = "NIGHTSTILL_WORKLOADS_FROM"
 FORECASTS = {"NIGHTSTILL_FORECASTS": ("s3",)}
 PASSED = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION")
 SECRETS = (
@@ -27,6 +29,8 @@ SECRETS = (
 
 def plain_variables(environment: Mapping[str, str], needed: Mapping[str, tuple[str, ...]] = SHARED) -> dict[str, str]:
     """Return the public variables that every stage needs. Raises ConfigError on a store that hosts cannot share."""
+    if environment.get(WORKLOADS_FROM):
+        needed = {**needed, WORKLOADS_FROM: ("s3",)}
     for name, schemes in needed.items():
         value = environment.get(name, "")
         if urlparse(value).scheme not in schemes:

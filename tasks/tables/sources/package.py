@@ -14,6 +14,7 @@ from tasks.tables.sources.base import Snapshot, Unreadable, parse_options
 from tasks.tables.sources.csv_file import CsvForm, is_csv, typed
 from tasks.tables.sources.places import READABLE
 from tasks.tables.sources.rows import check_columns, conform, up_to
+from tasks.tables.sources.shape import Shape
 from tasks.tables.sources.table import read_file
 from tasks.tables.steps import Step
 from tasks.tables.table import TableContract
@@ -25,7 +26,7 @@ class Options(CsvForm):
     """`name`, `version`, `sha256` identify a package's wheel, and `member` the CSV or Parquet file in it.
 
     `columns`: contract name -> the file's name. `replay`: show a set of the past as if it ended tonight, moved by whole
-    weeks. `until_as_of`: as for files.
+    weeks. `until_as_of`: as for files. `shape`: what its rows need to be a table (see `Shape`).
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$")
@@ -35,6 +36,7 @@ class Options(CsvForm):
     columns: dict[str, str] = Field(default={})
     replay: bool = False
     until_as_of: bool = False
+    shape: Shape = Shape()
 
     @field_validator("member")
     @classmethod
@@ -59,9 +61,11 @@ class PackageSource:
         try:
             content = read_member(archive, asked.member)
             table = read_file(asked.member, content, self.contract, asked.columns, asked)
+            date_column = self.contract.date or ""
+            table = asked.shape.before(table, asked.columns.get(date_column, date_column))
             if is_csv(asked.member):
                 table = typed(asked.member, table, table.columns, self.contract, asked.columns, asked)
-            rows = conform(table, self.contract, asked.columns, untyped=True)
+            rows = asked.shape.after(conform(table, self.contract, asked.columns, untyped=True), self.contract)
             weeks = shift_weeks(rows, self.contract, as_of) if asked.replay else None
         except Unreadable as error:
             return Snapshot({name: pl.DataFrame()}, unreadable={name: str(error)})

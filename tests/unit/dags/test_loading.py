@@ -1,11 +1,15 @@
 """Airflow's own loading of the DAG files, in a fresh process: what a project's files alone decide."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from airflow.utils.file import list_py_file_paths
 
 from dags import nightly
 from dags.project import ROOT
+from infra.local import night
 
 HEAVY = {"dvc", "great_expectations", "mlflow", "numpy", "onnx", "onnxruntime", "pandas", "polars", "sklearn", "torch"}
 # The image of Airflow holds these and no other.
@@ -59,6 +63,26 @@ def test_a_stage_added_to_dvc_yaml_is_a_task_with_no_other_change(copy: Any) -> 
 def test_airflow_reads_no_file_that_makes_no_dag() -> None:
     read = {path.rpartition("/")[2] for path in list_py_file_paths(str(ROOT / "dags"))}
     assert read == {"nightly.py", "releases.py", "scoring.py"}
+
+
+def test_a_workload_of_its_own_file_has_dags_once_somebody_wants_to_see_it(
+    copy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(night, "ASKED", tmp_path / night.ASKED.name)
+    section = yaml.safe_load((copy.root / "params.yaml").read_text())["workloads"]["customers"]
+    del section["schedule"]
+    (copy.root / "workloads").mkdir()
+    for name in ("guests", "strangers", "visitors"):
+        text = yaml.safe_dump({"workloads": {name: {**section, "title": name.title()}}})
+        (copy.root / "workloads" / f"{name}.yaml").write_text(text)
+    night.ask_for("visitors")
+    night.ask_for("../no-workload")
+    night.ask_for("gone")
+    loaded = copy.load(NIGHTSTILL_WORKLOADS="guests", NIGHTSTILL_HOME=str(night.ASKED.parent))
+    assert loaded.errors == {}
+    assert loaded.dags["nightly_guests"] == loaded.dags["nightly_visitors"] == upstream("customers")
+    nights = {name for name in loaded.dags if name.startswith("nightly_")}
+    assert nights == {f"nightly_{name}" for name in ("sales", "customers", "guests", "visitors")}
 
 
 def test_workloads_and_members_of_params_yaml_are_dags_and_tasks(copy: Any) -> None:

@@ -82,6 +82,7 @@ class Engine:
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
     """The settings of a shared installation; its run store is a folder here."""
     settings = {
+        "NIGHTSTILL_WORKLOADS_FROM": "s3://bucket/workloads",
         "NIGHTSTILL_RUN_STORE": "s3://bucket/runs",
         "NIGHTSTILL_RELEASE_STORE": "s3://bucket/releases",
         "NIGHTSTILL_DVC_REMOTE": "s3://bucket/data",
@@ -136,6 +137,7 @@ def test_a_container_has_nothing_but_what_a_stage_needs(
     assert engine.created["command"] == ["run-stage", "promote"]
     told = engine.created["environment"]
     assert told["NIGHTSTILL_RUN_STORE"] == "s3://bucket/runs" and told["AWS_SECRET_ACCESS_KEY"] == "planted-secret"
+    assert told["NIGHTSTILL_WORKLOADS_FROM"] == "s3://bucket/workloads"
     assert "NIGHTSTILL_HOME" not in told and "NIGHTSTILL_PROJECT" not in told
     assert engine.removed == ["c0ffee"]
 
@@ -210,6 +212,7 @@ def test_a_task_that_is_killed_takes_its_container_with_it(engine: Engine, store
         ("NIGHTSTILL_DVC_REMOTE", ""),
         ("NIGHTSTILL_RELEASE_STORE", "file:///releases"),
         ("NIGHTSTILL_FORECASTS", "/srv/forecasts"),
+        ("NIGHTSTILL_WORKLOADS_FROM", "/srv/workloads"),
         ("NIGHTSTILL_TRACKING_URI", "sqlite:///mlflow.db"),
     ],
 )

@@ -12,11 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from tasks.compression.export import export_onnx
-from tasks.config.workload import Workload
+from tasks.config.workload import Workload, load_workload
 from tasks.core.config import Spec
 from tasks.gates.champion import Champion
 from tasks.gates.drift import DriftFound
@@ -65,7 +64,7 @@ def _employees(count: int = 8000) -> pl.DataFrame:
 
 @cache
 def section(name: str) -> Workload:
-    return Workload.model_validate(yaml.safe_load((PROJECT / "workloads" / f"{name}.yaml").read_text())[name])
+    return load_workload(PROJECT / "params.yaml", name)
 
 
 class Changed(nn.Module):

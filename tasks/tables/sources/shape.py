@@ -1,0 +1,57 @@
+"""A file that was not made for a forecast gets the shape of a table: moments, one row a key, no empty targets.
+
+Nothing is made up: what these options do not name stays as it is, and validation sees it.
+"""
+
+from datetime import date
+
+import polars as pl
+from pydantic import Field
+
+from tasks.core.config import Frozen
+from tasks.tables.sources.base import Unreadable
+from tasks.tables.table import TableContract
+
+PARTS = ("year", "month", "day", "hour")
+
+
+class Shape(Frozen):
+    """`moment`: columns with the year, month, day and, of hours, the hour of a row, of which its time is made.
+
+    `missing`: texts that stand for no value. `without`: columns that are left out. `since`: the first day that is read.
+    `distinct`: of rows with equal keys the first stays. `observed`: rows without a target are left out: gaps.
+    """
+
+    moment: tuple[str, ...] = Field(default=(), max_length=len(PARTS))
+    missing: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    since: date | None = None
+    distinct: bool = False
+    observed: bool = False
+
+    def before(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
+        """Return a file's rows, text or typed, with a column of times called `named`. Raises Unreadable."""
+        for name in (*self.moment, *self.without):
+            if name not in table.columns:
+                raise Unreadable(f"source.shape: the table has no column {name!r}; it has: {', '.join(table.columns)}")
+        table = table.drop(self.without)
+        if self.missing:
+            table = table.with_columns(
+                pl.when(pl.col(pl.String).is_in(self.missing)).then(None).otherwise(pl.col(pl.String)).name.keep()
+            )
+        if self.moment:
+            parts = [pl.col(name).cast(pl.Int32, strict=False) for name in self.moment]
+            made = pl.datetime(*parts) if len(parts) == len(PARTS) else pl.date(*parts)
+            table = table.with_columns(made.alias(named)).drop(name for name in self.moment if name != named)
+        return table
+
+    def after(self, rows: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
+        """Return the rows that count, of a table under the contract's names."""
+        if self.since is not None and contract.date in rows.columns:
+            rows = rows.filter(pl.col(contract.date) >= self.since)
+        if self.distinct:
+            keys = [key for key in contract.keys if key in rows.columns]
+            rows = rows.unique(keys, keep="first", maintain_order=True)
+        if self.observed and contract.target in rows.columns:
+            rows = rows.filter(pl.col(contract.target).is_not_null())
+        return rows

@@ -1,0 +1,73 @@
+"""Files of packages that were not made for a forecast: parts of a moment, several rows an hour, gaps."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError
+from tasks.tables.sources import get_source
+from tasks.tables.sources.base import Snapshot
+from tasks.tables.table import Column, TableContract
+from tests.wheels import make_wheel, serve_wheels
+
+CONTRACT = TableContract(
+    columns=(Column("date", "moment", key=True, known_ahead=True), Column("units", "number", nullable=True)),
+    date="date",
+    target="units",
+    entity=(),
+    horizon=1,
+    step="1h",
+)
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Rows of a CSV file's text, in a shape."""
+    serve_wheels(tmp_path, monkeypatch)
+
+    def fetched(text: str, contract: TableContract, shape: dict[str, Any], **options: Any) -> Snapshot:
+        sha256 = make_wheel(tmp_path, {"shopdata/rows.csv": text})
+        asked = {"name": "shopdata", "version": "1.0", "sha256": sha256, "member": "shopdata/rows.csv"}
+        return get_source(Spec(kind="package", **asked, **options, shape=shape), (contract,), "any").fetch(
+            date(2026, 1, 1)
+        )
+
+    return fetched
+
+
+def test_a_moment_is_made_of_its_parts_and_hours_without_a_value_are_gaps(fetch: Any) -> None:
+    text = "year,month,day,hour,dust\n2014,12,31,22,3\n2014,12,31,23,NA\n2015,1,1,0,4.5\n"
+    shape = {"moment": ["year", "month", "day", "hour"], "missing": ["NA"], "observed": True}
+    rows = fetch(text, CONTRACT, shape, columns={"units": "dust"}).tables["table"]
+    assert [str(each) for each in rows["date"]] == ["2014-12-31 22:00:00", "2015-01-01 00:00:00"]
+    assert rows["units"].to_list() == [3.0, 4.5]
+
+
+def test_of_several_rows_an_hour_the_first_stays_and_earlier_days_do_not(fetch: Any) -> None:
+    text = "date,units,sky\n2013-01-01 00:00:00,9,Fog\n2014-01-01 00:00:00,1,Rain\n2014-01-01 00:00:00,1,Mist\n"
+    rows = fetch(text, CONTRACT, {"distinct": True, "since": "2014-01-01", "without": ["sky"]}).tables["table"]
+    assert [(str(moment), units) for moment, units in rows.rows()] == [("2014-01-01 00:00:00", 1)]
+    assert "sky" not in rows.columns
+    assert fetch(text, CONTRACT, {}).tables["table"].height == 3, "as it is, without a shape: validation refuses it"
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ({"moment": ["year", "week"]}, "source.shape: the table has no column 'year'; it has: day, SP"),
+        ({"without": ["DAX"]}, "source.shape: the table has no column 'DAX'"),
+    ],
+)
+def test_a_shape_that_the_file_does_not_have_is_told(fetch: Any, shape: dict[str, Any], said: str) -> None:
+    found = fetch("day,SP\n2009-01-05,1\n", CONTRACT, shape, columns={"date": "day", "units": "SP"})
+    assert found.unreadable["table"].startswith(said)
+    assert "\n" not in found.unreadable["table"]
+
+
+@pytest.mark.parametrize("shape", [{"since": "soon"}, {"melted": []}, {"moment": ["a", "b", "c", "d", "e"]}])
+def test_an_option_that_is_none_is_refused_by_field(fetch: Any, shape: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^source\.shape\."):
+        fetch("date,units\n", CONTRACT, shape)
