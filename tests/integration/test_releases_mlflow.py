@@ -25,7 +25,7 @@ from tasks.releases.store import INPUT_EXAMPLE, ReleaseStore
 from tasks.releases.verification import verify
 from tasks.tracking.mlmodel import mlmodel
 from tasks.tracking.registry import sync
-from tasks.tracking.runs import connected, experiment_name, log_run
+from tasks.tracking.runs import Tracking, connected, experiment_name, log_run
 from tests.conftest import Project
 from tests.tamper import modes
 
@@ -99,7 +99,8 @@ def log(uri: str, run_id: str = "run-2", **changes: Any) -> str:
         "tags": {"git": "abc"},
         **changes,
     }
-    return log_run(uri, experiment_name("sales"), run_id, **arguments)
+    tracking = Tracking(uri, Settings(tracking_uri=uri).tracking_artifacts)
+    return log_run(tracking, experiment_name("sales"), run_id, **arguments)
 
 
 def test_what_mlflow_refuses_of_a_run_is_an_error(uri: str) -> None:
