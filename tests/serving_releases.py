@@ -121,13 +121,6 @@ def forge(folder: Path, files: Files, listing: bytes | None = None, before: Entr
     return entry
 
 
-def flip(path: Path, place: int = -1) -> None:
-    """Change one bit of a file."""
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1
-    path.write_bytes(bytes(data))
-
-
 def table_model(contract: FeatureContract) -> bytes:
     """ONNX bytes of a model under any contract of ours: each output is a fixed mixture of sums over every input."""
     nodes, sums, values = [], [], []

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from infra.local.environments import ENVIRONMENTS, HOME, MARKER, PROJECT
+from tasks.core.databases import driver_url
 
 RUN = HOME / "run"
 LOGS = HOME / "logs"
@@ -180,7 +181,8 @@ def _mlflow(port: int) -> list[str]:
 def _mlflow_environment() -> dict[str, str]:
     """Return MLflow's environment: its own variables win; else its database is the one of stages without a server."""
     uri = os.environ.get("NIGHTSTILL_TRACKING_URI", "")
-    own = uri if uri and not uri.startswith("http") else f"sqlite:///{HOME / 'mlflow' / 'mlflow.db'}"
+    named = driver_url(uri, "NIGHTSTILL_TRACKING_URI")
+    own = named if uri and not uri.startswith("http") else f"sqlite:///{HOME / 'mlflow' / 'mlflow.db'}"
     # Its job queue, which nothing here uses, would be seven more processes.
     return {"MLFLOW_BACKEND_STORE_URI": own, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
 

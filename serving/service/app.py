@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.client import InputError, Model
+from serving.service import description
 from serving.service.bodies import JSON, SAFETENSORS, BadBody, arrays_of, json_answer, safetensors_answer
 from serving.service.http import INLINE_BYTES, Intake, Refused, media_type
 from serving.service.keeper import Keeper
@@ -56,11 +57,11 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     app.add_exception_handler(HTTPException, _not_found)
     app.add_exception_handler(Exception, _failed)
 
-    @app.get("/healthz", summary="Whether the process is alive")
+    @app.get("/healthz", summary="Whether the process is alive", responses=description.HEALTHZ)
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/readyz", summary="Whether a verified champion is loaded")
+    @app.get("/readyz", summary="Whether a verified champion is loaded", responses=description.READYZ)
     async def readyz() -> Response:
         model = keeper.model
         about = {"ready": model is not None, "problem": keeper.problem}
@@ -68,15 +69,20 @@ def make_app(settings: ServiceSettings) -> FastAPI:
             about["release"] = model.release.number
         return JSONResponse(about, 200 if model else 503)
 
-    @app.get("/metrics", summary="For Prometheus")
+    @app.get("/metrics", summary="For Prometheus", response_class=Response, responses=description.METRICS)
     async def prometheus() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/v1/model", summary="The release that answers, and its contract")
+    @app.get("/v1/model", summary="The release that answers, and its contract", responses=description.MODEL)
     async def about_model() -> dict[str, Any]:
         return {"workload": settings.workload, "problem": keeper.problem, **_about(_ready(keeper))}
 
-    @app.post("/v1/predict", summary="Outputs for rows under the feature contract", openapi_extra=_REQUEST)
+    @app.post(
+        "/v1/predict",
+        summary="Outputs for rows under the feature contract",
+        responses=description.PREDICT,
+        openapi_extra=description.ARRAYS,
+    )
     async def predict(request: Request) -> Response:
         sent = media_type(request, (JSON, SAFETENSORS))
         model = _ready(keeper)
@@ -86,7 +92,12 @@ def make_app(settings: ServiceSettings) -> FastAPI:
             async with intake.work(len(body)):
                 return await run_in_threadpool(_predict, body, sent, model, settings, metrics, reader)
 
-    @app.post("/v1/score", summary="Predictions for rows of the workload's own table", openapi_extra=_TABLE)
+    @app.post(
+        "/v1/score",
+        summary="Predictions for rows of the workload's own table",
+        responses=description.SCORE,
+        openapi_extra=description.TABLE,
+    )
     async def score_table(request: Request) -> Response:
         sent = media_type(request, FORMATS)
         model = _ready(keeper)
@@ -204,50 +215,3 @@ class Measured:
             self.metrics.requests.labels(path, code).inc()
             if path in TIMED:
                 self.metrics.latency.labels(path).observe(time.perf_counter() - start)
-
-
-_REQUEST: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "required": ["inputs"],
-                    "additionalProperties": False,
-                    "properties": {"inputs": {"type": "object", "additionalProperties": {"type": "array"}}},
-                }
-            },
-            SAFETENSORS: {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
-
-_ROWS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
-_TABLE: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": "as_of",
-            "in": "query",
-            "description": "last day whose values are known; JSON may have it in the body",
-            "schema": {"type": "string", "format": "date"},
-        }
-    ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "properties": {
-                        "as_of": {"type": "string", "format": "date"},
-                        "rows": _ROWS,
-                        "tables": {"type": "object", "additionalProperties": _ROWS},
-                    },
-                }
-            },
-            **{media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in FORMATS[1:]},
-        },
-    },
-}

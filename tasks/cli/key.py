@@ -25,7 +25,7 @@ def sign(
     number: Annotated[int, typer.Argument(help="The release's number.")],
 ) -> None:
     """Sign an existing release, after checking its digests: an unsigned one, or one signed by an older key."""
-    from tasks.releases import manifest, signing
+    from tasks.releases import signing
     from tasks.releases.store import ReleaseStore
 
     settings = Settings()
@@ -35,6 +35,5 @@ def sign(
     releases = ReleaseStore(settings.releases(), workload)  # an older signature need not hold
     entry = releases.release(number)
     releases.verify(entry)
-    for name, data in keys.sign(workload, releases.read(entry, manifest.NAME)).items():
-        releases.store.write(f"{entry.files}/{name}", data)
+    releases.sign(entry, keys)
     typer.echo(f"{workload}: release {number} is signed by key {signing.identity(keys.private.public_key())}")

@@ -11,6 +11,8 @@ from tasks.core.params import params_place
 from tasks.core.storage import ObjectStore, open_store
 
 SIGNS = "#,%?\"'"
+SQLITE = "sqlite:///"
+SERVERS = ("http://", "https://")
 
 
 class Settings(BaseSettings):
@@ -26,6 +28,11 @@ class Settings(BaseSettings):
     dvc_remote: str = ""
     forecasts: str = Field(default="", description="where forecasts are kept; folder or s3://…")
     tracking_uri: str = Field(default="", description="MLflow; empty: SQLite below home")
+    tracking_artifacts: str = Field(
+        default="",
+        description="where MLflow's new experiments keep files; folder or s3://…; empty: a server chooses, a database "
+        "has them below home, a SQLite file beside it",
+    )
     signing_key: str = Field(default="", description="private key that signs releases: a PEM file, or its text")
     trusted_keys: str = Field(default="", description="public keys, one of which must have signed: a PEM file, or text")
 
@@ -33,15 +40,18 @@ class Settings(BaseSettings):
         home = self.home.absolute()
         _require_plain("NIGHTSTILL_HOME", str(home))
         _require_plain("NIGHTSTILL_DVC_REMOTE", self.dvc_remote)
+        database = self.tracking_uri or f"{SQLITE}{home / 'mlflow' / 'mlflow.db'}"
+        tracking_uri = SQLITE + _place(database.removeprefix(SQLITE)) if database.startswith(SQLITE) else database
         defaults = {
             "home": home,
             "project": self.project.absolute(),
             "workloads_from": _within(self.project, self.workloads_from),
-            "run_store": self.run_store or str(home / "store"),
-            "release_store": self.release_store or str(home / "releases"),
-            "dvc_remote": self.dvc_remote or str(home / "dvc-remote"),
-            "forecasts": self.forecasts or str(home / "forecasts"),
-            "tracking_uri": self.tracking_uri or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+            "run_store": _place(self.run_store or home / "store"),
+            "release_store": _place(self.release_store or home / "releases"),
+            "dvc_remote": _place(self.dvc_remote or home / "dvc-remote"),
+            "forecasts": _place(self.forecasts or home / "forecasts"),
+            "tracking_uri": tracking_uri,
+            "tracking_artifacts": _place(self.tracking_artifacts or _beside(tracking_uri, home / "mlflow")),
             "signing_key": _absolute(self.signing_key),
             "trusted_keys": _absolute(self.trusted_keys),
         }
@@ -72,6 +82,7 @@ class Settings(BaseSettings):
             "NIGHTSTILL_DVC_REMOTE": self.dvc_remote,
             "NIGHTSTILL_FORECASTS": self.forecasts,
             "NIGHTSTILL_TRACKING_URI": self.tracking_uri,
+            "NIGHTSTILL_TRACKING_ARTIFACTS": self.tracking_artifacts,
             "NIGHTSTILL_SIGNING_KEY": self.signing_key,
             "NIGHTSTILL_TRUSTED_KEYS": self.trusted_keys,
         }
@@ -79,6 +90,20 @@ class Settings(BaseSettings):
     def process_environment(self) -> dict[str, str]:
         """Return the environment of a process that is to see these settings."""
         return {**os.environ, **self.environment()}
+
+
+def _place(place: str | Path) -> str:
+    """Return a folder's path made absolute, as stages work in folders that vanish; URIs and "" stay unchanged."""
+    text = str(place)
+    return str(Path(text).absolute()) if text and "://" not in text else text
+
+
+def _beside(tracking_uri: str, home: Path) -> str:
+    """Return where MLflow's files lie, "" where a server chooses. MLflow's own default is the working folder."""
+    if tracking_uri.startswith(SERVERS):
+        return ""
+    folder = Path(tracking_uri.removeprefix(SQLITE)).parent if tracking_uri.startswith(SQLITE) else home
+    return str(folder / "artifacts")
 
 
 def _require_plain(setting: str, place: str) -> None:

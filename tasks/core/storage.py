@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from tasks.core.errors import ConfigError, UnavailableError, UsageError
 # By which key a store is asked whether it fences, and which stores this process has asked.
 PROBE = "probe/create-only"
 _fenced: set[str] = set()
+WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 # What another attempt would meet again: no permission, a file in the way, a read-only disk or one without hard links.
 _REFUSALS = {
@@ -62,13 +64,20 @@ class ObjectStore(Protocol):
         """Remove `key`; nothing happens when there is none."""
         ...
 
+    def freeze(self, folder: str) -> None:
+        """Make all objects below `folder/` read-only for everybody but this store, where it can (S3 knows policies)."""
+        ...
+
     def url(self, key: str) -> str:
         """Return the address at which a person finds `key`."""
         ...
 
 
 class FolderStore:
-    """A folder store keeps objects as files. Create-only writes use link(2), which fails when the name exists."""
+    """A folder store keeps objects as files. Create-only writes use link(2), which fails when the name exists.
+
+    Files of a folder that was frozen can be replaced and removed by this class alone, which lets itself in first.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -87,6 +96,7 @@ class FolderStore:
         try:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                _let_in(path.parent)
                 with temporary.open("wb") as file:
                     file.write(data)
                     file.flush()
@@ -142,7 +152,21 @@ class FolderStore:
         return found
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        path = self._path(key)
+        try:
+            _let_in(path.parent)
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise _refused(error, f"{path}: cannot be removed") from error
+
+    def freeze(self, folder: str) -> None:
+        path = self._path(folder)
+        # A guard against accidents: where a disk knows no modes, or another owns the files, they stay as they are.
+        with contextlib.suppress(OSError):
+            for place in (*path.rglob("*"), path):
+                place.chmod(place.stat().st_mode & ~WRITE)
 
     def url(self, key: str) -> str:
         return str(self.root / key)
@@ -234,6 +258,9 @@ class S3Store:
     def delete(self, key: str) -> None:
         self._call(key, "delete_object", Key=self._key(key))
 
+    def freeze(self, folder: str) -> None:
+        """S3 has no modes: who may write is a matter of the bucket's policy, as in `infra/terraform`."""
+
     def url(self, key: str) -> str:
         return f"{self.uri}/{key}"
 
@@ -249,6 +276,13 @@ def open_store(uri: str) -> ObjectStore:
     if "://" in uri:
         raise ConfigError(f"{uri}: a store is a folder or s3://bucket/prefix")
     return FolderStore(Path(uri))
+
+
+def _let_in(folder: Path) -> None:
+    """Let the owner write into a folder that was frozen."""
+    mode = folder.stat().st_mode
+    if not mode & stat.S_IWUSR:
+        folder.chmod(mode | stat.S_IWUSR)
 
 
 def _refused(error: OSError, said: str) -> ConfigError | UnavailableError:

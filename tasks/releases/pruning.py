@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tasks.core.errors import UsageError
+from tasks.releases import copies
 from tasks.releases.ledger import Entry
 from tasks.releases.standing import before_champion, pruned, releases
 from tasks.releases.store import ReleaseStore
@@ -80,7 +81,7 @@ def _going(store: ReleaseStore, entries: Sequence[Entry], keep: int) -> tuple[in
 def _removable(
     store: ReleaseStore, entries: Sequence[Entry], gone: Collection[int], now: datetime
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
-    """Return folders of releases that are gone, orphaned folders, and the keys of all their files."""
+    """Return folders of releases that are gone, orphaned folders, and the keys of all their files and copies."""
     made, present = releases(entries), _folders(store)
     vouched = {entry.files for number, entry in made.items() if number not in gone}
     folders = tuple(sorted({made[number].files for number in gone} & set(present) - vouched))
@@ -92,7 +93,10 @@ def _removable(
             if folder not in named and now - max(files.values()) > ORPHANED_AFTER
         )
     )
-    return folders, orphans, [key for folder in (*folders, *orphans) for key in present[folder]]
+    keys = [key for folder in (*folders, *orphans) for key in present[folder]]
+    going = {copies.folder(made[number].files) for number in gone} - {copies.folder(files) for files in vouched}
+    copied = store.store.keys(f"{store.workload}/{copies.PLACE}/")
+    return folders, orphans, keys + [key for key in copied if key.rpartition("/")[0] in going]
 
 
 def _protected(entries: Sequence[Entry], made: Collection[int], keep: int) -> set[int]:

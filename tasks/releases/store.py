@@ -23,7 +23,7 @@ INPUT_EXAMPLE = "input_example.json"
 
 
 class ReleaseStore:
-    """A store holds one workload's releases: `<workload>/files/<digest>/…`, written before the entry and never changed.
+    """A store holds one workload's releases: `<workload>/files/<digest>/…`, written before the entry, then read-only.
 
     Every file read is checked against the digests that the ledger vouches for, and with trusted `keys` its signature.
     """
@@ -47,8 +47,7 @@ class ReleaseStore:
         folder = f"{self.workload}/files/{digest[:16]}"
         if self.ledger.get(expected + 1) is None:
             signature = self.keys.sign(self.workload, listing)
-            for name, data in {**files, **signature, manifest.NAME: listing}.items():
-                self.store.write(f"{folder}/{name}", data)
+            self._write(folder, {**files, **signature, manifest.NAME: listing})
         try:
             return self.ledger.append(
                 expected=expected,
@@ -157,6 +156,16 @@ class ReleaseStore:
         """Read every file of an entry's release. Raises IntegrityError naming the first that does not hold."""
         present = [key.removeprefix(f"{entry.files}/") for key in self.store.keys(f"{entry.files}/")]
         check_release(self, entry, present)
+
+    def sign(self, entry: Entry, keys: signing.Keys) -> None:
+        """Sign an entry's release with the private one of these keys; a signature that is there is replaced."""
+        self._write(entry.files, keys.sign(self.workload, self._manifest(entry)))
+
+    def _write(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Write files of a release, where nobody else is to write: MLflow would, beside a model that it loads."""
+        for name, data in files.items():
+            self.store.write(f"{folder}/{name}", data)
+        self.store.freeze(folder)
 
     def url(self, entry: Entry) -> str:
         """Return the address of an entry's files."""

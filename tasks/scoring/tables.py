@@ -18,7 +18,7 @@ from tasks.problems import get_problem
 from tasks.problems.base import Predict
 from tasks.problems.contracts import contract_from_json
 from tasks.tables.table import TableContract, Tables, in_zone, known
-from tasks.tables.validation.guard import require, surely_finite
+from tasks.tables.validation.guard import Guard, surely_finite
 from tasks.tables.validation.options import Checks, checks_by_table, parse_checks
 
 
@@ -47,9 +47,10 @@ class TableScorer:
         try:
             self.problem = get_problem(sections.problem)
             self.contracts: tuple[TableContract, ...] = in_zone(self.problem.tables(), sections.timezone)
-            self._checks = checks_by_table(sections.checks, self.contracts)
-            for table in self.contracts:
-                parse_checks(self._checks[table.name], table)
+            checks = checks_by_table(sections.checks, self.contracts)
+            self._guards = {
+                table.name: Guard(table, parse_checks(checks[table.name], table)) for table in self.contracts
+            }
         except ConfigError as error:
             raise ConfigError(f"{origin}: {error}") from error
         self.contract = contract_from_json(contract)
@@ -64,7 +65,7 @@ class TableScorer:
 
     def _require(self, table: pl.DataFrame, contract: TableContract) -> None:
         try:
-            require(table, contract, self._checks[contract.name])
+            self._guards[contract.name].require(table)
         except RuleError as error:
             if len(self.contracts) == 1:
                 raise

@@ -28,7 +28,7 @@ from tasks.reporting.facts import ReportFacts
 from tasks.reporting.page import draw, render, size
 from tasks.stages.context import Context
 from tasks.tracking.registry import sync
-from tasks.tracking.runs import experiment_name, log_run
+from tasks.tracking.runs import Tracking, experiment_name, log_run
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _tell_mlflow(ctx: Context, material: Material, facts: ReportFacts, files: Ma
     uri, workload = ctx.settings.tracking_uri, ctx.run.workload
     if ctx.run_id:
         log_run(
-            uri,
+            Tracking(uri, ctx.settings.tracking_artifacts),
             experiment_name(workload),
             ctx.run_id,
             params=dict(_flat(ctx.run.model_dump(mode="json"))),

@@ -5,11 +5,13 @@ processes at a time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tasks.releases import copies
 from tasks.releases.ledger import Entry
-from tasks.releases.standing import pinned_by, pruned, withdrawn
+from tasks.releases.standing import Pruned, pinned_by, pruned, withdrawn
 from tasks.releases.standing import releases as made_by
 from tasks.releases.store import ReleaseStore
 from tasks.tracking.runs import allowed, connected, experiment_name, find_run
@@ -36,7 +38,8 @@ def sync(tracking_uri: str, releases: ReleaseStore, workload: str, *, dry_run: b
         return done
     with connected(tracking_uri) as client:
         while True:
-            done += _align(partial(_Registry, client, releases, workload, entries, dry_run=dry_run))
+            with suppress(Pruned):  # meanwhile, as the newer entries say
+                done += _align(partial(_Registry, client, releases, workload, entries, dry_run=dry_run))
             # A slower process must not leave the alias where the ledger was when it looked.
             newer = releases.ledger.entries()
             if dry_run or newer[-1] == entries[-1]:
@@ -79,6 +82,7 @@ class _Registry:
             self.done += [f"version {versions[number][0].version} for release {number}" for number in missing]
         for number, found in versions.items():
             self._keep_first(number, found)
+            self._supply(number, found[0])
             self._tag(number, found[0])
         self._point(versions)
         return self.done
@@ -96,11 +100,13 @@ class _Registry:
             )
 
     def _create_version(self, entry: Entry) -> None:
-        """Create a version whose files are the release's own; linked to the MLflow run if that was logged."""
+        """Create a version of the release's files, or of their copy; linked to the MLflow run if that was logged."""
+        if copies.missing(self.releases, entry):
+            copies.make(self.releases, entry)
         run = find_run(self.client, self.name, entry.run_id) if entry.run_id else None
         self.client.create_model_version(
             self.name,
-            source=self.releases.url(entry),
+            source=copies.url(self.releases, entry),
             run_id=run.info.run_id if run else None,
             tags=self._wanted(entry.release),
             description=entry.reason,
@@ -109,7 +115,8 @@ class _Registry:
     def _versions(self) -> dict[int, list["ModelVersion"]]:
         """Return each release's versions, the first one first. A version that lost its tags is known by its files."""
         by_mark = {_mark(entry.release, entry.manifest_sha256): number for number, entry in self.made.items()}
-        by_source = {self.releases.url(entry): number for number, entry in self.made.items()}
+        places = (copies.url, ReleaseStore.url)  # earlier versions of this program named the release itself
+        by_source = {place(self.releases, entry): number for number, entry in self.made.items() for place in places}
         found: dict[int, list[ModelVersion]] = {}
         for version in sorted(_all_versions(self.client, self.name), key=lambda version: int(version.version)):
             mark = _mark(version.tags.get("release"), version.tags.get("manifest_sha256"))
@@ -127,6 +134,14 @@ class _Registry:
     def _delete(self, version: str) -> None:
         with allowed("RESOURCE_DOES_NOT_EXIST"):  # deleted by another process
             self.client.delete_model_version(self.name, version)
+
+    def _supply(self, number: int, version: "ModelVersion") -> None:
+        """Copy the files again that a version was made of, if somebody removed them."""
+        entry = self.made[number]
+        lost = version.source == copies.url(self.releases, entry) and copies.missing(self.releases, entry)
+        if lost and number not in self.pruned:
+            said = f"files of version {version.version}, release {number}"
+            self._do(said, partial(copies.make, self.releases, entry))
 
     def _tag(self, number: int, version: "ModelVersion") -> None:
         wanted, mine = self._wanted(number), str(version.version)

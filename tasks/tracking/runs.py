@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.core.databases import driver_url
 from tasks.core.errors import ConfigError, UnavailableError
@@ -25,8 +25,15 @@ _SQLITE = "sqlite:///"
 _WRONG_SETTING = ("INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
+class Tracking(NamedTuple):
+    """Tracking says where MLflow is, and where its new experiments keep files: a folder, a URI, or "" (it chooses)."""
+
+    uri: str
+    artifacts: str = ""
+
+
 def log_run(
-    tracking_uri: str,
+    tracking: Tracking,
     experiment: str,
     run_id: str,
     params: Mapping[str, Any],
@@ -40,11 +47,11 @@ def log_run(
     `curves`: values by epoch, from epoch 1. `artifacts`: bytes by path. Parameters once logged stay; metrics, tags and
     artifacts are brought up to date. Raises UnavailableError when MLflow does not answer, ConfigError when it refuses.
     """
-    with connected(tracking_uri) as client:
+    with connected(tracking.uri) as client:
         while True:
             run = find_run(client, experiment, run_id)
             if run is None:
-                experiment_id = _experiment(client, tracking_uri, experiment)
+                experiment_id = _experiment(client, experiment, tracking.artifacts)
                 client.create_run(experiment_id, tags={RUN_TAG: run_id}, run_name=run_id or None)
                 run = _first_run(client, experiment, run_id)
             mlflow_id: str = run.info.run_id
@@ -122,12 +129,11 @@ def allowed(code: str, when: Callable[[], bool] = lambda: True) -> Iterator[None
             raise
 
 
-def _experiment(client: "MlflowClient", tracking_uri: str, name: str) -> str:
-    """Return the experiment's id. With a SQLite file, artifacts lie in a folder beside it; a server chooses a place."""
+def _experiment(client: "MlflowClient", name: str, place: str) -> str:
+    """Return the experiment's id."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        beside = Path(tracking_uri.removeprefix(_SQLITE)).parent / "artifacts"
-        location = beside.as_uri() if tracking_uri.startswith(_SQLITE) else None
+        location = (place if "://" in place else Path(place).absolute().as_uri()) if place else None
         with allowed("RESOURCE_ALREADY_EXISTS"):
             client.create_experiment(name, artifact_location=location, tags=_KIND)
         found = client.get_experiment_by_name(name)

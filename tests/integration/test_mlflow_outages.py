@@ -22,7 +22,7 @@ from tasks.core.storage import FolderStore
 from tasks.releases.store import ReleaseStore
 from tasks.releases.verification import verify
 from tasks.tracking.registry import sync
-from tasks.tracking.runs import connected, experiment_name, log_run
+from tasks.tracking.runs import Tracking, connected, experiment_name, log_run
 from tests.integration.edge import Edge, Handler, serving
 
 START_SECONDS = 90
@@ -194,7 +194,7 @@ class Night:
     def tell(self, number: int) -> None:
         """As the report stage does."""
         log_run(
-            self.uri,
+            Tracking(self.uri),
             experiment_name(self.workload),
             f"run-{number}",
             params={"seed": number},
@@ -301,7 +301,16 @@ def test_syncs_at_once_make_one_version_of_each_release(
     one = night(server.url)
     for number in (1, 2, 3):
         one.promote(number)
-        log_run(server.url, experiment_name(one.workload), f"run-{number}", {}, {"wape": 0.25, "loss": 1.0}, {}, {}, {})
+        log_run(
+            Tracking(server.url),
+            experiment_name(one.workload),
+            f"run-{number}",
+            {},
+            {"wape": 0.25, "loss": 1.0},
+            {},
+            {},
+            {},
+        )
     start = threading.Barrier(SYNCS)
 
     def race(_: int) -> None:
@@ -328,7 +337,9 @@ def test_a_run_logged_by_several_processes_at_once_is_there_once(
     def race(_: int) -> str:
         start.wait()
         name = experiment_name(one.workload)
-        return log_run(server.url, name, "run-2", {}, {"wape": 0.25, "loss": 1.0}, {}, {"report.html": b""}, {})
+        return log_run(
+            Tracking(server.url), name, "run-2", {}, {"wape": 0.25, "loss": 1.0}, {}, {"report.html": b""}, {}
+        )
 
     one.promote(2)
     with ThreadPoolExecutor(SYNCS) as pool:

@@ -5,15 +5,23 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from tasks.config.run import Run
 from tasks.core.config import Spec
 from tasks.core.errors import UnavailableError
+from tasks.core.settings import Settings
+from tasks.stages import promote, report
+from tasks.stages.context import Context
 from tasks.tables.sources import get_source
 from tasks.tables.table import Column, TableContract
-from tasks.tracking.runs import connected, log_run
+from tasks.tracking.runs import Tracking, connected, find_run, log_run
+from tests import planted
+from tests.conftest import LAST_DAY, Project, small_customers
 from tests.e2e.containers.machine import Postgres
+from tests.in_process import judge
 
 pytestmark = pytest.mark.skipif(not (shutil.which("initdb") and shutil.which("pg_ctl")), reason="needs PostgreSQL")
 CONTRACT = TableContract(
@@ -56,9 +64,52 @@ def test_rows_of_a_query(scheme: str, server: Postgres, monkeypatch: pytest.Monk
     assert "Wr0ng" not in str(caught.value)
 
 
+def test_a_whole_night_with_its_rows_and_its_runs_there(
+    server: Postgres, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows come by one database, and MLflow keeps runs and registry in another, without a server of its own."""
+    section = small_customers(project.root)
+    purchases = project.root / "customers.parquet"
+    rows = pl.read_parquet(purchases).rows()
+    purchases.unlink()
+    with sa.create_engine(server.url("airflow")).begin() as connection:
+        connection.execute(sa.text("CREATE TABLE purchases (day DATE, customer TEXT, paid NUMERIC, pieces INTEGER)"))
+        connection.execute(sa.text("INSERT INTO purchases VALUES (:day, :customer, :paid, :pieces)"), [
+            dict(zip(("day", "customer", "paid", "pieces"), row, strict=True)) for row in rows
+        ])  # fmt: skip
+    query = "SELECT day, customer, paid, pieces FROM purchases WHERE day <= :as_of"
+    section["source"] = {"kind": "sql", "url_env": "SHOP_DB_URL", "query": query}
+    project.params["workloads"] = {"customers": section}
+    project.save()
+    monkeypatch.setenv("SHOP_DB_URL", server.url("airflow", "postgresql"))
+    monkeypatch.setenv("NIGHTSTILL_TRACKING_URI", server.url("mlflow", "postgresql"))
+    run = Run(**section, workload="customers", as_of=LAST_DAY, champion=0)
+    (project.root / "run.yaml").write_text(run.to_yaml())
+    settings = Settings(home=tmp_path / "home", project=project.root)
+    context = Context(run, settings, project.root, tmp_path / "pages", run_id="r1")
+    monkeypatch.chdir(project.root)  # where a stage works: a folder that vanishes with all that is in it
+    assert judge(context)["verdict"] in ("promote", "reject")
+    promote.run(context)
+    report.run(context)
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(project.root)
+    with connected(settings.tracking_uri) as client:
+        logged = find_run(client, "nightstill-customers", "r1")
+        assert logged is not None and logged.data.tags["outcome"] in ("promoted", "rejected")
+        assert logged.data.metrics["student/log_loss"] > 0
+        assert {"report.html", "run.yaml"} <= {found.path for found in client.list_artifacts(logged.info.run_id)}
+    assert (tmp_path / "home" / "mlflow" / "artifacts").is_dir()
+    left = planted.files(tmp_path)
+    assert left and not [name for name, content in left.items() if server.password.encode() in content]
+
+
 def test_mlflow_keeps_its_runs_there(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     url = server.url("mlflow", "postgresql")
-    mlflow_id = log_run(url, "nightstill-x", "r1", {"seed": 7}, {"error": 0.5}, {"loss": [2.0, 1.0]}, {}, {"a": "b"})
+    tracking = Tracking(url, str(tmp_path / "files"))
+    mlflow_id = log_run(
+        tracking, "nightstill-x", "r1", {"seed": 7}, {"error": 0.5}, {"loss": [2.0, 1.0]}, {}, {"a": "b"}
+    )
     with connected(url) as client:
         assert client.get_run(mlflow_id).data.metrics["error"] == 0.5
+        assert client.get_run(mlflow_id).info.artifact_uri.startswith((tmp_path / "files").as_uri())

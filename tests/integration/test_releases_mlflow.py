@@ -1,6 +1,7 @@
 """Runs and the registry in a real MLflow on SQLite, against a real ledger."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -16,6 +17,7 @@ from tasks.cli.main import main
 from tasks.core.errors import ConfigError, UnavailableError
 from tasks.core.settings import Settings
 from tasks.core.storage import FolderStore
+from tasks.releases import copies
 from tasks.releases.ledger import Entry
 from tasks.releases.pins import pin, unpin
 from tasks.releases.pruning import prune
@@ -23,8 +25,9 @@ from tasks.releases.store import INPUT_EXAMPLE, ReleaseStore
 from tasks.releases.verification import verify
 from tasks.tracking.mlmodel import mlmodel
 from tasks.tracking.registry import sync
-from tasks.tracking.runs import connected, experiment_name, log_run
+from tasks.tracking.runs import Tracking, connected, experiment_name, log_run
 from tests.conftest import Project
+from tests.tamper import modes
 
 MODEL = "nightstill-sales"
 
@@ -96,7 +99,8 @@ def log(uri: str, run_id: str = "run-2", **changes: Any) -> str:
         "tags": {"git": "abc"},
         **changes,
     }
-    return log_run(uri, experiment_name("sales"), run_id, **arguments)
+    tracking = Tracking(uri, Settings(tracking_uri=uri).tracking_artifacts)
+    return log_run(tracking, experiment_name("sales"), run_id, **arguments)
 
 
 def test_what_mlflow_refuses_of_a_run_is_an_error(uri: str) -> None:
@@ -362,8 +366,10 @@ def test_a_release_of_a_ledger_begun_anew_gets_a_version_of_its_own(uri: str, tm
 def test_mlflow_users_load_the_champion_by_alias(uri: str, releases: ReleaseStore) -> None:
     import mlflow
 
-    promote(releases, 2)
+    entry = promote(releases, 2)
     sync(uri, releases, "sales")
+    released = modes(Path(releases.url(entry)))
+    assert not any(int(mode, 8) & 0o222 for mode in released.values())
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
@@ -382,7 +388,27 @@ def test_mlflow_users_load_the_champion_by_alias(uri: str, releases: ReleaseStor
     assert model.predict(model.input_example)["output"].tolist() == [[6.0]]
     with pytest.raises(MlflowException, match="x"):
         model.predict({"units": np.ones((2, 1), np.float32)})
-    verify(releases)  # what MLflow notes beside the model is no tampering
+    verify(releases)
+    # Root can write into the release, others cannot; MLflow notes in its copy whence it loaded the model, as it must.
+    assert modes(Path(releases.url(entry))) == released
+    assert (Path(copies.url(releases, entry)) / "registered_model_meta").is_file()
+
+
+def test_files_that_mlflow_opens_are_copied_again_when_they_are_gone(uri: str, releases: ReleaseStore) -> None:
+    entry = promote(releases, 2)
+    sync(uri, releases, "sales")
+    shutil.rmtree(copies.url(releases, entry))
+    for dry_run in (True, False):
+        assert sync(uri, releases, "sales", dry_run=dry_run) == ["files of version 1, release 1"]
+    assert sync(uri, releases, "sales") == []
+    with connected(uri) as client:
+        assert client.get_model_version(MODEL, "1").source == copies.url(releases, entry)
+        # An earlier version of this program let MLflow open the release itself.
+        client.create_model_version(MODEL, source=releases.url(entry))
+        client.delete_model_version(MODEL, "1")
+    shutil.rmtree(copies.url(releases, entry))
+    assert sync(uri, releases, "sales")[-1] == "alias champion on version 2, release 1"
+    assert not Path(copies.url(releases, entry)).exists()
 
 
 def test_an_mlflow_that_does_not_answer(

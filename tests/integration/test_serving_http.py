@@ -19,7 +19,8 @@ from infra.local.environments import PROJECT
 from infra.testing.load import Connection, started
 from serving.service.bodies import JSON
 from tasks.releases.signing import generate
-from tests.serving_releases import expected, flip, inputs, open_releases, promote, promote_tables
+from tests.serving_releases import expected, inputs, open_releases, promote, promote_tables
+from tests.tamper import flip
 from tests.unit.conftest import Sales
 
 BODY = json.dumps({"inputs": {name: array.tolist() for name, array in inputs().items()}}).encode()

@@ -38,8 +38,8 @@ from tasks.problems.contracts import contract_from_json, contract_to_json
 from tasks.problems.models import build_model, models, networks, trees
 from tasks.tables.sources import SOURCES, get_source
 from tasks.tables.table import Column, TableContract
-from tasks.tables.validation.guard import require
-from tasks.tables.validation.options import Checks
+from tasks.tables.validation.guard import Guard
+from tasks.tables.validation.options import CheckOptions
 from tests.kinds.conftest import LABELLED, World
 from tests.unit.problems.forecasting.models.windows import SMALL
 from tests.wheels import make_wheel, serve_wheels
@@ -90,7 +90,7 @@ def test_a_source_gives_the_columns_that_the_workload_declares_and_the_same_rows
     first, again = (
         get_source(section, (contract,), "any", tmp_path).fetch(NIGHT).tables[contract.name] for _ in range(2)
     )
-    require(first, contract, Checks())
+    Guard(contract, CheckOptions()).require(first)
     assert first.equals(again)
     keys = [key for key in contract.keys if key in first.columns]
     assert first.equals(first.sort(keys)), "in the order of its keys"

@@ -1,43 +1,61 @@
 """A table must keep these rules before it is scored; Great Expectations, which takes seconds to start, is not used."""
 
+from collections.abc import Sequence
+
 import polars as pl
 from polars import selectors
 
 from tasks.core.errors import RuleError
-from tasks.tables.table import TableContract
-from tasks.tables.validation.options import Checks, parse_checks
-from tasks.tables.validation.rules import finite_facts, row_rules, samples, shown, type_facts, usable
+from tasks.tables.table import Column, TableContract
+from tasks.tables.validation.options import CheckOptions
+from tasks.tables.validation.rules import RowRule, finite_facts, row_rules, samples, shown, type_facts, usable
 
 FEW_ROWS = 5000  # below it, looking for shortcuts takes longer than they save
 UNIQUENESS = ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")
 
 
-def require(table: pl.DataFrame, contract: TableContract, checks: Checks) -> None:
-    """Check columns, types, keys, ranges, NaN: raise RuleError with the first rule that is broken, in one line.
+class Guard:
+    """A guard checks tables of one contract. Their rules are made once, not anew for each of a thousand requests."""
 
-    Freshness and volume are left to the nightly run: who scores an old or a small table means to.
-    """
-    if table.is_empty():
-        raise RuleError("table: number of rows (expected >= 1): observed 0", "", "number of rows >= 1")
-    for column in contract.columns:
-        if column.required and column.name not in table.columns:
-            said = f"{column.name}: column exists: observed missing; the table has: {', '.join(table.columns)}"
-            raise RuleError(said, column.name, "column exists")
-    for fact in type_facts(table, contract):
-        if fact.count:
-            said = f"{fact.column}: {fact.rule} (expected {fact.expected}): observed {fact.value}"
-            said += "".join(f", e.g. {shown(found)}" for found in fact.sample)
-            raise RuleError(said, fact.column, f"type {fact.expected}")
-    columns = usable(table, contract)
-    for fact in () if surely_finite(table) else finite_facts(table, columns, contract):
-        if fact.count:
-            raise _broken(table, contract, fact.column, fact.rule, ~pl.col(fact.column).is_finite())
-    rules = row_rules(columns, contract, parse_checks(checks, contract))
-    if len(table) > FEW_ROWS and _surely_unique(table, contract):
-        rules = [rule for rule in rules if rule.expectation not in UNIQUENESS]
-    broken = table.select(rule.bad.any().alias(str(place)) for place, rule in enumerate(rules)).row(0)
-    for rule in (rule for rule, is_broken in zip(rules, broken, strict=True) if is_broken):
-        raise _broken(table, contract, rule.column, rule.rule, rule.bad)
+    def __init__(self, contract: TableContract, options: CheckOptions) -> None:
+        self.contract, self.options = contract, options
+        self._last: tuple[Sequence[Column], Sequence[RowRule]] = ((), ())
+
+    def require(self, table: pl.DataFrame) -> None:
+        """Check columns, types, keys, ranges, NaN: raise RuleError with the first rule that is broken, in one line.
+
+        Freshness and volume are left to the nightly run: who scores an old or a small table means to.
+        """
+        contract = self.contract
+        if table.is_empty():
+            raise RuleError("table: number of rows (expected >= 1): observed 0", "", "number of rows >= 1")
+        for column in contract.columns:
+            if column.required and column.name not in table.columns:
+                said = f"{column.name}: column exists: observed missing; the table has: {', '.join(table.columns)}"
+                raise RuleError(said, column.name, "column exists")
+        for fact in type_facts(table, contract):
+            if fact.count:
+                said = f"{fact.column}: {fact.rule} (expected {fact.expected}): observed {fact.value}"
+                said += "".join(f", e.g. {shown(found)}" for found in fact.sample)
+                raise RuleError(said, fact.column, f"type {fact.expected}")
+        columns = usable(table, contract)
+        for fact in () if surely_finite(table) else finite_facts(table, columns, contract):
+            if fact.count:
+                raise _broken(table, contract, fact.column, fact.rule, ~pl.col(fact.column).is_finite())
+        rules = self._rules_of(columns)
+        if len(table) > FEW_ROWS and _surely_unique(table, contract):
+            rules = [rule for rule in rules if rule.expectation not in UNIQUENESS]
+        broken = table.select(rule.bad.any().alias(str(place)) for place, rule in enumerate(rules)).row(0)
+        for rule in (rule for rule, is_broken in zip(rules, broken, strict=True) if is_broken):
+            raise _broken(table, contract, rule.column, rule.rule, rule.bad)
+
+    def _rules_of(self, columns: Sequence[Column]) -> Sequence[RowRule]:
+        """Return the rules of a table with these columns: those of the last table, if it had the same."""
+        known, rules = self._last  # read and written as one: other threads are at it too
+        if known != columns:
+            rules = row_rules(list(columns), self.contract, self.options)
+            self._last = columns, rules
+        return rules
 
 
 def surely_finite(table: pl.DataFrame) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.cli.main import main
+from tests.tamper import put
 
 PROJECT = Path(__file__).parents[3]
 Run = Callable[..., tuple[int, str, str]]
@@ -104,7 +105,7 @@ def test_a_pinned_champion_is_not_rolled_back_and_the_way_out_is_named(three: An
 
 def test_a_changed_byte_is_76_and_names_the_file(three: Any, run: Run, folder: Path) -> None:
     path = folder / three.release(2).files / "contract.json"
-    path.write_text("[]")
+    put(path, "[]")
     for arguments in (("verify", "sales"), ("verify", "sales", "2"), ("rollback", "sales", "--reason", "a bad model")):
         code, _, errors = run(*arguments)
         assert code == 76 and str(path) in errors

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.core.errors import ConfigError, NightstillError, UnavailableError, UsageError
 from tasks.core.storage import PROBE, FolderStore, ObjectExists, open_store, require_conditional_writes
+from tests.tamper import modes
 
 PROJECT = Path(__file__).parents[3]
 
@@ -66,6 +67,19 @@ def test_create_refuses_a_taken_key_and_leaves_it_alone(store: FolderStore) -> N
     assert [path.name for path in store.root.iterdir()] == ["x"]
 
 
+def test_a_frozen_folder_can_be_changed_by_the_store_alone(store: FolderStore) -> None:
+    store.write("a/b/c.txt", b"old")
+    store.write("a/d.txt", b"old")
+    store.freeze("a")
+    assert not any(int(mode, 8) & 0o222 for mode in modes(store.root / "a").values())
+    assert int(modes(store.root)["."], 8) & 0o200
+    store.write("a/d.txt", b"new")
+    store.create("a/e.txt", b"")
+    store.delete("a/b/c.txt")
+    assert list(store.keys("a/")) == ["a/d.txt", "a/e.txt"] and store.read("a/d.txt") == b"new"
+    store.freeze("nothing")
+
+
 @pytest.mark.parametrize("key", ["../out", "a/../../out", "/etc/hostname"])
 @pytest.mark.parametrize(
     "use",
@@ -75,8 +89,9 @@ def test_create_refuses_a_taken_key_and_leaves_it_alone(store: FolderStore) -> N
         lambda store, key: store.create(key, b""),
         lambda store, key: store.delete(key),
         lambda store, key: list(store.keys(key)),
+        lambda store, key: store.freeze(key),
     ],
-    ids=["read", "write", "create", "delete", "keys"],
+    ids=["read", "write", "create", "delete", "keys", "freeze"],
 )
 def test_a_key_cannot_leave_the_store(store: FolderStore, key: str, use: Callable[[FolderStore, str], object]) -> None:
     (store.root.parent / "out").write_bytes(b"secret")

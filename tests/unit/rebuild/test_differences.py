@@ -14,6 +14,7 @@ from tasks.core.errors import IntegrityError
 from tasks.rebuild.differences import Differences, Row, compare
 from tasks.releases.ledger import Entry
 from tasks.releases.origin import changed_files, code_dependencies, code_digests
+from tests.tamper import put
 
 
 def model(width: int, name: str = "x") -> bytes:
@@ -187,7 +188,7 @@ def test_a_release_without_these_files_is_compared_as_far_as_it_goes(releases: A
 
 def test_changed_files_are_not_compared(releases: Any, folder: Path) -> None:
     a, b = publish(releases, files()), publish(releases, files(seed=8))
-    (folder / b.files / "run.yaml").write_text("seed: 7\n")
+    put(folder / b.files / "run.yaml", "seed: 7\n")
     with pytest.raises(IntegrityError, match=r"run\.yaml"):
         compare(releases, a, b, latency=False)
 

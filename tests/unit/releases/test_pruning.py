@@ -10,12 +10,13 @@ import pytest
 
 from tasks.core.errors import UsageError
 from tasks.core.storage import FolderStore
-from tasks.releases import pruning
+from tasks.releases import copies, pruning
 from tasks.releases.ledger import Superseded
 from tasks.releases.pins import pin
 from tasks.releases.pruning import prune, what_goes
 from tasks.releases.standing import Pruned
 from tasks.releases.verification import verify
+from tests.tamper import modes, put
 
 DAY = timedelta(days=1)
 
@@ -137,6 +138,20 @@ def test_other_workloads_and_other_folders_are_left_alone(five: Any, folder: Pat
         other.promote(text)
     prune(five, 1)
     assert verify(other).releases == 3
+
+
+def test_copies_of_what_goes_go_with_it(five: Any, folder: Path) -> None:
+    for number in (1, 2, 5):
+        copies.make(five, five.release(number))
+        put(folder / copies.folder(five.release(number).files) / "registered_model_meta", "noted by a reader")
+    assert modes(folder / copies.folder(five.release(1).files))["."] == "0o755"
+    prune(five, 4)
+    left = {path.read_text() for path in (folder / "sales" / copies.PLACE).rglob("model.onnx")}
+    assert left == {"two", "five"}
+    found = prune(five, 1)
+    assert found.releases == (2, 3) and found.files == 2 * 3 + 4
+    left = {path.read_text() for path in (folder / "sales" / copies.PLACE).rglob("*") if path.is_file()}
+    assert left == {"five", "{}", "noted by a reader", five.read(five.release(5), "manifest.json").decode()}
 
 
 @pytest.mark.parametrize("kill_at", [0, 1, 5])

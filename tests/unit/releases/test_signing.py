@@ -19,6 +19,7 @@ from tasks.releases.signing import generate, load_keys
 from tasks.releases.store import ReleaseStore
 from tasks.releases.verification import verify
 from tasks.scoring.scorer import Scorer
+from tests.tamper import flip, put, remove
 
 
 @pytest.fixture
@@ -78,21 +79,18 @@ def test_a_retry_writes_the_same_signature(signed: ReleaseStore, folder: Path, t
 @pytest.mark.parametrize("name", ["model.onnx", "manifest.json", signing.NAME])
 def test_one_flipped_bit_is_refused(signed: ReleaseStore, folder: Path, name: str) -> None:
     path = folder / signed.release().files / name
-    data = bytearray(path.read_bytes())
-    place = data.index(b'"signature": "') + 20 if name == signing.NAME else 1
-    data[place] ^= 1
-    path.write_bytes(bytes(data))
+    flip(path, path.read_bytes().index(b'"signature": "') + 20 if name == signing.NAME else 1)
     with pytest.raises(IntegrityError, match=name):
         verify(signed)
     with pytest.raises(IntegrityError, match=name):
         signed.read(signed.release(), "model.onnx")
 
 
-def flip(name: str) -> Callable[[Path, Path], None]:
+def swap_case(name: str) -> Callable[[Path, Path], None]:
     def change(one: Path, two: Path) -> None:
         data = json.loads((two / signing.NAME).read_bytes())
         data[name] = data[name].swapcase()
-        (two / signing.NAME).write_text(json.dumps(data))
+        put(two / signing.NAME, json.dumps(data))
 
     return change
 
@@ -101,15 +99,15 @@ def flip(name: str) -> Callable[[Path, Path], None]:
     ("change", "said"),
     [
         (
-            lambda one, two: (two / signing.NAME).unlink(),
+            lambda one, two: remove(two / signing.NAME),
             r"sales release 2: not signed .*`nightstill release sign sales 2`",
         ),
-        (lambda one, two: (two / signing.NAME).write_bytes(b""), "is not a signature"),
-        (lambda one, two: (two / signing.NAME).write_bytes(b"[]"), "is not a signature"),
-        (lambda one, two: (two / signing.NAME).write_bytes(b'{"key": "a", "signature": "?"}'), "is not a signature"),
-        (flip("signature"), "is no signature of these files by a trusted key"),
+        (lambda one, two: put(two / signing.NAME, b""), "is not a signature"),
+        (lambda one, two: put(two / signing.NAME, b"[]"), "is not a signature"),
+        (lambda one, two: put(two / signing.NAME, b'{"key": "a", "signature": "?"}'), "is not a signature"),
+        (swap_case("signature"), "is no signature of these files by a trusted key"),
         (
-            lambda one, two: shutil.copy(one / signing.NAME, two / signing.NAME),
+            lambda one, two: put(two / signing.NAME, (one / signing.NAME).read_bytes()),
             "sales release 2: .* is no signature of these files by a trusted key .*roll back",
         ),
     ],

@@ -1,5 +1,6 @@
 """Releases: published once, verified whenever read, rolled back by a new entry."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.storage import FolderStore
 from tasks.releases.ledger import Superseded
 from tasks.releases.verification import verify
+from tests.tamper import flip, modes, put, remove
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -27,6 +29,24 @@ def test_first_and_second_release(releases: Any) -> None:
     assert releases.read(second, "contract.json") == b"{}"
     assert b'"model.onnx"' in releases.read(second, "manifest.json")
     verify(releases)
+
+
+def test_files_of_a_release_are_read_only_for_everybody(releases: Any, folder: Path) -> None:
+    """Tests may run as root, whom no right binds: so the rights themselves are looked at."""
+    before = os.umask(0o022)
+    try:
+        entry = releases.promote("one")
+        read_only = {".": "0o555", **dict.fromkeys(["contract.json", "manifest.json", "model.onnx"], "0o444")}
+        assert modes(folder / entry.files) == read_only
+        # The store itself gets in: to write a part again that was damaged, to sign, to prune.
+        flip(folder / entry.files / "model.onnx")
+        again = releases.promote("one", run_id="again")
+        assert again.files == entry.files and modes(folder / entry.files) == read_only
+        verify(releases)
+        os.umask(0o077)
+        assert set(modes(folder / releases.promote("two").files).values()) == {"0o500", "0o400"}
+    finally:
+        os.umask(before)
 
 
 def test_what_there_is_not(releases: Any) -> None:
@@ -95,9 +115,7 @@ def test_one_flipped_bit_is_found(releases: Any, folder: Path, name: str) -> Non
     entry = releases.promote("one")
     releases.promote("two")
     path = folder / entry.files / name
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(bytes(data))
+    flip(path)
     for use in (lambda: verify(releases), lambda: releases.verify(entry), lambda: releases.champion_file(1, name)):
         with pytest.raises(IntegrityError, match=name):
             use()
@@ -109,7 +127,7 @@ def test_one_flipped_bit_is_found(releases: Any, folder: Path, name: str) -> Non
 @pytest.mark.parametrize("name", ["model.onnx", "contract.json", "manifest.json"])
 def test_a_removed_file_is_found(releases: Any, folder: Path, name: str) -> None:
     entry = releases.promote("one")
-    (folder / entry.files / name).unlink()
+    remove(folder / entry.files / name)
     for use in (lambda: verify(releases), lambda: releases.champion_file(1, name)):
         with pytest.raises(IntegrityError, match=f"{name}: missing from release 1"):
             use()
@@ -118,7 +136,7 @@ def test_a_removed_file_is_found(releases: Any, folder: Path, name: str) -> None
 def test_files_exchanged_together_with_their_manifest_are_found(releases: Any, folder: Path) -> None:
     one, two = releases.promote("one"), releases.promote("two")
     for name in ("model.onnx", "manifest.json"):
-        (folder / one.files / name).write_bytes((folder / two.files / name).read_bytes())
+        put(folder / one.files / name, (folder / two.files / name).read_bytes())
     with pytest.raises(IntegrityError, match=r"manifest.json: not the manifest that ledger entry 1 names"):
         verify(releases)
 

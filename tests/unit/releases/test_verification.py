@@ -11,6 +11,7 @@ from tasks.releases.pins import pin
 from tasks.releases.pruning import prune
 from tasks.releases.standing import Pruned
 from tasks.releases.verification import verify
+from tests.tamper import let_in, put
 
 
 @pytest.fixture
@@ -36,10 +37,10 @@ def test_what_was_checked_is_counted(three: Any) -> None:
 
 def test_what_mlflow_notes_when_it_loads_a_model_is_no_tampering(three: Any, folder: Path) -> None:
     beside = folder / three.champion().files
-    (beside / "registered_model_meta").write_text("model_name: nightstill-sales")
+    put(beside / "registered_model_meta", "model_name: nightstill-sales")
     assert verify(three).files == 9
     three.rollback(1, "bad")
-    (beside / "registered_model_meta2").write_text("")
+    put(beside / "registered_model_meta2", "")
     with pytest.raises(IntegrityError, match="registered_model_meta2: was added to release 3"):
         verify(three)
 
@@ -60,17 +61,17 @@ def test_every_flipped_byte_of_every_file_is_found(three: Any, folder: Path) -> 
             for place in (0, len(whole) // 2, len(whole) - 1):
                 changed = bytearray(whole)
                 changed[place] ^= 1
-                path.write_bytes(bytes(changed))
+                put(path, bytes(changed))
                 with pytest.raises(IntegrityError, match=path.name) as caught:
                     verify(three)
                 assert caught.value.exit_code == 76
-            path.write_bytes(whole)
+            put(path, whole)
     assert verify(three).files == 9
 
 
 def test_the_first_of_several_faults_is_named(three: Any, folder: Path) -> None:
     for number in (3, 2):
-        (folder / three.release(number).files / "model.onnx").write_text("")
+        put(folder / three.release(number).files / "model.onnx", "")
     with pytest.raises(IntegrityError, match=str(three.release(2).files)):
         verify(three)
     verify(three, 1)
@@ -79,6 +80,7 @@ def test_the_first_of_several_faults_is_named(three: Any, folder: Path) -> None:
 def test_an_added_file_is_found(three: Any, folder: Path) -> None:
     entry = three.release(2)
     added = folder / entry.files / "sub" / "weights.pkl"
+    let_in(added.parent)
     added.parent.mkdir()
     added.write_text("x")
     for use in (lambda: verify(three), lambda: verify(three, 2), lambda: three.rollback(2, "x")):
@@ -88,7 +90,9 @@ def test_an_added_file_is_found(three: Any, folder: Path) -> None:
 
 
 def test_a_release_whose_folder_is_gone_is_found(three: Any, folder: Path) -> None:
-    shutil.rmtree(folder / three.release(1).files)
+    gone = folder / three.release(1).files
+    let_in(gone / "model.onnx")
+    shutil.rmtree(gone)
     with pytest.raises(IntegrityError, match=r"manifest.json: missing from release 1"):
         verify(three)
 

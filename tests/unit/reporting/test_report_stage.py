@@ -12,6 +12,7 @@ from tasks.core.settings import Settings
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.stages import report
 from tasks.stages.context import Context
+from tasks.tracking.runs import Tracking
 
 PROJECT = Path(__file__).parents[3]
 
@@ -24,9 +25,9 @@ class Mlflow:
         self.logged: dict[str, Any] = {}
         self.synced = 0
 
-    def log_run(self, uri: str, experiment: str, run_id: str, **parts: Any) -> str:
+    def log_run(self, tracking: Tracking, experiment: str, run_id: str, **parts: Any) -> str:
         if self.down:
-            raise UnavailableError(f"MLflow at {uri}: connection refused")
+            raise UnavailableError(f"MLflow at {tracking.uri}: connection refused")
         self.logged = {"experiment": experiment, "run_id": run_id, **parts}
         return "id"
 

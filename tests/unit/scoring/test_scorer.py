@@ -18,6 +18,7 @@ from tasks.problems.base import FeatureContract, Predict
 from tasks.scoring import tables as scoring
 from tasks.scoring.scorer import Scorer, to_parquet
 from tasks.tables.table import Column, TableContract, Tables
+from tests.tamper import put
 
 PROJECT = Path(__file__).parents[3]
 DAY = date(2026, 1, 1)
@@ -87,7 +88,7 @@ def test_another_release_scores(scored: Any) -> None:
 
 
 def test_changed_bytes_do_not_score(scored: Any, folder: Path) -> None:
-    (folder / scored.champion().files / "model.onnx").write_bytes(times(4.0))
+    put(folder / scored.champion().files / "model.onnx", times(4.0))
     with pytest.raises(IntegrityError, match=r"model.onnx: .* bytes with SHA-256"):
         Scorer(scored, "sales").score({"table": TABLE}, DAY)
 

@@ -17,7 +17,8 @@ from serving.client import cache as caching
 from serving.client.release import sha256
 from tasks.releases.pins import pin, unpin
 from tasks.releases.store import ReleaseStore
-from tests.serving_releases import CONTRACT, expected, flip, inputs, model, open_releases, promote
+from tests.serving_releases import CONTRACT, expected, inputs, model, open_releases, promote
+from tests.tamper import flip, remove
 
 
 def opened(folder: Path, cache: Path, **options: Any) -> Champion:
@@ -143,7 +144,7 @@ def test_a_broken_new_release_leaves_the_old_one_at_work(
     another = json.dumps(CONTRACT, indent=1).encode()  # equal bytes would be in the cache
     broken = folder / promote(releases, 3, **{"contract.json": another}).files / name
     whole = broken.read_bytes()
-    broken.unlink()
+    remove(broken)
     for _ in range(2):
         assert not champion.refresh()
     assert f"{name} is missing" in champion.problem and caplog.text.count("release 1 goes on") == 1
@@ -290,7 +291,7 @@ def test_a_second_process_fetches_no_file_again(releases: ReleaseStore, folder: 
     opened(folder, cache)
     assert len(objects(cache)) == 3
     for path in (folder / entry.files).iterdir():
-        path.unlink()
+        remove(path)
     assert np.array_equal(opened(folder, cache).predict(inputs()), expected(2))
 
 

@@ -4,14 +4,21 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.numpy
+import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from serving.client.errors import IntegrityError
 from serving.client.release import Release, digests
@@ -76,12 +83,17 @@ def spoilt(good: bytes) -> st.SearchStrategy[bytes]:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> ServiceSettings:
     """Of a service whose release takes rows."""
     folder = tmp_path_factory.mktemp("fuzz")
     promote_tables(open_releases(folder / "releases"), SALES, sales_table(AS_OF, days=200), AS_OF, max_units=5000)
-    told: dict[str, Any] = {"release_store": str(folder / "releases"), "cache": Path(folder / "cache")}
-    with TestClient(make_app(ServiceSettings(workload="sales", **told)), raise_server_exceptions=False) as found:
+    return ServiceSettings(workload="sales", release_store=str(folder / "releases"), cache=folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def client(told: ServiceSettings) -> Iterator[TestClient]:
+    """Of that service."""
+    with TestClient(make_app(told), raise_server_exceptions=False) as found:
         until(lambda: found.get("/readyz").status_code == 200)
         yield found
 
@@ -139,6 +151,43 @@ def test_other_parts_of_a_request(client: TestClient, as_of: str, accept: str) -
     body, told = json.dumps(ROWS).encode(), {"Content-Type": JSON, "Accept": accept}
     answer = client.post("/v1/score", params={"as_of": as_of}, content=body, headers=told)
     assert answer.status_code in (200, 422)
+
+
+# What fits the description need not fit the release's contract, so a refusal of it is no fault.
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="module")
+def described(client: TestClient) -> Any:
+    """What the service says of itself; it is asked as an application, without a network."""
+
+    async def running(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await client.app(scope, receive, send)
+            return
+        for event in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{event}.complete"})
+
+    return schemathesis.openapi.from_asgi("/openapi.json", running)
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["fitting", "not-fitting"])
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/score"])
+def test_answers_to_what_is_posted_are_as_described(described: Any, path: str, mode: GenerationMode) -> None:
+    """Codes, content types and bodies of answers are held against it."""
+
+    @FUZZ
+    @given(case=described[path]["POST"].as_strategy(generation_mode=mode))
+    def each(case: Any) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    each()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/model"])
+def test_answers_to_what_is_asked_are_as_described(described: Any, path: str) -> None:
+    described[path]["GET"].Case().call_and_validate(checks=CHECKS)
 
 
 @FUZZ

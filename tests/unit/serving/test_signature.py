@@ -1,6 +1,5 @@
 """What the pipeline signs, consumers believe; nothing else."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ import pytest
 
 from serving.client import Champion, IntegrityError, SettingError, UnavailableError
 from tasks.releases import signing
-from tests.serving_releases import expected, flip, inputs, open_releases, promote
+from tests.serving_releases import expected, inputs, open_releases, promote
+from tests.tamper import flip, put, remove
 
 
 @pytest.fixture
@@ -49,11 +49,11 @@ def spoil(change: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (spoil(lambda path, other: path.unlink()), "not signed"),
-        (spoil(lambda path, other: path.write_bytes(b"{}")), "none of the trusted keys"),
-        (spoil(lambda path, other: path.write_bytes(b"\xff")), "none of the trusted keys"),
+        (spoil(lambda path, other: remove(path)), "not signed"),
+        (spoil(lambda path, other: put(path, b"{}")), "none of the trusted keys"),
+        (spoil(lambda path, other: put(path, b"\xff")), "none of the trusted keys"),
         (spoil(lambda path, other: flip(path, path.read_bytes().index(b'"signature": "') + 20)), "none of the trusted"),
-        (spoil(lambda path, other: shutil.copy(other, path)), "none of the trusted keys"),
+        (spoil(lambda path, other: put(path, other.read_bytes())), "none of the trusted keys"),
         (lambda one, two: flip(two / "model.onnx"), "model.onnx is not what was released"),
         (lambda one, two: flip(two / "manifest.json"), "manifest.json is not what was released"),
     ],

@@ -15,8 +15,8 @@ from tasks.problems.contracts import contract_from_json, contract_to_json
 from tasks.problems.forecasting.dataset import Windows
 from tasks.problems.forecasting.panel import build_panel
 from tasks.problems.forecasting.windows import carried
-from tasks.tables.validation.guard import require
-from tasks.tables.validation.options import CheckOptions, Checks
+from tasks.tables.validation.guard import Guard
+from tasks.tables.validation.options import CheckOptions
 from tasks.tables.validation.rules import table_facts, usable
 from tests.weather import AHEAD, AS_OF, CHECKS, FIRST, PROBLEM, weather_table
 
@@ -276,7 +276,7 @@ def test_a_wrong_option_is_refused_by_name(changes: dict[str, Any], message: str
 
 def require_weather(rows: pl.DataFrame) -> None:
     (contract,) = get_problem(Spec(**PROBLEM)).tables()
-    require(rows, contract, Checks.model_validate(CHECKS))
+    Guard(contract, CheckOptions(**CHECKS)).require(rows)
 
 
 def failed(rows: pl.DataFrame) -> list[str]:

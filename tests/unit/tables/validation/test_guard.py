@@ -1,16 +1,19 @@
 """What must not be scored is refused in one line that names column and rule."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import polars as pl
 import pytest
 
-from tasks.core.errors import DataError
+from tasks.core.errors import DataError, RuleError
 from tasks.tables.table import Column, TableContract
 from tasks.tables.validation import guard
-from tasks.tables.validation.guard import require
-from tasks.tables.validation.options import Checks
+from tasks.tables.validation.guard import Guard
+from tasks.tables.validation.options import CheckOptions
+from tasks.tables.validation.rules import row_rules
 
 CONTRACT = TableContract(
     columns=(Column("date", "date", key=True), Column("shop", "string", key=True), Column("units", "number", low=0)),
@@ -18,7 +21,7 @@ CONTRACT = TableContract(
     target="units",
     entity=("shop",),
 )
-CHECKS = Checks.model_validate({"max_units": 100})
+CHECKS = CheckOptions(max_units=100)
 GOOD = pl.DataFrame({"date": [date(2026, 1, 1), date(2026, 1, 2)], "shop": ["a", "a"], "units": [1.0, 2.0]})
 
 
@@ -29,7 +32,7 @@ def few_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_good_table_passes() -> None:
-    require(GOOD, CONTRACT, CHECKS)
+    Guard(CONTRACT, CHECKS).require(GOOD)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_a_good_table_passes() -> None:
 )
 def test_a_bad_table_is_refused_by_column_and_rule(spoil: Callable[[pl.DataFrame], pl.DataFrame], line: str) -> None:
     with pytest.raises(DataError, match=line) as refused:
-        require(spoil(GOOD), CONTRACT, CHECKS)
+        Guard(CONTRACT, CHECKS).require(spoil(GOOD))
     assert "\n" not in str(refused.value)
 
 
@@ -70,7 +73,7 @@ def days(shop: str, *numbers: int) -> pl.DataFrame:
     ],
 )
 def test_a_good_table_passes_in_any_order(table: pl.DataFrame) -> None:
-    require(table, CONTRACT, CHECKS)
+    Guard(CONTRACT, CHECKS).require(table)
 
 
 @pytest.mark.parametrize(
@@ -88,34 +91,52 @@ def test_a_key_that_is_there_twice_is_refused_wherever_it_stands(table: pl.DataF
     with pytest.raises(
         DataError, match=r"date.shop: unique date, shop: broken by 2 rows, e.g. row \d: date=2026-01-0[12]"
     ):
-        require(table, CONTRACT, CHECKS)
+        Guard(CONTRACT, CHECKS).require(table)
 
 
 def test_a_key_of_several_columns_may_repeat_in_one_of_them() -> None:
     columns = (*CONTRACT.columns[:2], Column("item", "string", key=True), CONTRACT.columns[2])
     contract = TableContract(columns=columns, date="date", target="units", entity=("shop", "item"))
     table = pl.concat([days("a", 1, 2).with_columns(item=pl.lit(item)) for item in "xy"])
-    require(table, contract, CHECKS)
+    Guard(contract, CHECKS).require(table)
     with pytest.raises(DataError, match="unique date, shop, item: broken by 4 rows"):
-        require(table.with_columns(item=pl.lit("x")), contract, CHECKS)
+        Guard(contract, CHECKS).require(table.with_columns(item=pl.lit("x")))
 
 
 def test_a_key_without_a_date_is_checked_too() -> None:
     columns = (Column("date", "date"), Column("shop", "string", key=True), CONTRACT.columns[2])
     contract = TableContract(columns=columns, date="date", target="units", entity=("shop",))
-    require(pl.concat([days("a", 2), days("b", 1)]), contract, CHECKS)
+    Guard(contract, CHECKS).require(pl.concat([days("a", 2), days("b", 1)]))
     with pytest.raises(DataError, match="shop: unique shop: broken by 2 rows"):
-        require(days("a", 1, 2), contract, CHECKS)
+        Guard(contract, CHECKS).require(days("a", 1, 2))
 
 
 @pytest.mark.parametrize("bad", [[float("inf"), float("-inf")], [float("nan"), 1.0], [1.0, float("-inf")]])
 def test_numbers_that_are_none_do_not_hide_each_other(bad: list[float]) -> None:
     count = sum(value != 1.0 for value in bad)
     with pytest.raises(DataError, match=f"units: no NaN or infinity: broken by {count} rows"):
-        require(GOOD.with_columns(units=pl.Series(bad)), CONTRACT, CHECKS)
+        Guard(CONTRACT, CHECKS).require(GOOD.with_columns(units=pl.Series(bad)))
 
 
 def test_large_numbers_are_not_taken_for_infinite() -> None:
     large = GOOD.with_columns(units=pl.Series([3e38, 3e38], dtype=pl.Float32))
     with pytest.raises(DataError, match="units: <= 100: broken by 2 rows"):
-        require(large, CONTRACT, CHECKS)
+        Guard(CONTRACT, CHECKS).require(large)
+
+
+def test_rules_are_made_once_and_follow_the_columns_of_each_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(columns: list[Column], *arguments: Any) -> Any:
+        made.append(len(columns))
+        return row_rules(columns, *arguments)
+
+    monkeypatch.setattr(guard, "row_rules", counted)
+    optional = replace(CONTRACT, columns=(*CONTRACT.columns, Column("extra", "number", required=False, low=0)))
+    one = Guard(optional, CHECKS)
+    for _ in range(3):
+        one.require(GOOD)
+    with pytest.raises(RuleError, match="extra: >= 0"):
+        one.require(GOOD.with_columns(extra=pl.lit(-1.0)))
+    one.require(GOOD)
+    assert len(made) == 3  # whenever the columns are others
