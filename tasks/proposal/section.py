@@ -13,6 +13,7 @@ from tasks.tables.sources.csv_file import CsvForm
 from tasks.tables.validation.options import CheckOptions
 
 LEAST_SHARE = 0.7  # of series that are there at the end
+SEGMENT_ROWS = 8  # on the evaluation set, of a segment that is judged
 
 
 def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
         "quantiles": list(QUANTILES),
         "metric": "wape" if positive else "mae",
         "positive": positive,
-        "normalise": "scale" if positive else "standard",
+        "normalise": "scale" if seen.often_zero else "standard",
         "series": [ours[column] for column in roles.series],
         "static": [ours[column] for column in roles.static],
         **({"numbers": [ours[column] for column in roles.numbers]} if roles.numbers else {}),
@@ -93,7 +94,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
             "accuracy": {
                 "limit": _limit(naive), "naive_margin": 0.0, "retention": 1.1, "champion_margin": 0.03, "max_gain": 0.9
             },
-            "segments": {"by": [ours[column] for column in roles.static], "limit": 0.3, "min_rows": 8},
+            "segments": {"by": [ours[name] for name in _segments(seen)], "limit": 0.3, "min_rows": SEGMENT_ROWS},
             "size": {"max_bytes": 262_144},
             "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 30, "max_p95_ratio": 50},
             "parity": {"tolerance": 0.05},
@@ -139,6 +140,14 @@ def _checks(seen: Seen) -> dict[str, Any]:
         if there / before < LEAST_SHARE:
             checks["min_entity_share"] = max(0.01, round(0.7 * there / before, 2))
     return checks
+
+
+def _segments(seen: Seen) -> list[str]:
+    """The columns whose segments have rows enough to be judged: a single series has one row an origin."""
+    roles = seen.roles
+    rows = seen.known.filter(pl.col(NUMBER) == seen.last)
+    series = {column: rows[column].value_counts()["count"] for column in roles.static}
+    return [column for column in roles.static if ((series[column] * seen.plan.origins) >= SEGMENT_ROWS).sum() >= 2]
 
 
 def _naive_error(seen: Seen) -> float:
