@@ -11,9 +11,9 @@ SHARED = {
     "NIGHTSTILL_RUN_STORE": ("s3",),
     "NIGHTSTILL_RELEASE_STORE": ("s3",),
     "NIGHTSTILL_DVC_REMOTE": ("s3",),
+    "NIGHTSTILL_FORECASTS": ("s3",),
     "NIGHTSTILL_TRACKING_URI": ("http", "https"),
 }
-FORECASTS = {"NIGHTSTILL_FORECASTS": ("s3",)}
 PASSED = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION")
 SECRETS = (
     "AWS_ACCESS_KEY_ID",
@@ -25,9 +25,9 @@ SECRETS = (
 )
 
 
-def plain_variables(environment: Mapping[str, str], needed: Mapping[str, tuple[str, ...]] = SHARED) -> dict[str, str]:
+def plain_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the public variables that every stage needs. Raises ConfigError on a store that hosts cannot share."""
-    for name, schemes in needed.items():
+    for name, schemes in SHARED.items():
         value = environment.get(name, "")
         if urlparse(value).scheme not in schemes:
             raise ConfigError(
@@ -38,4 +38,4 @@ def plain_variables(environment: Mapping[str, str], needed: Mapping[str, tuple[s
                 f"{name}: names a user, and everybody may see it; leave the user out and set MLFLOW_TRACKING_USERNAME "
                 "and MLFLOW_TRACKING_PASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             )
-    return {name: environment[name] for name in (*needed, *PASSED) if environment.get(name)}
+    return {name: environment[name] for name in (*SHARED, *PASSED) if environment.get(name)}

@@ -183,7 +183,7 @@ def test_a_table_is_read_by_the_names_of_the_source_and_by_its_own_name(shop: Sh
 def test_a_night_whose_data_were_not_found_valid_leaves_no_forecasts(shop: Shop, run: Any) -> None:
     RunStore(shop.settings.runs()).open_run("sales", "bad", "", {"run_id": "bad", "as_of": DAY})
     code, said, _ = run("score", "sales", "--keep", "--run-id", "bad")
-    assert code == 65 and "run bad of sales: its data were not found valid" in said
+    assert code == 4 and "run bad of sales: its data were not found valid" in said
     assert shop.kept() == []
 
 
