@@ -101,6 +101,15 @@ def test_zeros_that_are_usual_are_the_foot_of_a_series(tmp_path: Path) -> None:
         assert section["problem"]["normalise"] == normalise
 
 
+@pytest.mark.parametrize(("apart", "level"), [(0.0, 0.01), (0.6, 0.05), (6.0, 0.1)])
+def test_noise_is_no_larger_than_what_a_season_differs_by(tmp_path: Path, apart: float, level: float) -> None:
+    """Of six visits a day on average, every second week `apart` more."""
+    week = pl.int_range(pl.len()) // 7 % 2
+    table = rows(196).with_columns(visits=6.0 - apart / 2 + apart * week)
+    _, section = proposed(written(table, tmp_path))
+    assert section["gates"]["robustness"][0] == {"kind": "noise", "level": level, "limit": 1.3}
+
+
 def test_segments_are_those_with_rows_enough_to_be_judged(tmp_path: Path) -> None:
     """Of a few months of evaluation, a region has one row each, which no gate can judge; a country has them of ten."""
     months = pl.date_range(date(2017, 1, 1), date(2025, 12, 1), "1mo", eager=True).alias("month")
