@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from tasks.core.errors import ConfigError, NightstillError, UnavailableError
 from tasks.core.storage import open_store
 from tasks.pipeline.handover.manifest import Manifest
-from tasks.pipeline.handover.surroundings import FORECASTS, SECRETS, SHARED, plain_variables
+from tasks.pipeline.handover.surroundings import SECRETS, plain_variables
 
 WORKSPACE = "/workspace"
 
@@ -39,7 +39,7 @@ def container_settings() -> ContainerSettings:
 def plain_environment() -> dict[str, str]:
     """Return the public variables of every stage. Raises AirflowFailException on a store that is not shared."""
     try:
-        return plain_variables(os.environ, {**SHARED, **FORECASTS})
+        return plain_variables(os.environ)
     except ConfigError as error:
         raise AirflowFailException(str(error)) from None
 

@@ -5,10 +5,11 @@
 Writes `nightly_<workload>.yaml` to .nightstill/kubeflow: `plan` opens the run, then every stage is one container of the
 task image. A pipeline has the parameters `as_of`, `force`, `dry_run` and `run_id`; without a `run_id` it is Kubeflow's.
 
-A stage with the trigger `all_done` (the report) is the exit task of a `dsl.ExitHandler` around all others, and not a
-task that ignores failures upstream: Kubeflow's backend runs such a task once after each of its upstream tasks, an exit
-task once after all of them, and it counts the run as failed if one of them failed. `plan` stays outside: without an
-open run there is nothing to report.
+What ends every night is the exit task of a `dsl.ExitHandler` around all stages, and not a task that ignores failures
+upstream: Kubeflow's backend runs such a task once after each of its upstream tasks, an exit task once after all of
+them, and it counts the run as failed if one of them failed. As it has room for one, that task first makes the
+champion's forecasts, then runs the stage with the trigger `all_done` (the report). `plan` stays outside: without an
+open run there is nothing to end.
 
 Arguments are put together by the container's shell, as a backend can neither leave out an empty argument nor fill in
 its own run ID anywhere but in a task's input.
@@ -38,11 +39,11 @@ from tasks.pipeline.graph import Graph, Stage
 from tasks.pipeline.handover.surroundings import SECRETS
 from tasks.pipeline.resources import Limits, Resources, ResourcesError
 
-PLAN = "plan"
-PLAN_MINUTES = 10
+PLAN, SCORE = "plan", "score"
+PLAN_MINUTES, SCORE_MINUTES = 10, 30
 WORKSPACE = "/workspace"
 USER = 10001
-# A stage's name is the first argument after the shell's own four words, in PLAN_SCRIPT as in STAGE_SCRIPT.
+# A stage's name is the first argument after the shell's own four words, in each of the scripts.
 PLAN_SCRIPT = """\
 as_of=$5 force=$6 dry_run=$7
 set -- "$1" --workload "$2" --run-id "${3:-$4}"
@@ -52,6 +53,12 @@ case $dry_run in [Tt]rue) set -- "$@" --dry-run ;; esac
 exec nightstill "$@"
 """
 STAGE_SCRIPT = 'exec nightstill run-stage "$1" --workload "$2" --run-id "${3:-$4}"\n'
+# Exit code 4: without a release, or valid data, there is nothing to forecast. That is told, and no failure.
+SCORE_SCRIPT = """\
+nightstill score "$2" --keep --run-id "${3:-$4}" && score=0 || score=$?
+if [ $score -eq 4 ]; then score=0; fi
+"""
+END_SCRIPT = SCORE_SCRIPT + 'nightstill run-stage "$1" --workload "$2" --run-id "${3:-$4}" && exit $score\n'
 RETRIES = {"num_retries": 2, "backoff_duration": "60s", "backoff_factor": 2.0, "backoff_max_duration": "1200s"}
 
 
@@ -90,11 +97,8 @@ class Pipeline:
                 self.resources.of(PLAN),
                 PLAN_MINUTES,
             )
-            if self.exit_stage is None:
+            with dsl.ExitHandler(self._end(run_id), name="stages"):
                 self._stages(plan, run_id)
-            else:
-                with dsl.ExitHandler(self._stage(self.exit_stage, run_id), name="stages"):
-                    self._stages(plan, run_id)
 
         return nightly
 
@@ -106,13 +110,21 @@ class Pipeline:
                 tasks[stage.name].after(*([tasks[name] for name in stage.upstream] or [plan]))
 
     def _stage(self, stage: Stage, run_id: Any) -> Any:
-        component = _stage_component(self.settings.image, self.workload, stage)
-        return self._set_up(
-            stage.name,
-            component(run_id=run_id, job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER),
-            self.resources.of(stage.name),
-            int(stage.meta.get("timeout_minutes", 60)),
-        )
+        limits, minutes = self.resources.of(stage.name), int(stage.meta.get("timeout_minutes", 60))
+        return self._task(stage.name, STAGE_SCRIPT, run_id, limits, minutes)
+
+    def _end(self, run_id: Any) -> Any:
+        """Make the exit task: the forecasts, then the stage that runs in any case, if there is one."""
+        limits, stage = self.resources.of(SCORE), self.exit_stage
+        if stage is None:
+            return self._task(SCORE, f"{SCORE_SCRIPT}exit $score\n", run_id, limits, SCORE_MINUTES)
+        minutes = SCORE_MINUTES + int(stage.meta.get("timeout_minutes", 60))
+        return self._task(stage.name, END_SCRIPT, run_id, limits.or_more(self.resources.of(stage.name)), minutes)
+
+    def _task(self, name: str, script: str, run_id: Any, limits: Limits, minutes: int) -> Any:
+        component = _component(self.settings.image, self.workload, name, script)
+        task = component(run_id=run_id, job_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+        return self._set_up(name, task, limits, minutes)
 
     def _set_up(self, name: str, task: Any, limits: Limits, minutes: int) -> Any:
         task.set_display_name(name)
@@ -169,15 +181,15 @@ def _plan_component(image: str, workload: str) -> Any:
     return dsl.container_component(plan)
 
 
-def _stage_component(image: str, workload: str, stage: Stage) -> Any:
+def _component(image: str, workload: str, name: str, script: str) -> Any:
     def run_stage(run_id: str, job_id: str) -> dsl.ContainerSpec:
         return dsl.ContainerSpec(
             image=image,
-            command=["sh", "-c", STAGE_SCRIPT, "nightstill"],
-            args=[stage.name, workload, run_id, job_id],
+            command=["sh", "-c", script, "nightstill"],
+            args=[name, workload, run_id, job_id],
         )
 
-    run_stage.__name__ = component_name(stage.name)
+    run_stage.__name__ = component_name(name)
     return dsl.container_component(run_stage)
 
 

@@ -117,8 +117,8 @@ def _has_odd_lines(body: bytes) -> bool:
 
 
 def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
-    """Refuse more entities than `limit`: the model has a row for each."""
-    if len(table) <= limit:
+    """Refuse more entities than `limit`: the model has a row for each. Moments of no entity are those of one."""
+    if len(table) <= limit or (contract.date and not contract.entity):
         return
     entities = table.select(pl.struct(contract.entity).n_unique()).item() if contract.entity else len(table)
     if entities > limit:

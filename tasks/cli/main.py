@@ -1,6 +1,6 @@
 """`nightstill` is the one command-line program, for people and for runners.
 
-Exit codes: 0 done · 3 the candidate was rejected (`run` only) · 4 not yet: the data of `fresh` and `score --keep`, or a
+Exit codes: 0 done · 3 the candidate was rejected (`run` only) · 4 not yet: the data of `fresh` and `score`, or a
 release · 64 wrong usage · 65 bad data · 70 internal error · 75 a store or server did not answer, try again ·
 76 a digest, lock or release does not hold · 78 wrong configuration.
 """
@@ -148,8 +148,13 @@ def run_stage(
 
 
 def _tell(uri: str, data: bytes, status: str, **more: str) -> None:
+    """Print the address and digest of `data` for an orchestrator."""
+    _told(uri=uri, sha256=hashlib.sha256(data).hexdigest(), status=status, **more)
+
+
+def _told(**result: str) -> None:
     """Print the last line of standard output, which an orchestrator hands on."""
-    print(json.dumps({"uri": uri, "sha256": hashlib.sha256(data).hexdigest(), "status": status, **more}), flush=True)
+    print(json.dumps(result), flush=True)
 
 
 @app.command(hidden=True)
@@ -196,7 +201,9 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run every stage even if nothing changed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop short of the release.")] = False,
 ) -> None:
-    """Run a workload once, without Airflow, through the same hand-over."""
+    """Run a workload once, without Airflow, through the same hand-over; in the end the champion forecasts."""
+    from tasks.scoring.night import end_night
+
     settings = Settings()
     section = load_workload(settings.params, workload)
     run_id = run_id or planning.new_run_id(_day(as_of) or planning.yesterday(section))
@@ -213,6 +220,13 @@ def run(
         raise
     display.show_run(console, settings, workload, run_id)
     failed = [code for code in codes.values() if code > 0]
+    try:
+        console.print(f"Forecasts {end_night(settings, workload, run_id).said}", soft_wrap=True, highlight=False)
+    except NotYetError as error:
+        console.print(f"Forecasts none: {error}", soft_wrap=True, highlight=False)
+    except NightstillError as error:
+        errors.print(f"error: {error}", highlight=False)
+        failed.append(error.exit_code)
     verdict = read_verdict(settings, workload, run_id)
     raise SystemExit(failed[0] if failed else REJECTED if verdict and verdict["verdict"] == "reject" else 0)
 
@@ -265,9 +279,8 @@ def score(
 ) -> None:
     """Score raw tables with the champion into Parquet: into one file, or among the forecasts that are kept."""
     from tasks.problems import get_problem
-    from tasks.releases.signing import load_keys
-    from tasks.releases.store import ReleaseStore
-    from tasks.scoring import kept, raw
+    from tasks.scoring import raw
+    from tasks.scoring.night import keep_forecasts, release_store
     from tasks.scoring.scorer import Scorer, to_parquet
     from tasks.tables.sources import get_source
     from tasks.tables.sources.files import read_files
@@ -280,32 +293,29 @@ def score(
     settings = Settings()
     section = load_workload(settings.params, workload)
     day = _day(as_of) or planning.yesterday(section)
-    releases = ReleaseStore(settings.releases(), workload, load_keys(trusted_keys=settings.trusted_keys))
-    if keep and releases.champion() is None:
-        raise NotYetError(f"{workload}: no release yet, so nothing to score with")
-    entry = releases.release(release)
-    scorer = Scorer(releases, workload, entry.release)
     contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
+    complete = raw.Complete(contracts, section.checks) if keep else None
+
+    def read() -> raw.Raw:
+        if run_id:
+            return raw.of_run(settings, workload, run_id)
+        return raw.of_source(get_source(section.source, contracts, workload, settings.project), day, complete)
+
+    if keep:
+        made = keep_forecasts(settings, workload, read, release=release, run_id=run_id)
+        errors.print(made.said)
+        _told(uri=made.uri, sha256=made.sha256, status="finished-before" if made.again else "done")
+        return
+    scorer = Scorer(release_store(settings, workload), workload, release)
     if table:
         parts = scorer.stream(read_files(table, contracts, section.source), day)
     else:
-        if run_id:
-            found = raw.of_run(settings, workload, run_id)
-        else:
-            source = get_source(section.source, contracts, workload, settings.project)
-            found = raw.of_source(source, day, raw.Complete(contracts, section.checks) if keep else None)
+        found = read()
         day, parts = found.as_of, iter([scorer.score(found.tables, found.as_of)])
     content, rows = to_parquet(parts)
-    if out:
-        place, _, name = out.rpartition("/")
-        open_store(place or ".").write(name, content)
-        console.print(f"{out}: {rows:,} rows, as of {day}")
-        return
-    store = open_store(settings.forecasts)
-    done = kept.keep(store, content, rows, kept.Made.of(workload, entry, found, run_id))
-    said = "kept before, the same bytes" if done.again else "kept"
-    errors.print(f"{store.url(done.key)}: {rows:,} rows of release {entry.release}, as of {day}: {said}")
-    _tell(uri=store.url(done.key), data=store.read(done.key), status="finished-before" if done.again else "done")
+    place, _, name = out.rpartition("/")
+    open_store(place or ".").write(name, content)
+    console.print(f"{out}: {rows:,} rows, as of {day}")
 
 
 @app.command()

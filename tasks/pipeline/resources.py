@@ -37,6 +37,14 @@ class Limits(BaseModel):
         to_bytes(value)
         return value
 
+    def or_more(self, other: "Limits") -> "Limits":
+        """Return the larger limits of both, for a container in which one follows the other."""
+        return Limits(
+            cpus=max(self.cpus, other.cpus),
+            memory=max(self.memory, other.memory, key=to_bytes),
+            workspace=max(self.workspace, other.workspace, key=to_bytes),
+        )
+
 
 def to_bytes(quantity: str) -> int:
     """Return the bytes of a quantity as Kubernetes writes them, in binary units. Raises ValueError."""

@@ -21,6 +21,12 @@ def reasons_of(seen: Seen) -> list[str]:
     ]
     if seen.least < 0:
         said.append(f"{roles.target} has values below 0: positive: false, normalise: standard, metric: mae")
+    elif seen.often_zero:
+        said.append(f"{roles.target} is often 0: normalise: scale, in multiples of a series' mean")
+    else:
+        said.append(
+            f"{roles.target} is hardly ever 0: normalise: standard, so that a gap is read as the mean, not as 0"
+        )
     for known_as, words in (("ahead", "known ahead"), ("past", "known of the past alone")):
         columns = [
             column

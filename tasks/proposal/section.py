@@ -1,7 +1,7 @@
 """The section of params.yaml that fits a table: its columns, its length, its number of rows."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -13,6 +13,15 @@ from tasks.tables.sources.csv_file import CsvForm
 from tasks.tables.validation.options import CheckOptions
 
 LEAST_SHARE = 0.7  # of series that are there at the end
+LEAST_NOISE, MOST_NOISE = 0.01, 0.1  # of the robustness gate
+SEGMENT_ROWS = 8  # on the evaluation set, of a segment that is judged
+
+
+class Naive(NamedTuple):
+    """The naive forecast's mean absolute error, and as a share of the mean absolute value."""
+
+    mean: float
+    share: float
 
 
 def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
@@ -23,6 +32,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
     categories = {ours[column]: _change(column, seen) for column in roles.categories}
     changing = bool(covariates or categories)
     naive = _naive_error(seen)
+    limit = _limit(naive.share if positive else naive.mean)
     problem: dict[str, Any] = {
         "kind": "forecasting",
         "frequency": step.name,
@@ -32,7 +42,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
         "quantiles": list(QUANTILES),
         "metric": "wape" if positive else "mae",
         "positive": positive,
-        "normalise": "scale" if positive else "standard",
+        "normalise": "scale" if seen.often_zero else "standard",
         "series": [ours[column] for column in roles.series],
         "static": [ours[column] for column in roles.static],
         **({"numbers": [ours[column] for column in roles.numbers]} if roles.numbers else {}),
@@ -91,14 +101,14 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
         },
         "gates": {
             "accuracy": {
-                "limit": _limit(naive), "naive_margin": 0.0, "retention": 1.1, "champion_margin": 0.03, "max_gain": 0.9
+                "limit": limit, "naive_margin": 0.0, "retention": 1.1, "champion_margin": 0.03, "max_gain": 0.9
             },
-            "segments": {"by": [ours[column] for column in roles.static], "limit": 0.3, "min_rows": 8},
+            "segments": {"by": [ours[name] for name in _segments(seen)], "limit": 0.3, "min_rows": SEGMENT_ROWS},
             "size": {"max_bytes": 262_144},
             "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 30, "max_p95_ratio": 50},
             "parity": {"tolerance": 0.05},
             "robustness": [
-                {"kind": "noise", "level": 0.1, "limit": 1.3}, {"kind": "missing", "level": 0.1, "limit": 2.0}
+                {"kind": "noise", "level": _noise(naive), "limit": 1.3}, {"kind": "missing", "level": 0.1, "limit": 2.0}
             ],
         },
     }  # fmt: skip
@@ -141,22 +151,33 @@ def _checks(seen: Seen) -> dict[str, Any]:
     return checks
 
 
-def _naive_error(seen: Seen) -> float:
-    """The error of repeating the last season: of the metric that is proposed."""
+def _segments(seen: Seen) -> list[str]:
+    """The columns whose segments have rows enough to be judged: a single series has one row an origin."""
+    roles = seen.roles
+    rows = seen.known.filter(pl.col(NUMBER) == seen.last)
+    series = {column: rows[column].value_counts()["count"] for column in roles.static}
+    return [column for column in roles.static if ((series[column] * seen.plan.origins) >= SEGMENT_ROWS).sum() >= 2]
+
+
+def _naive_error(seen: Seen) -> Naive:
+    """The error of repeating the last season."""
     known, roles = seen.known, seen.roles
     rows = known.select(NUMBER, *roles.series, value=pl.col(roles.target).cast(pl.Float64))
     before = rows.with_columns(pl.col(NUMBER) + seen.plan.lengths.season).rename({"value": "before"})
     error = rows.join(before, on=[NUMBER, *roles.series]).select((pl.col("value") - pl.col("before")).abs())
-    total, size = float(error.to_series().sum()), float(rows["value"].abs().sum())
-    if not error.height:
-        return 0.0
-    mean = total / error.height
-    return mean / (size / rows.height) if seen.least >= 0 and size else mean
+    size = float(rows["value"].abs().sum()) / rows.height
+    mean = float(error.to_series().sum()) / max(error.height, 1)
+    return Naive(mean, mean / size if size else mean)
 
 
 def _limit(naive: float) -> float:
     """Twice the naive error, in two digits."""
     return float(f"{2 * naive:.2g}") if naive > 0 else 1.0
+
+
+def _noise(naive: Naive) -> float:
+    """Half of what a season differs from the last one, at most a tenth: more would drown what a precise series says."""
+    return float(f"{min(MOST_NOISE, max(LEAST_NOISE, naive.share / 2)):.2g}")
 
 
 def _training(plan: Plan, epochs: int, rate: float) -> dict[str, Any]:

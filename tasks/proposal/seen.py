@@ -16,6 +16,7 @@ from tasks.proposal.roles import NUMBER, Roles, find_roles
 from tasks.proposal.time import Time, find_time
 
 QUANTILES = (0.1, 0.5, 0.9)
+OFTEN = 0.02  # of all targets
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class Seen:
         """The smallest target."""
         least = self.known[self.roles.target].min()
         return float(least) if isinstance(least, int | float) else 0.0
+
+    @cached_property
+    def often_zero(self) -> bool:
+        """Whether zeros are usual, none being below: then zero is a series' foot, and else a gap is like its mean."""
+        zeros = (self.known[self.roles.target] == 0).mean()
+        return self.least >= 0 and isinstance(zeros, float) and zeros > OFTEN
 
     def is_ahead(self, column: str) -> bool:
         """Whether a column that changes over time is known over the whole horizon."""

@@ -47,15 +47,15 @@ class Complete:
 def of_run(settings: Settings, workload: str, run_id: str) -> Raw:
     """Return the snapshot of a run.
 
-    Raises UsageError when there is no such run, DataError when its data were not found valid, IntegrityError when they
-    are gone.
+    Raises UsageError when there is no such run, NotYetError when its data were not found valid, IntegrityError when
+    they are gone.
     """
     store = RunStore(settings.runs())
     as_of = date.fromisoformat(store.run_info(workload, run_id)["as_of"])
     valid = store.manifest(workload, run_id, "validate")
     if valid is None or not valid.finished:
         said = f"`nightstill show {workload} --run-id {run_id}` says why"
-        raise DataError(f"run {run_id} of {workload}: its data were not found valid; {said}")
+        raise NotYetError(f"run {run_id} of {workload}: its data were not found valid; {said}")
     about = json.loads(_output(settings, workload, run_id, "about.json"))
     digests = {name: facts["sha256"] for name, facts in about["tables"].items()}
     found = {name: _output(settings, workload, run_id, f"tables/{name}.parquet") for name in digests}

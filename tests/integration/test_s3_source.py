@@ -40,6 +40,15 @@ def test_a_glob_reads_its_objects_alone_in_order(bucket: str) -> None:
     assert fetch(f"s3://{name}/stock/a.parquet").tables["table"]["units"].to_list() == [9.0]
 
 
+def test_a_question_mark_is_a_sign_of_globs_and_a_hash_is_part_of_a_key(bucket: str) -> None:
+    client, name = boto3.client("s3"), bucket
+    for key, units in (("sales-1.parquet", 1.0), ("sales-2.parquet", 2.0), ("sales-10.parquet", 3.0), ("day", 4.0)):
+        put(client, name, key, units)
+    put(client, name, "day#1.parquet", 5.0)
+    assert fetch(f"s3://{name}/sales-?.parquet").tables["table"]["units"].to_list() == [1.0, 2.0]
+    assert fetch(f"s3://{name}/day#1.parquet").tables["table"]["units"].to_list() == [5.0]
+
+
 def test_csv_is_read_from_s3(bucket: str) -> None:
     client, name = boto3.client("s3"), bucket
     client.put_object(Bucket=name, Key="a.csv", Body=b"date,store_id,units\n2026-03-01,007,4\n")

@@ -11,11 +11,11 @@ SHARED = {
     "NIGHTSTILL_RUN_STORE": ("s3",),
     "NIGHTSTILL_RELEASE_STORE": ("s3",),
     "NIGHTSTILL_DVC_REMOTE": ("s3",),
+    "NIGHTSTILL_FORECASTS": ("s3",),
     "NIGHTSTILL_TRACKING_URI": ("http", "https"),
 }
 # Not needed: without it stages read what lies in their image.
 WORKLOADS_FROM = "NIGHTSTILL_WORKLOADS_FROM"
-FORECASTS = {"NIGHTSTILL_FORECASTS": ("s3",)}
 PASSED = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION")
 SECRETS = (
     "AWS_ACCESS_KEY_ID",
@@ -27,10 +27,9 @@ SECRETS = (
 )
 
 
-def plain_variables(environment: Mapping[str, str], needed: Mapping[str, tuple[str, ...]] = SHARED) -> dict[str, str]:
+def plain_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the public variables that every stage needs. Raises ConfigError on a store that hosts cannot share."""
-    if environment.get(WORKLOADS_FROM):
-        needed = {**needed, WORKLOADS_FROM: ("s3",)}
+    needed = {**SHARED, **({WORKLOADS_FROM: ("s3",)} if environment.get(WORKLOADS_FROM) else {})}
     for name, schemes in needed.items():
         value = environment.get(name, "")
         if urlparse(value).scheme not in schemes:

@@ -16,7 +16,7 @@ from tasks.tables.sources.places import READABLE
 from tasks.tables.sources.rows import check_columns, conform, up_to
 from tasks.tables.sources.shape import Shape
 from tasks.tables.sources.table import read_file
-from tasks.tables.steps import Step
+from tasks.tables.steps import MONTHS, Step
 from tasks.tables.table import TableContract
 
 WEEK = timedelta(weeks=1)
@@ -71,9 +71,9 @@ class PackageSource:
             return Snapshot({name: pl.DataFrame()}, unreadable={name: str(error)})
         if weeks is not None:
             today = as_of - weeks * WEEK
-            rows = up_to(rows, self.contract, today)
+            # First moved, then cut: a week has as many hours everywhere, but where clocks changed, days end at others.
             moved = pl.col(self.contract.moment) + weeks * WEEK
-            rows = rows.with_columns(moved.cast(rows.schema[self.contract.moment]))
+            rows = up_to(rows.with_columns(moved.cast(rows.schema[self.contract.moment])), self.contract, as_of)
             return Snapshot({name: rows}, (f"{note}; replayed: {as_of} shows the set's {today}",), shift_weeks=weeks)
         return Snapshot({name: up_to(rows, self.contract, as_of) if asked.until_as_of else rows}, (note,))
 
@@ -82,10 +82,16 @@ def shift_weeks(rows: pl.DataFrame, contract: TableContract, as_of: date) -> int
     """Return the whole weeks by which a set's dates are moved so that `as_of` falls into its second half.
 
     That half ends `horizon` steps before the set does, and starts again when it is through: each night brings one new
-    day, weekdays stay, and the days after it are known. Raises Unreadable when the set has no two weeks for it.
+    day, weekdays stay, and the days after it are known. Raises Unreadable when the set has no two weeks for it,
+    or its steps are of months.
     """
     if contract.date is None or not isinstance(rows.schema.get(contract.date), (pl.Date, pl.Datetime)):
         raise Unreadable(f"source.replay: {contract.date or 'the table'} has no dates to move")
+    if contract.step in MONTHS:
+        raise Unreadable(
+            f"source.replay: whole weeks do not move a step of {contract.step} to another; leave replay out, or use "
+            "steps up to 1w"
+        )
     days = rows[contract.date].cast(pl.Date)
     first, last = days.min(), days.max()
     assert isinstance(first, date)

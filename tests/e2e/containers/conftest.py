@@ -44,6 +44,7 @@ def stores(bucket: str, tracking_uri: str) -> dict[str, str]:
         "run_store": f"s3://{bucket}/runs",
         "release_store": f"s3://{bucket}/releases",
         "dvc_remote": f"s3://{bucket}/data",
+        "forecasts": f"s3://{bucket}/forecasts",
         "tracking_uri": tracking_uri,
     }
 
@@ -98,7 +99,6 @@ class Stack(Installation):
             "NIGHTSTILL_RUNNER": "docker",
             "NIGHTSTILL_TASK_IMAGE": self.image,
             "NIGHTSTILL_DOCKER_NETWORK": "host",
-            "NIGHTSTILL_FORECASTS": f"s3://{bucket}/forecasts",
         }
 
     def table(self, spoil: Any = lambda table: table) -> None:

@@ -157,10 +157,33 @@ def test_what_does_not_go_together_is_refused(shop: Shop, run: Any, arguments: t
     assert shop.kept() == []
 
 
+def test_a_table_is_read_by_the_names_of_the_source_and_by_its_own_name(shop: Shop, run: Any) -> None:
+    def scored(file: str) -> pl.DataFrame:
+        code, said, _ = run("score", "sales", "--table", str(shop.root / file), "--out", out, "--as-of", DAY)
+        assert code == 0, said
+        return pl.read_parquet(out)
+
+    out, table = str(shop.root / "out.parquet"), shop.table()
+    for name, factor in (("t[1].parquet", 1), ("t1.parquet", 2)):
+        table.with_columns(pl.col("units") * factor).write_parquet(shop.root / name)
+    wanted = scored("sales.parquet")
+    assert scored("t[1].parquet").equals(wanted)
+    assert not scored("t1.parquet").equals(wanted)
+
+    params = yaml.safe_load((shop.root / "params.yaml").read_text())
+    params["workloads"]["sales"]["source"]["columns"] = {"units": "qty"}
+    (shop.root / "params.yaml").write_text(yaml.safe_dump(params))
+    table.rename({"units": "qty"}).write_parquet(shop.root / "mapped.parquet")
+    assert scored("mapped.parquet").equals(wanted)
+    arguments = ("--table", str(shop.root / "t1.parquet"), "--out", out, "--as-of", DAY)
+    code, said, _ = run("score", "sales", *arguments)
+    assert code == 65 and "source.columns.units: the table has no column 'qty'" in said
+
+
 def test_a_night_whose_data_were_not_found_valid_leaves_no_forecasts(shop: Shop, run: Any) -> None:
     RunStore(shop.settings.runs()).open_run("sales", "bad", "", {"run_id": "bad", "as_of": DAY})
     code, said, _ = run("score", "sales", "--keep", "--run-id", "bad")
-    assert code == 65 and "run bad of sales: its data were not found valid" in said
+    assert code == 4 and "run bad of sales: its data were not found valid" in said
     assert shop.kept() == []
 
 

