@@ -75,7 +75,7 @@ def test_a_rollback_a_pin_and_a_prune_show_in_the_list(three: Any, run: Run) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["list", "nonsense"], "no workload 'nonsense'; there are: customers, sales"),
+        (["list", "nonsense"], "no workload 'nonsense'; there are: churn, customers, "),
         (["verify", "nonsense"], "no workload 'nonsense'; there are: "),
         (["show", "sales", "9"], "sales: no ledger entry 9; there are 3"),
         (["verify", "sales", "9"], "sales: no release 9; there are: 1, 2, 3"),

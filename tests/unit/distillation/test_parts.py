@@ -122,7 +122,7 @@ def test_what_only_forecasts_have_is_refused_for_classes(change: dict[str, Any],
 
 def test_a_term_must_say_which_of_two_teachers() -> None:
     section = workload(keep=("features",), terms=HINT).model_dump(mode="json")
-    section["teachers"]["tcn"]["keep"] = ["features"]
+    section["teachers"]["tcn"] = {"model": {"kind": "tcn"}, "training": TRAINING, "keep": ["features"]}
     with pytest.raises(ConfigError, match=r"terms\.teacher: name one of those that keep features: lstm, tcn"):
         check(Workload.model_validate(section))
 
