@@ -1,4 +1,4 @@
-"""Build the images of stages and Airflow with BuildKit (`make images`), and print their sizes.
+"""Build the images of stages and Airflow with BuildKit (`make images`), and print their sizes and lasting names.
 
     python3.11 -m infra.local.images [task] [airflow] [serving]
 
@@ -53,7 +53,17 @@ def main(names: Sequence[str] = PIPELINE) -> int:
     for name in names:
         size = int(docker("image", "inspect", "--format", "{{.Size}}", reference(name)))
         print(f"{reference(name):28} {size / 1e6:7,.0f} MB")
+    for name in names:
+        print(f"NIGHTSTILL_{name.upper()}_IMAGE={named_by_content(name)}")
     return 0
+
+
+def named_by_content(name: str) -> str:
+    """Give an image a tag that no later build takes over, and return it with the repository. Raises BuildError."""
+    identity = docker("image", "inspect", "--format", "{{.Id}}", reference(name))
+    made = f"{IMAGES[name]}:{identity.removeprefix('sha256:')[:16]}"
+    docker("tag", reference(name), made)
+    return made
 
 
 def reference(name: str) -> str:

@@ -14,6 +14,7 @@ case "$*" in
   *RepoDigests*) echo '["python@sha256:aaa"]' ;;
   *.Id*) echo sha256:bbb ;;
   *.Size*) echo 123000000 ;;
+  tag*) echo "$*" >> "$(dirname "$0")/tags" ;;
   build*) echo "$DOCKER_BUILDKIT $*" >> "$(dirname "$0")/builds"; [ ! -e "$(dirname "$0")/broken" ] ;;
 esac
 """
@@ -41,7 +42,9 @@ def test_both_images_by_buildkit_with_commit_lock_and_index(
     for command, name in ((task, "task"), (airflow, "airflow")):
         assert f"--build-arg COMMIT={checkout_commit(PROJECT)}" in command
         assert f"--build-arg LOCK={images.lock_digest(name)}" in command
-    assert "nightstill-airflow:v1" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "nightstill-airflow:v1" in told and "NIGHTSTILL_TASK_IMAGE=nightstill-task:bbb\n" in told
+    assert (builds.parent / "tags").read_text().splitlines()[0] == "tag nightstill-task:v1 nightstill-task:bbb"
 
 
 @pytest.mark.parametrize("digest", ["sha256:aaa", "sha256:bbb"])
