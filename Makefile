@@ -39,7 +39,7 @@ setup:  ## make both environments from their locks (nothing to do: instant)
 setup-dev:
 	@$(PYTHON) -m infra.local.environments --dev
 
-run: setup  ## run a workload's DAG once under Airflow: WORKLOAD=sales [AS_OF=YYYY-MM-DD] [FORCE=1] [DRY_RUN=1]
+run:  ## run a workload's DAG once under Airflow: WORKLOAD=sales [AS_OF=YYYY-MM-DD] [FORCE=1] [DRY_RUN=1]
 	@$(PYTHON) -m infra.local.night $(WORKLOAD) $(if $(AS_OF),--as-of $(AS_OF)) $(if $(FORCE),--force) $(if $(DRY_RUN),--dry-run)
 
 up: setup  ## start Airflow and the MLflow page in the background

@@ -1,10 +1,10 @@
-"""This follows one run of a workload's DAG under real Airflow to its end (`make run`).
+"""This makes both environments and follows one run of a workload's DAG under real Airflow to its end (`make run`).
 
     python3.11 -m infra.local.night WORKLOAD [--as-of YYYY-MM-DD] [--force] [--dry-run]
 
 Uses the Airflow that `make up` started; without one, starts scheduler, DAG processor and API server for this run and
 stops them afterwards. Exit code 0: the run succeeded (a rejected candidate is a result, not a failure); 1: it failed;
-64: there is no such workload; 75: Airflow did not come up.
+64: there is no such workload; 75: Airflow did not come up, or an environment could not be made.
 """
 
 import argparse
@@ -15,10 +15,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from infra.local import services
+from infra.local import environments, services
 from infra.local.environments import ENVIRONMENTS, HOME, PROJECT
 
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
@@ -32,6 +33,14 @@ SIGNS = {*string.ascii_lowercase, *string.digits, "-"}
 
 class UnknownWorkload(Exception):
     """No file has a section for the workload; the message names those that Airflow shows."""
+
+
+class NotMade(Exception):
+    """An environment could not be made; why was printed."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class Airflow:
@@ -179,6 +188,28 @@ def run_night(workload: str, conf: dict[str, Any], since: datetime) -> int:
     return 0 if state == "success" else 1
 
 
+def prepare() -> list[str]:
+    """Make both environments, and start Airflow as soon as its own is there.
+
+    Returns the services that did not run before. Raises NotMade.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        _make("airflow")
+        stages = pool.submit(_make, "task")
+        started = services.start(services.ONE_NIGHT, scheduled=False)
+        try:
+            stages.result()
+        except BaseException:
+            services.stop(started)
+            raise
+    return started
+
+
+def _make(name: str) -> None:
+    if code := environments.main([name]):
+        raise NotMade(code)
+
+
 def main(arguments: list[str]) -> int:
     """Run the command line of the module's text. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="make run", description="Run a workload's DAG once under real Airflow.")
@@ -192,7 +223,7 @@ def main(arguments: list[str]) -> int:
     since = datetime.now(UTC)
     started: list[str] = []
     try:
-        started = services.start(services.ONE_NIGHT, scheduled=False)
+        started = prepare()
         services.wait_for(f"{services.url('api-server')}/api/v2/version", "api-server")
         code = run_night(asked.workload, conf, since)
         if started:
@@ -203,6 +234,8 @@ def main(arguments: list[str]) -> int:
     except urllib.error.HTTPError as error:
         print(f"error: Airflow refused: {error.code} {error.read().decode()[:500]}", file=sys.stderr)
         return 64 if error.code < 500 else 75
+    except NotMade as error:
+        return error.code
     except UnknownWorkload as error:
         print(f"error: {error}", file=sys.stderr)
         return 64

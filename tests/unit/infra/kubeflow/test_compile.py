@@ -132,7 +132,7 @@ def test_a_stage_gets_its_limits_and_a_confined_workspace(project: Project) -> N
 
 def test_every_task_is_tried_again_and_none_is_cached(unchanged: Project) -> None:
     tasks = unchanged.compiled("sales").tasks()
-    assert len(tasks) == 19
+    assert len(tasks) == 17
     assert {task["retryPolicy"]["maxRetryCount"] for task in tasks.values()} == {2}
     assert not any(task["cachingOptions"].get("enableCache") for task in tasks.values())
 
