@@ -162,5 +162,5 @@ lock:  ## resolve requirements/*.in anew
 	@infra/local/lock.sh
 
 clean: down  ## remove everything that was made here, releases included
-	-chmod -R u+w $(HOME_DIR)/releases  # their files and folders are read-only
+	@[ ! -d $(HOME_DIR)/releases ] || chmod -R u+w $(HOME_DIR)/releases  # their files and folders are read-only
 	rm -rf $(HOME_DIR) artifacts run.yaml dvc.lock .dvc/cache .dvc/tmp .pytest_cache .mypy_cache .ruff_cache

@@ -92,13 +92,18 @@ def make(name: str, *, dev: bool) -> None:
         _compile(python)
 
 
-def _compile(python: Path) -> None:
-    """Import the stages' libraries once in the background, in the order in which a night needs them.
+def warming() -> str:
+    """Return the program that imports the libraries whose bytecode takes longest, in the order of a night's stages."""
+    return f"import {', '.join(SLOW_TO_COMPILE)}"
 
-    So their bytecode is there when Airflow has started. The first stages would make it, one after the other: 20 s.
+
+def _compile(python: Path) -> None:
+    """Import the stages' libraries once in the background, so that their bytecode is there when Airflow has started.
+
+    The first stages would make it, one after the other: 20 s.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    command: list[str | Path] = ["nice", "-n", "19", python, "-c", f"import {SLOW_TO_COMPILE}"]
+    command: list[str | Path] = ["nice", "-n", "19", python, "-c", warming()]
     subprocess.Popen(
         command,
         cwd=PROJECT,

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from infra.local.environments import ENVIRONMENTS, HOME, MARKER, PROJECT
 from tasks.core.databases import driver_url
+from tasks.core.errors import ConfigError
 
 RUN = HOME / "run"
 LOGS = HOME / "logs"
@@ -221,6 +222,15 @@ def _signal(state: Mapping[str, object], number: signal.Signals) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    """Run a command; a wrong setting is one line. Returns the exit code."""
+    try:
+        return _run(arguments)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _run(arguments: list[str]) -> int:
     """Run `up`, `down`, `status`, or Airflow's own program for this installation. Returns the exit code."""
     match arguments:
         case ["up"]:

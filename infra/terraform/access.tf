@@ -21,9 +21,9 @@ data "aws_iam_policy_document" "stages" {
   }
 
   statement {
-    sid       = "ReadReleases"
+    sid       = "ReadReleasesAndWorkloads"
     actions   = ["s3:GetObject"]
-    resources = ["${local.bucket}/releases/*"]
+    resources = ["${local.bucket}/releases/*", "${local.bucket}/workloads/*"]
   }
 
   # Data and runs are tidied up; what was released, and the ledger that says so, stays.
@@ -75,12 +75,12 @@ data "aws_iam_policy_document" "promotion" {
   }
 }
 
-# Airflow reads the manifests of stages, and nothing else.
+# Airflow reads the manifests of stages, and params.yaml and workloads/ where these lie below workloads/.
 data "aws_iam_policy_document" "airflow" {
   statement {
-    sid       = "Manifests"
+    sid       = "ManifestsAndWorkloads"
     actions   = ["s3:GetObject"]
-    resources = ["${local.bucket}/runs/*"]
+    resources = ["${local.bucket}/runs/*", "${local.bucket}/workloads/*"]
   }
 
   statement {
@@ -91,7 +91,7 @@ data "aws_iam_policy_document" "airflow" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["runs/*"]
+      values   = ["runs/*", "workloads/*"]
     }
   }
 
@@ -170,7 +170,7 @@ resource "aws_iam_policy" "this" {
   for_each = {
     stages    = { text = data.aws_iam_policy_document.stages.json, what = "read and write data, runs, forecasts; read releases" }
     promotion = { text = data.aws_iam_policy_document.promotion.json, what = "write releases, besides what stages may" }
-    airflow   = { text = data.aws_iam_policy_document.airflow.json, what = "read the manifests of stages" }
+    airflow   = { text = data.aws_iam_policy_document.airflow.json, what = "read the manifests of stages, and workloads" }
     mlflow    = { text = data.aws_iam_policy_document.mlflow.json, what = "keep MLflow's artifacts" }
     consumers = { text = data.aws_iam_policy_document.consumers.json, what = "read releases and forecasts" }
   }

@@ -118,7 +118,7 @@ def _has_odd_lines(body: bytes) -> bool:
 
 def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
     """Refuse more entities than `limit`: the model has a row for each. Moments of no entity are those of one."""
-    if len(table) <= limit or (contract.date and not contract.entity):
+    if len(table) <= limit or (contract.date in contract.keys and not contract.entity):
         return
     entities = table.select(pl.struct(contract.entity).n_unique()).item() if contract.entity else len(table)
     if entities > limit:

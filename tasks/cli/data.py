@@ -35,8 +35,8 @@ def new(
     settings = Settings()
     if "://" in settings.params and not dry_run:
         raise ConfigError(f"{settings.params}: new writes into folders alone; print the section with --dry-run")
+    require_new(settings.params, workload)
     params = Path(settings.params)
-    require_new(params, workload)
     file, project = Path(table).absolute(), settings.project.absolute()
     path = file.relative_to(project) if file.is_relative_to(project) else file
     keys = None if not series else [name for name in series if name]

@@ -167,6 +167,7 @@ def _releases(workload: str) -> "ReleaseStore":
     keys = load_keys(trusted_keys=settings.trusted_keys)
     found = ReleaseStore(settings.releases(), workload, keys)
     there = "://" in settings.params or Path(settings.params).is_file()
-    if there and workload not in (known := load_workloads(settings.params)) and found.ledger.get(1) is None:
+    # The ledger first: whatever is wrong with somebody's section keeps nobody from going back to a former release.
+    if there and found.ledger.get(1) is None and workload not in (known := load_workloads(settings.params)):
         raise UsageError(f"no workload {workload!r}; there are: {', '.join(sorted(known))}")
     return found

@@ -66,12 +66,12 @@ def load_workloads(path: Path | str) -> dict[str, Workload]:
 
     Raises ConfigError naming the file, the field and what is wrong with it.
     """
-    return {name: _parsed(name, found) for name, found in find_sections(path).items()}
+    return {name: parsed(name, found) for name, found in find_sections(path).items()}
 
 
 def load_workload(path: Path | str, name: str) -> Workload:
     """Return one workload; the others are read, but not validated further. Raises ConfigError on an unknown name."""
-    return _parsed(name, find_workload(path, name))
+    return parsed(name, find_workload(path, name))
 
 
 def find_workload(path: Path | str, name: str) -> Found:
@@ -82,6 +82,7 @@ def find_workload(path: Path | str, name: str) -> Found:
     return sections[name]
 
 
-def _parsed(name: str, found: Found) -> Workload:
+def parsed(name: str, found: Found) -> Workload:
+    """Return a section as a workload. Raises ConfigError naming file and field."""
     with explained(f"{found.file}: workloads.{name}"):
         return Workload.model_validate(found.section)

@@ -55,6 +55,8 @@ def read_yaml(text: str | bytes) -> Any:
             loader.dispose()
     except UnicodeDecodeError as error:
         raise NotPlain(f"byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    except RecursionError:  # by references: each level alone is flat
+        raise NotPlain(f"more than {DEEPEST} levels deep; write it flatter") from None
     except _UNUSABLE as error:
         raise NotPlain(f"a value is not what its form or tag says: {error}") from error
 

@@ -67,6 +67,8 @@ def find_sections(path: Path | str) -> dict[str, Found]:
     params, *others = _documents(str(path))
     found = _sections(*params, scheduled=True)
     for file, data in others:
+        if not file.endswith(ENDING):
+            raise ConfigError(f"{file}: call it <workload>{ENDING}")
         sections = _sections(file, data, scheduled=False)
         wanted = file.rpartition("/")[2].removesuffix(ENDING)
         if list(sections) != [wanted]:
@@ -107,7 +109,9 @@ def _of_store(place: str) -> list[tuple[str, bytes]]:
     from tasks.core.storage import open_store
 
     store = open_store(place)
-    keys = [PARAMS_FILE, *(key for key in store.keys(f"{GALLERY}/") if key.endswith((ENDING, ".yml")))]
+    there = store.keys(f"{GALLERY}/")
+    files = (key for key in there if key.count("/") == 1 and key.endswith((ENDING, ".yml")))
+    keys = [PARAMS_FILE, *(key for key in files if not key.startswith(f"{GALLERY}/."))]
     try:
         return [(store.url(key), store.read(key)) for key in keys]
     except KeyError as error:

@@ -12,7 +12,7 @@ from tasks.core.storage import ObjectStore, open_store
 
 SIGNS = "#,%?\"'"
 SQLITE = "sqlite:///"
-SERVERS = ("http://", "https://")
+DATABASES = ("sqlite", "postgres", "mysql", "mssql")
 
 
 class Settings(BaseSettings):
@@ -100,7 +100,7 @@ def _place(place: str | Path) -> str:
 
 def _beside(tracking_uri: str, home: Path) -> str:
     """Return where MLflow's files lie, "" where a server chooses. MLflow's own default is the working folder."""
-    if tracking_uri.startswith(SERVERS):
+    if not tracking_uri.startswith(DATABASES):
         return ""
     folder = Path(tracking_uri.removeprefix(SQLITE)).parent if tracking_uri.startswith(SQLITE) else home
     return str(folder / "artifacts")

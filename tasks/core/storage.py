@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlparse
 
 from tasks.core.errors import ConfigError, UnavailableError, UsageError
@@ -96,8 +96,7 @@ class FolderStore:
         try:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _let_in(path.parent)
-                with temporary.open("wb") as file:
+                with _opened(temporary) as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
@@ -105,7 +104,8 @@ class FolderStore:
                 raise _refused(error, f"{path}: cannot be written") from error
             yield temporary
         finally:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ConfigError):
+                _let_in(path.parent)
                 temporary.unlink()
 
     def read(self, key: str) -> bytes:
@@ -120,6 +120,7 @@ class FolderStore:
         path = self._path(key)
         with self._staged(path, data) as temporary:
             try:
+                _let_in(path.parent)
                 temporary.replace(path)
             except OSError as error:
                 raise _refused(error, f"{path}: cannot be written") from error
@@ -128,6 +129,7 @@ class FolderStore:
         path = self._path(key)
         with self._staged(path, data) as temporary:
             try:
+                _let_in(path.parent)
                 os.link(temporary, path)
             except FileExistsError:
                 raise ObjectExists(key) from None
@@ -164,8 +166,8 @@ class FolderStore:
     def freeze(self, folder: str) -> None:
         path = self._path(folder)
         # A guard against accidents: where a disk knows no modes, or another owns the files, they stay as they are.
-        with contextlib.suppress(OSError):
-            for place in (*path.rglob("*"), path):
+        for place in (*path.rglob("*"), path):
+            with contextlib.suppress(OSError):
                 place.chmod(place.stat().st_mode & ~WRITE)
 
     def url(self, key: str) -> str:
@@ -278,11 +280,28 @@ def open_store(uri: str) -> ObjectStore:
     return FolderStore(Path(uri))
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Make a file in a folder that is frozen, or that another writer of the same release freezes just now."""
+    try:
+        _let_in(path.parent)
+        return path.open("wb")
+    except PermissionError:
+        _let_in(path.parent)
+        return path.open("wb")
+
+
 def _let_in(folder: Path) -> None:
-    """Let the owner write into a folder that was frozen."""
-    mode = folder.stat().st_mode
-    if not mode & stat.S_IWUSR:
-        folder.chmod(mode | stat.S_IWUSR)
+    """Let the owner write into a folder that was frozen. Raises ConfigError for anybody else."""
+    found = folder.stat()
+    if found.st_mode & stat.S_IWUSR:
+        return
+    try:
+        folder.chmod(found.st_mode | stat.S_IWUSR)
+    except PermissionError as error:
+        raise ConfigError(
+            f"{folder}: it is read-only, and only its owner (uid {found.st_uid}) or root can change that; do it as one "
+            "of them"
+        ) from error
 
 
 def _refused(error: OSError, said: str) -> ConfigError | UnavailableError:

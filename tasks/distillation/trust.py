@@ -19,12 +19,14 @@ def trust(dataset: Dataset, problem: Problem, soft: Floats) -> Floats:
     """
     rows = _spread(dataset.splits["train"], dataset.groups)
     count = int(dataset.groups.max()) + 1
-    naive, teacher = np.zeros(count), np.zeros(count)
+    naive, teacher, exponent = np.zeros(count), np.zeros(count), 1.0
     for part in dataset.parts(rows, most=CHUNK):
         groups, target = dataset.groups[part], dataset.target(part)
         naive += np.bincount(groups, problem.score(problem.naive(dataset, part), target).loss, count)
-        teacher += np.bincount(groups, problem.score(soft[part], target).loss, count)
-    ratio = np.divide(naive, teacher, out=np.ones(count), where=teacher > 0)
+        score = problem.score(soft[part], target)
+        teacher += np.bincount(groups, score.loss, count)
+        exponent = score.exponent
+    ratio = np.divide(naive, teacher, out=np.ones(count), where=teacher > 0) ** exponent
     result: Floats = np.minimum(ratio, 1).astype(np.float32)[dataset.groups]
     return result
 

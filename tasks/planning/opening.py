@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from tasks.config.plugins import installed
 from tasks.config.run import Run, parse_run
-from tasks.config.workload import Workload, find_workload, load_workload
+from tasks.config.workload import Workload, find_workload, load_workload, parsed
 from tasks.core.errors import UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import require_fence
@@ -29,7 +29,10 @@ def new_run_id(as_of: date) -> str:
 
 def resolve(settings: Settings, name: str, as_of: date | None = None, *, dry_run: bool = False) -> Run:
     """Return the run.yaml of one workload tonight: its section, the date, and the ledger's last sequence number."""
-    workload = load_workload(settings.params, name)
+    return _tonight(settings, name, load_workload(settings.params, name), as_of, dry_run=dry_run)
+
+
+def _tonight(settings: Settings, name: str, workload: Workload, as_of: date | None, *, dry_run: bool) -> Run:
     last = Ledger(settings.releases(), name).last()
     return Run(
         **dict(workload),
@@ -57,7 +60,7 @@ def open_run(
     if not dry_run:
         require_fence(settings.releases())
     found = find_workload(settings.params, name)
-    run = resolve(settings, name, as_of, dry_run=dry_run)
+    run = _tonight(settings, name, parsed(name, found), as_of, dry_run=dry_run)
     info = {
         "workload": name,
         "run_id": run_id,

@@ -155,7 +155,7 @@ def _segments(seen: Seen) -> list[str]:
     """The columns whose segments have rows enough to be judged: a single series has one row an origin."""
     roles = seen.roles
     rows = seen.known.filter(pl.col(NUMBER) == seen.last)
-    series = {column: rows[column].value_counts()["count"] for column in roles.static}
+    series = {column: rows[column].alias("value").value_counts()["count"] for column in roles.static}
     return [column for column in roles.static if ((series[column] * seen.plan.origins) >= SEGMENT_ROWS).sum() >= 2]
 
 

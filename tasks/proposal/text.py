@@ -26,7 +26,7 @@ def section_text(name: str, section: Mapping[str, Any], comments: Mapping[str, s
     return "\n".join(lines) + "\n"
 
 
-def require_new(params: Path, name: str) -> None:
+def require_new(params: Path | str, name: str) -> None:
     """Raises ConfigError when a params.yaml is not valid, has the section already, or none can be called so."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"{params}: {name!r:.80} names no workload; {NAMING}")

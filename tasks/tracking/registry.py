@@ -5,10 +5,11 @@ processes at a time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tasks.core.errors import IntegrityError
 from tasks.releases import copies
 from tasks.releases.ledger import Entry
 from tasks.releases.standing import Pruned, pinned_by, pruned, withdrawn
@@ -65,9 +66,13 @@ class _Registry:
         self.workload, self.name = workload, experiment_name(workload)
         self.made, self.withdrawn, self.pruned = made_by(entries), withdrawn(entries), pruned(entries)
         self.done: list[str] = []
+        self.damaged: list[IntegrityError] = []
 
     def align(self) -> list[str]:
-        """Align versions first, then their tags, then the alias: a client led by the alias finds the rest done."""
+        """Align versions first, then their tags, then the alias: a client led by the alias finds the rest done.
+
+        Raises IntegrityError in the end, if a release's files could not be copied because they are damaged.
+        """
         there = bool(self.client.search_registered_models(f"name = '{self.name}'"))
         if not there:
             self._do(f"registered model {self.name}", self._create_model)
@@ -77,15 +82,29 @@ class _Registry:
             self.done += [f"version for release {number}" for number in missing]
         elif missing:
             for number in missing:
-                self._create_version(self.made[number])
+                with self._damage_told_in_the_end():
+                    self._create_version(self.made[number])
             versions = self._versions()  # another process may have made the same ones
-            self.done += [f"version {versions[number][0].version} for release {number}" for number in missing]
+            made = [number for number in missing if number in versions]
+            self.done += [f"version {versions[number][0].version} for release {number}" for number in made]
         for number, found in versions.items():
             self._keep_first(number, found)
-            self._supply(number, found[0])
+            with self._damage_told_in_the_end():
+                self._supply(number, found[0])
             self._tag(number, found[0])
-        self._point(versions)
+        if self.dry_run or self.entries[-1].release in versions:
+            self._point(versions)
+        if self.damaged:
+            raise self.damaged[0]
         return self.done
+
+    @contextmanager
+    def _damage_told_in_the_end(self) -> Iterator[None]:
+        """One damaged release must not keep the alias from the champion."""
+        try:
+            yield
+        except IntegrityError as error:
+            self.damaged.append(error)
 
     def _do(self, what: str, act: Callable[[], object]) -> None:
         """Act, or only note the act in a dry run."""

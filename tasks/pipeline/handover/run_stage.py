@@ -75,7 +75,7 @@ def commands_end_with_it() -> Iterator[None]:
         running = psutil.Process().children(recursive=True)
         for end in (psutil.Process.terminate, psutil.Process.kill):
             for process in running:
-                with contextlib.suppress(psutil.NoSuchProcess):
+                with contextlib.suppress(psutil.Error):
                     end(process)
             _, running = psutil.wait_procs(running, timeout=GRACE_SECONDS)
         raise

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import urlparse
 
 from tasks.core.errors import ConfigError
+from tasks.core.params import PLACE_SETTING
 from tasks.core.redaction import redact
 
 # Stages share no disk, so all that they hand over must lie where every host reaches it.
@@ -14,8 +15,8 @@ SHARED = {
     "NIGHTSTILL_FORECASTS": ("s3",),
     "NIGHTSTILL_TRACKING_URI": ("http", "https"),
 }
-# Not needed: without it stages read what lies in their image.
-WORKLOADS_FROM = "NIGHTSTILL_WORKLOADS_FROM"
+# Not needed: without them stages read what lies in their image, and MLflow's server chooses.
+OPTIONAL = (PLACE_SETTING, "NIGHTSTILL_TRACKING_ARTIFACTS")
 PASSED = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION")
 SECRETS = (
     "AWS_ACCESS_KEY_ID",
@@ -29,7 +30,7 @@ SECRETS = (
 
 def plain_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the public variables that every stage needs. Raises ConfigError on a store that hosts cannot share."""
-    needed = {**SHARED, **({WORKLOADS_FROM: ("s3",)} if environment.get(WORKLOADS_FROM) else {})}
+    needed = {**SHARED, **{name: ("s3",) for name in OPTIONAL if environment.get(name)}}
     for name, schemes in needed.items():
         value = environment.get(name, "")
         if urlparse(value).scheme not in schemes:

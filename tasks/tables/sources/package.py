@@ -94,8 +94,8 @@ def shift_weeks(rows: pl.DataFrame, contract: TableContract, as_of: date) -> int
         )
     days = rows[contract.date].cast(pl.Date)
     first, last = days.min(), days.max()
-    assert isinstance(first, date)
-    assert isinstance(last, date)
+    if not isinstance(first, date) or not isinstance(last, date):
+        raise Unreadable("source.replay: no row with a date is left to move; look at source.shape")
     end = Step(contract.step).day_ahead(last, -contract.horizon)
     cycle = (end - first).days // 2 // 7
     if cycle < 1:

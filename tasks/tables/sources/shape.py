@@ -6,7 +6,7 @@ Nothing is made up: what these options do not name stays as it is, and validatio
 from datetime import date
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tasks.core.config import Frozen
 from tasks.tables.sources.base import Unreadable
@@ -29,6 +29,13 @@ class Shape(Frozen):
     distinct: bool = False
     observed: bool = False
 
+    @field_validator("moment")
+    @classmethod
+    def _whole(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value and len(value) < len(PARTS) - 1:
+            raise ValueError("expected the columns of year, month and day and, of hours, that of the hour")
+        return value
+
     def before(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
         """Return a file's rows, text or typed, with a column of times called `named`. Raises Unreadable."""
         for name in (*self.moment, *self.without):
@@ -42,15 +49,24 @@ class Shape(Frozen):
         if self.moment:
             parts = [pl.col(name).cast(pl.Int32, strict=False) for name in self.moment]
             made = pl.datetime(*parts) if len(parts) == len(PARTS) else pl.date(*parts)
-            table = table.with_columns(made.alias(named)).drop(name for name in self.moment if name != named)
+            if not named:
+                raise Unreadable("source.shape.moment: rows of this workload have no time; leave it out")
+            try:
+                table = table.with_columns(made.alias(named))
+            except pl.exceptions.ComputeError as error:
+                said = f"{', '.join(self.moment)} of a row are no time: {str(error).splitlines()[0]}"
+                raise Unreadable(f"source.shape.moment: {said}") from None
+            table = table.drop(name for name in self.moment if name != named)
         return table
 
     def after(self, rows: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
         """Return the rows that count, of a table under the contract's names."""
         if self.since is not None and contract.date in rows.columns:
-            rows = rows.filter(pl.col(contract.date) >= self.since)
+            rows = rows.filter(pl.col(contract.date).is_null() | (pl.col(contract.date) >= self.since))
         if self.distinct:
             keys = [key for key in contract.keys if key in rows.columns]
+            if not keys:
+                raise Unreadable("source.shape.distinct: rows of this workload have no key; leave it out")
             rows = rows.unique(keys, keep="first", maintain_order=True)
         if self.observed and contract.target in rows.columns:
             rows = rows.filter(pl.col(contract.target).is_not_null())

@@ -190,7 +190,8 @@ def table_facts(
         facts += _delivered(table, columns, contract, axis, as_of)
     known = counted(timed, contract, axis, last)
     entity = list(contract.entity)
-    has_entity = bool(entity) and names.issuperset(entity)
+    # Entities come again only where a row is one of an entity's days: ids of rows are new every day.
+    has_entity = bool(entity) and names.issuperset(entity) and contract.date in contract.keys
     facts += freshness(known, contract, options, as_of, last)
     if known.height:
         facts += _gaps(known, contract, options, entity if has_entity and contract.ahead else [])

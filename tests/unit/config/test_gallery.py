@@ -65,7 +65,7 @@ def test_check_knows_it_and_says_that_it_runs_by_hand(project: Path, capsys: pyt
         ("customers.yaml", {"customers": GUESTS}, "workloads.customers stands in {root}/params.yaml too; remove one"),
         ("others.yaml", {"visitors": GUESTS}, "expected one section, called 'others' like the file; it has: visitors"),
         ("others.yaml", {"others": GUESTS, "more": GUESTS}, "called 'others' like the file; it has: more, others"),
-        ("others.yml", {"others": GUESTS}, "expected one section, called 'others.yml' like the file"),
+        ("others.yml", {"others": GUESTS}, "call it <workload>.yaml"),
         ("others.yaml", {}, "workloads: expected at least one section"),
         ("others.yaml", {"others": {"schedule": "0 3 * * *"}}, "workloads.others: expected a section with a title"),
         ("others.yaml", {"others": {**GUESTS, "schedule": 3}}, "workloads.others.schedule: 3 is neither a cron"),

@@ -129,5 +129,6 @@ def test_a_small_table_of_its_make_is_valid_and_becomes_rows(
     outputs = dataset.contract.output_shape[-1]
     knowing = problem.score(np.repeat(np.nan_to_num(truth)[:, :, None], outputs, axis=2), truth)
     rule = section.gates.accuracy
+    assert np.isfinite(naive.error) and naive.error > 0
     assert not against_naive("repeats", naive, naive, rule).passed
     assert not not_too_good("knows", knowing, naive, Champion(0), rule).passed

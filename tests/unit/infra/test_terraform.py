@@ -129,6 +129,7 @@ def test_promotion_adds_releases_and_cannot_overwrite_the_ledger() -> None:
 def test_airflow_and_consumers_read_only_what_is_theirs() -> None:
     assert granted("airflow") - {("kms:Decrypt", "${statement.value}")} == {
         ("s3:GetObject", "runs/*"),
+        ("s3:GetObject", "workloads/*"),
         ("s3:ListBucket", ""),
     }
     assert granted("consumers") == {
@@ -136,7 +137,7 @@ def test_airflow_and_consumers_read_only_what_is_theirs() -> None:
         ("s3:GetObject", "forecasts/*"),
         ("s3:ListBucket", ""),
     }
-    for who, places in (("airflow", ("runs",)), ("consumers", ("releases", "forecasts"))):
+    for who, places in (("airflow", ("runs", "workloads")), ("consumers", ("releases", "forecasts"))):
         (condition,) = statements(who)["List"]["condition"]
         assert all(value.startswith(places) for value in condition["values"])
 

@@ -59,8 +59,11 @@ def model_inputs(rows: pl.DataFrame, options: Options, contract: FeatureContract
     return inputs
 
 
-def contract_of(training: pl.DataFrame, label: Floats, options: Options) -> FeatureContract:
-    """Return the contract as the training rows make it. `label` (rows,): values or numbers of classes."""
+def contract_of(training: pl.DataFrame, label: Floats, weight: Floats, options: Options) -> FeatureContract:
+    """Return the contract as the training rows make it.
+
+    `label` (rows,): values or numbers of classes. `weight` (rows,): how much a row counts in what is said of labels.
+    """
     numbers = numbers_of(training, options)
     statistics: dict[str, Any] = {"mean": [], "scale": [], "knots": []}
     for column in numbers.T.astype(np.float64):
@@ -71,7 +74,7 @@ def contract_of(training: pl.DataFrame, label: Floats, options: Options) -> Feat
         statistics["mean"].append(_rounded(known.mean()))
         statistics["scale"].append(_rounded(known.std()) or 1.0)
         statistics["knots"].append([float(value) for value in knots])
-    statistics |= _of_labels(label.astype(np.float64), options)
+    statistics |= _of_labels(label.astype(np.float64), weight, options)
     books = {}
     for name in options.categories:
         counts = training[name].cast(pl.String).drop_nulls().value_counts()
@@ -80,14 +83,17 @@ def contract_of(training: pl.DataFrame, label: Floats, options: Options) -> Feat
     return make_contract(options, books, statistics)
 
 
-def _of_labels(label: Floats, options: Options) -> dict[str, Any]:
-    """Return what naive forecasts and the scale of outputs are made of."""
+def _of_labels(label: Floats, weight: Floats, options: Options) -> dict[str, Any]:
+    """Return what naive forecasts and the scale of outputs are made of; rows count by their weight, as in errors."""
+    weight = weight / weight.mean()
     if options.labels:
-        counts = np.bincount(label.astype(np.int64), minlength=options.width) + 1.0
+        counts = np.bincount(label.astype(np.int64), weight, minlength=options.width) + 1.0
         return {"shares": [_rounded(share) for share in counts / counts.sum()]}
     scaled = np.log1p(label) if options.error == "rmsle" else label
-    centre = np.median(scaled) if options.error == "mae" else scaled.mean()
-    return {"centre": _rounded(centre), "spread": _rounded(scaled.std()) or 1.0}
+    mean = np.average(scaled, weights=weight)
+    centre = np.quantile(scaled, 0.5, weights=weight, method="inverted_cdf") if options.error == "mae" else mean
+    spread = np.sqrt(np.average((scaled - mean) ** 2, weights=weight))
+    return {"centre": _rounded(centre), "spread": _rounded(spread) or 1.0}
 
 
 def _rounded(value: Any) -> float:

@@ -81,13 +81,15 @@ def build_rows(table: pl.DataFrame, options: Options) -> LabelledRows:
 
     Raises DataError when there are too few, or a label is none.
     """
-    if options.target not in table.columns:
-        raise DataError(f"{options.target}: the table has no such column, and training needs the target")
-    if options.weight and options.weight not in table.columns:
-        raise DataError(f"{options.weight}: the table has no such column, and training needs the weight")
+    for role, name in (("target", options.target), ("weight", options.weight), ("group", options.group)):
+        if name and name not in table.columns:
+            raise DataError(f"{name}: the table has no such column, and training needs the {role}")
     rows = table.filter(pl.col(options.target).is_not_null())
     if rows.is_empty():
         raise DataError(f"{options.target}: no row has a label")
+    for role, name in (("weight", options.weight), ("group", options.group)):
+        if name and (empty := rows[name].null_count()):
+            raise DataError(f"{name}: null in {empty} rows with a label; each of them needs its {role}")
     keys = keys_of(rows, options)
     rows = rows.with_columns(
         pl.Series(LABEL, labels_of(rows[options.target], options)),
@@ -97,7 +99,8 @@ def build_rows(table: pl.DataFrame, options: Options) -> LabelledRows:
     ).filter(pl.col(SPLIT) != LEFT_OUT)
     rows = rows.select(PLACE, SPLIT, GROUP, LABEL, WEIGHT, *dict.fromkeys(options.predictors))
     training = rows.filter(pl.col(SPLIT) == "train")
-    return LabelledRows(rows, contract_of(training, training[LABEL].to_numpy(), options))
+    label, weight = training[LABEL].to_numpy(), training[WEIGHT].to_numpy()
+    return LabelledRows(rows, contract_of(training, label, weight, options))
 
 
 def labels_of(target: pl.Series, options: Options) -> Floats:

@@ -14,7 +14,7 @@ METRICS = {
     "yes-no": ("log_loss", "brier"),
 }
 """The primary errors by task; the first is taken if none is named."""
-RESERVED = ("row", "split", "label", "weight", "predicted")
+RESERVED = ("row", "predicted")
 PARTS_OF_DATE = ("days", "month", "monthday", "weekday")
 
 
@@ -75,11 +75,12 @@ class Options(Frozen):
         named: set[str] = set()
         fields = {"target": (self.target,), "numbers": self.numbers, "booleans": self.booleans, "dates": self.dates}
         fields |= {"categories": self.categories, "id": self.id, "weight": (self.weight,) if self.weight else ()}
+        answers = {*RESERVED, *(f"p_{label}" for label in self.labels)}
         for field, names in fields.items():
             for name in names:
                 if name in named:
                     raise ValueError(f"{field}: column {name!r} is named twice; each has one meaning")
-                if name in RESERVED or name.startswith("_"):
+                if name in answers or name.startswith("_"):
                     raise ValueError(f"{field}: the name {name!r} is taken; rename the column in the source")
                 named.add(name)
         self._check_roles()

@@ -66,8 +66,7 @@ class LabelledTabular(Problem):
         return draft_contract(self.options)
 
     def features(self, tables: Tables, as_of: date) -> Dataset:
-        numbered = tables[ROWS].with_row_index(PLACE)
-        return build_rows(_known(numbered, self.options, as_of), self.options)
+        return build_rows(_known(tables[ROWS], self.options, as_of), self.options)
 
     def load(self, folder: Path) -> Dataset:
         return load_rows(folder)
@@ -113,7 +112,7 @@ class LabelledTabular(Problem):
             raise DataError(f"{ROWS}: no rows up to {as_of}")
         size = rows_within(contract.row_bytes(), SCORING_BYTES)
         output = np.concatenate([model(model_inputs(part, options, contract)) for part in rows.iter_slices(size)])
-        found = rows.select(options.id) if options.id else pl.DataFrame({ROW: np.arange(len(rows))})
+        found = rows.select(options.id or pl.col(PLACE).cast(pl.Int64).alias(ROW))
         if not options.labels:
             return found.with_columns(pl.Series("predicted", output[:, 0]))
         chances = probabilities(output)
@@ -130,7 +129,8 @@ class LabelledTabular(Problem):
 
 
 def _known(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame:
-    """Return the rows up to `as_of`; all of them where rows have no time."""
+    """Return the rows up to `as_of`, with PLACE; all of them where rows have no time."""
+    table = table.with_row_index(PLACE)
     if options.time:
         table = table.filter(pl.col(options.time).cast(pl.Date) <= as_of)
     return table.collect(engine="streaming")
@@ -147,11 +147,7 @@ def table_contract(options: Options) -> TableContract:
             Column(name, "date", nullable=name != options.time, about="day")
             for name in dict.fromkeys((*options.dates, *([options.time] if options.time else [])))
         ],
-        *[
-            Column(name, "string", nullable=True, about="category")
-            for name in options.categories
-            if name not in options.id
-        ],
+        *[Column(name, "string", nullable=True, about="category") for name in options.categories],
         *[Column(name, "string", key=True, about="id of a row") for name in options.id],
     ]
     if options.group and options.group not in (*options.categories, *options.id):

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.blocks.trees import Trees
+from tasks.problems.tabular.models.network import LARGEST_LOG
 
 log = logging.getLogger(__name__)
 
 BELOW_ALL = -3e38
 """This stands for a number that is not known; trees can split it off."""
 SMOOTHING = 20.0
-LARGEST_LOG = 40.0
 
 
 class BoostedOptions(Frozen):
@@ -79,7 +79,7 @@ class Boosted(nn.Module):
         import lightgbm
 
         label, weight = self._labels(dataset, train)
-        self._learn_means(dataset, train, label)
+        self._learn_means(dataset, train, label, weight)
         train_set = lightgbm.Dataset(self._matrix(dataset, train), label, weight=weight)
         valid_label, valid_weight = self._labels(dataset, valid)
         valid_set = train_set.create_valid(self._matrix(dataset, valid), valid_label, weight=valid_weight)
@@ -100,18 +100,21 @@ class Boosted(nn.Module):
         label, weight = (target[:, 0], target[:, 1]) if target.ndim == 2 else (target, None)
         return (np.log1p(label) if self.error == "rmsle" else label), weight
 
-    def _learn_means(self, dataset: Dataset, rows: Rows, label: NDArray[np.float64]) -> None:
-        """Set the mean label of each code; codes without a row get that of all."""
+    def _learn_means(
+        self, dataset: Dataset, rows: Rows, label: NDArray[np.float64], weight: NDArray[np.float64] | None
+    ) -> None:
+        """Set the mean label of each code, rows counted by their weight; codes without a row get that of all."""
         if not self.starts:
             return
         codes = dataset.inputs(rows, ["codes"])["codes"] + np.array(self.starts)
         values = np.eye(self.classes)[label.astype(np.int64)] if self.task == "classes" else label[:, None]
-        usual = values.mean(axis=0)
+        share = np.ones(len(rows)) if weight is None else weight / weight.mean()
+        usual = np.average(values, axis=0, weights=share)
         count = len(self.means)
-        seen = sum(np.bincount(column, minlength=count) for column in codes.T)
+        seen = sum(np.bincount(column, share, count) for column in codes.T)
         with torch.no_grad():
             for place in range(values.shape[1]):
-                total = sum(np.bincount(column, values[:, place], count) for column in codes.T)
+                total = sum(np.bincount(column, share * values[:, place], count) for column in codes.T)
                 mean = (total + SMOOTHING * usual[place]) / (seen + SMOOTHING)
                 self.means[:, place] = torch.from_numpy(mean.astype(np.float32))
 

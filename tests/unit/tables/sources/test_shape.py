@@ -21,6 +21,7 @@ CONTRACT = TableContract(
     horizon=1,
     step="1h",
 )
+ROWS = TableContract(columns=(Column("units", "number"),), date=None, target="units", entity=())
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_of_several_rows_an_hour_the_first_stays_and_earlier_days_do_not(fetch: 
 @pytest.mark.parametrize(
     ("shape", "said"),
     [
-        ({"moment": ["year", "week"]}, "source.shape: the table has no column 'year'; it has: day, SP"),
+        ({"moment": ["year", "week", "day"]}, "source.shape: the table has no column 'year'; it has: day, SP"),
         ({"without": ["DAX"]}, "source.shape: the table has no column 'DAX'"),
     ],
 )
@@ -67,7 +68,39 @@ def test_a_shape_that_the_file_does_not_have_is_told(fetch: Any, shape: dict[str
     assert "\n" not in found.unreadable["table"]
 
 
-@pytest.mark.parametrize("shape", [{"since": "soon"}, {"melted": []}, {"moment": ["a", "b", "c", "d", "e"]}])
+@pytest.mark.parametrize(
+    ("text", "contract", "shape", "said"),
+    [
+        (
+            "y,m,d,h,units\n2014,1,1,24,3\n",
+            CONTRACT,
+            {"moment": [*"ymdh"]},
+            "source.shape.moment: y, m, d, h of",
+        ),
+        (
+            "y,m,d,units\n2014,1,1,3\n",
+            ROWS,
+            {"moment": [*"ymd"]},
+            "source.shape.moment: rows of this workload have",
+        ),
+        ("units\n1\n", ROWS, {"distinct": True}, "source.shape.distinct: rows of this workload have no key"),
+    ],
+)
+def test_a_shape_that_the_rows_cannot_have_is_told(
+    fetch: Any, text: str, contract: TableContract, shape: dict[str, Any], said: str
+) -> None:
+    found = fetch(text, contract, shape).unreadable["table"]
+    assert found.startswith(said) and "\n" not in found
+
+
+def test_rows_that_are_all_left_out_cannot_be_moved(fetch: Any) -> None:
+    found = fetch("date,units\n2014-01-01 00:00:00,1\n", CONTRACT, {"since": "2020-01-01"}, replay=True)
+    assert found.unreadable["table"].startswith("source.replay: no row with a date is left")
+
+
+@pytest.mark.parametrize(
+    "shape", [{"since": "soon"}, {"melted": []}, {"moment": ["a", "b"]}, {"moment": ["a", "b", "c", "d", "e"]}]
+)
 def test_an_option_that_is_none_is_refused_by_field(fetch: Any, shape: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^source\.shape\."):
         fetch("date,units\n", CONTRACT, shape)

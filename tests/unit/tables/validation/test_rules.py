@@ -1,5 +1,6 @@
 """Facts of a table, by hand: types, freshness, gaps, entities and volume."""
 
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -33,6 +34,15 @@ def facts(table: pl.DataFrame, reference: dict[str, object] | None = None, **abo
 def daily(last: date = AS_OF, units: float = 10.0) -> pl.DataFrame:
     days = pl.select(date=pl.date_range(date(2026, 2, 1), last))
     return days.join(pl.DataFrame({"series_id": ["a", "b"]}), how="cross").with_columns(units=pl.lit(units))
+
+
+def test_ids_of_rows_are_new_every_day_and_no_entities_that_should_come_again() -> None:
+    columns = tuple(replace(column, key=column.name == "series_id") for column in CONTRACT.columns)
+    contract = replace(CONTRACT, columns=columns)
+    table = daily().with_columns(series_id=pl.int_range(pl.len()).cast(pl.String))
+    for each, told in ((CONTRACT, True), (contract, False)):
+        found = table_facts(table, usable(table, each), each, CheckOptions(), AS_OF, {}, None)
+        assert any("entit" in fact.rule or "series_id" in fact.rule for fact in found) is told, [f.rule for f in found]
 
 
 @pytest.mark.parametrize(

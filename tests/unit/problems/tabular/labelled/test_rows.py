@@ -102,6 +102,14 @@ def test_classes_are_predicted_with_chances_and_without_an_id_by_place() -> None
     found = problem(CLASSES, id=[]).predict({"rows": homes().lazy()}, AS_OF, rows.contract, Constant(rows.contract))
     assert found.columns == ["row", "p_small", "p_large", "p_huge", "predicted"]
     assert found.row(7) == (7, pytest.approx(1 / 3), pytest.approx(1 / 3), pytest.approx(1 / 3), "small")
+    # The place is that in the caller's table, some of whose rows are not known yet.
+    tomorrow = pl.when(pl.col("home") == "h0000").then(AS_OF + timedelta(1)).otherwise("listed")
+    table = homes().with_columns(listed=tomorrow)
+    rows = dataset(CLASSES, id=[], time="listed")
+    found = problem(CLASSES, id=[], time="listed").predict(
+        {"rows": table.lazy()}, AS_OF, rows.contract, Constant(rows.contract)
+    )
+    assert found["row"].to_list() == list(range(1, 400))
 
 
 def test_labels_are_numbers_of_classes_and_a_weight_stands_beside() -> None:
@@ -149,6 +157,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
         ({"categories": ["town", "area"]}, "categories: column 'area' is named twice"),
         ({"numbers": ["price"]}, "numbers: column 'price' is named twice"),
         ({"group": "price"}, "group: the name 'price' is taken"),
+        ({**YES_NO, "low": None, "id": ["p_yes"]}, "id: the name 'p_yes' is taken"),
         ({"time": "town"}, "time: 'town' is a column of dates"),
         ({"numbers": [], "booleans": [], "dates": [], "categories": []}, "numbers: name what to predict from"),
         ({"numbers": ["area", "listed_days"]}, "two features would be called listed_days"),
@@ -166,6 +175,8 @@ def test_an_option_that_makes_no_sense_is_named(changes: dict[str, Any], said: s
     [
         (VALUE, {"price": pl.lit(None, pl.Float64)}, "price: no row has a label"),
         (CLASSES, {"size": pl.lit("tiny")}, "size: 'tiny' in 400 rows is none of problem.classes"),
+        (VALUE | {"weight": "weigh"}, {"weigh": pl.lit(None, pl.Float64)}, "weigh: null in 400 rows with a label"),
+        (VALUE | {"group": "owner"}, {"owner": pl.lit(None, pl.String)}, "owner: null in 400 rows with a label"),
     ],
 )
 def test_labels_that_cannot_be_learned_are_named(options: dict[str, Any], changes: dict[str, Any], said: str) -> None:
@@ -173,5 +184,7 @@ def test_labels_that_cannot_be_learned_are_named(options: dict[str, Any], change
         dataset(options, homes().with_columns(**changes))
     with pytest.raises(DataError, match=r"price: the table has no such column"):
         dataset(VALUE, homes().drop("price"))
+    with pytest.raises(DataError, match=r"owner: the table has no such column, and training needs the group"):
+        dataset(VALUE, homes().drop("owner"), group="owner")
     with pytest.raises(DataError, match=r"no (valid|test) row among 2 labelled ones"):
         dataset(VALUE, homes(2))
