@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-import yaml
 from pydantic import Field, model_validator
 
 from tasks.config.plugins import Plugins
 from tasks.config.workload import Workload
 from tasks.core.config import Frozen, Name, explained
-from tasks.core.documents import read_mapping
+from tasks.core.documents import read_mapping, to_yaml
 from tasks.core.files import RUN_FILE
 
 FURTHER = ("workload", "as_of", "champion", "dry_run", "plugins", "code")
@@ -61,7 +60,7 @@ class Run(Workload):
 
     def to_yaml(self) -> str:
         """Return the canonical text: equal runs give equal bytes."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=True, allow_unicode=True)
+        return to_yaml(self.model_dump(mode="json"), sort_keys=True)
 
 
 def _code(data: Mapping[str, Any], plugins: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """This module gives an installed distribution one digest, which changes with any byte that can run."""
 
+import csv
 import hashlib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tasks.core.errors import ConfigError
 
@@ -30,10 +31,14 @@ def distribution_digest(distribution: Distribution) -> str:
 
 
 def _listed(distribution: Distribution) -> Mapping[str, Path]:
-    """Return the files that the installer listed, without its own; those of an editable installation lie elsewhere."""
+    """Return the files that the installer listed, without its own; those of an editable installation lie elsewhere.
+
+    Its list is read here: where the backport of importlib.metadata was imported, `files` leaves out those that are gone.
+    """
+    listed = [row[0] for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()) if row]
     return {
         file.as_posix(): Path(str(distribution.locate_file(file)))
-        for file in distribution.files or ()
+        for file in map(PurePosixPath, listed or map(str, distribution.files or ()))
         if not file.parts[0].endswith((".dist-info", ".egg-info"))
         and not file.name.startswith("__editable__")
         and ".." not in file.parts

@@ -28,7 +28,12 @@ class _Yaml(yaml.CSafeLoader):
     """
 
 
-_Yaml.add_implicit_resolver(_FLOAT, re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+class _YamlText(yaml.CSafeDumper):
+    """This dumper puts a text in quotes that would be read as a number."""
+
+
+for _each in (_Yaml, _YamlText):
+    _each.add_implicit_resolver(_FLOAT, re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 class NotPlain(yaml.YAMLError):
@@ -75,7 +80,7 @@ def _check_depth(text: str) -> None:
 
 def to_yaml(document: Any, *, sort_keys: bool) -> str:
     """Return plain values as a YAML document, by libyaml."""
-    text: str = yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=sort_keys)
+    text: str = yaml.dump(document, Dumper=_YamlText, sort_keys=sort_keys, allow_unicode=True)
     return text
 
 

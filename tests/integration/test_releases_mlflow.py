@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from onnx import TensorProto, helper
 
 from tasks.cli.main import main
-from tasks.core.errors import ConfigError, UnavailableError
+from tasks.core.errors import ConfigError, IntegrityError, UnavailableError
 from tasks.core.settings import Settings
 from tasks.core.storage import FolderStore
 from tasks.releases import copies
@@ -24,10 +24,10 @@ from tasks.releases.pruning import prune
 from tasks.releases.store import INPUT_EXAMPLE, ReleaseStore
 from tasks.releases.verification import verify
 from tasks.tracking.mlmodel import mlmodel
-from tasks.tracking.registry import sync
+from tasks.tracking.registry import ALIAS, sync
 from tasks.tracking.runs import Tracking, connected, experiment_name, log_run
 from tests.conftest import Project
-from tests.tamper import modes
+from tests.tamper import modes, put
 
 MODEL = "nightstill-sales"
 
@@ -409,6 +409,18 @@ def test_files_that_mlflow_opens_are_copied_again_when_they_are_gone(uri: str, r
     shutil.rmtree(copies.url(releases, entry))
     assert sync(uri, releases, "sales")[-1] == "alias champion on version 2, release 1"
     assert not Path(copies.url(releases, entry)).exists()
+
+
+def test_a_damaged_release_is_told_and_keeps_the_alias_from_nothing(uri: str, releases: ReleaseStore) -> None:
+    first = promote(releases, 2)
+    sync(uri, releases, "sales")
+    shutil.rmtree(copies.url(releases, first))
+    put(Path(releases.url(first)) / "model.onnx", b"other bytes")
+    promote(releases, 3)
+    with pytest.raises(IntegrityError, match=r"model\.onnx"):
+        sync(uri, releases, "sales")
+    with connected(uri) as client:
+        assert client.get_model_version_by_alias(MODEL, ALIAS).tags["release"] == "2"
 
 
 def test_an_mlflow_that_does_not_answer(

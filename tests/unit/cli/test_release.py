@@ -35,6 +35,15 @@ def three(releases: Any) -> Any:
     return releases
 
 
+def test_a_typo_in_a_section_keeps_nobody_from_going_back(
+    three: Any, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text("workloads: {sales: {title: x, schdule: y}}\n")
+    monkeypatch.setenv("NIGHTSTILL_PROJECT", str(tmp_path))
+    assert run("rollback", "sales", "--reason", "a bad model")[0] == 0
+    assert run("list", "customers")[0] == 78
+
+
 def test_a_rollback_a_pin_and_a_prune_show_in_the_list(three: Any, run: Run) -> None:
     assert run("rollback", "sales", "--reason", "a bad model")[:2] == (
         0,

@@ -113,11 +113,11 @@ def test_noise_is_no_larger_than_what_a_season_differs_by(tmp_path: Path, apart:
 def test_segments_are_those_with_rows_enough_to_be_judged(tmp_path: Path) -> None:
     """Of a few months of evaluation, a region has one row each, which no gate can judge; a country has them of ten."""
     months = pl.date_range(date(2017, 1, 1), date(2025, 12, 1), "1mo", eager=True).alias("month")
-    regions = pl.DataFrame({"region": [f"R{at}" for at in range(20)], "country": ["AT", "IT"] * 10})
+    regions = pl.DataFrame({"region": [f"R{at}" for at in range(20)], "count": ["AT", "IT"] * 10})
     table = months.to_frame().join(regions, how="cross").with_columns(nights=pl.int_range(1, pl.len() + 1) * 1.0)
     seen, section = proposed(written(table, tmp_path))
-    assert section["problem"]["static"] == ["region", "country"] and seen.plan.origins < 8
-    assert section["gates"]["segments"]["by"] == ["country"]
+    assert section["problem"]["static"] == ["region", "count"] and seen.plan.origins < 8
+    assert section["gates"]["segments"]["by"] == ["count"]
 
 
 def test_weekdays_alone_are_business_days(tmp_path: Path) -> None:
