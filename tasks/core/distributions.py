@@ -33,7 +33,7 @@ def distribution_digest(distribution: Distribution) -> str:
 def _listed(distribution: Distribution) -> Mapping[str, Path]:
     """Return the files that the installer listed, without its own; those of an editable installation lie elsewhere.
 
-    Its list is read here: where the backport of importlib.metadata was imported, `files` leaves out those that are gone.
+    Its list is read here: the backport of importlib.metadata, once imported, leaves out of `files` those that are gone.
     """
     listed = [row[0] for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()) if row]
     return {
