@@ -1,9 +1,15 @@
 """A night's stages one after the other in the test's own process, which imports their libraries once."""
 
+from datetime import date
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tasks.config.run import Run
 from tasks.core.files import read_json
-from tasks.stages import compress, distil, evaluate, features, snapshot, teach, validate
+from tasks.core.settings import Settings
+from tasks.stages import compress, distil, evaluate, features, promote, report, snapshot, teach, validate
 from tasks.stages.context import Context
 
 
@@ -17,4 +23,18 @@ def judge(context: Context) -> dict[str, Any]:
             stage.run(context, name)
     evaluate.run(context)
     verdict: dict[str, Any] = read_json(context.artifacts / "evaluation" / "verdict.json")
+    return verdict
+
+
+def whole_night(
+    root: Path, settings: Settings, section: dict[str, Any], workload: str, as_of: date, patch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Run all stages of a workload in the folder `root`, as its first night `r1`, and return the verdict."""
+    run = Run(**section, workload=workload, as_of=as_of, champion=0)
+    (root / "run.yaml").write_text(run.to_yaml())
+    context = Context(run, settings, root, root / "pages", run_id="r1")
+    patch.chdir(root)  # where a stage works
+    verdict = judge(context)
+    promote.run(context)
+    report.run(context)
     return verdict

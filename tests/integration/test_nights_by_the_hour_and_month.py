@@ -1,7 +1,6 @@
 """Whole nights of workloads whose steps are no days: hours over a clock change, and months."""
 
 from datetime import date, datetime
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -9,45 +8,42 @@ import polars as pl
 import pytest
 
 from tasks.cli.main import main as nightstill
-from tasks.pipeline.handover.queries import read_output
-from tests.integration.test_nights import Nights
+from tasks.core.settings import Settings
+from tests.conftest import Project
+from tests.in_process import whole_night
 
 HOURLY_AS_OF, MONTHLY_AS_OF = date(2026, 3, 29), date(2026, 6, 17)
 MODEL = {"kind": "linear", "embedding": 2}
 TRAINING = {"epochs": 2, "batch_size": 64, "batches_per_epoch": 15, "learning_rate": 0.01}
 
 
-def prepare(nights: Nights, name: str, table: pl.DataFrame, problem: dict[str, Any], segment: str) -> None:
-    """A workload of one teacher, one tiny student and one recipe, whose table is written as Parquet."""
-    project = nights.project
+def forecasts(
+    project: Project, name: str, table: pl.DataFrame, as_of: date, problem: dict[str, Any], patch: pytest.MonkeyPatch
+) -> pl.DataFrame:
+    """What `nightstill score` writes after a whole night of one teacher, one tiny student and one recipe."""
     section = project.params["workloads"].pop("sales")
+    (segment,) = problem["static"]
     section["teachers"] = {"linear": {"model": MODEL, "training": TRAINING}}
     section["students"] = {"student": {"model": MODEL, "training": TRAINING, "alpha": 0.5}}
     section["recipes"] = {"fp32": {}}
     section["source"] = {"kind": "table", "path": f"{name}.parquet", "until_as_of": True}
-    section["problem"] = {"kind": "forecasting", "price": None, "promotions": [], "static": [segment], **problem}
+    section["problem"] = {"kind": "forecasting", "price": None, "promotions": [], **problem}
     section["checks"] = {"max_volume_ratio": 4.0}
     section["gates"]["accuracy"].update(limit=50.0, naive_margin=0.0, retention=50.0)
     section["gates"]["segments"].update(by=[segment], limit=50.0)
     section["gates"]["robustness"] = []
     project.params["workloads"][name] = section
+    project.save()
     table.write_parquet(project.root / f"{name}.parquet")
-
-
-def score(nights: Nights, name: str, as_of: date, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
-    """What `nightstill score` writes for the champion and the workload's source."""
-    monkeypatch.setenv("NIGHTSTILL_HOME", str(nights.project.home))
-    monkeypatch.setenv("NIGHTSTILL_PROJECT", str(nights.project.root))
-    out = nights.project.root / "scores.parquet"
+    settings = Settings(home=project.home, project=project.root)
+    assert whole_night(project.root, settings, section, name, as_of, patch)["verdict"] == "promote"
+    patch.setenv("NIGHTSTILL_HOME", str(project.home))
+    patch.setenv("NIGHTSTILL_PROJECT", str(project.root))
+    out = project.root / "scores.parquet"
     with pytest.raises(SystemExit) as ended:
         nightstill(["score", name, "--as-of", str(as_of), "--out", str(out)])
     assert not ended.value.code
     return pl.read_parquet(out)
-
-
-@pytest.fixture
-def nights(project: Any) -> Nights:
-    return Nights(project, {})
 
 
 def hourly() -> pl.DataFrame:
@@ -76,35 +72,25 @@ def monthly() -> pl.DataFrame:
     return pl.concat(frames)
 
 
-@pytest.mark.timeout(900)
-def test_a_night_of_hours_on_the_day_of_a_clock_change(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_night_of_hours_on_the_day_of_a_clock_change(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = {
         "frequency": "1h", "horizon": 12, "context": 48, "season": 24, "min_history": 48, "origin_step": 12,
-        "stride": 3, "country": "DE", "metric": "wql",
+        "stride": 3, "country": "DE", "metric": "wql", "static": ["site"],
     }  # fmt: skip
-    prepare(nights, "load", hourly(), problem, "site")
-    codes = nights.night("night", HOURLY_AS_OF, "load")
-    assert set(codes.values()) == {0}, nights.logs("night")
-    content = read_output(nights.settings, "load", "night", "snapshot", "artifacts/snapshot/tables/series.parquet")
-    assert content is not None
-    snapshot = pl.read_parquet(BytesIO(content))
+    scores = forecasts(project, "load", hourly(), HOURLY_AS_OF, problem, monkeypatch)
+    snapshot = pl.read_parquet(project.root / "artifacts" / "snapshot" / "tables" / "series.parquet")
     assert snapshot.schema["date"] == pl.Datetime("us", "Europe/Berlin")
     assert snapshot.filter(pl.col("units").is_not_null())["date"].dt.date().max() == HOURLY_AS_OF
-    scores = score(nights, "load", HOURLY_AS_OF, monkeypatch)
     assert scores.schema["date"] == pl.Datetime("us", "Europe/Berlin") and scores.height == 24
     assert scores["date"].dt.hour().to_list() == [*range(12)] * 2
     assert scores["date"].dt.date().unique().to_list() == [date(2026, 3, 30)]
 
 
-@pytest.mark.timeout(900)
-def test_a_night_of_months_in_the_middle_of_one(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_night_of_months_in_the_middle_of_one(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = {
         "frequency": "1mo", "horizon": 3, "context": 24, "season": 12, "min_history": 24, "origin_step": 1,
-        "metric": "mae",
+        "metric": "mae", "static": ["branch"],
     }  # fmt: skip
-    prepare(nights, "sales-by-month", monthly(), problem, "branch")
-    codes = nights.night("night", MONTHLY_AS_OF, "sales-by-month")
-    assert set(codes.values()) == {0}, nights.logs("night")
-    scores = score(nights, "sales-by-month", MONTHLY_AS_OF, monkeypatch)
+    scores = forecasts(project, "sales-by-month", monthly(), MONTHLY_AS_OF, problem, monkeypatch)
     june, july, august = date(2026, 6, 30), date(2026, 7, 31), date(2026, 8, 31)
     assert scores["date"].to_list() == [june, july, august] * 3, "June has not ended"

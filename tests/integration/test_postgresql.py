@@ -9,19 +9,16 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from tasks.config.run import Run
 from tasks.core.config import Spec
 from tasks.core.errors import UnavailableError
 from tasks.core.settings import Settings
-from tasks.stages import promote, report
-from tasks.stages.context import Context
 from tasks.tables.sources import get_source
 from tasks.tables.table import Column, TableContract
 from tasks.tracking.runs import Tracking, connected, find_run, log_run
 from tests import planted
 from tests.conftest import LAST_DAY, Project, small_customers
 from tests.e2e.containers.machine import Postgres
-from tests.in_process import judge
+from tests.in_process import whole_night
 
 pytestmark = pytest.mark.skipif(not (shutil.which("initdb") and shutil.which("pg_ctl")), reason="needs PostgreSQL")
 CONTRACT = TableContract(
@@ -83,16 +80,11 @@ def test_a_whole_night_with_its_rows_and_its_runs_there(
     project.save()
     monkeypatch.setenv("SHOP_DB_URL", server.url("airflow", "postgresql"))
     monkeypatch.setenv("NIGHTSTILL_TRACKING_URI", server.url("mlflow", "postgresql"))
-    run = Run(**section, workload="customers", as_of=LAST_DAY, champion=0)
-    (project.root / "run.yaml").write_text(run.to_yaml())
     settings = Settings(home=tmp_path / "home", project=project.root)
-    context = Context(run, settings, project.root, tmp_path / "pages", run_id="r1")
-    monkeypatch.chdir(project.root)  # where a stage works: a folder that vanishes with all that is in it
-    assert judge(context)["verdict"] in ("promote", "reject")
-    promote.run(context)
-    report.run(context)
+    verdict = whole_night(project.root, settings, section, "customers", LAST_DAY, monkeypatch)
+    assert verdict["verdict"] in ("promote", "reject")
     monkeypatch.chdir(tmp_path)
-    shutil.rmtree(project.root)
+    shutil.rmtree(project.root)  # as a stage's folder vanishes with all that is in it
     with connected(settings.tracking_uri) as client:
         logged = find_run(client, "nightstill-customers", "r1")
         assert logged is not None and logged.data.tags["outcome"] in ("promoted", "rejected")
