@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tasks.core.databases import driver_url
 from tasks.core.errors import ConfigError, UnavailableError
 from tasks.core.redaction import redact
+from tasks.core.settings import SQLITE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 RUN_TAG = "nightstill.run_id"
 # MLflow's page opens an experiment of this kind on its runs; of others it guesses, mostly traces of language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
-_SQLITE = "sqlite:///"
 _WRONG_SETTING = ("INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
@@ -107,8 +107,8 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        if tracking_uri.startswith(_SQLITE):
-            Path(tracking_uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        if tracking_uri.startswith(SQLITE):
+            Path(tracking_uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         yield MlflowClient(uri, registry_uri=uri)
     except MlflowException as error:
         kind = ConfigError if error.error_code in _WRONG_SETTING else UnavailableError

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.blocks.trees import Trees
-from tasks.problems.tabular.models.network import LARGEST_LOG
+from tasks.problems.tabular.models.network import value_of_log
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Boosted(nn.Module):
         if self.task == "yes-no":
             return torch.cat([torch.zeros_like(raw), raw], dim=1)
         if self.error == "rmsle":
-            return torch.exp(raw.clamp(max=LARGEST_LOG)) - 1
+            return value_of_log(raw)
         return raw
 
     def _features(self, *inputs: Tensor) -> Tensor:

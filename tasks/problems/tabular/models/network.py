@@ -36,6 +36,11 @@ class LinearOptions(Frozen):
     embedding: int = Field(default=1, gt=0)
 
 
+def value_of_log(log: Tensor) -> Tensor:
+    """Return the values of which `log` is log(1 + value), finite in any case."""
+    return torch.exp(log.clamp(max=LARGEST_LOG)) - 1
+
+
 class Answer(nn.Module):
     """Answer turns raw outputs (n, outputs) into the contract's: class logits stay; a value is put into its unit.
 
@@ -54,7 +59,7 @@ class Answer(nn.Module):
         if not self.value:
             return raw
         units = self.centre + self.spread * raw
-        return torch.exp(units.clamp(max=LARGEST_LOG)) - 1 if self.logarithmic else units
+        return value_of_log(units) if self.logarithmic else units
 
 
 class Network(FeaturedModel):
