@@ -18,8 +18,8 @@ DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 CONTAINER_TESTS := tests/e2e/containers
 NIGHT_TESTS := $(wildcard tests/integration/test_nights*.py) $(addprefix tests/integration/test_,covariates_night.py plugins.py reproduce.py secrets.py)
-# In this order and two at a time, so that both cores are busy to the end.
-TESTS := test-unit-tasks test-unit-dags serving-test test-kubeflow test-nights test-parts test-e2e
+# In this order and three at a time: the tests under Airflow mostly wait, and the others fill both cores beside them.
+TESTS := test-e2e test-nights test-unit-tasks test-parts serving-test test-unit-dags test-kubeflow
 SERVING_TESTS := tests/unit/serving tests/integration/test_serving_client.py tests/integration/test_serving_http.py tests/integration/test_serving_limits.py tests/integration/test_serving_workloads.py
 SERVING_CODE := serving infra/testing/load.py infra/testing/attacks.py tests/serving_releases.py $(SERVING_TESTS)
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
@@ -66,7 +66,7 @@ kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=s
 	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
 
 test: setup-dev  ## all tests but those in containers (stack-test)
-	@$(MAKE) --no-print-directory --keep-going -j2 --output-sync $(TESTS)
+	@$(MAKE) --no-print-directory --keep-going -j3 --output-sync $(TESTS)
 
 test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags

@@ -27,12 +27,19 @@ def judge(context: Context) -> dict[str, Any]:
 
 
 def whole_night(
-    root: Path, settings: Settings, section: dict[str, Any], workload: str, as_of: date, patch: pytest.MonkeyPatch
+    root: Path,
+    settings: Settings,
+    section: dict[str, Any],
+    workload: str,
+    as_of: date,
+    patch: pytest.MonkeyPatch,
+    run_id: str = "r1",
+    champion: int = 0,
 ) -> dict[str, Any]:
-    """Run all stages of a workload in the folder `root`, as its first night `r1`, and return the verdict."""
-    run = Run(**section, workload=workload, as_of=as_of, champion=0)
+    """Run all stages of a workload in the folder `root`, compared with ledger entry `champion`; return the verdict."""
+    run = Run(**section, workload=workload, as_of=as_of, champion=champion)
     (root / "run.yaml").write_text(run.to_yaml())
-    context = Context(run, settings, root, root / "pages", run_id="r1")
+    context = Context(run, settings, root, root / "pages", run_id=run_id)
     patch.chdir(root)  # where a stage works
     verdict = judge(context)
     promote.run(context)

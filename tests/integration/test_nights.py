@@ -1,140 +1,98 @@
-"""Whole nights without an orchestrator: what each kind of night must do to the ledger, and that they tell no secret.
+"""What each kind of night does to the ledger, and what a line of another kind of learning reruns; no secret is told.
 
 Nights on which nothing changed, and those of bad data, are run under Airflow: tests/e2e.
 """
 
 import json
-from datetime import date
+import shutil
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from tasks.core.settings import Settings
-from tasks.pipeline.handover.queries import read_outcome, read_verdict
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.planning.opening import open_run
 from tasks.planning.run_all import run_all
 from tasks.releases.ledger import Ledger
 from tests import planted
-from tests.conftest import small_customers
-
-LAST_DAY = date(2026, 6, 30)
-
-
-class Nights:
-    """Runs of one small project. `secrets`: what its settings hold, which nothing of these nights may tell."""
-
-    def __init__(self, project: Any, secrets: dict[str, str]) -> None:
-        self.project, self.secrets = project, secrets
-        self.settings = Settings(home=project.home, project=project.root)
-        self.store = RunStore(self.settings.runs())
-        self.workloads: dict[str, str] = {}
-
-    def night(self, run_id: str, as_of: date = LAST_DAY, workload: str = "sales", **options: bool) -> dict[str, int]:
-        self.project.save()
-        self.workloads[run_id] = workload
-        run, _ = open_run(self.settings, workload, run_id, as_of, **options)
-        return run_all(self.settings, run, run_id, jobs=2)
-
-    def stages(self, run_id: str) -> set[str]:
-        return set(self.store.manifests(self.workloads[run_id], run_id))
-
-    def reused(self, run_id: str) -> set[str]:
-        manifests = self.store.manifests(self.workloads[run_id], run_id)
-        return {name for name, manifest in manifests.items() if manifest.status == "reused"}
-
-    def outcome(self, run_id: str) -> dict[str, Any] | None:
-        return read_outcome(self.settings, "sales", run_id)
-
-    def verdict(self, run_id: str) -> dict[str, Any]:
-        verdict = read_verdict(self.settings, "sales", run_id)
-        assert verdict is not None
-        return verdict
-
-    def releases(self) -> list[int]:
-        return [entry.release for entry in Ledger(self.settings.releases(), "sales").entries()]
-
-    def logs(self, run_id: str) -> str:
-        folder = self.settings.home / "logs" / self.workloads[run_id] / run_id
-        return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(folder.iterdir()))
-
-    def leaks(self) -> list[str]:
-        return planted.leaks(self.secrets, planted.files(self.project.root))
+from tests.conftest import LAST_DAY, Project, small_customers
+from tests.in_process import whole_night
 
 
 @pytest.fixture
-def nights(project: Any, monkeypatch: pytest.MonkeyPatch) -> Nights:
-    secrets = planted.right()
-    for name, value in secrets.items():
+def secrets(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the settings of these nights hold, and nothing of them may tell."""
+    planted_ones = planted.right()
+    for name, value in planted_ones.items():
         monkeypatch.setenv(name, value)
-    return Nights(project, secrets)
+    return planted_ones
 
 
 @pytest.mark.timeout(900)
-def test_a_first_a_better_and_a_worse_night(nights: Nights) -> None:
-    project = nights.project
-    good_training = dict(project.sales["students"]["student"]["training"])
-    poor = {**good_training, "epochs": 1, "batches_per_epoch": 2}
-    for student in project.sales["students"].values():
-        student["training"] = poor
-    project.sales["gates"]["accuracy"].update(limit=50.0, retention=50.0)
-    strict = project.sales["gates"]["accuracy"]["naive_margin"]
-    project.sales["gates"]["accuracy"]["naive_margin"] = 0.0
+def test_a_first_a_better_and_a_worse_night(
+    project: Project, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=project.home, project=project.root)
+    ledger = Ledger(settings.releases(), "sales")
+
+    def night(run_id: str, section: dict[str, Any], champion: int) -> tuple[str, dict[str, Any], str]:
+        """Returns the night's outcome, its verdict and the page that operations see."""
+        root = project.root
+        shutil.rmtree(root / "artifacts", ignore_errors=True)
+        verdict = whole_night(root, settings, section, "sales", LAST_DAY, monkeypatch, run_id, champion)
+        outcome = json.loads((root / "artifacts" / "promotion" / "outcome.json").read_text())
+        assert planted.leaks(secrets, planted.files(root)) == []
+        return outcome["outcome"], verdict, (root / "pages" / "report.html").read_text()
 
     # First night: there is no champion to beat, and a poorly trained student passes loose gates.
-    codes = nights.night("first")
-    assert set(codes.values()) == {0}, nights.logs("first")
-    outcome = nights.outcome("first")
-    assert outcome is not None and outcome["outcome"] == "promoted", json.dumps(nights.verdict("first"))
-    assert nights.verdict("first")["champion"] == 0
-    assert nights.releases() == [1]
+    good, poor = project.sales, deepcopy(project.sales)
+    for student in poor["students"].values():
+        student["training"].update(epochs=1, batches_per_epoch=2)
+    poor["gates"]["accuracy"].update(limit=50.0, retention=50.0, naive_margin=0.0)
+    outcome, verdict, _ = night("first", poor, champion=0)
+    assert outcome == "promoted", verdict
+    assert verdict["champion"] == 0
+    assert [entry.release for entry in ledger.entries()] == [1]
 
     # Better night: a well-trained student beats the champion under stricter gates.
-    for student in project.sales["students"].values():
-        student["training"] = good_training
-    project.sales["gates"]["accuracy"].update(limit=0.6, retention=1.3, naive_margin=strict)
-    codes = nights.night("better")
-    assert set(codes.values()) == {0}, nights.logs("better")
-    outcome = nights.outcome("better")
-    assert outcome is not None and outcome["outcome"] == "promoted", json.dumps(nights.verdict("better"))
-    assert nights.releases() == [1, 2]
-    comparison = nights.verdict("better")["comparison"]
-    assert comparison["champion"]["high"] < 0, "the whole interval of the difference lies on the better side"
-    manifests = nights.store.manifests("sales", "better")
-    assert {manifests[name].status for name in ("snapshot", "features", "teach@lstm")} == {"reused"}
-    assert manifests["validate"].reason == "runs: param run.yaml:champion: 0 -> 1"
-    assert manifests["distil@student"].reason.startswith(
-        "runs: param run.yaml:students.student.training.batches_per_epoch"
-    )
-    page = nights.store.page("sales", "better", "report", "report.html")
-    assert page is not None and b"promoted" in page.lower()
+    outcome, verdict, page = night("better", good, champion=1)
+    assert outcome == "promoted", verdict
+    assert [entry.release for entry in ledger.entries()] == [1, 2]
+    assert verdict["comparison"]["champion"]["high"] < 0, "the whole interval lies on the better side"
+    assert "promoted" in page.lower()
 
-    # A broken teacher, and students that know nothing else: worse than the champion, so it stays.
-    for teacher in project.sales["teachers"].values():
-        teacher["training"] = {**teacher["training"], "epochs": 1, "batches_per_epoch": 1, "learning_rate": 1e-9}
-    good_students = project.sales["students"]
-    project.sales["students"] = {"student": {**good_students["student"], "alpha": 0.0}}
-    codes = nights.night("broken")
-    assert set(codes.values()) == {0}, nights.logs("broken")
-    outcome = nights.outcome("broken")
-    assert outcome is not None and outcome["outcome"] == "rejected"
-    refused = {gate["gate"] for gate in nights.verdict("broken")["gates"] if not gate["passed"]}
-    assert any("champion" in gate for gate in refused)
-    assert nights.releases() == [1, 2]
-
-    # A line of the other kind of learning is none of this workload's business: the night runs nothing anew.
-    project.touch("tasks/problems/tabular/history.py")
-    nights.night("other-kind")
-    assert nights.reused("other-kind") == nights.stages("broken") - {"report"}
-    assert list(project.home.rglob("manifest.sig")) and nights.leaks() == []
+    # A broken teacher, and a student that knows nothing else: worse than the champion, so it stays.
+    broken = deepcopy(good)
+    for teacher in broken["teachers"].values():
+        teacher["training"].update(epochs=1, batches_per_epoch=1, learning_rate=1e-9)
+    broken["students"] = {"student": {**good["students"]["student"], "alpha": 0.0}}
+    outcome, verdict, _ = night("broken", broken, champion=2)
+    assert outcome == "rejected"
+    assert any("champion" in gate["gate"] for gate in verdict["gates"] if not gate["passed"])
+    assert [entry.release for entry in ledger.entries()] == [1, 2]
+    assert list(project.home.rglob("manifest.sig"))
 
 
-def test_a_line_of_forecasting_reruns_nothing_of_a_tabular_workload(nights: Nights) -> None:
-    project = nights.project
+@pytest.mark.timeout(900)
+def test_a_line_of_forecasting_reruns_nothing_of_a_tabular_workload(project: Project, secrets: dict[str, str]) -> None:
+    """The other way round: tests/integration/test_reproduce.py, which has a night of `sales` already."""
     del project.params["workloads"]["sales"]
     project.params["workloads"]["customers"] = small_customers(project.root)
-    assert set(nights.night("first", workload="customers", dry_run=True).values()) == {0}, nights.logs("first")
+    project.save()
+    settings = Settings(home=project.home, project=project.root)
+    store = RunStore(settings.runs())
+
+    def night(run_id: str) -> dict[str, str]:
+        run, _ = open_run(settings, "customers", run_id, LAST_DAY, dry_run=True)
+        codes = run_all(settings, run, run_id, jobs=2)
+        logs = settings.home / "logs" / "customers" / run_id
+        assert set(codes.values()) == {0}, "\n".join(path.read_text() for path in sorted(logs.iterdir()))
+        return {name: manifest.status for name, manifest in store.manifests("customers", run_id).items()}
+
+    first = night("first")
     project.touch("tasks/problems/forecasting/panel.py")
-    nights.night("other-kind", workload="customers", dry_run=True)
-    assert nights.reused("other-kind") == nights.stages("first") - {"report"}
-    assert nights.leaks() == []
+    again = night("other-kind")
+    assert set(first.values()) == {"done"} and again.keys() == first.keys()
+    assert {name for name, status in again.items() if status != "reused"} == {"report"}
+    assert planted.leaks(secrets, planted.files(project.root)) == []

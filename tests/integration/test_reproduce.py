@@ -37,10 +37,7 @@ class Released:
         self.commit = self.git_commit()
         self.settings = Settings(home=self.project.home, project=self.project.root)
         self.releases = ReleaseStore(self.settings.releases(), "sales")
-        run, _ = open_run(self.settings, "sales", "night", LAST_DAY)
-        codes = run_all(self.settings, run, "night", jobs=2)
-        logs = "\n".join(path.read_text() for path in (self.settings.home / "logs" / "sales" / "night").iterdir())
-        assert set(codes.values()) == {0}, logs
+        self.night("night")
         assert self.releases.release().release == 1, "the night was not promoted"
 
     def git_commit(self) -> str:
@@ -78,6 +75,15 @@ class Released:
         environment = {**os.environ, **self.settings.environment(), "PYTHONPATH": str(PROJECT)}
         command = [sys.executable, "-m", "tasks", "release", "reproduce", "sales", "1", *arguments]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+    def night(self, run_id: str) -> dict[str, str]:
+        """Why each stage ran or was reused. Raises AssertionError when one failed."""
+        run, _ = open_run(self.settings, "sales", run_id, LAST_DAY)
+        codes = run_all(self.settings, run, run_id, jobs=2)
+        logs = self.settings.home / "logs" / "sales" / run_id
+        assert set(codes.values()) == {0}, "\n".join(path.read_text() for path in sorted(logs.iterdir()))
+        manifests = RunStore(self.settings.runs()).manifests("sales", run_id)
+        return {name: manifest.reason for name, manifest in manifests.items()}
 
     def reproduce(self, number: int = 1) -> Reproduction:
         with prepare(self.settings, self.releases, self.releases.release(number)) as rebuild:
@@ -120,6 +126,17 @@ def test_a_release_knows_what_made_it(released: Released) -> None:
     )
     for made in facts["stages"].values():
         assert made["libraries"]["torch"] and made["processor"] and made["cores"]
+
+
+def test_a_line_of_a_tabular_workload_reruns_nothing_of_a_night_of_sales(released: Released) -> None:
+    """The champion is new, and nothing else: what reads it runs again."""
+    with released.changed("tasks/problems/tabular/history.py", "\n", "\n# changed\n"):
+        reasons = released.night("other-kind")
+    ran = {name: reason for name, reason in reasons.items() if not reason.startswith("reused from run night")}
+    assert ran.keys() == {"validate", "evaluate", "promote", "report"}
+    assert ran["validate"] == "runs: param run.yaml:champion: 0 -> 1"
+    assert "code" not in ran["evaluate"] + ran["promote"]
+    assert released.releases.release().release == 1
 
 
 def test_a_release_is_rebuilt_bit_by_bit_with_its_own_code(released: Released, tmp_path: Path) -> None:
