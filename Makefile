@@ -86,7 +86,8 @@ test-nights:
 test-parts:
 	$(TASK)/python -m pytest tests/integration --ignore-glob 'tests/integration/test_serving_*' $(addprefix --ignore ,$(NIGHT_TESTS))
 
-test-e2e: setup-dev  ## whole runs under real Airflow
+test-e2e:  ## whole runs under real Airflow
+	@$(PYTHON) -m infra.local.environments --dev
 	$(TASK)/python -m pytest tests/e2e --ignore $(CONTAINER_TESTS)
 
 soak: setup-dev  ## nights in a row under Airflow with planned trouble, in real S3: NIGHTS=6, or 30 (an hour)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from tasks.gates.options import DriftGate
 from tasks.gates.result import SIGNIFICANT_DIGITS, GateResult, at_most, refused, rounded
@@ -191,8 +191,8 @@ def stability_index(now: Column, then: Column) -> float:
     of Risk Model Validation 14, 2020). Bins are the reference's deciles, or its categories; missing values are one bin
     more. Shares are at least `LEAST_SHARE`, so that an empty bin gives a number.
     """
-    p, q = (np.maximum(shares, LEAST_SHARE) for shares in _shares(now, then))
-    return float(stats.entropy(p, q) + stats.entropy(q, p))  # entropy() makes the shares sum to 1
+    p, q = (shares / shares.sum() for shares in (np.maximum(one, LEAST_SHARE) for one in _shares(now, then)))
+    return float((special.rel_entr(p, q) + special.rel_entr(q, p)).sum())
 
 
 def kolmogorov_smirnov(now: Column, then: Column) -> float | None:
@@ -202,7 +202,11 @@ def kolmogorov_smirnov(now: Column, then: Column) -> float | None:
     """
     if not now.quantiles or not then.quantiles:
         return None
-    return float(stats.ks_2samp(now.quantiles, then.quantiles, method="asymp").statistic)
+    samples = [np.sort(column.quantiles) for column in (now, then)]
+    places = np.concatenate(samples)
+    # As scipy.stats.ks_2samp, whose import takes a second of every evaluation.
+    ours, others = (np.searchsorted(sample, places, side="right") / len(sample) for sample in samples)
+    return float(np.abs(ours - others).max())
 
 
 def drift_gate(candidate: str, drift: DriftFound, gate: DriftGate) -> list[GateResult]:
