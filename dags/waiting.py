@@ -15,6 +15,9 @@ from dags.runners.command import Command
 from dags.runners.exits import NotYet
 from tasks.core.params import Patience, Section
 
+LEAST_PAUSE = timedelta(seconds=15)
+"""Airflow 3.3 takes a shorter one for a failure of the task if its scheduler is slow to hear that the task began."""
+
 
 class LateData(AirflowFailException):
     """The data did not come in time: nothing is broken, and another attempt would not help."""
@@ -53,7 +56,7 @@ class Waiting(BaseOperator):
             now, end = datetime.now(UTC), context["dag_run"].run_after + timedelta(minutes=self.patience.wait)
             if now >= end:
                 raise LateData(f"{not_yet}; waited for until {end.isoformat(timespec='minutes')}") from None
-            moment = min(end, now + timedelta(minutes=self.patience.poll))
+            moment = max(min(end, now + timedelta(minutes=self.patience.poll)), now + LEAST_PAUSE)
             self.log.info("%s; looking again at %s", not_yet, moment.isoformat(timespec="seconds"))
             self.defer(trigger=DateTimeTrigger(moment), method_name="look_again")
 

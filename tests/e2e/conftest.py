@@ -242,7 +242,6 @@ class Troubled(Installation):
             more = {"source": source, "deadline_minutes": minutes}
             self.project.params["workloads"][name] = {**self.project.sales, **more}
         for name, patience in (("belated", 60), ("missing", 0.3)):
-            # Airflow 3.3 takes a pause of a few seconds for a failure if its scheduler is slow to hear that it began.
             waits = {"wait_minutes": patience, "poll_minutes": 0.25}
             table = {"kind": "table", "path": f"{name}.parquet", "until_as_of": True, **waits}
             more = {"source": table, "deadline_minutes": 100_000}

@@ -77,6 +77,15 @@ def test_the_last_look_is_when_the_minutes_are_used_up(program: Program) -> None
     assert timedelta(minutes=1) < trigger.moment - now() <= timedelta(minutes=2)
 
 
+def test_a_last_pause_of_seconds_is_longer_as_airflow_would_take_it_for_a_failure(program: Program) -> None:
+    program(f"echo 'error: {SAID}' >&2; exit 4")
+    with pytest.raises(TaskDeferred) as deferred:
+        fresh().execute(context(59.95))
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, DateTimeTrigger)
+    assert timedelta(seconds=10) < trigger.moment - now() <= timedelta(seconds=15)
+
+
 def test_data_that_never_come_are_one_message_and_no_retry(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
