@@ -35,6 +35,27 @@ failed. Safe to clear: forecasts that are kept are never replaced.
 hold.
 """
 
+WATCH = """
+Joins the forecasts that were kept with the truth that has come since, writes what came of them as Parquet beside them
+and a report into the run store, and acts on a regression as the section `watch` says. Safe to clear: the same truth is
+counted once, and a release is held or rolled back at most once.
+
+**Skipped**: there is no release yet, or no truth of a forecast. **If it fails**: 65 names what is wrong with the data,
+75 a store that did not answer, or that somebody else changed the ledger meanwhile (retried), 76 forecasts that are not
+those that were kept: restore them from a copy.
+"""
+
+NIGHTS = """
+Writes the page of the last 365 nights and the overview of all workloads into the run store (`nights/`). Safe to clear.
+
+**If it fails**: 75, the run store did not answer (retried). Nothing depends on it.
+"""
+
+ANNOUNCE_WATCH = """
+Tells operations of a regression. After a rollback it updates the release asset, so that consumers score again;
+**skipped** otherwise.
+"""
+
 SCORE = """
 Scores the source's newest tables with the champion and keeps the forecasts, as the nights do. Safe to clear: forecasts
 that are kept are never replaced, and the same are not kept twice.
@@ -130,6 +151,18 @@ def scoring(workload: str) -> str:
         f"Runs when another release of `{workload}` became champion (asset `{release_uri(workload)}`), for the day "
         "that the event names, or by hand for any other."
     )
+
+
+def watching(workload: str) -> str:
+    """Return the page of a watching DAG."""
+    return f"""
+After each night and every morning: how good were the forecasts of `{workload}`, now that the truth is known? By
+release, by how far ahead, by segment; beside the naive forecast and the former champion on the same rows.
+
+A *regression* is a live error that is surely higher, by more than `watch.margin`, than the former champion's would have
+been or than the gates measured. Operations are told; `watch.on_regression` may hold or roll back besides.
+`nightstill watch {workload}` shows the same on a terminal.
+"""
 
 
 def rollback(workload: str) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from dags import notify
-from dags.notify import OpsNotifier, deadline_missed, message, send
+from dags.notify import OpsNotifier, RecoveredNotifier, deadline_missed, message, recovered, send
 
 Told = Callable[[], list[dict[str, str]]]
+RUN = "scheduled__2026-06-30T01:00:00+00:00"
 
 
 @pytest.fixture
@@ -180,3 +181,106 @@ def test_a_missed_deadline_of_a_night_that_still_goes_is_told(
     deadline_missed({"dag_run": run}, "sales", 240)
     assert [line["reason"] for line in told()] == reasons
     assert {line["event"] for line in told()} <= {"late"}
+
+
+def context_of(
+    task: str, run_id: str = RUN, dag: str = "nightly_sales", error: str = "it broke", cleared: int = 0
+) -> Any:
+    return {
+        "ti": SimpleNamespace(task_id=task, try_number=4, dag_id=dag),
+        "dag_run": SimpleNamespace(run_id=run_id, dag_id=dag, clear_number=cleared),
+        "exception": RuntimeError(error),
+    }
+
+
+def test_a_day_of_trouble_gives_the_messages_of_this_table_and_no_more(told: Told) -> None:
+    """Three members of one stage fail, the night is late as well, is cleared, fails again, then ends in order."""
+    failed, night = OpsNotifier(event="failed", workload="sales"), {"dag_run_id": RUN, "run_type": "scheduled"}
+    for task in ("teach.lstm", "teach.lightgbm", "distil.student"):
+        failed(context_of(task))
+    deadline_missed({"dag_run": {**night, "state": "failed"}}, "sales", 240)
+    failed(context_of("teach.lstm", cleared=1, error="no space left"))
+    failed(context_of("teach.lightgbm", cleared=1, error="no space left"))
+    for _ in range(2):
+        deadline_missed({"dag_run": {**night, "state": "running"}}, "sales", 240)
+    RecoveredNotifier(workload="sales")(context_of("report"))
+    RecoveredNotifier(workload="sales")(context_of("report", run_id="scheduled__2026-07-01T01:00:00+00:00"))
+    for _ in range(3):  # every morning until somebody has looked
+        cause = "regression/7"
+        OpsNotifier(event="regression", workload="sales", reason="live error +20 %", cause=cause)(
+            context_of("announce", dag="watch_sales")
+        )
+    RecoveredNotifier(workload="sales")(context_of("watch", dag="watch_sales"))
+    recovered("sales", "regression", RUN)
+    recovered("sales", "regression", RUN)
+    OpsNotifier(event="rejected", workload="sales", reason="gates")(context_of("announce"))
+    OpsNotifier(event="rejected", workload="customers", reason="gates")(context_of("announce", dag="nightly_customers"))
+    assert [(line["workload"], line["event"], line["reason"].split(":")[0]) for line in told()] == [
+        ("sales", "failed", "it broke"),
+        ("sales", "failed", "no space left"),
+        ("sales", "late", "not finished 240 minutes after its time"),
+        ("sales", "recovered", "over"),
+        ("sales", "regression", "live error +20 %"),
+        ("sales", "recovered", "over"),
+        ("sales", "rejected", "gates"),
+        ("customers", "rejected", "gates"),
+    ]
+
+
+def test_routes_are_by_workload_and_event(told: Told, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "NIGHTSTILL_NOTIFY", f"file */failed+late-data>webhook:{hook.url} sales/promoted>webhook:{hook.url}"
+    )
+    sent = [
+        ("sales", "failed"),
+        ("sales", "late data"),
+        ("customers", "held"),
+        ("sales", "promoted"),
+        ("customers", "promoted"),
+    ]
+    for workload, event in sent:
+        send(message(event, workload, "r1", "why"))
+    assert [(line["workload"], line["event"]) for line in hook.received] == [*sent[:2], sent[3]]
+    assert [(line["workload"], line["event"]) for line in told()] == sent[:3]
+
+
+def test_a_store_that_does_not_answer_keeps_nobody_silent(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("NIGHTSTILL_RUN_STORE", str(tmp_path / "file" / "store"))
+    for _ in range(2):
+        OpsNotifier(event="failed", workload="sales")(context_of("teach.lstm"))
+    assert [line["event"] for line in told()] == ["failed", "failed"]
+
+
+class Service(ThreadingHTTPServer):
+    """Whatever service a message is for: it keeps path and body."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, dict[str, Any]]] = []
+        super().__init__(("127.0.0.1", 0), Taking)
+
+
+class Taking(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Service)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.received.append((self.path, body))
+        self.send_response(202 if "enqueue" in self.path else 200)
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *arguments: Any) -> None:
+        """Tests read what was received."""
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    server = Service()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
