@@ -6,7 +6,7 @@ A create-only write decides between messengers that come at once. A store that d
 import json
 import logging
 import os
-from urllib.parse import quote
+from hashlib import sha256
 
 from dags.project import HOME
 from tasks.core.errors import NightstillError
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def first(workload: str, cause: str) -> bool:
     """Return whether nobody was told of this cause before; from now on somebody was."""
     try:
-        _store().create(_key(workload, "told", cause), b"{}\n")
+        _store().create(_key(workload, "told", cause), json.dumps({"cause": cause}).encode())
     except ObjectExists:
         return False
     except NightstillError as error:
@@ -54,4 +54,4 @@ def _store() -> ObjectStore:
 
 
 def _key(workload: str, kind: str, name: str) -> str:
-    return f"notify/{workload}/{kind}/{quote(name, safe='')}.json"
+    return f"notify/{workload}/{kind}/{sha256(name.encode()).hexdigest()[:32]}.json"

@@ -7,8 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from dags import notify
 from dags.notify import OpsNotifier, RecoveredNotifier, deadline_missed, message, recovered, send
@@ -284,3 +286,67 @@ def service() -> Iterator[Service]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def diverted(service: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """What apprise sends to a service's own host comes here."""
+    request = requests.Session.request
+
+    def here(self: Any, method: str, url: str, *arguments: Any, **options: Any) -> Any:
+        return request(
+            self, method, f"http://127.0.0.1:{service.server_port}{urlsplit(url).path}", *arguments, **options
+        )
+
+    monkeypatch.setattr(requests.Session, "request", here)
+    return service
+
+
+TITLE = "nightstill sales: failed at validate"
+
+
+@pytest.mark.parametrize(
+    ("address", "path", "title"),
+    [
+        (
+            "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#nights",
+            "/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+            lambda body: body["attachments"][0]["title"],
+        ),
+        (
+            "workflows://prod-161.westeurope.logic.azure.com:443/abcd/sig",
+            "/workflows/abcd/triggers/manual/paths/invoke",
+            lambda body: next(part["text"] for part in body["attachments"][0]["content"]["body"] if "text" in part),
+        ),
+        (
+            "pagerduty://A1BRTD4JDIIIIIIIIIIIIIIIIIIIIIII@TIiajkdnlazkcOXrIdevi7FQ",
+            "/v2/enqueue",
+            lambda body: body["payload"]["summary"],
+        ),
+    ],
+    ids=["slack", "teams", "pagerduty"],
+)
+def test_slack_teams_and_pagerduty_get_their_own_formats(
+    address: str, path: str, title: Any, told: Told, diverted: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = json.dumps({"conn_type": "generic", "password": address})
+    monkeypatch.setenv("AIRFLOW_CONN_CHAT", connection)
+    monkeypatch.setenv("NIGHTSTILL_NOTIFY", "*/failed>apprise:chat")
+    send(MESSAGE)
+    send({**MESSAGE, "event": "held"})
+    assert told() == []
+    ((where, body),) = diverted.received
+    assert where.partition("?")[0] == path
+    assert title(body).startswith(TITLE)
+    text = json.dumps(body)
+    assert "units: 7 rows below 0" in text and MESSAGE["look"] in text
+
+
+def test_an_address_that_apprise_does_not_know_is_said_and_stays_secret(
+    told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NIGHTSTILL_NOTIFY", "apprise:pigeon://T0KEN-0001")
+    send(MESSAGE)
+    (line,) = told()
+    assert line["not_sent"] == "apprise: ValueError: apprise knows no such address"
+    assert "T0KEN" not in json.dumps(line) + caplog.text
