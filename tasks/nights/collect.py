@@ -137,7 +137,7 @@ def _night(
     evaluated, promoted = told.get("evaluate", {}), told.get("promote", {})
     failed = sorted((one for one in stages.values() if one.status == "failed"), key=lambda one: one.started)
     seconds: dict[str, float] = defaultdict(float)
-    for manifest in stages.values():
+    for manifest in sorted(stages.values(), key=lambda one: one.started):  # in the order of the pipeline
         seconds[manifest.stage.partition("@")[0]] += manifest.seconds
     outcome = promoted.get("outcome") or ("stopped" if failed else "open")
     reason = promoted.get("reason") or (f"{failed[0].stage}: {failed[0].error}" if failed else "")

@@ -10,6 +10,7 @@ from tasks.nights.collect import Night
 from tasks.reporting.charts import Scale, finite, known
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 1040, 62, 10, 12, 22
+NARROW = 520  # of charts side by side
 MANY = 60  # nights, of which each has a smaller mark
 STYLE = """
 svg.nights{display:block;width:100%;height:auto;font:11px system-ui,sans-serif}
@@ -57,7 +58,7 @@ def strip(nights: Sequence[Night], link: Callable[[Night], str]) -> Markup:
         if wide > 14:
             square += f'<text class="mark" x="{x + size / 2:.1f}" y="19">{MARKS.get(night.outcome, "")}</text>'
         body.append(_led(square, night, link))
-    return _frame("".join(body), 30, "outcomes of the nights")
+    return _frame("".join(body), WIDTH, 30, "outcomes of the nights")
 
 
 def lines(
@@ -70,10 +71,10 @@ def lines(
     if not values:
         return None
     spread = max(values) - min(values) or abs(values[0]) or 1.0
-    height = 210 if intervals else 110
+    width, height = (WIDTH, 210) if intervals else (NARROW, 110)
     y = Scale(min(values) - spread * 0.08, max(values) + spread * 0.08, height - BOTTOM, TOP)
-    x = _places(nights)
-    radius, body = 2.6 if len(nights) <= MANY else 1.4, [_axis(y), _days(nights, x, height)]
+    x = _places(nights, width)
+    radius, body = 2.6 if len(nights) <= MANY else 1.4, [_axis(y, width), _days(nights, x, height)]
     if intervals:
         for place, night in enumerate(nights):
             if night.interval:
@@ -85,7 +86,7 @@ def lines(
             if finite(value) and value is not None:
                 dot = f'<circle class="{line.style}" cx="{x(place):.1f}" cy="{y(value):.1f}" r="{radius}"/>'
                 body.append(_led(dot, night, link, f"{line.style} {value:.4g}"))
-    return _frame("".join(body), height, about)
+    return _frame("".join(body), width, height, about)
 
 
 def bars(nights: Sequence[Night], link: Callable[[Night], str], stages: Sequence[str]) -> Markup | None:
@@ -94,9 +95,9 @@ def bars(nights: Sequence[Night], link: Callable[[Night], str], stages: Sequence
     if not any(totals):
         return None
     height = 170
-    y, x = Scale(0, max(totals) * 1.05, height - BOTTOM, TOP), _places(nights)
+    y, x = Scale(0, max(totals) * 1.05, height - BOTTOM, TOP), _places(nights, WIDTH)
     wide = min(24.0, (WIDTH - LEFT - RIGHT) / len(nights) * 0.8)
-    body = [_axis(y), _days(nights, x, height)]
+    body = [_axis(y, WIDTH), _days(nights, x, height)]
     for place, night in enumerate(nights):
         below, parts = 0.0, []
         for number, stage in enumerate(stages):
@@ -109,12 +110,12 @@ def bars(nights: Sequence[Night], link: Callable[[Night], str], stages: Sequence
         longest = max(night.seconds, key=lambda stage: night.seconds[stage], default="")
         said = f"{below:.0f} s, longest {longest}" if longest else ""
         body.append(_led("".join(parts), night, link, said))
-    return _frame("".join(body), height, "seconds by stage")
+    return _frame("".join(body), WIDTH, height, "seconds by stage")
 
 
-def _places(nights: Sequence[Night]) -> Scale:
+def _places(nights: Sequence[Night], width: int) -> Scale:
     pad = 14
-    return Scale(0, max(len(nights) - 1, 1), LEFT + pad, WIDTH - RIGHT - pad)
+    return Scale(0, max(len(nights) - 1, 1), LEFT + pad, width - RIGHT - pad)
 
 
 def _path(line: Line, x: Scale, y: Scale) -> str:
@@ -129,19 +130,19 @@ def _path(line: Line, x: Scale, y: Scale) -> str:
     return f'<path class="{line.style}" d="{"".join(parts)}"/>'
 
 
-def _axis(y: Scale) -> str:
+def _axis(y: Scale, width: int) -> str:
     return "".join(
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+        f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
         f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:,.6g}</text>'
         for tick in y.ticks()
     )
 
 
 def _days(nights: Sequence[Night], x: Scale, height: int) -> str:
-    shown = sorted({0, len(nights) // 2, len(nights) - 1})
+    anchors = {len(nights) // 2: "middle", 0: "start", len(nights) - 1: "end"}
     return "".join(
-        f'<text x="{x(place):.1f}" y="{height - 5}" text-anchor="middle">{nights[place].as_of}</text>'
-        for place in shown
+        f'<text x="{x(at):.1f}" y="{height - 5}" text-anchor="{anchor}">{nights[at].as_of}</text>'
+        for at, anchor in anchors.items()
     )
 
 
@@ -158,8 +159,8 @@ def _led(body: str, night: Night, link: Callable[[Night], str], said: str = "") 
 _QUOTE: Mapping[str, str] = {'"': "&quot;"}
 
 
-def _frame(body: str, height: int, about: str) -> Markup:
+def _frame(body: str, width: int, height: int, about: str) -> Markup:
     return Markup(  # noqa: S704 escaped parts
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="nights" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="nights" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(about, _QUOTE)}">{body}</svg>'
     )
