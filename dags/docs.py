@@ -51,6 +51,19 @@ Writes the page of the last 365 nights and the overview of all workloads into th
 **If it fails**: 75, the run store did not answer (retried). Nothing depends on it.
 """
 
+TIDYING = """
+Removes what old nights left: runs, their index, checkpoints, forecasts, and data of which no kept run or release knows.
+What a release, its reproduction or a pin needs stays, and so does the ledger. Trigger it by hand: without *Remove* its
+log says what would go. With `NIGHTSTILL_KEEP_NIGHTS` it removes every Sunday at noon.
+"""
+
+TIDY = """
+Safe to clear, and to kill: what points to a thing goes before the thing, so the next one goes on.
+
+**If it fails**: 75, a store did not answer (retried); 76 names a lock that cannot be read;
+78, access denied: the stages' own rights may not delete, see the runbook.
+"""
+
 ANNOUNCE_WATCH = """
 Tells operations of a regression. After a rollback it updates the release asset, so that consumers score again;
 **skipped** otherwise.
