@@ -109,7 +109,11 @@ class Shop:
     def __init__(self, root: Path, **watch: Any) -> None:
         self.settings = Settings(home=root, project=root)
         section = yaml.safe_load((PROJECT / "params.yaml").read_text())["workloads"]["sales"]
-        section |= {"problem": PROBLEM, "watch": {"days": 14, **watch}}
+        section |= {
+            "source": {"kind": "table", "path": "sales.parquet", "until_as_of": True},
+            "problem": PROBLEM,
+            "watch": {"days": 14, **watch},
+        }
         section["gates"]["segments"]["by"] = ["region"]
         (root / "params.yaml").write_text(yaml.safe_dump({"workloads": {"sales": section}}))
         self.section: Workload = load_workload(root / "params.yaml", "sales")
