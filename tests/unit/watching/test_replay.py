@@ -54,6 +54,7 @@ def test_a_leaking_release_is_found_and_rolled_back_once_with_its_evidence(shop:
         if found.decision.outcome != "fine":
             break
     assert found.decision.outcome == "rolled-back", found
+    assert found.until == day(3 + 5)  # with the fifth day of its truth, the first on which anything is said
     back = mine.releases.ledger.entries()[-1]
     assert (back.kind, back.release, back.run_id) == ("rollback", SOUND, f"watch-{LEAKING}")
     assert found.decision.evidence in back.reason and "interval" in back.reason and " rows, " in back.reason
