@@ -20,7 +20,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # its stub lacks the na
 from dags import docs
 from dags.announce import AnnounceOperator
 from dags.defaults import task_defaults
-from dags.notify import RecoveredNotifier, deadline_missed
+from dags.notify import Recovered, deadline_missed
 from dags.project import AS_OF, as_of, forecasts_uri, pipeline, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
@@ -69,7 +69,7 @@ def make(workload: str, section: Section) -> DAG:
             callback=SyncCallback(deadline_missed, kwargs={"workload": workload, "minutes": minutes}),
         ),
         default_args=task_defaults(workload, section),
-        on_success_callback=RecoveredNotifier(workload=workload),
+        on_success_callback=Recovered(workload),
     )
     with dag:
         plan = run_command(

@@ -85,17 +85,18 @@ def recovered(workload: str, place: str, run_id: str) -> None:
         send(message("recovered", workload, run_id, f"over: {text}"))
 
 
-class RecoveredNotifier(BaseNotifier):
-    """A notifier of a run that succeeded: if something was wrong with its DAG, that is over."""
+class Recovered:
+    """This is called when a run succeeded: if something was wrong with its DAG, that is over.
 
-    def __init__(self, *, workload: str) -> None:
-        super().__init__()
+    It is no notifier of Airflow's, which would render templates with a DAG that callbacks of a whole run do not have.
+    """
+
+    def __init__(self, workload: str) -> None:
         self.workload = workload
 
-    def notify(self, context: Context) -> None:
-        """Tell it, once."""
-        run = context["dag_run"]
-        recovered(self.workload, run.dag_id, run.run_id)
+    def __call__(self, context: Context) -> None:
+        """Tell it, once. Such callbacks know no more than the DAG and the run's id at times."""
+        recovered(self.workload, context["dag"].dag_id, str(context["run_id"]))
 
 
 def deadline_missed(context: Mapping[str, Any], workload: str, minutes: int) -> None:
@@ -115,13 +116,14 @@ def message(event: str, workload: str, run_id: str, reason: str, **more: str) ->
     name = safe_run_id(run_id)
     place = f" at {more['task']}" if "task" in more else ""
     reason = redact(reason)
+    look = f"nightstill watch {workload}" if event == "regression" else f"nightstill show {workload} --run-id {name}"
     return {
         "text": f"nightstill {workload}: {event}{place}: {reason} (run {name})",
         "event": event,
         "workload": workload,
         "run_id": name,
         "reason": reason,
-        "look": f"nightstill show {workload} --run-id {name}",
+        "look": look,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         **more,
     }

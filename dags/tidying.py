@@ -7,7 +7,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from dags import docs
 from dags.defaults import task_defaults
-from dags.notify import RecoveredNotifier
+from dags.notify import Recovered
 from dags.runners import run_command
 from dags.runners.command import Command
 from tasks.pipeline.resources import Resources
@@ -33,7 +33,7 @@ with DAG(
     },
     tags=["nightstill", "retention"],
     default_args=task_defaults(ALL, {}, retries=2),
-    on_success_callback=RecoveredNotifier(workload=ALL),
+    on_success_callback=Recovered(ALL),
 ) as dag:
     run_command(
         {},

@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, P
 from dags import docs
 from dags.announce import AnnounceWatchOperator
 from dags.defaults import task_defaults
-from dags.notify import RecoveredNotifier
+from dags.notify import Recovered
 from dags.project import AS_OF, as_of, forecasts_uri, release_uri, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
@@ -36,7 +36,7 @@ def make(workload: str, section: Section) -> DAG:
         tags=["nightstill", workload, "watching"],
         user_defined_macros={"as_of": partial(as_of, timezone=timezone)},
         default_args=task_defaults(workload, section, retries=2),
-        on_success_callback=RecoveredNotifier(workload=workload),
+        on_success_callback=Recovered(workload),
     ) as dag:
         limits = Resources(section.get("resources")).of("score")
         watch = run_command(

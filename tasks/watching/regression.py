@@ -42,7 +42,8 @@ class Regression:
 
     def __str__(self) -> str:
         named = {"former": "the former champion", "gates": f"{self.times:.3g} times the naive forecast's, as gated"}
-        return f"live error {self.comparison} to {named[self.against]}, {self.rows:,} rows, {self.first} to {self.last}"
+        days = f"{self.rows:,} rows, {self.first} to {self.last}"
+        return f"live error against {named[self.against]}: {self.comparison}, {days}"
 
 
 @dataclass(frozen=True)

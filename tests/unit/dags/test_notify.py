@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from dags import notify
-from dags.notify import OpsNotifier, RecoveredNotifier, deadline_missed, message, recovered, send
+from dags.notify import OpsNotifier, Recovered, deadline_missed, message, recovered, send
 
 Told = Callable[[], list[dict[str, str]]]
 RUN = "scheduled__2026-06-30T01:00:00+00:00"
@@ -190,9 +190,14 @@ def context_of(
 ) -> Any:
     return {
         "ti": SimpleNamespace(task_id=task, try_number=4, dag_id=dag),
-        "dag_run": SimpleNamespace(run_id=run_id, dag_id=dag, clear_number=cleared),
+        "dag_run": SimpleNamespace(run_id=run_id, clear_number=cleared),
         "exception": RuntimeError(error),
     }
+
+
+def ended(dag: str = "nightly_sales", run_id: str = RUN) -> Any:
+    """What Airflow tells of a whole run."""
+    return {"dag": SimpleNamespace(dag_id=dag), "run_id": run_id}
 
 
 def test_a_day_of_trouble_gives_the_messages_of_this_table_and_no_more(told: Told) -> None:
@@ -205,14 +210,14 @@ def test_a_day_of_trouble_gives_the_messages_of_this_table_and_no_more(told: Tol
     failed(context_of("teach.lightgbm", cleared=1, error="no space left"))
     for _ in range(2):
         deadline_missed({"dag_run": {**night, "state": "running"}}, "sales", 240)
-    RecoveredNotifier(workload="sales")(context_of("report"))
-    RecoveredNotifier(workload="sales")(context_of("report", run_id="scheduled__2026-07-01T01:00:00+00:00"))
+    Recovered("sales")(ended())
+    Recovered("sales")(ended(run_id="scheduled__2026-07-01T01:00:00+00:00"))
     for _ in range(3):  # every morning until somebody has looked
         cause = "regression/7"
         OpsNotifier(event="regression", workload="sales", reason="live error +20 %", cause=cause)(
             context_of("announce", dag="watch_sales")
         )
-    RecoveredNotifier(workload="sales")(context_of("watch", dag="watch_sales"))
+    Recovered("sales")(ended("watch_sales"))
     recovered("sales", "regression", RUN)
     recovered("sales", "regression", RUN)
     OpsNotifier(event="rejected", workload="sales", reason="gates")(context_of("announce"))

@@ -11,7 +11,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from dags import announce, watching
 from dags.announce import AnnounceWatchOperator
-from dags.notify import OpsNotifier, RecoveredNotifier
+from dags.notify import OpsNotifier, Recovered
 
 RUN_ID = "scheduled__2026-06-30T01:00:00+00:00"
 
@@ -36,7 +36,7 @@ def test_it_watches_then_tells_and_writes_the_pages_in_any_case() -> None:
     watch: Any = dag.get_task("watch")
     assert watch.arguments[:3] == ["watch", "sales", "--as-of"]
     callbacks: Any = dag.on_success_callback
-    assert isinstance(callbacks if not isinstance(callbacks, list) else callbacks[0], RecoveredNotifier)
+    assert isinstance(callbacks if not isinstance(callbacks, list) else callbacks[0], Recovered)
 
 
 def test_it_runs_when_forecasts_were_kept_and_every_morning() -> None:
