@@ -375,7 +375,8 @@ def nights(
     if workload is not None and workload not in sections:
         raise UsageError(f"no workload {workload!r}; there are: {', '.join(sorted(sections))}")
     # The overview needs all; a workload's own page is one of those that it leads to.
-    names = [workload] if workload is not None and not page else sorted({*sections} & {*collect.workloads(runs)})
+    ran = {*sections} & {*collect.workloads(runs)} if workload is None or page else set()
+    names = sorted(ran | ({workload} if workload else set()))
     found = []
     for name in names:
         some = collect.collect(runs, releases, name, last)

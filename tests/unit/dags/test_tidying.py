@@ -11,7 +11,8 @@ from dags import tidying
 
 
 def arguments(**typed: Any) -> list[str]:
-    params = {name: param.value for name, param in tidying.dag.params.items()} | typed
+    form: Any = tidying.dag.params
+    params = {name: param.value for name, param in form.items()} | typed
     task: Any = tidying.dag.get_task("tidy").prepare_for_execution()
     task.render_template_fields({"params": params, "dag_run": SimpleNamespace()})
     return [argument for argument in task.arguments if argument]

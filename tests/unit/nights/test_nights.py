@@ -212,3 +212,10 @@ def test_an_old_champion_is_amber(past: Past) -> None:
     later = datetime.now(UTC).date() + timedelta(days=31)
     found = standing(past.collected(), later, scheduled=False)
     assert (found.colour, found.reason) == ("amber", "release 1 has been champion for 31 days")
+
+
+def test_before_the_first_night_there_is_a_page_that_says_so(past: Past) -> None:
+    found = past.collected()
+    how = standing(found, FIRST)
+    assert (how.colour, how.reason) == ("amber", "there was no night yet")
+    assert "there was no night yet" in page.render(found, how) and "sales" in page.render_overview([(found, how)])
