@@ -21,13 +21,17 @@ Interval = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class Live:
-    """Live holds what the watch said on one evening. `error`: the champion's, over its days of truth."""
+    """Live holds what the watch said on one evening. `error`: the champion's, over its days of truth.
+
+    `releases`: the numbers of each release over all its rows, as in the watch's report.
+    """
 
     outcome: str
     reason: str
     champion: int
     error: float | None = None
     rows: int = 0
+    releases: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,7 @@ def _interval(evaluated: Mapping[str, Any]) -> Interval:
 def _live(told: Mapping[str, Any] | None) -> Live | None:
     if told is None:
         return None
-    mine = [one for one in told["live"] if (one["release"], one["part"]) == (told["champion"], "all")]
+    releases = [one for one in told["live"] if one["part"] == "all"]
+    mine = [one for one in releases if one["release"] == told["champion"]]
     error, rows = (mine[0]["error"], mine[0]["rows"]) if mine else (None, 0)
-    return Live(told["outcome"], told["reason"], told["champion"], error, rows)
+    return Live(told["outcome"], told["reason"], told["champion"], error, rows, releases)

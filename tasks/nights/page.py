@@ -66,6 +66,7 @@ def render(found: Nights, standing: Standing) -> str:
             bars=drawing.bars(nights, link, stages),
             stages=stages,
             newest=list(reversed(nights)),
+            watched=next((night for night in reversed(nights) if night.live), None),
             link=link,
             **_style(),
         )

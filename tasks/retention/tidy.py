@@ -13,7 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from tasks.core.documents import read_yaml
-from tasks.core.errors import IntegrityError
+from tasks.core.errors import IntegrityError, UsageError
+from tasks.core.params import NAME
 from tasks.core.settings import Settings
 from tasks.core.storage import ObjectStore, open_store
 from tasks.pipeline.handover.locks import outputs
@@ -61,7 +62,13 @@ class Tidy:
         self.remote = open_store(settings.dvc_remote)
 
     def what_goes(self) -> Tidying:
-        """Return what `remove` would remove. Raises IntegrityError when a lock that is needed cannot be read."""
+        """Return what `remove` would remove.
+
+        Raises UsageError when there is no run at all, IntegrityError when a lock that is needed cannot be read, or a
+        ledger is not there though a run says that it promoted: what is needed would not be known.
+        """
+        if not self.runs.names("runs"):
+            raise UsageError(f"no run in {self.settings.run_store}: is NIGHTSTILL_RUN_STORE the one of these data?")
         index: list[str] = []
         checkpoints: list[str] = []
         runs: list[str] = []
@@ -101,6 +108,8 @@ class Tidy:
         old = {info["run_id"] for info in infos[: -self.keep] if datetime.fromisoformat(info["created"]) < self.before}
         store = ReleaseStore(self.settings.releases(), workload)
         entries = store.ledger.entries()
+        if not entries:
+            self._require_no_promotion(workload, infos)
         gone = pruned(entries)
         old -= {entry.run_id for number, entry in releases(entries).items() if number not in gone}
         staying = [info["run_id"] for info in infos if info["run_id"] not in old]
@@ -109,6 +118,15 @@ class Tidy:
             staying = [run for run in {one.reused_from for one in manifests} if run in old]
             old -= {*staying}
         return old
+
+    def _require_no_promotion(self, workload: str, infos: Sequence[Mapping[str, Any]]) -> None:
+        for info in infos:
+            promoted = RunStore(self.runs).manifest(workload, info["run_id"], "promote")
+            if promoted and promoted.summary.get("outcome") == "promoted":
+                raise IntegrityError(
+                    f"{workload}: run {info['run_id']} promoted a release, but {self.settings.release_store} has no "
+                    "ledger of it: is NIGHTSTILL_RELEASE_STORE right?"
+                )
 
     def _index(self, workload: str, gone: Collection[str]) -> Iterator[str]:
         for key in self.runs.keys(f"index/{workload}/"):
@@ -177,7 +195,7 @@ class Tidy:
 
     def _locks_of_releases(self) -> Iterator[Mapping[str, Any]]:
         store = self.settings.releases()
-        for workload in store.names(""):
+        for workload in filter(NAME.fullmatch, store.names("")):
             mine = ReleaseStore(store, workload)
             entries = mine.ledger.entries()
             gone = pruned(entries)

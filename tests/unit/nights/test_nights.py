@@ -119,7 +119,9 @@ class Past:
 
     def watched(self, number: int, outcome: str = "fine") -> None:
         as_of = FIRST + timedelta(days=number)
-        live = {"release": 1, "part": "all", "value": "", "rows": 99, "error": 0.35}
+        against = {"difference": -0.3, "low": -0.4, "high": -0.2}
+        live = {"release": 1, "part": "all", "value": "", "rows": 99, "error": 0.35, "naive": against, "former": None}
+        live |= {"bias": 0.01, "coverage": 0.81}
         told = {"outcome": outcome, "reason": "live error +20 %", "champion": 1, "live": [live]}
         self.put(f"watch/sales/{as_of}.json", told)
 
@@ -170,6 +172,7 @@ def test_a_page_holds_all_of_itself_and_each_night_leads_to_its_report(past: Pas
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//|url\(|<script|@import""", html)
     assert html.count('href="../runs/sales/2026-01-01-r0/pages/report/report.html"') >= 5
     assert (past.root / "nights" / "../runs/sales/2026-01-01-r0").resolve().is_dir()
+    assert "−30.0% (−40.0% to −20.0%)" in html and "81.0 %" in html
     assert "night 3 &lt;b&gt;" in html and "<b>regression</b>" in html
     assert 'class="bad"' in html and 'class="warn"' in html and 'class="live"' in html
     address = page.write(past.runs, "sales", html)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import FolderStore
 from tasks.pipeline.handover.manifest import Manifest
@@ -167,3 +168,16 @@ def test_what_a_night_under_way_wrote_stays(house: House) -> None:
     Tidy(house.settings, keep=3).remove()
     assert "ff" in house.datasets()
     assert list(house.store.store.keys("checkpoints/")) == ["checkpoints/sales/teach@a/key0/epoch"]
+
+
+def test_with_the_stores_of_another_installation_nothing_is_removed(house: House, tmp_path: Path) -> None:
+    before = house.datasets()
+    elsewhere = house.settings.model_dump() | {"run_store": str(tmp_path / "elsewhere")}
+    with pytest.raises(UsageError, match="is NIGHTSTILL_RUN_STORE the one of these data"):
+        Tidy(Settings(**elsewhere), keep=3).remove()
+    told = {"stage": "promote", "workload": "sales", "run_id": "r01", "status": "done", "reason": ""}
+    house.store.finish(Manifest(**told, summary={"outcome": "promoted"}), None)
+    elsewhere = house.settings.model_dump() | {"release_store": str(tmp_path / "elsewhere")}
+    with pytest.raises(IntegrityError, match=r"run r01 promoted a release, but .* has no ledger of it"):
+        Tidy(Settings(**elsewhere), keep=3).remove()
+    assert house.datasets() == before

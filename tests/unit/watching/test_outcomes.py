@@ -27,7 +27,8 @@ def contract(problem: Any, **statistics: Any) -> Any:
 
 
 def error(found: Outcomes) -> float:
-    return float((found.rows["loss"].sum() / found.rows["weight"].sum()) ** found.exponent)
+    mean: float = np.average(found.rows["loss"] / found.rows["weight"], weights=found.rows["weight"])
+    return float(mean**found.exponent)
 
 
 def test_forecasts_are_joined_with_the_units_of_their_series_and_day_as_far_as_these_are_known() -> None:
