@@ -314,10 +314,12 @@ class Outcomes:
     (a value, or the number of a class), `loss` and `weight` (as Score has them, by `exponent`), `gap` and `size` (bias
     is the sum of gaps over that of sizes; a gap is prediction minus truth, of classes the chance of the likeliest minus
     whether it came), `inside` (whether the interval covers the truth; null without one), and `by:<segment>`.
+    `steps`: how many steps ahead the predictions reach.
     """
 
     rows: pl.DataFrame
     exponent: float = 1.0
+    steps: int = 1
 
 
 class Problem(ABC):

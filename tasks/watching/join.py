@@ -26,8 +26,8 @@ OTHERS = ("naive", "former")
 class Joined:
     """Joined holds what came of the forecasts of the window, a row each.
 
-    `rows`: the columns of `Outcomes`, `as_of`, `release`, `naive` and `former`, the losses of the same row (null where
-    there is none); `former_release`. `notes`: what could not be counted, and why.
+    `rows`: the columns of `Outcomes` and its `steps`, `as_of`, `release`, `former_release`; `naive` and `former`, the
+    losses of the same row (null where there is none). `notes`: what could not be counted, and why.
     """
 
     rows: pl.DataFrame
@@ -98,6 +98,7 @@ class Watched:
         rows = rows.with_columns(
             pl.lit(found.as_of).alias("as_of"),
             pl.lit(found.release, pl.Int64).alias("release"),
+            pl.lit(outcomes.steps, pl.Int32).alias("steps"),
             pl.lit(before_release(self.entries, found.release), pl.Int64).alias("former_release"),
         )
         for name, losses in self._beside(scorer, found, since):

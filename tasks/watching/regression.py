@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
+import polars as pl
+
 from tasks.core.storage import ObjectStore
 from tasks.gates.comparison import Comparison
 from tasks.gates.result import rounded
@@ -67,13 +69,16 @@ def gated(releases: ReleaseStore, entry: Entry) -> float | None:
 def find(joined: Joined, release: int, watch: Watch, share: float | None) -> Regression | None:
     """Return the regression of a release, if there is one; of two, the one that is surer.
 
-    `share`: what `gated` says. Nothing is said of fewer than five days of truth.
+    `share`: what `gated` says, which is compared with on days alone that have the truth of forecasts of every step.
+    Nothing is said of fewer than five days of truth.
     """
     found: list[Regression] = []
     opponents: list[tuple[Opponent, str, float]] = [("former", "former", 1.0)]
     opponents += [("gates", "naive", share)] if share and share > 0 else []
     for opponent, column, times in opponents:
         rows = joined.rows.filter(release=release).drop_nulls(column).sort("day", "entity", "step", "as_of")
+        if opponent == "gates":  # they measured all steps alike, and the first evenings' truth is of the nearest alone
+            rows = rows.filter(pl.col("step").max().over("day") >= pl.col("steps"))
         if rows["day"].n_unique() < FEW_BLOCKS:
             continue
         comparison = against(rows, column, joined.exponent, watch.confidence, RESAMPLES, times)

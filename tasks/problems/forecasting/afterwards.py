@@ -65,4 +65,5 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
             *[BY + name for name in options.static],
         ),
         made.exponent,
+        options.horizon,
     )
