@@ -25,15 +25,9 @@ def joined(days: int, **ratio: float) -> Joined:
                 for series in range(20):
                     loss = float(random.gamma(4))
                     others = {name: loss * (ratio[name] + 0.02 * random.standard_normal()) for name in ratio}
-                    facts: dict[str, Any] = {
-                        "entity": f"s{series}",
-                        "day": FIRST + timedelta(days=day),
-                        "step": step,
-                        "steps": STEPS,
-                    }
-                    rows.append(
-                        {**facts, "as_of": FIRST + timedelta(days=evening), "loss": loss, "weight": 10.0, **others}
-                    )
+                    facts: dict[str, Any] = {"entity": f"s{series}", "day": FIRST + timedelta(days=day), "step": step}
+                    facts |= {"as_of": FIRST + timedelta(days=evening), "steps": STEPS, "loss": loss, "weight": 10.0}
+                    rows.append({**facts, **others})
     table = pl.DataFrame(rows).with_columns(release=pl.lit(7, pl.Int64))
     missing = [pl.lit(None, pl.Float64).alias(name) for name in ("naive", "former") if name not in ratio]
     return Joined(table.with_columns(missing), 1.0, "wape")
