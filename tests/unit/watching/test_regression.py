@@ -16,7 +16,7 @@ STEPS = 4
 
 
 def joined(days: int, **ratio: float) -> Joined:
-    """A release of which a forecast was made every evening, `STEPS` days ahead; losses of others as ratios to its own."""
+    """A release that forecasts every evening, `STEPS` days ahead; losses of others as ratios to its own."""
     random = np.random.default_rng(1)
     rows: list[dict[str, Any]] = []
     for evening in range(days):
