@@ -138,6 +138,8 @@ rejected candidates are not retried.
 | you want to | do |
 |---|---|
 | see what happened | `nightstill show {workload}`, or the report at its end |
+| see the last nights | the tab *Nights*, or `nightstill nights {workload}` |
+| know how good the forecasts were | `watch_{workload}`, or `nightstill watch {workload}` |
 | know why a stage ran or was reused | `nightstill explain {workload}` |
 | run another day | *Trigger*, with the last day of data; or a backfill |
 | retrain though nothing changed | *Trigger* with *Force* |

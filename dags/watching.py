@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, TriggerRule
 
@@ -27,9 +28,7 @@ def make(workload: str, section: Section) -> DAG:
         dag_display_name=f"Watch: {section['title']}",
         description="Compare kept forecasts with what came of them; act on a regression",
         doc_md=docs.watching(workload),
-        schedule=AssetOrTimeSchedule(
-            timetable=CronTriggerTimetable(WATCH_AT, timezone=timezone), assets=[Asset(forecasts_uri(workload))]
-        ),
+        schedule=_schedule(workload, section),
         catchup=False,
         max_active_runs=1,
         params={"as_of": Param(None, type=["null", "string"], format="date", title="Last day of truth")},
@@ -72,6 +71,15 @@ def make(workload: str, section: Section) -> DAG:
         )
         watch >> [announce, pages]
     return dag
+
+
+def _schedule(workload: str, section: Section) -> Any:
+    """Return when it runs: a workload whose nights are started by hand is not asked every morning."""
+    kept = [Asset(forecasts_uri(workload))]
+    if section.get("schedule") is None:
+        return kept
+    morning = CronTriggerTimetable(WATCH_AT, timezone=section.get("timezone", "UTC"))
+    return AssetOrTimeSchedule(timetable=morning, assets=kept)
 
 
 for _workload, _section in workloads().items():

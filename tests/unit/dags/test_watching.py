@@ -45,6 +45,12 @@ def test_it_runs_when_forecasts_were_kept_and_every_morning() -> None:
     assert "45 6 * * *" in timetable.timetable.expression
 
 
+def test_a_workload_whose_nights_are_started_by_hand_is_watched_after_them_alone() -> None:
+    timetable: Any = watching.make("power", {"title": "Power", "schedule": None}).timetable
+    assert [asset.uri for asset in timetable.asset_condition.objects] == ["nightstill://forecasts/power"]
+    assert not hasattr(timetable, "timetable")
+
+
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
