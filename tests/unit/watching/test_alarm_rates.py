@@ -5,7 +5,7 @@ from dataclasses import replace
 from bench.gate_errors import World
 from bench.watch_errors import WORLDS, Nights, alarms, lower_ends
 
-TRIALS, NIGHTS, MARGIN = 12, 10, 0.05
+TRIALS, NIGHTS, MARGIN = 8, 10, 0.05
 
 
 def test_sound_releases_raise_no_alarm_and_one_that_is_worse_by_a_fifth_is_found_in_ten_nights() -> None:

@@ -15,7 +15,7 @@ from tasks.watching.evening import Evening, watch
 from tests.unit.watching.shop import START, Shop, by_leak, by_weekday
 
 SOUND, LEAKING = 1, 2
-FOUND_WITHIN = 7  # nights after the leaking release's first forecast
+FOUND_WITHIN = 5  # nights from the leaking release's first forecast
 
 
 def day(offset: int) -> date:
@@ -48,13 +48,11 @@ def test_a_leaking_release_is_found_and_rolled_back_once_with_its_evidence(shop:
     assert (clean.decision.outcome, clean.champion) == ("fine", SOUND)
     leaking = mine.release(by_leak(), day(3))
     assert leaking.reason.startswith("-8")  # what the gates believed: four fifths of the error saved
-    for offset in range(3, 3 + FOUND_WITHIN):
-        mine.forecast(day(offset))
-        found = evening(mine, offset + 1)
-        if found.decision.outcome != "fine":
-            break
+    nights(mine, 3, FOUND_WITHIN)
+    last = 3 + FOUND_WITHIN
+    assert evening(mine, last - 1).decision.outcome == "fine"  # nothing is said of four days of truth
+    found = evening(mine, last)
     assert found.decision.outcome == "rolled-back", found
-    assert found.until == day(3 + 5)  # with the fifth day of its truth, the first on which anything is said
     back = mine.releases.ledger.entries()[-1]
     assert (back.kind, back.release, back.run_id) == ("rollback", SOUND, f"watch-{LEAKING}")
     assert found.decision.evidence in back.reason and "interval" in back.reason and " rows, " in back.reason
@@ -66,12 +64,12 @@ def test_a_leaking_release_is_found_and_rolled_back_once_with_its_evidence(shop:
     assert shown["low"] > shown["margin"]
 
     # The next evenings are about the release that is back; nothing is done twice.
-    mine.forecast(day(offset + 1))
-    assert evening(mine, offset + 2).champion == SOUND
+    mine.forecast(day(last))
+    assert evening(mine, last + 1).champion == SOUND
     assert len(mine.releases.ledger.entries()) == 3
     # Somebody insists on it: it is told, and left alone.
     mine.releases.rollback(LEAKING, "we want it back")
-    insisted = evening(mine, offset + 2)
+    insisted = evening(mine, last + 1)
     assert insisted.decision.outcome == "regression" and "acted on this release before" in insisted.decision.reason
     assert len(mine.releases.ledger.entries()) == 4
 
