@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from dags.notify import OpsNotifier
+from dags.notify import OpsNotifier, recovered
 
 
 class AnnounceOperator(BaseOperator):
@@ -34,6 +34,7 @@ class AnnounceOperator(BaseOperator):
             )
         if outcome != "promoted":
             raise AirflowSkipException(f"{outcome}: no new release of {self.workload}")
+        OpsNotifier(event=outcome, workload=self.workload, reason=f"a new release; see {result['uri']}")(context)
         for asset in self.outlets:
             if isinstance(asset, Asset):
                 told = {"manifest": result["uri"], "sha256": result["sha256"], "as_of": self.as_of}
@@ -55,6 +56,36 @@ class AnnounceRollbackOperator(BaseOperator):
         """Give the rollback's run and reason with the asset."""
         run_id = context["dag_run"].run_id
         told = {"outcome": "rolled-back", "run_id": run_id, "reason": self.reason, "as_of": self.as_of}
+        for asset in self.outlets:
+            if isinstance(asset, Asset):
+                context["outlet_events"][asset].extra = dict(told)
+        return told
+
+
+class AnnounceWatchOperator(BaseOperator):
+    """This tells ops of a regression; after a rollback it updates the release asset, so that consumers score again."""
+
+    template_fields: Sequence[str] = ("as_of",)
+    ui_color = "#dff0d8"
+
+    def __init__(self, *, workload: str, watch_task_id: str, as_of: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.workload, self.watch_task_id, self.as_of = workload, watch_task_id, as_of
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Succeed after a rollback; be skipped otherwise, which leaves the asset alone."""
+        result = context["ti"].xcom_pull(task_ids=self.watch_task_id)
+        if not result or "outcome" not in result:
+            raise AirflowFailException(f"{self.watch_task_id} handed over no outcome")
+        outcome, reason = result["outcome"], str(result.get("told", ""))
+        if outcome == "fine":
+            recovered(self.workload, "regression", context["dag_run"].run_id)
+        else:
+            cause = f"{outcome}/{result.get('watched')}"
+            OpsNotifier(event="regression", workload=self.workload, reason=f"{outcome}: {reason}", cause=cause)(context)
+        if outcome != "rolled-back":
+            raise AirflowSkipException(f"{outcome}: no other champion of {self.workload}")
+        told = {"outcome": outcome, "run_id": context["dag_run"].run_id, "reason": reason, "as_of": self.as_of}
         for asset in self.outlets:
             if isinstance(asset, Asset):
                 context["outlet_events"][asset].extra = dict(told)

@@ -35,6 +35,40 @@ failed. Safe to clear: forecasts that are kept are never replaced.
 hold.
 """
 
+WATCH = """
+Joins the forecasts that were kept with the truth that has come since, writes what came of them as Parquet beside them
+and a report into the run store, and acts on a regression as the section `watch` says. Safe to clear: the same truth is
+counted once, and a release is held or rolled back at most once.
+
+**Skipped**: there is no release yet, or no truth of a forecast. **If it fails**: 65 names what is wrong with the data,
+75 a store that did not answer, or that somebody else changed the ledger meanwhile (retried), 76 forecasts that are not
+those that were kept: restore them from a copy.
+"""
+
+NIGHTS = """
+Writes the page of the last 365 nights and the overview of all workloads into the run store (`nights/`). Safe to clear.
+
+**If it fails**: 75, the run store did not answer (retried). Nothing depends on it.
+"""
+
+TIDYING = """
+Removes what old nights left: runs, their index, checkpoints, forecasts, and data of which no kept run or release knows.
+What a release, its reproduction or a pin needs stays, and so does the ledger. Trigger it by hand: without *Remove* its
+log says what would go. With `NIGHTSTILL_KEEP_NIGHTS` it removes every Sunday at noon.
+"""
+
+TIDY = """
+Safe to clear, and to kill: what points to a thing goes before the thing, so the next one goes on.
+
+**If it fails**: 75, a store did not answer (retried); 76 names a lock that cannot be read;
+78, access denied: the stages' own rights may not delete, see the runbook.
+"""
+
+ANNOUNCE_WATCH = """
+Tells operations of a regression. After a rollback it updates the release asset, so that consumers score again;
+**skipped** otherwise.
+"""
+
 SCORE = """
 Scores the source's newest tables with the champion and keeps the forecasts, as the nights do. Safe to clear: forecasts
 that are kept are never replaced, and the same are not kept twice.
@@ -104,6 +138,8 @@ rejected candidates are not retried.
 | you want to | do |
 |---|---|
 | see what happened | `nightstill show {workload}`, or the report at its end |
+| see the last nights | the tab *Nights*, or `nightstill nights {workload}` |
+| know how good the forecasts were | `watch_{workload}`, or `nightstill watch {workload}` |
 | know why a stage ran or was reused | `nightstill explain {workload}` |
 | run another day | *Trigger*, with the last day of data; or a backfill |
 | retrain though nothing changed | *Trigger* with *Force* |
@@ -130,6 +166,18 @@ def scoring(workload: str) -> str:
         f"Runs when another release of `{workload}` became champion (asset `{release_uri(workload)}`), for the day "
         "that the event names, or by hand for any other."
     )
+
+
+def watching(workload: str) -> str:
+    """Return the page of a watching DAG."""
+    return f"""
+After each night and every morning: how good were the forecasts of `{workload}`, now that the truth is known? By
+release, by how far ahead, by segment; beside the naive forecast and the former champion on the same rows.
+
+A *regression* is a live error that is surely higher, by more than `watch.margin`, than the former champion's would have
+been or than the gates measured. Operations are told; `watch.on_regression` may hold or roll back besides.
+`nightstill watch {workload}` shows the same on a terminal.
+"""
 
 
 def rollback(workload: str) -> str:

@@ -20,8 +20,8 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # its stub lacks the na
 from dags import docs
 from dags.announce import AnnounceOperator
 from dags.defaults import task_defaults
-from dags.notify import deadline_missed
-from dags.project import AS_OF, as_of, pipeline, release_uri, safe_run_id, workloads
+from dags.notify import Recovered, deadline_missed
+from dags.project import AS_OF, as_of, forecasts_uri, pipeline, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
 from dags.waiting import wait_for_data
@@ -69,6 +69,7 @@ def make(workload: str, section: Section) -> DAG:
             callback=SyncCallback(deadline_missed, kwargs={"workload": workload, "minutes": minutes}),
         ),
         default_args=task_defaults(workload, section),
+        on_success_callback=Recovered(workload),
     )
     with dag:
         plan = run_command(
@@ -137,6 +138,7 @@ def _score(workload: str, section: Section) -> BaseOperator:
         Command(name=f"{workload}/score", arguments=("score", workload, "--keep", "--run-id", RUN_ID), limits=limits),
         task_id="score",
         doc_md=docs.SCORE_NIGHT,
+        outlets=[Asset(forecasts_uri(workload))],
         execution_timeout=timedelta(minutes=30),
         # Once the promotion was decided or came to nothing, if the data are valid: without these neither succeeds.
         trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,

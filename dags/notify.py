@@ -1,13 +1,18 @@
-"""This module tells operations of failed stages, refused candidates and missed deadlines.
+"""This module tells operations what went wrong, what was refused, what is over: once a cause, by routes.
 
 `NIGHTSTILL_NOTIFY` names the channels, separated by blanks: `file` (default: notifications.jsonl below
 NIGHTSTILL_HOME), `webhook:<URL, or the id of an Airflow connection>`, `email:<addresses, separated by commas>` (through
-the connection smtp_default). A new channel is one function in CHANNELS.
+the connection smtp_default), `apprise:<an address of apprise, or the id of a connection>` for Slack, Teams, PagerDuty
+and what else apprise knows. A new channel is one function in CHANNELS.
+
+A channel gets all messages, but for those that were `promoted`, or has a route before it,
+`<workloads>/<events>><channel>`: `*/failed+late>apprise:pager sales/*>apprise:slack-sales`.
 """
 
 import json
 import logging
 import os
+import re
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,6 +23,7 @@ from typing import Any
 
 from airflow.sdk import BaseNotifier, Connection, Context
 
+from dags import causes
 from dags.project import HOME, safe_run_id
 from tasks.core.redaction import redact
 
@@ -26,30 +32,71 @@ log = logging.getLogger(__name__)
 Message = dict[str, str]
 
 
-class OpsNotifier(BaseNotifier):
-    """A notifier sends one message on one event of a run: `failed`, `late data`, `rejected`, `superseded`, `held`.
+TROUBLE = ("failed", "late", "late data", "regression")
+"""These are told to be over, as `recovered`."""
+QUIET = ("promoted",)
+"""These go to routes alone that name them: nothing is to be done."""
+ROUTE = re.compile(r"([a-z0-9*+-]+)/([a-z*+-]+)>(.+)")
 
-    An exception that has an `event` of its own names it.
+
+class OpsNotifier(BaseNotifier):
+    """A notifier sends one message on one event of a run, such as `failed`, `late data`, `rejected` or `promoted`.
+
+    An exception that has an `event` of its own names it. `cause`: what has it already is not told again; empty: the
+    run, so that tasks which fail together are one message. A run that was cleared is another cause.
     """
 
-    def __init__(self, *, event: str, workload: str, reason: str = "") -> None:
+    def __init__(self, *, event: str, workload: str, reason: str = "", cause: str = "") -> None:
         super().__init__()
-        self.event, self.workload, self.reason = event, workload, reason
+        self.event, self.workload, self.reason, self.cause = event, workload, reason, cause
 
     def notify(self, context: Context) -> None:
         """Tell what happened in which run and task, and why."""
-        task = context["ti"]
-        send(
-            message(
-                getattr(context.get("exception"), "event", self.event),
-                self.workload,
-                context["dag_run"].run_id,
-                self.reason or " ".join(str(context.get("exception") or "").split()),
-                task=task.task_id,
-                attempt=str(task.try_number),
-                log=str(getattr(task, "log_url", "") or ""),
-            )
+        task, run = context["ti"], context["dag_run"]
+        event = getattr(context.get("exception"), "event", self.event)
+        dag = str(getattr(task, "dag_id", "") or "")
+        cleared = getattr(run, "clear_number", 0) or 0
+        told = message(
+            event,
+            self.workload,
+            run.run_id,
+            self.reason or " ".join(str(context.get("exception") or "").split()),
+            task=task.task_id,
+            attempt=str(task.try_number),
+            log=str(getattr(task, "log_url", "") or ""),
         )
+        once(told, self.cause or f"{dag}/{run.run_id}/{cleared}", "regression" if event == "regression" else dag)
+
+
+def once(told: Message, cause: str, place: str) -> None:
+    """Send a message if it is the first of its event and cause. `place`: where trouble is, and ends."""
+    workload, event = told["workload"], told["event"]
+    if not causes.first(workload, f"{event}/{cause}"):
+        log.info("told before: %s", told["text"])
+        return
+    if event in TROUBLE:
+        causes.open_trouble(workload, place, told["text"])
+    send(told)
+
+
+def recovered(workload: str, place: str, run_id: str) -> None:
+    """Tell that the trouble at a place is over; nothing if there was none."""
+    if text := causes.end_trouble(workload, place):
+        send(message("recovered", workload, run_id, f"over: {text}"))
+
+
+class Recovered:
+    """This is called when a run succeeded: if something was wrong with its DAG, that is over.
+
+    It is no notifier of Airflow's, which would render templates with a DAG that callbacks of a whole run do not have.
+    """
+
+    def __init__(self, workload: str) -> None:
+        self.workload = workload
+
+    def __call__(self, context: Context) -> None:
+        """Tell it, once. Such callbacks know no more than the DAG and the run's id at times."""
+        recovered(self.workload, context["dag"].dag_id, str(context["run_id"]))
 
 
 def deadline_missed(context: Mapping[str, Any], workload: str, minutes: int) -> None:
@@ -59,7 +106,9 @@ def deadline_missed(context: Mapping[str, Any], workload: str, minutes: int) -> 
     """
     run = context["dag_run"]
     if run["state"] in ("queued", "running") and run["run_type"] != "backfill":
-        send(message("late", workload, run["dag_run_id"], f"not finished {minutes} minutes after its time"))
+        name, dag = run["dag_run_id"], str(run.get("dag_id") or f"nightly_{workload}")
+        told = message("late", workload, name, f"not finished {minutes} minutes after its time")
+        once(told, f"{dag}/{name}", dag)
 
 
 def message(event: str, workload: str, run_id: str, reason: str, **more: str) -> Message:
@@ -67,28 +116,41 @@ def message(event: str, workload: str, run_id: str, reason: str, **more: str) ->
     name = safe_run_id(run_id)
     place = f" at {more['task']}" if "task" in more else ""
     reason = redact(reason)
+    look = f"nightstill watch {workload}" if event == "regression" else f"nightstill show {workload} --run-id {name}"
     return {
         "text": f"nightstill {workload}: {event}{place}: {reason} (run {name})",
         "event": event,
         "workload": workload,
         "run_id": name,
         "reason": reason,
-        "look": f"nightstill show {workload} --run-id {name}",
+        "look": look,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         **more,
     }
 
 
 def send(told: Message) -> None:
-    """Send a message to every channel. A failing one does not keep it from the others, and is named in the file."""
+    """Send a message to every channel whose route it is on.
+
+    A failing one does not keep it from the others, and is named in the file.
+    """
     for channel in os.environ.get("NIGHTSTILL_NOTIFY", "file").split():
-        kind, _, target = channel.partition(":")
+        route = ROUTE.fullmatch(channel)
+        if not _on_route(told, route):
+            continue
+        kind, _, target = (route[3] if route else channel).partition(":")
         try:
             CHANNELS[kind](target, told)
         except Exception as error:  # noqa: BLE001 told in one line, without a trace that would show the address
             said = redact(f"{kind}: {type(error).__name__}: {error}")
             log.error("notification not sent through %s", said)  # noqa: TRY400
             _file("", {**told, "not_sent": said})
+
+
+def _on_route(told: Message, route: "re.Match[str] | None") -> bool:
+    event = told["event"].replace(" ", "-")
+    workloads, events = (route[1].split("+"), route[2].split("+")) if route else (["*"], ["*"])
+    return bool({"*", told["workload"]} & {*workloads}) and (event in events or ("*" in events and event not in QUIET))
 
 
 def _file(target: str, told: Message) -> None:
@@ -126,4 +188,28 @@ def _email(target: str, told: Message) -> None:
     notifier.notify({})
 
 
-CHANNELS: dict[str, Callable[[str, Message], None]] = {"file": _file, "webhook": _webhook, "email": _email}
+TONES = {"failed": "failure", "regression": "failure", "recovered": "success", "promoted": "success"}
+
+
+def _apprise(target: str, told: Message) -> None:
+    import apprise
+
+    if "://" not in target:
+        connection = Connection.get(target)
+        target = connection.password or connection.host or ""
+    client = apprise.Apprise()
+    if not client.add(target):
+        raise ValueError("apprise knows no such address")
+    details = {"why": told["reason"], "run": told["run_id"], "look": told["look"], "log": told.get("log", "")}
+    body = "\n".join(f"{name}: {value}" for name, value in details.items() if value)
+    title = f"nightstill {told['workload']}: {told['event']}" + (f" at {told['task']}" if "task" in told else "")
+    if not client.notify(body=body, title=title, notify_type=TONES.get(told["event"], "warning")):
+        raise ValueError("the service did not take the message")
+
+
+CHANNELS: dict[str, Callable[[str, Message], None]] = {
+    "file": _file,
+    "webhook": _webhook,
+    "email": _email,
+    "apprise": _apprise,
+}

@@ -62,3 +62,8 @@ def as_of(params: Mapping[str, Any], dag_run: Any, events: Mapping[Any, Sequence
 def release_uri(workload: str) -> str:
     """Return the asset that a promotion updates."""
     return f"nightstill://releases/{workload}"
+
+
+def forecasts_uri(workload: str) -> str:
+    """Return the asset that a night's kept forecasts update."""
+    return f"nightstill://forecasts/{workload}"

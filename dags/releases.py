@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param
 from dags import docs
 from dags.announce import AnnounceRollbackOperator
 from dags.defaults import task_defaults
+from dags.notify import Recovered
 from dags.project import AS_OF, as_of, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
@@ -113,6 +114,7 @@ def _dag(dag_id: str, workload: str, section: Section, **kwargs: Any) -> DAG:
         max_active_runs=1,
         tags=["nightstill", workload, "releases"],
         default_args=task_defaults(workload, section),
+        on_success_callback=Recovered(workload),
         **kwargs,
     )
 

@@ -11,6 +11,7 @@ from airflow.sdk import DAG, Asset, Param
 
 from dags import docs
 from dags.defaults import task_defaults
+from dags.notify import Recovered
 from dags.project import AS_OF, as_of, release_uri, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
@@ -32,6 +33,7 @@ def make(workload: str, section: Section) -> DAG:
         tags=["nightstill", workload, "scoring"],
         user_defined_macros={"as_of": partial(as_of, timezone=section.get("timezone", "UTC"))},
         default_args=task_defaults(workload, section, retries=2),
+        on_success_callback=Recovered(workload),
     ) as dag:
         limits = Resources(section.get("resources")).of("score")
         arguments = ("score", workload, "--keep", "--as-of", AS_OF)

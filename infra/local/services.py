@@ -54,6 +54,7 @@ def airflow_environment(port: int, *, scheduled: bool = True) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(2 * (os.cpu_count() or 2)),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "dags" / "plugins"),
         "AIRFLOW__CORE__PARALLELISM": str((os.cpu_count() or 2) + 2),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         # Parsing costs seconds of a core; a DAG is read again at once when it is asked for.

@@ -50,7 +50,7 @@ data "aws_iam_policy_document" "stages" {
   }
 }
 
-# For promotion and for commands about releases, besides what stages may.
+# For promotion, for commands about releases, watch and tidy, besides what stages may.
 data "aws_iam_policy_document" "promotion" {
   source_policy_documents = [data.aws_iam_policy_document.stages.json]
 
@@ -58,6 +58,13 @@ data "aws_iam_policy_document" "promotion" {
     sid       = "WriteReleases"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
     resources = ["${local.bucket}/releases/*"]
+  }
+
+  # Forecasts of old nights go with their nights; no stage may unsay what was forecast.
+  statement {
+    sid       = "TidyForecasts"
+    actions   = ["s3:DeleteObject"]
+    resources = ["${local.bucket}/forecasts/*"]
   }
 
   # The ledger only grows: an entry is written where there is none, or not at all.
@@ -75,12 +82,19 @@ data "aws_iam_policy_document" "promotion" {
   }
 }
 
-# Airflow reads the manifests of stages, and params.yaml and workloads/ where these lie below workloads/.
+# Airflow reads the manifests and pages of stages, and params.yaml and workloads/ where these lie below workloads/.
 data "aws_iam_policy_document" "airflow" {
   statement {
     sid       = "ManifestsAndWorkloads"
     actions   = ["s3:GetObject"]
     resources = ["${local.bucket}/runs/*", "${local.bucket}/workloads/*"]
+  }
+
+  # What operations were told, so that one cause is told once.
+  statement {
+    sid       = "Told"
+    actions   = ["s3:PutObject", "s3:DeleteObject"]
+    resources = ["${local.bucket}/runs/notify/*"]
   }
 
   statement {

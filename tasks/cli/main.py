@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -316,6 +316,96 @@ def score(
     place, _, name = out.rpartition("/")
     open_store(place or ".").write(name, content)
     console.print(f"{out}: {rows:,} rows, as of {day}")
+
+
+@app.command()
+def watch(
+    workload: WorkloadArgument,
+    as_of: AsOf = None,
+    run_id: Annotated[str, typer.Option(help="Take the truth from this run's snapshot, not from the source.")] = "",
+) -> None:
+    """Compare kept forecasts with what came of them, and act on a regression as the section `watch` says."""
+    from tasks.cli import after
+    from tasks.problems import get_problem
+    from tasks.scoring import raw
+    from tasks.tables.sources import get_source
+    from tasks.tables.table import in_zone
+    from tasks.watching.evening import report_key
+    from tasks.watching.evening import watch as look
+
+    if run_id and as_of:
+        raise UsageError("watch: --run-id goes without --as-of")
+    settings = Settings()
+    section = load_workload(settings.params, workload)
+    if run_id:
+        found = raw.of_run(settings, workload, run_id)
+    else:
+        contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
+        source = get_source(section.source, contracts, workload, settings.project)
+        found = raw.of_source(source, _day(as_of) or planning.yesterday(section))
+    evening = look(settings, workload, found, section.watch)
+    after.show_evening(console, evening)
+    after.tell_mlflow(settings, evening)
+    runs, key = settings.runs(), report_key(workload, evening.until)
+    _tell(
+        runs.url(key),
+        runs.read(key),
+        "done",
+        outcome=evening.decision.outcome,
+        told=evening.decision.reason,
+        watched=str(evening.champion),
+    )
+
+
+@app.command()
+def nights(
+    workload: Annotated[str | None, typer.Argument(help="One workload; default: how each of them stands.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="How many nights.")] = 30,
+    page: Annotated[bool, typer.Option("--page", help="Write the pages into the run store, too.")] = False,
+) -> None:
+    """Show the last nights side by side, from manifests and the ledger; without a workload, an overview of all."""
+    from tasks.cli import after
+    from tasks.nights import collect
+    from tasks.nights import page as pages
+    from tasks.nights.standing import standing
+
+    settings = Settings()
+    runs, releases = settings.runs(), settings.releases()
+    sections, today = find_sections(settings.params), datetime.now(UTC).date()
+    if workload is not None and workload not in sections:
+        raise UsageError(f"no workload {workload!r}; there are: {', '.join(sorted(sections))}")
+    # The overview needs all; a workload's own page is one of those that it leads to.
+    ran = {*sections} & {*collect.workloads(runs)} if workload is None or page else set()
+    names = sorted(ran | ({workload} if workload else set()))
+    found = []
+    for name in names:
+        some = collect.collect(runs, releases, name, last)
+        schedule = sections[name].section.get("schedule")
+        found.append((some, standing(some, today, scheduled=isinstance(schedule, str))))
+    if workload is None:
+        after.show_overview(console, found)
+    for some, how in found:
+        if some.workload == workload:
+            after.show_nights(console, some, how)
+        if page and workload in (None, some.workload):
+            pages.write(runs, some.workload, pages.render(some, how))
+    if page:
+        console.print(
+            f"Pages    {pages.write(runs, '', pages.render_overview(found))}", soft_wrap=True, highlight=False
+        )
+
+
+@app.command()
+def tidy(
+    keep_nights: Annotated[int, typer.Option(min=1, help="How many of the newest nights of each workload stay.")] = 90,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove it; without this, only say what would go.")] = False,
+) -> None:
+    """Remove what old nights left: runs, index, checkpoints, forecasts, data. What a release needs stays."""
+    from tasks.cli import after
+    from tasks.retention.tidy import Tidy
+
+    tidying = Tidy(Settings(), keep_nights)
+    after.show_tidying(console, tidying.remove() if remove else tidying.what_goes(), removed=remove)
 
 
 @app.command()

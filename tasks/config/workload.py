@@ -13,6 +13,7 @@ from tasks.distillation.options import Student, Teacher
 from tasks.gates.options import Gates
 from tasks.pipeline.resources import Resources
 from tasks.tables.validation.options import Checks
+from tasks.watching.options import Watch
 
 
 class SourceSpec(Spec):
@@ -51,6 +52,7 @@ class Workload(Frozen):
     students: dict[Name, Student] = Field(min_length=1)
     recipes: dict[Name, Recipe] = Field(min_length=1)
     gates: Gates
+    watch: Watch = Field(default=Watch(), exclude=True, description="changes no night, so it stands in no run.yaml")
     runner: Literal["process", "docker", "kubernetes"] | None = Field(default=None, description="None: the setting's")
     resources: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

@@ -56,6 +56,10 @@ class ObjectStore(Protocol):
         """Yield the keys that start with `prefix`, sorted."""
         ...
 
+    def names(self, folder: str) -> list[str]:
+        """Return what lies directly in `folder` (without a slash at its end), sorted: objects, and folders of them."""
+        ...
+
     def modified(self, prefix: str) -> dict[str, datetime]:
         """Return when each key that starts with `prefix` was last written."""
         ...
@@ -145,6 +149,12 @@ class FolderStore:
         start = base if not prefix or prefix.endswith("/") else base.parent
         found = (path.relative_to(self.root).as_posix() for path in start.rglob("*") if path.is_file())
         yield from sorted(key for key in found if key.startswith(prefix) and not key.endswith(".tmp"))
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(entry.name for entry in os.scandir(self._path(folder)) if not entry.name.endswith(".tmp"))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def modified(self, prefix: str) -> dict[str, datetime]:
         found = {}
@@ -244,15 +254,28 @@ class S3Store:
         strip = len(self.prefix) + 1 if self.prefix else 0
         yield from (item["Key"][strip:] for item in self._listed(prefix))
 
+    def names(self, folder: str) -> list[str]:
+        prefix = f"{folder}/" if folder else ""
+        strip = len(self._key(prefix))
+        found: set[str] = set()
+        for page in self._pages(prefix, Delimiter="/"):
+            found |= {item["Key"][strip:] for item in page.get("Contents", ())}
+            found |= {item["Prefix"][strip:].rstrip("/") for item in page.get("CommonPrefixes", ())}
+        return sorted(found - {""})
+
     def modified(self, prefix: str) -> dict[str, datetime]:
         strip = len(self.prefix) + 1 if self.prefix else 0
         return {item["Key"][strip:]: item["LastModified"] for item in self._listed(prefix)}
 
     def _listed(self, prefix: str) -> Iterator[dict[str, Any]]:
+        for page in self._pages(prefix):
+            yield from page.get("Contents", ())
+
+    def _pages(self, prefix: str, **how: str) -> Iterator[dict[str, Any]]:
         token: dict[str, str] = {}
         while True:
-            page = self._call(prefix, "list_objects_v2", Prefix=self._key(prefix), **token)
-            yield from page.get("Contents", ())
+            page = self._call(prefix, "list_objects_v2", Prefix=self._key(prefix), **how, **token)
+            yield page
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}

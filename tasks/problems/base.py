@@ -15,6 +15,7 @@ from pydantic import Field
 
 from serving.contract import Codebook
 from tasks.core.config import Frozen
+from tasks.core.errors import ConfigError
 from tasks.tables.table import TableContract, Tables
 
 if TYPE_CHECKING:
@@ -287,6 +288,40 @@ class Example:
     high: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True)
+class Since:
+    """Since holds a workload's raw tables twice, to tell what came of predictions that were made on `as_of`.
+
+    `now`: as they are known on the evening of `until`. `then`: reads them as the predictions saw them; it raises
+    IntegrityError where they are gone.
+    """
+
+    as_of: date
+    until: date
+    now: Tables
+    then: Callable[[], Tables]
+
+
+BY = "by:"
+"""Columns of segments begin so in `Outcomes`: a segment may have any name."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Outcomes are predictions of which the truth is known by now, a row each, in no order that counts.
+
+    `rows` has the columns `entity` (text), `day` (that of the truth), `step` (how many steps ahead, from 1), `truth`
+    (a value, or the number of a class), `loss` and `weight` (as Score has them, by `exponent`), `gap` and `size` (bias
+    is the sum of gaps over that of sizes; a gap is prediction minus truth, of classes the chance of the likeliest minus
+    whether it came), `inside` (whether the interval covers the truth; null without one), and `by:<segment>`.
+    `steps`: how many steps ahead the predictions reach.
+    """
+
+    rows: pl.DataFrame
+    exponent: float = 1.0
+    steps: int = 1
+
+
 class Problem(ABC):
     """A Problem is one kind of learning, configured by a workload's `problem` section (validated in __init__).
 
@@ -367,6 +402,25 @@ class Problem(ABC):
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Score raw tables with a released model, through the same feature code as training."""
 
+    def last_day(self, as_of: date) -> date:
+        """Return the last day that predictions made on `as_of` are about."""
+        return as_of
+
+    def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
+        """Return what the baseline says on `since.as_of`, in the columns of `predict`, from what is known by now."""
+        raise _unwatched(self.kind)
+
+    def outcomes(self, predictions: pl.DataFrame, since: Since, contract: FeatureContract) -> Outcomes:
+        """Join kept predictions, in the columns of `predict`, with the truth that has come since.
+
+        Raises ConfigError where the options do not let a prediction be known again.
+        """
+        raise _unwatched(self.kind)
+
     @abstractmethod
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
         """Return a few telling pictures; `outputs`: name -> (len(rows), *output_shape)."""
+
+
+def _unwatched(kind: str) -> ConfigError:
+    return ConfigError(f"problem.kind: {kind} does not say what came of its predictions, so they cannot be watched")

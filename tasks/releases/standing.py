@@ -64,6 +64,16 @@ def before_champion(entries: Iterable[Entry]) -> Entry | None:
     return stack[-2] if len(stack) > 1 else None
 
 
+def before_release(entries: Iterable[Entry], release: int) -> int | None:
+    """Return the release that was champion when another one was promoted; None: it was the first."""
+    champion = None
+    for entry in entries:
+        if (entry.kind, entry.release) == ("promote", release):
+            return champion
+        champion = entry.release
+    return None
+
+
 def refuse_if_pinned(entries: Iterable[Entry], workload: str) -> None:
     """Raise Held, with the way out, if the champion of these entries is pinned."""
     if pin := pinned_by(entries):

@@ -65,10 +65,11 @@ class ReleaseStore:
                 return taken
             raise
 
-    def rollback(self, to: int | None, reason: str, run_id: str = "") -> Entry:
+    def rollback(self, to: int | None, reason: str, run_id: str = "", expected: int | None = None) -> Entry:
         """Make release `to` champion again by a new entry, after checking its digests.
 
-        `to`: None for the release that was champion before the present one. Doing it again with the same run_id (unless
+        `to`: None for the release that was champion before the present one. `expected`: the entry that is believed to
+        be the last; None: whichever is. Doing it again with the same run_id (unless
         that is empty) returns the entry that is there. Raises UsageError when there is no such release or it is
         champion already, Held when the champion is pinned, Pruned or IntegrityError when the release's files are gone
         or do not hold, Superseded when another entry was written meanwhile.
@@ -88,7 +89,8 @@ class ReleaseStore:
         if entries[-1].release == to:
             raise UsageError(f"{self.workload}: release {to} is champion already")
         self.verify(target)
-        return self.ledger.repeat(target, expected=len(entries), kind="rollback", reason=reason, run_id=run_id)
+        last = len(entries) if expected is None else expected
+        return self.ledger.repeat(target, expected=last, kind="rollback", reason=reason, run_id=run_id)
 
     def champion(self) -> Entry | None:
         """Return the ledger's last entry, None before the first release."""

@@ -1,13 +1,16 @@
 """Forecasts are kept, append-only: `<workload>/<as_of>/<release>.parquet`, with a manifest as JSON beside it."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from io import BytesIO
 
-from pydantic import BaseModel, ConfigDict
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.core.errors import UnavailableError
+from tasks.core.errors import IntegrityError, UnavailableError
 from tasks.core.storage import ObjectExists, ObjectStore, require_fence
 from tasks.releases.ledger import Entry
 from tasks.scoring.raw import Raw
@@ -72,15 +75,8 @@ def keep(store: ObjectStore, content: bytes, rows: int, made: Made) -> Kept:
     The manifest is written last, so forecasts without one are what a killed attempt left: the next one completes them.
     Raises ConfigError when the store cannot keep objects from being replaced, UnavailableError when it does not answer.
     """
-    require_fence(store)
-    number = 1
-    while store.exists(f"{_stem(made, number + 1)}.parquet"):
-        number += 1
-    while not (fresh := _created(store, f"{_stem(made, number)}.parquet", content)):
-        if _there(store, f"{_stem(made, number)}.parquet") == content:
-            break
-        number += 1
-    key = f"{_stem(made, number)}.json"
+    stem, fresh = append(store, f"{made.workload}/{made.as_of}/{made.release}", content)
+    key = f"{stem}.json"
     if fresh or not store.exists(key):
         manifest = Manifest(
             **made.model_dump(),
@@ -92,16 +88,68 @@ def keep(store: ObjectStore, content: bytes, rows: int, made: Made) -> Kept:
     return Kept(key, again=not fresh)
 
 
+def append(store: ObjectStore, stem: str, content: bytes) -> tuple[str, bool]:
+    """Write `<stem>.parquet`, or `<stem>-2.parquet` and so on where other bytes are there already.
+
+    Returns the stem with its number, and whether these bytes were not the last ones there. Raises the errors of `keep`.
+    """
+    require_fence(store)
+    number = 1
+    while store.exists(f"{numbered(stem, number + 1)}.parquet"):
+        number += 1
+    while not (fresh := _created(store, f"{numbered(stem, number)}.parquet", content)):
+        if _there(store, f"{numbered(stem, number)}.parquet") == content:
+            break
+        number += 1
+    return numbered(stem, number), fresh
+
+
+def numbered(stem: str, number: int) -> str:
+    """Return the name of the `number`th file of one kind."""
+    return f"{stem}-{number}" if number > 1 else stem
+
+
+@dataclass(frozen=True)
+class Found:
+    """Found is the newest kept file of a day and release. `key`: of its manifest."""
+
+    as_of: date
+    release: int
+    key: str
+
+
+NAME = re.compile(r"[^/]+/(\d{4}-\d\d-\d\d)/(\d+)(?:-(\d+))?\.json")
+
+
+def found(store: ObjectStore, workload: str) -> list[Found]:
+    """Return what is kept of a workload, one line a day and release, oldest day first."""
+    newest: dict[tuple[date, int], tuple[int, str]] = {}
+    for key in store.keys(f"{workload}/"):
+        if name := NAME.fullmatch(key):
+            place = date.fromisoformat(name[1]), int(name[2])
+            newest[place] = max(newest.get(place, (0, "")), (int(name[3] or 1), key))
+    return [Found(*place, key) for place, (_, key) in sorted(newest.items())]
+
+
+def read(store: ObjectStore, key: str) -> tuple[Manifest, pl.DataFrame]:
+    """Return a manifest and its forecasts. Raises IntegrityError when they are gone or not those that were kept."""
+    try:
+        manifest = Manifest.model_validate_json(store.read(key))
+        content = store.read(f"{key.removesuffix('.json')}.parquet")
+    except (KeyError, ValidationError) as error:
+        raise IntegrityError(f"{store.url(key)}: no manifest with its forecasts; restore both from a copy") from error
+    if hashlib.sha256(content).hexdigest() != manifest.sha256:
+        url = store.url(f"{key.removesuffix('.json')}.parquet")
+        raise IntegrityError(f"{url}: not the forecasts that their manifest names; restore them from a copy")
+    return manifest, pl.read_parquet(BytesIO(content))
+
+
 def _created(store: ObjectStore, key: str, data: bytes) -> bool:
     try:
         store.create(key, data)
     except ObjectExists:
         return False
     return True
-
-
-def _stem(made: Made, number: int) -> str:
-    return f"{made.workload}/{made.as_of}/{made.release}" + (f"-{number}" if number > 1 else "")
 
 
 def _there(store: ObjectStore, key: str) -> bytes:

@@ -12,7 +12,7 @@ from serving.contract import InputError
 from tasks.compression.runtime import OnnxModel, usable_cores
 from tasks.core.errors import ConfigError, DataError, IntegrityError
 from tasks.core.files import RUN_FILE
-from tasks.problems.base import rows_within
+from tasks.problems.base import FeatureContract, Problem, rows_within
 from tasks.releases.store import MODEL, ReleaseStore
 from tasks.scoring.tables import TableScorer
 from tasks.tables.table import Tables
@@ -44,6 +44,16 @@ class Scorer:
         except Exception as error:  # whatever a contract or ONNX Runtime says of what was released
             said = " ".join(str(error).split())[:300]
             raise IntegrityError(f"{where}: cannot be loaded: {said}; roll back to another release") from error
+
+    @property
+    def problem(self) -> Problem:
+        """Return the release's kind of learning, with the release's own options."""
+        return self._scorer.problem
+
+    @property
+    def contract(self) -> FeatureContract:
+        """Return the release's contract."""
+        return self._scorer.contract
 
     def score(self, tables: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
         """Return predictions for raw tables under the problem's contracts. Raises DataError when one breaks them."""

@@ -215,9 +215,19 @@ def _summarise(ctx: Context, findings: Mapping[str, Any], verdict: Verdict, oppo
             "error": _number(leader.score.error) if leader and leader.score else None,
             **{name: _number(score.error) if score else None for name, score in errors.items()},
             "bytes": len(leader.candidate.model or b"") if leader else None,
+            "weights": leader.candidate.about.get("parameters") if leader else None,
+            "latency_ratio": _number(leader.latency.ratio_p50) if leader and leader.latency else None,
+            **{f"against_{name}": _interval(findings, name) for name in ("naive", "champion")},
             "drift": drift_line(opponents.drift),
+            "drift_psi": max((_number(line.psi) or 0 for line in opponents.drift.lines), default=None),
         },
     )
+
+
+def _interval(findings: Mapping[str, Any], opponent: str) -> tuple[float, float] | None:
+    """Return the interval of the foremost candidate's error relative to an opponent's."""
+    found = (findings["comparison"] or {}).get(opponent)
+    return None if not found or found["low"] is None else (found["low"], found["high"])
 
 
 def _number(value: float) -> float | None:

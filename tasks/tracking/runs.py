@@ -63,6 +63,25 @@ def log_run(
                 return mlflow_id
 
 
+def log_live(tracking: Tracking, experiment: str, run_id: str, metrics: Mapping[str, float], day: int) -> bool:
+    """Add a point to the live metrics of a run that is logged, once a `day` (its number). Returns whether there is one.
+
+    Raises UnavailableError when MLflow does not answer, ConfigError when it refuses.
+    """
+    with connected(tracking.uri) as client:
+        run = find_run(client, experiment, run_id)
+        if run is None:
+            return False
+        from mlflow.entities import Metric
+
+        mlflow_id, now = run.info.run_id, int(time.time() * 1000)
+        for name, value in metrics.items():
+            known = client.get_metric_history(mlflow_id, name) if name in run.data.metrics else []
+            if (day, value) not in {(point.step, point.value) for point in known}:
+                client.log_batch(mlflow_id, metrics=[Metric(name, value, now, day)])
+        return True
+
+
 def experiment_name(workload: str) -> str:
     """Return the experiment of a workload's runs, and the name of its registered model."""
     return f"nightstill-{workload}"

@@ -195,9 +195,10 @@ class Installation:
         return [entry.release for entry in Ledger(self.settings.releases(), "sales").entries()]
 
     def notifications(self, run_id: str) -> list[dict[str, str]]:
+        """What a run made operations hear of; that an earlier one's trouble is over with it is not its own."""
         path = self.home / "notifications.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-        return [line for line in lines if line["run_id"] == run_id]
+        return [line for line in lines if line["run_id"] == run_id and line["event"] != "recovered"]
 
     def asset_events(self) -> list[dict[str, Any]]:
         found = self.airflow.api("GET", "/assets/events?name_pattern=nightstill://releases/sales")["asset_events"]

@@ -1,9 +1,10 @@
 """Runs and the registry in a real MLflow on SQLite, against a real ledger."""
 
+import json
 import logging
 import shutil
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from tasks.releases.store import INPUT_EXAMPLE, ReleaseStore
 from tasks.releases.verification import verify
 from tasks.tracking.mlmodel import mlmodel
 from tasks.tracking.registry import ALIAS, sync
-from tasks.tracking.runs import Tracking, connected, experiment_name, log_run
+from tasks.tracking.runs import Tracking, connected, experiment_name, find_run, log_run
 from tests.conftest import Project
 from tests.tamper import modes, put
+from tests.unit.watching.shop import START, Shop, by_weekday
 
 MODEL = "nightstill-sales"
 
@@ -436,3 +438,36 @@ def test_an_mlflow_that_does_not_answer(
             log(uri)
     with pytest.raises(ConfigError, match="MLflow at ftp://x"):
         sync("ftp://x", releases, "sales")
+
+
+def test_the_live_error_stands_in_the_run_that_made_the_release_once_a_day(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = Shop(tmp_path)
+    shop.release(by_weekday(), START)
+    run_id = f"night-{START}"
+    log_run(Tracking(uri), experiment_name("sales"), run_id, {}, {"wape": 0.3}, {}, {}, {})
+    for offset in range(6):
+        shop.forecast(START + timedelta(days=offset))
+    day = START + timedelta(days=6)
+    shop.rows.write_parquet(tmp_path / "sales.parquet")
+    for name, value in shop.settings.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NIGHTSTILL_TRACKING_URI", uri)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main(["watch", "sales", "--as-of", str(day)])
+        out = capsys.readouterr().out
+        assert ended.value.code == 0
+    assert "FINE no regression" in out and "1 (champion)" in out and "The champion by step" in out
+    result = json.loads(out.splitlines()[-1])
+    assert (result["outcome"], result["watched"]) == ("fine", "1")
+    report = json.loads(Path(result["uri"]).read_text())
+    (mine,) = [one for one in report["live"] if one["part"] == "all"]
+    with connected(uri) as client:
+        run = find_run(client, experiment_name("sales"), run_id)
+        assert run is not None
+        (point,) = client.get_metric_history(run.info.run_id, "live/wape")
+    assert point.value == pytest.approx(mine["error"], rel=1e-4)
+    assert point.step == day.toordinal()
+    assert {"live/bias", "live/coverage", "live/against_naive"} <= {*run.data.metrics}

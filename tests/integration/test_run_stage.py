@@ -48,6 +48,7 @@ if kind == "member":
     name = sys.argv[2]
     if (trouble / name).exists():
         (pages / "error.json").write_text(json.dumps({"error": f"bad member {name}", "exit_code": 65}))
+        (pages / f"member@{name}.summary.json").write_text(json.dumps({"failed": 7}))
         sys.exit(65)
     if (trouble / "hang").exists():
         (trouble / "hanging").touch()
@@ -151,6 +152,7 @@ def test_a_failed_stage_keeps_its_own_words_and_exit_code(place: Place) -> None:
     assert caught.value.exit_code == 65
     failed = place.store.manifests("w", "r1")["member@x"]
     assert (failed.status, failed.error, failed.exit_code) == ("failed", "bad member x", 65)
+    assert failed.summary == {"failed": 7}
     with pytest.raises(IntegrityError, match=r"join: upstream not finished in run r1: member@x, member@y"):
         place.go("r1", "join")
     partial = place.go("r1", "last")[0]

@@ -96,6 +96,7 @@ class _Attempt:
         self.clock = time.monotonic()
         self.inputs_key = ""
         self.pages_uri = ""
+        self.summary: dict[str, Any] = {}
 
     @cached_property
     def run_yaml(self) -> str:
@@ -343,6 +344,7 @@ class _Attempt:
         path = pages / f"{self.name}.summary.json"
         summary: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
         path.unlink(missing_ok=True)
+        self.summary = summary
         self.pages_uri = self.store.save_pages(self.workload, self.run_id, self.name, pages)
         return summary
 
@@ -368,5 +370,7 @@ class _Attempt:
         """Record the failure at best effort: the caller must get the failure itself in every case."""
         with contextlib.suppress(Exception):
             if self.store.is_open(self.workload, self.run_id):
-                failed = self.manifest("failed", "").model_copy(update={"error": error, "exit_code": exit_code})
+                failed = self.manifest("failed", "", summary=self.summary).model_copy(
+                    update={"error": error, "exit_code": exit_code}
+                )
                 self.store.fail(failed)

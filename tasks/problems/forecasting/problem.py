@@ -18,13 +18,16 @@ from tasks.problems.base import (
     Floats,
     HardRows,
     Inputs,
+    Outcomes,
     Predict,
     Problem,
     Rows,
     Score,
+    Since,
     Strategies,
     rows_within,
 )
+from tasks.problems.forecasting.afterwards import SeasonalNaive, outcomes
 from tasks.problems.forecasting.covariates import KNOWN
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
 from tasks.problems.forecasting.disturbances import disturb
@@ -196,6 +199,15 @@ class Forecasting(Problem):
                 **{name: output[:, :, place].ravel() for place, name in enumerate(options.outputs)},
             }
         )
+
+    def last_day(self, as_of: date) -> date:
+        return self.options.step.day_ahead(as_of, self.options.horizon)
+
+    def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
+        return self.predict(since.now, since.as_of, contract, SeasonalNaive(self.options))
+
+    def outcomes(self, predictions: pl.DataFrame, since: Since, contract: FeatureContract) -> Outcomes:
+        return outcomes(predictions, since, self.options)
 
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
         """Show the series of largest, median … smallest volume at the newest origin among `rows`.

@@ -1,7 +1,7 @@
 """The tabular problem wires history, rows, metrics and losses to the interface that all stages know."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,13 +18,16 @@ from tasks.problems.base import (
     Floats,
     HardRows,
     Inputs,
+    Outcomes,
     Predict,
     Problem,
     Rows,
     Score,
+    Since,
     Strategies,
     rows_within,
 )
+from tasks.problems.tabular.afterwards import naive_chances, outcomes, with_chances
 from tasks.problems.tabular.dataset import EVENTS, EntityRows, build_rows, load_rows, make_contract, model_inputs
 from tasks.problems.tabular.disturbances import disturb
 from tasks.problems.tabular.history import PREVIOUS, UNKNOWN, Origins, feature_names, features
@@ -122,10 +125,16 @@ class Tabular(Problem):
         chances = probabilities(
             np.concatenate([model(model_inputs(part, contract)) for part in rows.iter_slices(size)])
         )
-        return rows.select(options.entity).with_columns(
-            *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],
-            pl.Series("predicted", np.array(options.classes)[chances.argmax(axis=1)]),
-        )
+        return with_chances(rows.select(options.entity), chances, options)
+
+    def last_day(self, as_of: date) -> date:
+        return as_of + timedelta(days=self.options.horizon_days)
+
+    def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
+        return naive_chances(since, self.options, tuple(contract.statistics["edges"]))
+
+    def outcomes(self, predictions: pl.DataFrame, since: Since, contract: FeatureContract) -> Outcomes:
+        return outcomes(predictions, since, self.options, tuple(contract.statistics["edges"]))
 
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
         """Compare predicted and actual class shares: over all rows, then by previous class (is it calibrated?)."""

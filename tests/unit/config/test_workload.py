@@ -216,3 +216,14 @@ def test_the_program_ends_with_78_and_one_line(
         main(["check"])
     assert ended.value.code == 78
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_what_is_watched_is_checked_and_stands_in_no_run(tmp_path: Path) -> None:
+    section = load_workload(_changed(tmp_path, {"watch": {"margin": 0.1, "on_regression": "rollback"}}), "sales")
+    assert (section.watch.margin, section.watch.days, section.watch.on_regression) == (0.1, 28, "rollback")
+    run = Run(**section.model_dump(), workload="sales", as_of=date(2026, 1, 1), champion=0)
+    assert "watch" not in run.to_yaml() and parse_run(run.to_yaml()).watch.on_regression == "notify"
+    for wrong, field in (({"days": 2}, "days"), ({"on_regression": "panic"}, "on_regression"), ({"day": 7}, "day")):
+        path = _changed(tmp_path, {"watch": wrong})
+        with pytest.raises(ConfigError, match=re.escape(f"{path}: workloads.sales.watch.{field}: ")):
+            load_workload(path, "sales")

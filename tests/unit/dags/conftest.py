@@ -68,6 +68,13 @@ class Copy:
         return Loaded(**json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.fixture(autouse=True)
+def run_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nobody was told of anything yet."""
+    monkeypatch.setenv("NIGHTSTILL_RUN_STORE", str(tmp_path / "run-store"))
+    return tmp_path / "run-store"
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
     """A fresh copy."""

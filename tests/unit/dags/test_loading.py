@@ -62,7 +62,7 @@ def test_a_stage_added_to_dvc_yaml_is_a_task_with_no_other_change(copy: Any) -> 
 
 def test_airflow_reads_no_file_that_makes_no_dag() -> None:
     read = {path.rpartition("/")[2] for path in list_py_file_paths(str(ROOT / "dags"))}
-    assert read == {"nightly.py", "releases.py", "scoring.py"}
+    assert read == {"nightly.py", "releases.py", "scoring.py", "tidying.py", "watching.py"}
 
 
 def test_a_workload_of_its_own_file_has_dags_once_somebody_wants_to_see_it(
@@ -95,9 +95,9 @@ def test_workloads_and_members_of_params_yaml_are_dags_and_tasks(copy: Any) -> N
     copy.change("params.yaml", add)
     loaded = copy.load()
     assert loaded.errors == {}
-    assert set(loaded.dags) == {
+    assert set(loaded.dags) == {"tidy"} | {
         f"{kind}_{workload}"
-        for kind in ("nightly", "score", "rollback", "verify")
+        for kind in ("nightly", "score", "rollback", "verify", "watch")
         for workload in ("sales", "customers", "returns")
     }
     assert loaded.dags["nightly_returns"] == loaded.dags["nightly_sales"] == upstream("sales")

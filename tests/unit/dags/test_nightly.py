@@ -194,7 +194,9 @@ def test_every_dag_and_task_tells_operations_what_to_do(workload: str) -> None:
 def test_only_announce_updates_the_release_asset_and_scoring_waits_for_it(workload: str) -> None:
     uri = f"nightstill://releases/{workload}"
     outlets = {task.task_id: task.outlets for task in dag_of(workload).tasks if task.outlets}
-    assert set(outlets) == {"announce"}
+    assert set(outlets) == {"announce", "score"}
+    # What a night forecast is watched as soon as it is kept.
+    assert [asset.uri for asset in outlets["score"]] == [f"nightstill://forecasts/{workload}"]
     assert [asset.uri for asset in outlets["announce"] if isinstance(asset, Asset)] == [uri]
     dag = scoring_of(workload)
     schedule: Any = dag.timetable

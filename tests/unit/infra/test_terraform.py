@@ -118,7 +118,7 @@ def test_stages_cannot_unmake_a_release() -> None:
 def test_promotion_adds_releases_and_cannot_overwrite_the_ledger() -> None:
     assert granted("promotion") == {
         (action, "releases/*") for action in ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
-    }
+    } | {("s3:DeleteObject", "forecasts/*")}
     rule = statements("promotion")["AppendOnly"]
     assert (rule["effect"], rule["actions"]) == ("Deny", ["s3:PutObject"])
     assert rule["resources"] == [f"{STORE}/releases/*/ledger/*"]
@@ -130,6 +130,8 @@ def test_airflow_and_consumers_read_only_what_is_theirs() -> None:
     assert granted("airflow") - {("kms:Decrypt", "${statement.value}")} == {
         ("s3:GetObject", "runs/*"),
         ("s3:GetObject", "workloads/*"),
+        ("s3:PutObject", "runs/notify/*"),
+        ("s3:DeleteObject", "runs/notify/*"),
         ("s3:ListBucket", ""),
     }
     assert granted("consumers") == {

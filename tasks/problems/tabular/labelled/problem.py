@@ -18,13 +18,16 @@ from tasks.problems.base import (
     Floats,
     HardRows,
     Inputs,
+    Outcomes,
     Predict,
     Problem,
     Rows,
     Score,
+    Since,
     Strategies,
     rows_within,
 )
+from tasks.problems.tabular.labelled.afterwards import Constant, outcomes
 from tasks.problems.tabular.labelled.columns import draft_contract, model_inputs
 from tasks.problems.tabular.labelled.dataset import PLACE, ROWS, build_rows, load_rows
 from tasks.problems.tabular.labelled.disturbances import disturb
@@ -120,6 +123,12 @@ class LabelledTabular(Problem):
             *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.labels)],
             pl.Series("predicted", np.array(options.labels)[chances.argmax(axis=1)]),
         )
+
+    def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
+        return self.predict(since.now, since.as_of, contract, Constant(contract, self.options))
+
+    def outcomes(self, predictions: pl.DataFrame, since: Since, contract: FeatureContract) -> Outcomes:
+        return outcomes(predictions, since, self.options)
 
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
         """Show whether predictions are what came of them: by tenths of the first model's, and its residuals."""

@@ -317,6 +317,8 @@ def test_labels_say_which_stage_of_which_run(cluster: Cluster) -> None:
         (("run-stage", "teach@lstm"), "nightstill-stage", ["nightstill-stage"]),
         (("run-stage", "promote"), "nightstill-promotion", ["nightstill-stage", "keys"]),
         (("release", "rollback", "sales", "3"), "nightstill-promotion", ["nightstill-stage", "keys"]),
+        (("watch", "sales"), "nightstill-promotion", ["nightstill-stage", "keys"]),
+        (("tidy", "--remove"), "nightstill-promotion", ["nightstill-stage", "keys"]),
     ],
 )
 def test_only_what_writes_releases_gets_the_rights_to(

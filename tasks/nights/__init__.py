@@ -1,0 +1,1 @@
+"""Nights puts the last nights of a workload side by side, from manifests and the ledger alone."""

@@ -1,0 +1,189 @@
+"""The facts of a workload's nights: read from result manifests, the watch's reports and the ledger alone."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from pydantic import ValidationError
+
+from tasks.core.storage import ObjectStore
+from tasks.pipeline.handover.manifest import Manifest, run_key
+from tasks.releases.ledger import Entry, Ledger
+from tasks.releases.standing import pinned_by
+
+READERS = 16
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Live:
+    """Live holds what the watch said on one evening. `error`: the champion's, over its days of truth.
+
+    `releases`: the numbers of each release over all its rows, as in the watch's report.
+    """
+
+    outcome: str
+    reason: str
+    champion: int
+    error: float | None = None
+    rows: int = 0
+    releases: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Night:
+    """A Night is one run, as far as it came. Numbers are None where it did not come so far.
+
+    `outcome`: promoted, rejected, unchanged, superseded, held, dry-run, stopped, or open while neither is known.
+    `interval`: of the candidate's error, from the paired comparison with the champion, or the naive baseline without
+    one. `seconds`: by stage, members of a stage together. `page`: key of its report, empty if there is none.
+    """
+
+    run_id: str
+    as_of: date
+    created: str
+    outcome: str
+    reason: str = ""
+    metric: str = "error"
+    error: float | None = None
+    champion: float | None = None
+    naive: float | None = None
+    interval: Interval = None
+    size: int | None = None
+    weights: int | None = None
+    latency_ratio: float | None = None
+    drift: float | None = None
+    drift_line: str = ""
+    rows: int | None = None
+    failed_rules: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    release: int | None = None
+    page: str = ""
+    live: Live | None = None
+
+
+@dataclass(frozen=True)
+class Nights:
+    """Nights are the last ones of a workload, oldest first. `entries`: of its ledger."""
+
+    workload: str
+    nights: Sequence[Night]
+    entries: Sequence[Entry]
+
+    @property
+    def champion(self) -> Entry | None:
+        """Return the ledger's last entry."""
+        return self.entries[-1] if self.entries else None
+
+    @property
+    def pinned(self) -> bool:
+        """Return whether the champion is pinned."""
+        return pinned_by(self.entries) is not None
+
+
+def collect(runs: ObjectStore, releases: ObjectStore, workload: str, last: int) -> Nights:
+    """Read the last `last` nights: one read for each run there is, one for each manifest of those shown."""
+    with ThreadPoolExecutor(READERS) as pool:
+        ids = runs.names(f"runs/{workload}")
+        infos = [found for found in pool.map(lambda run: _json(runs, run_key(workload, run, "run.json")), ids) if found]
+        shown = sorted(infos, key=lambda info: (info["created"], info["run_id"]))[-last:]
+        names = list(pool.map(lambda info: _manifests_of(runs, workload, info["run_id"]), shown))
+        keys = [key for some in names for key in some]
+        manifests = dict(zip(keys, pool.map(lambda key: _manifest(runs, key), keys), strict=True))
+        evenings = {name.removesuffix(".json") for name in runs.names(f"watch/{workload}")}
+        days = sorted({info["as_of"] for info in shown} & evenings)
+        live = dict(zip(days, pool.map(lambda day: _json(runs, f"watch/{workload}/{day}.json"), days), strict=True))
+    nights = [
+        _night(workload, info, [found for key in some if (found := manifests[key])], live.get(info["as_of"]))
+        for info, some in zip(shown, names, strict=True)
+    ]
+    return Nights(workload, nights, Ledger(releases, workload).entries())
+
+
+def workloads(runs: ObjectStore) -> list[str]:
+    """Return the workloads that have runs."""
+    return runs.names("runs")
+
+
+def _manifests_of(runs: ObjectStore, workload: str, run_id: str) -> list[str]:
+    """Return the keys of a run's manifests; those of failed attempts last."""
+    folder = run_key(workload, run_id)
+    found = [name for name in runs.names(folder) if name.endswith(".json") and name != "run.json"]
+    return [f"{folder}/{name}" for name in sorted(found, key=lambda name: name.endswith(".failed.json"))]
+
+
+def _json(store: ObjectStore, key: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(store.read(key))
+    except (KeyError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _manifest(store: ObjectStore, key: str) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json(store.read(key))
+    except (KeyError, ValidationError):  # one lost file must not hide all nights
+        return None
+
+
+def _night(
+    workload: str, info: Mapping[str, Any], manifests: Sequence[Manifest], live: Mapping[str, Any] | None
+) -> Night:
+    stages: dict[str, Manifest] = {}
+    for manifest in manifests:
+        stages.setdefault(manifest.stage, manifest)
+    told = {name: stages[name].summary for name in stages}
+    evaluated, promoted = told.get("evaluate", {}), told.get("promote", {})
+    failed = sorted((one for one in stages.values() if one.status == "failed"), key=lambda one: one.started)
+    seconds: dict[str, float] = defaultdict(float)
+    for manifest in sorted(stages.values(), key=lambda one: one.started):  # in the order of the pipeline
+        seconds[manifest.stage.partition("@")[0]] += manifest.seconds
+    outcome = promoted.get("outcome") or ("stopped" if failed else "open")
+    reason = promoted.get("reason") or (f"{failed[0].stage}: {failed[0].error}" if failed else "")
+    report = stages.get("report")
+    return Night(
+        run_id=info["run_id"],
+        as_of=date.fromisoformat(info["as_of"]),
+        created=info["created"],
+        outcome=outcome,
+        reason=reason,
+        metric=evaluated.get("primary_metric", "error"),
+        error=evaluated.get("error"),
+        champion=evaluated.get("champion_error"),
+        naive=evaluated.get("naive_error"),
+        interval=_interval(evaluated),
+        size=evaluated.get("bytes"),
+        weights=evaluated.get("weights"),
+        latency_ratio=evaluated.get("latency_ratio"),
+        drift=evaluated.get("drift_psi"),
+        drift_line=evaluated.get("drift") or "",
+        rows=told.get("snapshot", {}).get("rows"),
+        failed_rules=told.get("validate", {}).get("failed"),
+        seconds=dict(seconds),
+        release=promoted.get("release"),
+        page=run_key(workload, info["run_id"], "pages", "report", "report.html") if report and report.pages_uri else "",
+        live=_live(live),
+    )
+
+
+def _interval(evaluated: Mapping[str, Any]) -> Interval:
+    """Return the interval of the candidate's error: an opponent's error times the relative interval to it."""
+    for name in ("champion", "naive"):
+        error, relative = evaluated.get(f"{name}_error"), evaluated.get(f"against_{name}")
+        if error is not None and relative:
+            return error * (1 + relative[0]), error * (1 + relative[1])
+    return None
+
+
+def _live(told: Mapping[str, Any] | None) -> Live | None:
+    if told is None:
+        return None
+    releases = [one for one in told["live"] if one["part"] == "all"]
+    mine = [one for one in releases if one["release"] == told["champion"]]
+    error, rows = (mine[0]["error"], mine[0]["rows"]) if mine else (None, 0)
+    return Live(told["outcome"], told["reason"], told["champion"], error, rows, releases)

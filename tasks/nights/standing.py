@@ -1,0 +1,58 @@
+"""How a workload stands, in one colour and the reason for it."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from tasks.nights.collect import Nights
+
+Colour = Literal["red", "amber", "green"]
+REJECTED_IN_A_ROW = 3
+OLD_DAYS = 30
+LATE_DAYS = 2
+ACTED = ("regression", "held", "rolled-back")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A Standing is a workload's colour, why, and what else is worth a look."""
+
+    colour: Colour
+    reason: str
+    further: tuple[str, ...] = ()
+
+
+def standing(found: Nights, today: date, *, scheduled: bool = True) -> Standing:
+    """Return how a workload stands on a day; the reason of the worst colour comes first.
+
+    Red: the last night stopped, or none came, or the champion is worse than it should be. Amber: nothing gets through,
+    or somebody has to decide. `scheduled`: whether a night is expected every day.
+    """
+    red: list[str] = []
+    amber: list[str] = []
+    nights, champion = found.nights, found.champion
+    if not nights:
+        return Standing("amber", "there was no night yet")
+    last = nights[-1]
+    if last.outcome == "stopped":
+        red.append(f"the last night stopped at {last.reason}")
+    if last.live and last.live.outcome in ACTED:
+        (red if last.live.outcome == "regression" else amber).append(f"{last.live.outcome}: {last.live.reason}")
+    days = (today - last.as_of).days
+    if scheduled and days > LATE_DAYS:
+        red.append(f"the last night is as of {last.as_of}, {days} days ago")
+    if champion is None:
+        amber.append("there is no release yet")
+    else:
+        age = (today - datetime.fromisoformat(champion.created).date()).days
+        if age > OLD_DAYS and not found.pinned:
+            amber.append(f"release {champion.release} has been champion for {age} days")
+        if found.pinned:
+            amber.append(f"release {champion.release} is pinned: {champion.reason}")
+    recent = [night.outcome for night in nights[-REJECTED_IN_A_ROW:]]
+    if recent == ["rejected"] * REJECTED_IN_A_ROW:
+        amber.append(f"rejected {REJECTED_IN_A_ROW} times in a row: {last.reason}")
+    said = [*red, *amber]
+    if not said:
+        return Standing("green", f"{last.outcome}, as of {last.as_of}")
+    return Standing("red" if red else "amber", said[0], tuple(said[1:]))

@@ -1,0 +1,1 @@
+"""Retention removes what old nights left and nothing needs any more."""
