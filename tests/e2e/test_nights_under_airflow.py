@@ -63,10 +63,19 @@ def test_the_first_night_promotes_and_its_consumer_scores(installation: Any, fir
     assert (scoring["state"], scoring["run_type"]) == ("success", "asset_triggered")
     assert installation.kept() == [f"{day}/1.json", f"{day}/1.parquet"]
 
+    # What comes of kept forecasts is looked at, too, and the nights are drawn. Later nights of these tests do without.
+    (watching,) = wait("the watch", partial(ended, installation, "watch_sales"))
+    assert (watching["state"], watching["run_type"]) == ("success", "asset_triggered")
+    installation.airflow.api("PATCH", "/dags/watch_sales?update_mask=is_paused", {"is_paused": True})
+
+
+def ended(installation: Any, dag_id: str) -> list[dict[str, Any]]:
+    return [run for run in installation.runs(dag_id) if run["end_date"]]
+
 
 def scorings(installation: Any, count: int = 1) -> list[dict[str, Any]]:
     """The runs of the consumer that have ended, once there are so many."""
-    found = [scoring for scoring in installation.runs("score_sales") if scoring["end_date"]]
+    found = ended(installation, "score_sales")
     return found if len(found) >= count else []
 
 
