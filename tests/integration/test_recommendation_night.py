@@ -1,6 +1,7 @@
 """A night of a ranking in one process: what is released says the same to all who ask it."""
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def section() -> dict[str, Any]:
 def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A night's folder, its settings and its verdict."""
     root = tmp_path_factory.mktemp("night")
+    shutil.copy(PROJECT / "dvc.yaml", root)
     events().write_parquet(root / "events.parquet")
     items = [f"f{number:02d}" for number in range(40)]
     pl.DataFrame({"item": items, "title": [f"Film {item}" for item in items]}).write_parquet(root / "items.parquet")

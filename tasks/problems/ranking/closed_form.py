@@ -14,13 +14,31 @@ NEIGHBOURS = 100
 SHRINKAGE = 10.0
 
 
-def together(sequences: Sequence[Codes], size: int) -> NDArray[np.float64]:
-    """Return (items, items) how many users had both; on the diagonal, how many had the item. Codes are from 1."""
+def together(sequences: Sequence[Codes], size: int, nearness: float | None = None) -> NDArray[np.float64]:
+    """Return (items, items) how many users had both; on the diagonal, how many had the item. Codes are from 1.
+
+    `nearness`: a user counts half for every so many places that lie between both: what is had one after the other
+    belongs together more than what is had a year apart.
+    """
+    if nearness is not None:
+        return _near(sequences, size, nearness)
     had = np.zeros((len(sequences), size), np.float32)
     for line, sequence in enumerate(sequences):
         had[line, sequence - 1] = 1
     result: NDArray[np.float64] = (had.T @ had).astype(np.float64)
     return result
+
+
+def _near(sequences: Sequence[Codes], size: int, nearness: float) -> NDArray[np.float64]:
+    found = np.zeros((size, size))
+    for sequence in sequences:
+        places = np.arange(len(sequence))
+        weights = 0.5 ** (np.abs(places[:, None] - places) / nearness)
+        if len(np.unique(sequence)) < len(sequence):  # an item that came again
+            np.add.at(found, (sequence[:, None] - 1, sequence - 1), weights)
+        else:
+            found[np.ix_(sequence - 1, sequence - 1)] += weights
+    return found
 
 
 def item_knn(counts: NDArray[np.float64]) -> Matrix:

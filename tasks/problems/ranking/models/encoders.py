@@ -44,10 +44,9 @@ class Attention(nn.Module):
         """Return (n, length, width); `there` (n, length): whether a place has an item."""
         length = vectors.shape[1]
         values = self.dropout(vectors + self.places[len(self.places) - length :])
-        later = torch.ones(length, length, dtype=torch.bool, device=vectors.device).triu(1)
-        own = torch.eye(length, dtype=torch.bool, device=vectors.device)
+        places = torch.arange(length, device=vectors.device)
         # A place sees itself in any case: softmax over nothing is not a number.
-        hidden = (later | ~there[:, None]) & ~own
+        hidden = (places > places[:, None]) | (~there[:, None] & (places != places[:, None]))
         mask = torch.zeros(hidden.shape, device=vectors.device).masked_fill(hidden, HIDDEN)[:, None]
         for block in self.blocks:
             values = block(values, mask)

@@ -1,6 +1,6 @@
 """These teachers multiply a decayed history with a matrix of items by items, which has a closed form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tasks.core.config import Frozen
 from tasks.core.errors import ConfigError
 from tasks.problems.base import Dataset, FeatureContract, Rows
-from tasks.problems.ranking.closed_form import DENSE, Matrix, decay, ease, item_knn, together
+from tasks.problems.ranking.closed_form import DENSE, Codes, Matrix, decay, ease, item_knn, together
 from tasks.problems.ranking.dataset import HISTORY, Histories
 from tasks.problems.ranking.losses import cross_entropy
 
@@ -26,9 +26,10 @@ class ProductOptions(Frozen):
 
 
 class EaseOptions(ProductOptions):
-    """`regularisation`: of the least squares."""
+    """`regularisation`: of the least squares. `nearness`: see `together`; None: all of a user's events count alike."""
 
     regularisation: float = Field(default=300.0, gt=0)
+    nearness: float | None = Field(default=None, gt=0)
 
 
 class Product(nn.Module):
@@ -52,20 +53,21 @@ class Product(nn.Module):
 
     def profile(self, history: Tensor) -> Tensor:
         """Return (n, items) the weight of each item in the history."""
-        none = self.popularity.new_zeros(len(history), len(self.product) + 1)
-        return none.scatter_add(1, history, self.weights.expand(len(history), -1))[:, 1:]
+        rows = history.shape[0]  # not len(), which the exported file would have as a number of its own
+        none = self.popularity.new_zeros(1, len(self.product) + 1).expand(rows, -1)
+        return none.scatter_add(1, history, self.weights.expand(rows, -1))[:, 1:]
 
-    def matrix(self, counts: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> Matrix:
-        """Return (items, items) the similarities of items that users had together (items, items)."""
+    def matrix(self, sequences: Sequence[Codes]) -> Matrix:
+        """Return (items, items) the similarities of items by users' events in order."""
         raise NotImplementedError
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
         assert isinstance(dataset, Histories)
         sequences = dataset.sequences(train)
-        counts = together(sequences, dataset.size)
+        events = np.bincount(np.concatenate(sequences), minlength=dataset.size + 1)[1:]
         with torch.no_grad():
-            self.product.copy_(torch.from_numpy(self.matrix(counts)))
-            popularity = torch.from_numpy(np.log1p(np.diag(counts))).float()
+            self.product.copy_(torch.from_numpy(self.matrix(sequences)))
+            popularity = torch.from_numpy(np.log1p(events)).float()
             scores = torch.cat(
                 [self(torch.from_numpy(dataset.inputs(part)[HISTORY])) for part in dataset.parts(valid, most=PART)]
             )
@@ -93,15 +95,15 @@ class Ease(Product):
 
     options: EaseOptions
 
-    def matrix(self, counts: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> Matrix:
-        return ease(counts, self.options.regularisation)
+    def matrix(self, sequences: Sequence[Codes]) -> Matrix:
+        return ease(together(sequences, len(self.product), self.options.nearness), self.options.regularisation)
 
 
 class ItemKnn(Product):
     """ItemKnn sums the similarities of nearest neighbours on a history that decays."""
 
-    def matrix(self, counts: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> Matrix:
-        return item_knn(counts)
+    def matrix(self, sequences: Sequence[Codes]) -> Matrix:
+        return item_knn(together(sequences, len(self.product)))
 
 
 def build_ease(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:

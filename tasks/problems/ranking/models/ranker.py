@@ -13,14 +13,18 @@ DEVIATION = 0.05
 
 
 class Ranker(FeaturedModel):
-    """A Ranker has one table of item vectors: histories are read by it, and answers scored; code 0 is nothing."""
+    """A Ranker has one table of item vectors, by which histories are read and answers scored; code 0 is nothing.
 
-    def __init__(self, contract: FeatureContract, width: int) -> None:
+    `two_tables`: answers have vectors of their own, so that what follows an item need not be what it follows.
+    """
+
+    def __init__(self, contract: FeatureContract, width: int, *, two_tables: bool = False) -> None:
         super().__init__()
         self.uses = (HISTORY,)
         self.items = nn.Embedding(contract.output_shape[0] + 1, width, padding_idx=0)
         with torch.no_grad():
             self.items.weight[1:].normal_(0, DEVIATION)
+        self.answers = nn.Parameter(torch.randn(contract.output_shape[0], width) * DEVIATION) if two_tables else None
         self.bias = nn.Parameter(torch.zeros(contract.output_shape[0]))
 
     @property
@@ -33,7 +37,8 @@ class Ranker(FeaturedModel):
 
     def scores(self, users: Tensor) -> Tensor:
         """Return (…, items) scores of users' vectors (…, width)."""
-        found: Tensor = users @ self.items.weight[1:].T + self.bias
+        answers = self.items.weight[1:] if self.answers is None else self.answers
+        found: Tensor = users @ answers.T + self.bias
         return found
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,8 +58,8 @@ class EncodedRanker(Ranker):
 
     def users(self, history: Tensor) -> Tensor:
         """Return (n, length, width) the user's vector after each place."""
-        found: Tensor = self.encoder(self.items(history), history > 0)
-        return self.dropout(found)
+        found: Tensor = self.dropout(self.encoder(self.items(history), history > 0))
+        return found
 
     def user(self, history: Tensor) -> Tensor:
         return self.users(history)[:, -1]

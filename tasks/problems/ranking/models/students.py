@@ -16,10 +16,14 @@ from tasks.problems.ranking.models.ranker import EncodedRanker, Ranker
 
 
 class DecayedSumOptions(Frozen):
-    """`width`: numbers of an item's vector. `half_lives`: how fast each sum forgets at first, in places."""
+    """`width`: numbers of an item's vector. `half_lives`: how fast each sum forgets at first, in places.
 
-    width: int = Field(default=32, gt=0)
-    half_lives: tuple[float, ...] = Field(default=(1.0, 4.0, 16.0), min_length=1)
+    `two_tables`: see `Ranker`.
+    """
+
+    width: int = Field(default=16, gt=0)
+    half_lives: tuple[float, ...] = Field(default=(4.0,), min_length=1)
+    two_tables: bool = True
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -30,7 +34,7 @@ class DecayedSum(Ranker):
     """
 
     def __init__(self, options: DecayedSumOptions, contract: FeatureContract) -> None:
-        super().__init__(contract, options.width)
+        super().__init__(contract, options.width, two_tables=options.two_tables)
         length = contract.inputs[HISTORY][1][0]
         decays = [torch.from_numpy(decay(length, half_life)) for half_life in options.half_lives]
         self.places = nn.Parameter(torch.stack(decays))
