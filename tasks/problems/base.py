@@ -289,6 +289,18 @@ class Strategies:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A Finding is a fact of the raw tables that a kind of learning alone can judge: `value` must be at most `high`."""
+
+    table: str
+    column: str
+    rule: str
+    value: float
+    high: float
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Example:
     """An Example is one picture for the report: a series' past and future against forecasts, or the like.
 
@@ -334,6 +346,13 @@ class Problem(ABC):
     @abstractmethod
     def tables(self) -> tuple[TableContract, ...]:
         """Return the contracts of the raw tables; the first is the one that predictions are about."""
+
+    def findings(self, tables: Tables, as_of: date) -> Iterable[Finding]:
+        """Measure what rules of single tables do not see; the tables have kept those. A finding above its limit stops.
+
+        The run ends there, as by any other failed check.
+        """
+        return ()
 
     @abstractmethod
     def draft_contract(self) -> FeatureContract:

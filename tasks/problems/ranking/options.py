@@ -22,7 +22,8 @@ class Options(Frozen):
     days, `leave-one-out` for the last event of each user; validation asks for what came just before. A training row is
     an event with at least one before it, the last `rows_per_user` of each user. `repeats`: whether an item that a user
     had may come again; else it is no answer. `least_events`: items with fewer are not in the catalogue.
-    `top`: as many items are what a release names.
+    `top`: as many items are what a release names. Of the last week's events, `max_unknown` is the largest share whose
+    item the table of items lacks, `max_new` that of items never seen before, and `max_gain` what one item may gain.
     """
 
     user: str = "user"
@@ -40,6 +41,9 @@ class Options(Frozen):
     repeats: bool = False
     least_events: int = Field(default=1, gt=0)
     top: int = Field(default=100, gt=0)
+    max_unknown: float = Field(default=0.01, ge=0, le=1)
+    max_new: float = Field(default=0.5, ge=0, le=1)
+    max_gain: float = Field(default=0.2, ge=0, le=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

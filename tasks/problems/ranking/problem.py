@@ -13,6 +13,7 @@ from tasks.problems.base import (
     Dataset,
     Example,
     FeatureContract,
+    Finding,
     Floats,
     HardRows,
     Inputs,
@@ -23,6 +24,7 @@ from tasks.problems.base import (
     Strategies,
 )
 from tasks.problems.ranking import baselines
+from tasks.problems.ranking.checks import findings
 from tasks.problems.ranking.dataset import (
     ACTIVITY,
     AGE,
@@ -61,6 +63,9 @@ class Ranking(Problem):
 
     def tables(self) -> tuple[TableContract, ...]:
         return table_contracts(self.options)
+
+    def findings(self, tables: Tables, as_of: date) -> Iterable[Finding]:
+        return findings(tables, self.options, as_of)
 
     def draft_contract(self) -> FeatureContract:
         return make_contract(self.options, PLACEHOLDER)
