@@ -65,8 +65,8 @@ def test_teachers_that_fit_themselves_learn_what_comes_next() -> None:
     popular = score_ranking(simple(made)["popularity"](rows), made.target(rows)).error
     for spec in (
         Spec(kind="ease", regularisation=5.0),
-        Spec(kind="sequence-gru", width=16, hidden=16, dropout=0.0, epochs=8, batch_size=16, learning_rate=0.02),
-        Spec(kind="sequence-transformer", width=16, dropout=0.0, epochs=8, batch_size=16, learning_rate=0.02),
+        Spec(kind="sequence-gru", width=16, hidden=16, dropout=0.0, epochs=5, batch_size=16, learning_rate=0.02),
+        Spec(kind="sequence-transformer", width=16, dropout=0.0, epochs=5, batch_size=16, learning_rate=0.02),
     ):
         model = build_model(spec, made.contract)
         assert isinstance(model, Ease | SequenceRanker)
