@@ -1,6 +1,6 @@
 """The client keeps a workload's champion in a consumer's own process: fetched, verified, cached, followed."""
 
-from serving.client.champion import Champion, Model
+from serving.client.champion import Champion, Model, Recommended
 from serving.client.errors import IntegrityError, NoRelease, ServingError, SettingError, UnavailableError
 from serving.client.release import Release
 from serving.contract import Contract, InputError
@@ -12,6 +12,7 @@ __all__ = [
     "IntegrityError",
     "Model",
     "NoRelease",
+    "Recommended",
     "Release",
     "ServingError",
     "SettingError",

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from serving.client.origin import SMALL, open_origin
 from serving.client.release import CONTRACT, MANIFEST, MODEL, SIGNATURE, Ledger, Release, digests, sha256
 from serving.client.signature import TrustedKeys
 from serving.contract import Contract, InputError
+from serving.contract.choice import chosen
 from serving.contract.onnx_file import require_self_contained
 
 DTYPES = {
@@ -54,7 +56,7 @@ class Model:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        (self._output,) = (item.name for item in self._session.get_outputs())
+        self._output = self._session.get_outputs()[0].name  # further ones name the best of it
         self.names = tuple(item.name for item in self._session.get_inputs())
         for item in self._session.get_inputs():
             expected = contract.inputs.get(item.name)
@@ -76,6 +78,40 @@ class Model:
         if not finite.all():
             raise InputError("", f"row {int(finite.argmin())}: the output is not finite; no training saw such inputs")
         return output
+
+    def recommend(self, histories: Sequence[Sequence[Any]], count: int) -> list["Recommended"]:
+        """Return for each history of raw ids, the last one at the end, the `count` best items that are not in it.
+
+        Raises InputError where the release ranks nothing, or `count` is none.
+        """
+        if len(self.contract.histories) != 1 or not self.contract.choice:
+            raise InputError("", f"a release of {self.contract.problem} has no items to recommend")
+        if count < 1:
+            raise InputError("k", f"{count}; expected 1 or more")
+        (field,) = self.contract.histories.values()
+        known = [field.known(history) for history in histories]
+        answers = []
+        for given, codes, scores in zip(histories, known, self.predict({field.name: field.encode(known)}), strict=True):
+            popular = not codes
+            line = np.zeros_like(scores) if popular else scores  # codes are in the order of popularity
+            places = chosen(line, () if self.contract.repeats else [code - field.book.first for code in codes], count)
+            items = tuple(field.book.values[place] for place in places)
+            answers.append(Recommended(items, tuple(map(float, line[places])), len(given) - len(codes), popular))
+        return answers
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """Recommended is one user's answer: ids of items, the best first, and their scores.
+
+    `unknown`: how many items of the history the release does not know; they count for nothing. `popular`: nothing of
+    the history is left, so these are the most popular items, and their scores are zero.
+    """
+
+    items: tuple[Any, ...]
+    scores: tuple[float, ...]
+    unknown: int
+    popular: bool
 
 
 class Champion:
@@ -142,6 +178,10 @@ class Champion:
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return (rows, *output_shape) of inputs (rows, *shape) under the contract. Raises InputError with the name."""
         return self.model.predict(inputs)
+
+    def recommend(self, history: Sequence[Any], k: int = 10) -> Recommended:
+        """Return the `k` best items for a user's history of raw ids, the last one at the end. Raises InputError."""
+        return self.model.recommend([history], k)[0]
 
     def encode(self, values: Mapping[str, Sequence[Any]], name: str | None = None) -> NDArray[np.int64]:
         """Return category codes (rows, columns) for `predict`, of each column's raw values: as training encodes them.

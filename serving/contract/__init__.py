@@ -2,6 +2,17 @@
 
 from serving.contract.contract import Contract
 from serving.contract.errors import InputError, ServingError
-from serving.contract.fields import Codebook, Codes, Field, Numbers, side_by_side, stacked
+from serving.contract.fields import Codebook, Codes, Field, History, Numbers, side_by_side, stacked
 
-__all__ = ["Codebook", "Codes", "Contract", "Field", "InputError", "Numbers", "ServingError", "side_by_side", "stacked"]
+__all__ = [
+    "Codebook",
+    "Codes",
+    "Contract",
+    "Field",
+    "History",
+    "InputError",
+    "Numbers",
+    "ServingError",
+    "side_by_side",
+    "stacked",
+]

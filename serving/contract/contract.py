@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract.errors import InputError
-from serving.contract.fields import Codebook, Codes, Field, Numbers, side_by_side, stacked
+from serving.contract.fields import Codebook, Codes, Field, History, Numbers, side_by_side, stacked
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -23,7 +23,9 @@ BEFORE = {"forecasting": ("static", stacked), "tabular": ("codes", side_by_side)
 class Contract:
     """A contract defines a model's `inputs`, in its order, and its output; `output_shape` is that of one row.
 
-    `categories`: values of each code book. `settings`: names of features and the like, as released.
+    `categories`: values of each code book. `settings`: names of features and the like, as released. `choice`: so many
+    of the best outputs does the file name itself, as codes of the history's book; 0: it has its outputs alone.
+    `repeats`: those in the history may be named too.
     """
 
     problem: str
@@ -31,6 +33,8 @@ class Contract:
     output_shape: tuple[int, ...]
     categories: Mapping[str, tuple[Any, ...]]
     settings: Mapping[str, Any]
+    choice: int = 0
+    repeats: bool = False
 
     @classmethod
     def parse(cls, data: bytes) -> "Contract":
@@ -56,9 +60,17 @@ class Contract:
             raise TypeError("`problem` is a text and `settings` an object")
         books = {name: _values(found["categories"], name) for name in found.get("category_order", found["categories"])}
         coded = dict(_coded(found, books))
+        histories = {
+            name: _book(one["column"], one["first"], books) for name, one in found.get("histories", {}).items()
+        }
         limits = found.get("limits", _limits_of_before(found))
-        inputs = {name: _field(name, found["inputs"][name], coded, limits.get(name)) for name in found["order"]}
-        return cls(found["problem"], inputs, _shape("output_shape", found["output_shape"]), books, found["settings"])
+        inputs = {
+            name: _field(name, found["inputs"][name], coded, histories, limits.get(name)) for name in found["order"]
+        }
+        shape, choice = _shape("output_shape", found["output_shape"]), found.get("choice", 0)
+        if type(choice) is not int or choice < 0 or (choice and not histories):
+            raise TypeError(f"choice: {choice!r:.80} is not how many of the best are named")
+        return cls(found["problem"], inputs, shape, books, found["settings"], choice, found.get("repeats") is True)
 
     def check(self, arrays: Arrays, needed: Collection[str]) -> int:
         """Check arrays against the contract, and return their common number of rows.
@@ -89,10 +101,20 @@ class Contract:
         """Return the inputs that hold category codes."""
         return {name: field for name, field in self.inputs.items() if isinstance(field, Codes)}
 
+    @property
+    def histories(self) -> Mapping[str, History]:
+        """Return the inputs that hold histories."""
+        return {name: field for name, field in self.inputs.items() if isinstance(field, History)}
+
 
 def codes_json(coded: Mapping[str, tuple[Codebook, ...]]) -> dict[str, Any]:
     """Return contract.json's part on codes: which inputs hold codes, and where each column's codes begin."""
     return {name: [{"column": book.name, "first": book.first} for book in books] for name, books in coded.items()}
+
+
+def histories_json(histories: Mapping[str, Codebook]) -> dict[str, Any]:
+    """Return contract.json's part on histories: the code book of each, and where its codes begin."""
+    return {name: {"column": book.name, "first": book.first} for name, book in histories.items()}
 
 
 def _values(categories: Mapping[str, Any], name: str) -> tuple[Any, ...]:
@@ -133,11 +155,21 @@ def _limits_of_before(found: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"units": (0, None), "observed": (0, 1)} if amounts else {}
 
 
-def _field(name: str, form: Any, coded: Mapping[str, tuple[Codebook, ...]], limits: Any) -> Field:
+def _field(
+    name: str,
+    form: Any,
+    coded: Mapping[str, tuple[Codebook, ...]],
+    histories: Mapping[str, Codebook],
+    limits: Any,
+) -> Field:
     dtype, sizes = form
     if not isinstance(dtype, str) or np.dtype(dtype).kind not in KINDS:
         raise TypeError(f"{name}: {dtype!r:.80} is not the type of a number")
     shape = _shape(name, sizes)
+    if name in histories:
+        if len(shape) != 1 or histories[name].first < 1:
+            raise ValueError(f"{name} has the shape {shape}, and codes from {histories[name].first}: no history")
+        return History(name, histories[name], shape[0], dtype)
     if name not in coded:
         low, high = (None if limit is None else float(limit) for limit in limits or (None, None))
         return Numbers(name, dtype, shape, low, high)

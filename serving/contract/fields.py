@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -135,6 +136,50 @@ class Codes:
             raise InputError(self.name, "its columns have unequal numbers of values")
         codes = [book.codes(self.name, values[book.name]) for book in self.books]
         return np.array(codes, dtype=np.int64).reshape(len(codes), -1).T.copy()
+
+
+@dataclass(frozen=True)
+class History:
+    """A History is an array (batch, length) of codes of what happened, the last at the end, 0 before the first."""
+
+    name: str
+    book: Codebook
+    length: int
+    dtype: str = "int64"
+
+    def __str__(self) -> str:
+        return _form(self)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of one row."""
+        return (self.length,)
+
+    def check(self, array: Any) -> None:
+        """Check the values. Raises InputError naming the field and the first bad place."""
+        _check_form(array, self)
+        wrong = (array < 0) | (array > self.book.last)
+        if wrong.any():
+            row, place = (int(index) for index in np.unravel_index(int(wrong.argmax()), wrong.shape))
+            said = f"codes of {self.book.name} are {self.book.first} to {self.book.last} in this release, 0 for none"
+            raise InputError(self.name, f"{array[row, place]} at [{row}, {place}]; {said}")
+
+    @cached_property
+    def codes(self) -> Mapping[Any, int]:
+        """Return the code of each value of the book."""
+        return {value: code for code, value in enumerate(self.book.values, start=self.book.first)}
+
+    def known(self, values: Iterable[Any]) -> list[int]:
+        """Return the codes of a raw history in its order, without values that training did not see."""
+        return [code for value in values if (code := self.codes.get(value)) is not None]
+
+    def encode(self, histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+        """Return (rows, length) of known codes: the last ones of each history, as training has them."""
+        array = np.zeros((len(histories), self.length), np.int64)
+        for row, codes in enumerate(histories):
+            kept = list(codes)[-self.length :]
+            array[row, self.length - len(kept) :] = kept
+        return array
 
 
 def stacked(books: Mapping[str, Sequence[Any]]) -> tuple[Codebook, ...]:

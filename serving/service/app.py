@@ -21,12 +21,13 @@ from serving.service.http import INLINE_BYTES, Intake, Refused, media_type
 from serving.service.keeper import Keeper
 from serving.service.metrics import Metrics
 from serving.service.reader import APART_BYTES, Reader
+from serving.service.recommend import MOST_BYTES, recommend
 from serving.service.settings import ServiceSettings
 from serving.service.tables import FORMATS, score, wanted_type
 
 SAID_LENGTH = 1000  # of what an answer repeats of a request
-PATHS = ("/healthz", "/readyz", "/metrics", "/v1/model", "/v1/predict", "/v1/score", "/openapi.json")
-TIMED = ("/v1/predict", "/v1/score")
+TIMED = ("/v1/predict", "/v1/score", "/v1/recommend")
+PATHS = ("/healthz", "/readyz", "/metrics", "/v1/model", *TIMED, "/openapi.json")
 
 
 def make_app(settings: ServiceSettings) -> FastAPI:
@@ -109,7 +110,29 @@ def make_app(settings: ServiceSettings) -> FastAPI:
         metrics.rows.inc(rows)
         return Response(answer, media_type=wanted, headers={"X-Nightstill-Release": str(model.release.number)})
 
+    _add_recommend(app, settings, keeper, metrics, intake)
     return app
+
+
+def _add_recommend(app: FastAPI, settings: ServiceSettings, keeper: Keeper, metrics: Metrics, intake: Intake) -> None:
+    @app.post(
+        "/v1/recommend",
+        summary="The best items for histories of raw ids",
+        responses=description.RECOMMEND,
+        openapi_extra=description.HISTORIES,
+    )
+    async def recommend_items(request: Request) -> Response:
+        media_type(request, (JSON,))
+        model = _ready(keeper)
+        async with intake.body(request, min(MOST_BYTES, settings.max_json_bytes)) as body, intake.work(len(body)):
+            about = _release(model, settings)
+            answer, rows = await run_in_threadpool(recommend, body, model, about, settings.max_rows)
+        metrics.rows.inc(rows)
+        return Response(answer, media_type=JSON, headers={"X-Nightstill-Release": str(model.release.number)})
+
+
+def _release(model: Model, settings: ServiceSettings) -> dict[str, Any]:
+    return {"workload": settings.workload, "release": model.release.number, "as_of": model.release.as_of}
 
 
 def _limit(sent: str, settings: ServiceSettings) -> int:
@@ -130,11 +153,9 @@ def _predict(
     except InputError as error:
         raise Refused(422, str(error), error.field) from None
     metrics.rows.inc(len(output))
-    release = model.release
-    about = {"workload": settings.workload, "release": release.number, "as_of": release.as_of}
-    headers = {"X-Nightstill-Release": str(release.number)}
+    headers = {"X-Nightstill-Release": str(model.release.number)}
     make = json_answer if sent == JSON else safetensors_answer
-    return Response(make(about, output), media_type=sent, headers=headers)
+    return Response(make(_release(model, settings), output), media_type=sent, headers=headers)
 
 
 def _ready(keeper: Keeper) -> Model:

@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from serving.service.bodies import JSON, SAFETENSORS
+from serving.service.recommend import DEFAULT, LONGEST, MOST
 from serving.service.tables import FORMATS
 
 Schema = dict[str, Any]
@@ -60,6 +61,16 @@ PREDICT = _answers(
 )
 SCORE = _answers(_object(**ABOUT, rows=ROWS), 400, 408, 413, 415, 422, 501, 503, others=BINARY)
 
+RECOMMENDATION = _object(
+    items={"type": "array", "items": TEXT},
+    scores={"type": "array", "items": {"type": "number"}},
+    unknown={"type": "integer", "minimum": 0},
+    popular={"type": "boolean"},
+)
+RECOMMEND = _answers(
+    _object(**ABOUT, recommendations={"type": "array", "items": RECOMMENDATION}), 400, 408, 413, 415, 422, 503
+)
+
 ARRAYS: Schema = {
     "requestBody": {
         "required": True,
@@ -71,6 +82,31 @@ ARRAYS: Schema = {
                 "properties": {"inputs": {"type": "object", "additionalProperties": {"type": "array"}}},
             },
             {SAFETENSORS: BYTES},
+        ),
+    }
+}
+HISTORIES: Schema = {
+    "requestBody": {
+        "required": True,
+        "content": _content(
+            {
+                "type": "object",
+                "required": ["histories"],
+                "additionalProperties": False,
+                "properties": {
+                    "histories": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {
+                            "type": "array",
+                            "maxItems": LONGEST,
+                            "items": {"anyOf": [TEXT, {"type": "integer"}]},
+                        },
+                    },
+                    "k": {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT},
+                },
+            },
+            {},
         ),
     }
 }

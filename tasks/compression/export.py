@@ -8,6 +8,7 @@ import torch
 from onnx import helper
 from torch import nn
 
+from tasks.compression.choice import add_choice
 from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.regular import as_rule
 from tasks.compression.runtime import OUTPUT
@@ -49,6 +50,8 @@ def export_onnx(model: nn.Module, contract: FeatureContract, example: Inputs) ->
     graph = onnx.load_model_from_string(buffer.getvalue())
     _constants_to_initializers(graph.graph)
     _declare_output(graph.graph, contract)
+    if contract.choice:
+        add_choice(graph.graph, contract)
     narrow_weights(graph.graph, as_rule)
     return to_bytes(graph)
 

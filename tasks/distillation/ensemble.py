@@ -21,7 +21,8 @@ def member_weights(
     validation rows (if they are very many, on about 20,000, spread evenly). A pattern search on the simplex: from
     equal weights, a share moves from one member to another as long as that helps, then a share half as large, from 1/4
     down to 1/256 (Lewis & Torczon 2000, for linear constraints). No chance and no derivative; for a convex error such
-    as the WAPE or the log loss of few members it ends near the optimum.
+    as the WAPE or the log loss of few members it ends near the optimum. Errors of rankings are steps: if a member alone
+    is better than what the search finds, it counts alone.
     """
     if how == "mean" or len(soft) == 1:
         return None
@@ -43,7 +44,8 @@ def member_weights(
             least, best = found, weights
         else:
             step /= 2
-    return best
+    alone = [tuple(float(place == member) for place in range(count)) for member in range(count)]
+    return min([(least, best), *((error(weights), weights) for weights in alone)], key=lambda pair: pair[0])[1]
 
 
 def _moved(weights: tuple[float, ...], giver: int, taker: int, step: float) -> tuple[float, ...]:

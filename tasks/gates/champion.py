@@ -46,12 +46,13 @@ def measure_champion(sequence: int, model: bytes | None, contract: bytes | None,
     try:
         released = contract_from_json(json.loads(contract))
         today = evaluation.dataset.contract
-        if (released.problem, released.output_shape) != (today.problem, today.output_shape):
+        if released.problem != today.problem:
             raise ValueError(
                 f"it answers {released.problem} {released.output_shape}, not {today.problem} {today.output_shape}"
             )
+        translated = evaluation.dataset.answers(released)
         under = evaluation.under(released)
-        output = under.run(model)
+        output = translated(under.run(model))
     except Exception as error:  # noqa: BLE001 a faulty champion must not stop the verdict, only refuse every candidate
         return Champion(sequence, model, note=f"{name} cannot be compared: {one_line(error)}; {WAY_OUT}")
     return Champion(sequence, model, output, evaluation.score(output), sample=under.sample)

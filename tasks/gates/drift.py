@@ -30,6 +30,7 @@ LONG_STEPS = 12
 QUANTILES = 200
 BINS = 10
 CATEGORIES = 100
+OUTPUTS = 100
 LEAST_SHARE = 1e-4
 MODERATE, LARGE = 0.1, 0.25
 """These are the usual limits of the index: Siddiqi, Credit Risk Scorecards (2006), chapter 10."""
@@ -118,8 +119,13 @@ def _profile_table(table: pl.LazyFrame, contract: TableContract, as_of: date) ->
 
 
 def profile_outputs(output: Floats, names: Sequence[str] = ()) -> dict[str, Column]:
-    """Profile every output of a model, over all rows (and steps): (n, …, outputs), numbered without `names`."""
+    """Profile every output of a model, over all rows (and steps): (n, …, outputs), numbered without `names`.
+
+    Of more than `OUTPUTS`, such as the items of a catalogue, the largest alone is profiled.
+    """
     flat = output.reshape(-1, output.shape[-1])
+    if len(names or flat[0]) > OUTPUTS:
+        return {"largest output": _numbers(flat.max(axis=1).astype(np.float64))}
     chosen = names or [f"output {place}" for place in range(flat.shape[1])]
     return {name: _numbers(flat[:, place].astype(np.float64)) for place, name in enumerate(chosen)}
 

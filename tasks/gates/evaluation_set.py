@@ -72,6 +72,11 @@ class EvaluationSet:
         """Return outputs of the problem's baseline."""
         return self.problem.naive(self.dataset, self.rows)
 
+    def baselines(self) -> Mapping[str, Score]:
+        """Return the scores of further baselines, for people."""
+        found = self.problem.baselines(self.dataset, self.rows)
+        return {name: self.score(output) for name, output in found.items()}
+
     def disturbed(self, kind: str, level: float, seed: int) -> Batches:
         """Return the inputs under a disturbance, the same for every model. Raises ConfigError on an unknown kind."""
         self.problem.corrupt(kind, level, self.dataset.inputs(self.rows[:1]), seed)
@@ -96,8 +101,9 @@ class EvaluationSet:
         return output
 
     def score(self, output: Floats) -> Score:
-        """Return the errors of outputs of all rows."""
-        return self.problem.score(output, self.target)
+        """Return the errors of outputs of all rows, with all metrics."""
+        score = self.problem.score(output, self.target)
+        return replace(score, metrics={**score.metrics, **self.problem.beside(self.dataset, self.rows, output)})
 
 
 def _seed(seed: int, batch: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher, not_too_good
+from tasks.gates.diversity import diversity
 from tasks.gates.drift import drift_gate
 from tasks.gates.gate import Case
 from tasks.gates.latency import latency_gates
@@ -59,6 +60,11 @@ def _drift(case: Case) -> Sequence[GateResult]:
     return drift_gate(case.candidate.name, case.opponents.drift, case.gates.drift)
 
 
+def _diversity(case: Case) -> Sequence[GateResult]:
+    rule = case.gates.diversity
+    return [diversity(case.candidate.name, case.score, case.opponents.champion, rule)] if rule else []
+
+
 MANDATORY: Mapping[str, Callable[[Case], Sequence[GateResult]]] = {
     "accuracy": _accuracy,
     "segments": _segments,
@@ -67,4 +73,5 @@ MANDATORY: Mapping[str, Callable[[Case], Sequence[GateResult]]] = {
     "parity": _parity,
     "robustness": _robustness,
     "drift": _drift,
+    "diversity": _diversity,
 }

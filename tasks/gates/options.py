@@ -70,6 +70,14 @@ class DriftGate(Frozen):
     max_psi: float | None = Field(default=None, gt=0)
 
 
+class DiversityGate(Frozen):
+    """`metric` may not fall below `share` of the champion's, nor below `least`: who says little can be right, too."""
+
+    metric: str = "coverage"
+    share: float = Field(default=0.8, gt=0, le=1)
+    least: float = Field(default=0, ge=0)
+
+
 class Gates(Frozen):
     """A candidate must pass all these rules. `further`: gates of other packages, beside the mandatory ones."""
 
@@ -80,6 +88,7 @@ class Gates(Frozen):
     parity: ParityGate
     robustness: tuple[Corruption, ...] = ()
     drift: DriftGate = DriftGate()
+    diversity: DiversityGate | None = Field(default=None, description="None: nothing is asked")
     further: tuple[Spec, ...] = ()
     selection_tolerance: float = Field(
         default=0.005, ge=0, description="a smaller file may have this much more validation error than the best"

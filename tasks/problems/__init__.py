@@ -7,6 +7,7 @@ from tasks.problems.base import Problem
 PROBLEMS = {
     "forecasting": "tasks.problems.forecasting.problem:Forecasting",
     "tabular": "tasks.problems.tabular.ways:make_tabular",
+    "ranking": "tasks.problems.ranking.problem:Ranking",
 }
 
 

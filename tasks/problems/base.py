@@ -64,7 +64,10 @@ class FeatureContract:
     `output_shape`: without the batch axis. `categories`: code books of categorical inputs, name -> values in
     code order. `statistics`: numbers fixed on the training split. `settings`: the problem's own options.
     `codes`: name of an input that holds category codes -> the code book of each of its columns. `limits`: name of an
-    input of numbers -> what they are at least and at most.
+    input of numbers -> what they are at least and at most. `histories`: name of an input that holds codes of what
+    happened before, the last one at the end and 0 before the first -> the code book of them all. `choice`: so many of
+    the best outputs does the exported model name, as codes of that book; 0: none. `repeats`: those in the history may
+    be named too.
     """
 
     problem: str
@@ -75,6 +78,9 @@ class FeatureContract:
     settings: Mapping[str, Any] = field(default_factory=dict)
     codes: Mapping[str, tuple[Codebook, ...]] = field(default_factory=dict)
     limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    histories: Mapping[str, Codebook] = field(default_factory=dict)
+    choice: int = 0
+    repeats: bool = False
 
     def row_bytes(self, names: Collection[str] = ()) -> int:
         """Count the bytes that one row of these inputs takes in a batch; without names, of all inputs."""
@@ -117,6 +123,8 @@ class Dataset(ABC):
     def target(self, rows: Rows) -> NDArray[Any]:
         """Return the targets: forecasting (n, horizon) float32 units, tabular (n,) int64 classes or float32 values.
 
+        Ranking has (n, items) int8: 1 came, -1 is no answer.
+
         NaN where nobody knows: no loss counts it, no error is measured there.
         """
 
@@ -147,6 +155,16 @@ class Dataset(ABC):
         ):
             raise ValueError("its inputs, categories or statistics differ from tonight's")
         return self
+
+    def answers(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
+        """Return how outputs of a model under another contract of this workload become outputs under this one.
+
+        Raises ValueError when they cannot.
+        """
+        if contract.output_shape != self.contract.output_shape:
+            theirs, ours = contract.output_shape, self.contract.output_shape
+            raise ValueError(f"it answers {contract.problem} {theirs}, not {self.contract.problem} {ours}")
+        return lambda output: output
 
     def clusters(self, rows: Rows) -> Clusters:
         """Return the entity and blocks of time of some rows; a dataset without times of its own has one block."""
@@ -272,6 +290,18 @@ class Strategies:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A Finding is a fact of the raw tables that a kind of learning alone can judge: `value` must be at most `high`."""
+
+    table: str
+    column: str
+    rule: str
+    value: float
+    high: float
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Example:
     """An Example is one picture for the report: a series' past and future against forecasts, or the like.
 
@@ -352,6 +382,13 @@ class Problem(ABC):
     def tables(self) -> tuple[TableContract, ...]:
         """Return the contracts of the raw tables; the first is the one that predictions are about."""
 
+    def findings(self, tables: Tables, as_of: date) -> Iterable[Finding]:
+        """Measure what rules of single tables do not see; the tables have kept those. A finding above its limit stops.
+
+        The run ends there, as by any other failed check.
+        """
+        return ()
+
     @abstractmethod
     def draft_contract(self) -> FeatureContract:
         """Return a contract as these options make it, without facts that only data tell: to check models beforehand."""
@@ -376,9 +413,17 @@ class Problem(ABC):
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
         """Return the baseline that any model must beat: (n, *output_shape). It reads inputs in batches."""
 
+    def baselines(self, dataset: Dataset, rows: Rows) -> Mapping[str, Floats]:
+        """Return further baselines for the report: name -> (n, *output_shape)."""
+        return {}
+
     @abstractmethod
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         """Return the errors of `output` (n, *output_shape) against `target`."""
+
+    def beside(self, dataset: Dataset, rows: Rows, output: Floats) -> Mapping[str, float]:
+        """Return further metrics for people, which need more than outputs and targets."""
+        return {}
 
     @abstractmethod
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:

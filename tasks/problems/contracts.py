@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.contract import Contract
-from serving.contract.contract import codes_json
+from serving.contract.contract import codes_json, histories_json
 from tasks.problems.base import FeatureContract
 
 
@@ -19,6 +19,8 @@ def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
         "category_order": list(contract.categories),
         "codes": codes_json(contract.codes),
         "limits": contract.limits,
+        **({"histories": histories_json(contract.histories)} if contract.histories else {}),
+        **({"choice": contract.choice, "repeats": contract.repeats} if contract.choice else {}),
         "statistics": contract.statistics,
         "settings": contract.settings,
     }
@@ -41,6 +43,9 @@ def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
         settings=read.settings,
         codes={name: item.books for name, item in read.coded.items()},
         limits={name: (low, high) for name, (low, high) in data.get("limits", {}).items()},
+        histories={name: item.book for name, item in read.histories.items()},
+        choice=read.choice,
+        repeats=read.repeats,
     )
 
 

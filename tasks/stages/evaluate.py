@@ -59,7 +59,7 @@ def run(ctx: Context, name: str | None = None) -> None:
     candidates = [_candidate(ctx.artifacts / "candidates" / recipe, recipe) for recipe in ctx.run.recipes]
     verdict = decide(candidates, evaluation, opponents, gates, seed)
     log.info("%s: %s", "promote" if verdict.winner else "reject", verdict.reason)
-    models = _models(ctx, verdict, opponents, _students(ctx, evaluation))
+    models = _models(ctx, verdict, opponents, _students(ctx, evaluation), evaluation.baselines())
     folder = ctx.artifacts / "evaluation"
     findings = verdict_json(verdict, opponents, models, evaluation, gates, seed)
     write_json(folder / "verdict.json", findings)
@@ -146,12 +146,17 @@ def _about(folder: Path) -> Mapping[str, Any]:
 
 
 def _models(
-    ctx: Context, verdict: Verdict, opponents: Opponents, students: Mapping[str, Score | None]
+    ctx: Context,
+    verdict: Verdict,
+    opponents: Opponents,
+    students: Mapping[str, Score | None],
+    baselines: Mapping[str, Score],
 ) -> list[MeasuredModel]:
-    """Return one line each for naive, teachers, students, champion and candidates."""
+    """Return one line each for naive, other baselines, teachers, students, champion and candidates."""
     members = [_about(ctx.artifacts / "teachers" / name) for name in ctx.run.teachers]
     models = [
         MeasuredModel("naive", "naive", opponents.naive),
+        *(MeasuredModel(name, "baseline", score) for name, score in baselines.items()),
         MeasuredModel(
             "ensemble",
             "teacher",

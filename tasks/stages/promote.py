@@ -127,4 +127,6 @@ def _files(ctx: Context, verdict: Mapping[str, Any], model: bytes) -> dict[str, 
     found[INPUT_EXAMPLE] = example
     found[PROFILE] = ctx.artifacts / "evaluation" / PROFILE
     files |= {name: path.read_bytes() for name, path in found.items() if path.is_file()}
+    assets = ctx.artifacts / "features" / "assets"  # whatever else consumers need, such as the names of items
+    files |= {path.name: path.read_bytes() for path in sorted(assets.glob("*"))}
     return files | ({CODE: code_digests(ctx.root, files[LOCK])} if LOCK in files else {})

@@ -8,6 +8,7 @@ from typing import Any
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
 from tasks.problems import get_problem
+from tasks.problems.base import Finding
 from tasks.stages.context import Context
 from tasks.tables.facts import facts_of
 from tasks.tables.table import known
@@ -17,7 +18,8 @@ from tasks.tables.validation.suite import Check, validate_tables
 def run(ctx: Context, name: str | None = None) -> None:
     """Write artifacts/validation/result.json and Data Docs. Raises DataError with the first failure in one line."""
     about, reference = read_json(ctx.artifacts / "snapshot" / "about.json"), _reference(ctx)
-    contracts = get_problem(ctx.run.problem).tables()
+    problem = get_problem(ctx.run.problem)
+    contracts = problem.tables()
     tables = {each: table.collect() for each, table in known(ctx.tables(), contracts).items()}
     checks = validate_tables(
         tables,
@@ -29,6 +31,8 @@ def run(ctx: Context, name: str | None = None) -> None:
         ctx.pages / "data-docs",
         ctx.run.workload,
     )
+    if all(check.success for check in checks):
+        checks += [_check(found) for found in problem.findings(known(ctx.tables(), contracts), ctx.run.as_of)]
     failed = [check for check in checks if not check.success]
     result = {"success": not failed, "checks": [asdict(check) for check in checks]}
     write_json(ctx.artifacts / "validation" / "result.json", result)
@@ -38,6 +42,13 @@ def run(ctx: Context, name: str | None = None) -> None:
         raise DataError(_line(failed, len(checks)))
     # Later stages depend on this file alone: a new champion to compare with must not retrain everything.
     write_json(ctx.artifacts / "valid.json", {"valid": True})
+
+
+def _check(found: Finding) -> Check:
+    """Return a finding of the kind of learning as a check; a value that is not finite is none that is allowed."""
+    success, value = found.value <= found.high, float(f"{found.value:.6g}")
+    sample = (found.example,) if found.example and not success else ()
+    return Check(found.column, found.rule, f"<= {found.high:g}", value, success, int(not success), sample, found.table)
 
 
 def _line(failed: list[Check], total: int) -> str:

@@ -18,6 +18,7 @@ from tasks.tables.table import Tables
 from tests.plugins.install import install_acme, visible
 from tests.unit.conftest import Sales
 from tests.unit.gates.conftest import evaluation, gates, make_candidate, make_onnx  # noqa: F401 fixtures
+from tests.unit.problems.ranking import films
 from tests.unit.problems.tabular.labelled import homes
 from tests.unit.problems.tabular.test_problem import AS_OF, OPTIONS, shop
 
@@ -52,14 +53,19 @@ class World:
     def problem(self) -> Problem:
         if self.name in LABELLED:
             return get_problem(Spec(**LABELLED[self.name]))
-        options = {"forecasting": Sales.options, "tabular": OPTIONS, "acme-visits": {"days": 7}}[self.kind]
+        options = {
+            "forecasting": Sales.options,
+            "tabular": OPTIONS,
+            "ranking": {name: value for name, value in films.OPTIONS.items() if name != "kind"},
+            "acme-visits": {"days": 7},
+        }[self.kind]
         return get_problem(Spec(kind=self.kind, **options))
 
     @property
     def as_of(self) -> date:
         if self.name in LABELLED:
             return homes.AS_OF
-        return {"forecasting": Sales.as_of, "tabular": AS_OF}.get(self.kind, date(2026, 3, 1))
+        return {"forecasting": Sales.as_of, "tabular": AS_OF, "ranking": films.AS_OF}.get(self.kind, date(2026, 3, 1))
 
     @cached_property
     def table(self) -> pl.LazyFrame:
@@ -70,6 +76,8 @@ class World:
             return found
         if self.kind == "tabular":
             return shop()
+        if self.kind == "ranking":
+            return films.events().lazy()
         (contract,) = self.problem.tables()
         source = get_source(Spec(kind="acme-shop"), (contract,), "visits", Path())
         return source.fetch(self.as_of).tables[contract.name].lazy()

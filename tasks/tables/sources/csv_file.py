@@ -19,6 +19,8 @@ from tasks.tables.table import TableContract
 PACKED = {".gz": "gzip", ".zst": "zstd"}
 ENDINGS = (".csv", *(f".csv{ending}" for ending in PACKED))
 BLANKS = " \u00a0\u202f"  # all three stand between thousands, and look alike
+ATOMIC = (".inter", ".item", ".user")
+"""RecBole's atomic files are CSV files with tabs, whose header tells types: `user_id:token`."""
 SHOWN = {";": "';'", "\t": '"\\t"', "|": "'|'", ",": "','"}
 HEAD_BYTES = 65536
 
@@ -61,7 +63,7 @@ class CsvForm(Frozen):
 
 def is_csv(name: str) -> bool:
     """Return whether a file is a CSV file by its name, packed or not."""
-    return name.lower().endswith(ENDINGS)
+    return name.lower().endswith((*ENDINGS, *ATOMIC))
 
 
 def read_text(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collection[str]) -> pl.DataFrame:

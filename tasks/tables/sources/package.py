@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from tasks.core.settings import Settings
 from tasks.tables.sources.archive import fetch, read_member
 from tasks.tables.sources.base import Snapshot, Unreadable, parse_options
-from tasks.tables.sources.csv_file import CsvForm, is_csv, typed
+from tasks.tables.sources.csv_file import ATOMIC, CsvForm, is_csv, typed
 from tasks.tables.sources.places import READABLE
 from tasks.tables.sources.rows import check_columns, conform, up_to
 from tasks.tables.sources.shape import Shape
@@ -24,6 +24,8 @@ WEEK = timedelta(weeks=1)
 
 class Options(CsvForm):
     """`name`, `version`, `sha256` identify a package's wheel, and `member` the CSV or Parquet file in it.
+
+    RecBole's atomic files (`.inter`, `.item`, `.user`) are CSV files with tabs.
 
     `columns`: contract name -> the file's name. `replay`: show a set of the past as if it ended tonight, moved by whole
     weeks. `until_as_of`: as for files. `shape`: what its rows need to be a table (see `Shape`).
@@ -41,8 +43,8 @@ class Options(CsvForm):
     @field_validator("member")
     @classmethod
     def _readable(cls, value: str) -> str:
-        if not value.lower().endswith(READABLE):
-            raise ValueError(f"expected a file that ends in {', '.join(READABLE)}")
+        if not value.lower().endswith((*READABLE, *ATOMIC)):
+            raise ValueError(f"expected a file that ends in {', '.join((*READABLE, *ATOMIC))}")
         return value
 
 

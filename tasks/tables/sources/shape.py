@@ -4,30 +4,40 @@ Nothing is made up: what these options do not name stays as it is, and validatio
 """
 
 from datetime import date
+from typing import Self
 
 import polars as pl
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.core.config import Frozen
 from tasks.tables.sources.base import Unreadable
 from tasks.tables.table import TableContract
 
 PARTS = ("year", "month", "day", "hour")
+DAY_SECONDS = 86400
 
 
 class Shape(Frozen):
     """`moment`: columns with the year, month, day and, of hours, the hour of a row, of which its time is made.
 
+    `seconds`: a column with the seconds since 1970, of which its day is made (UTC); the column stays, as it tells more.
     `missing`: texts that stand for no value. `without`: columns that are left out. `since`: the first day that is read.
     `distinct`: of rows with equal keys the first stays. `observed`: rows without a target are left out: gaps.
     """
 
     moment: tuple[str, ...] = Field(default=(), max_length=len(PARTS))
+    seconds: str = ""
     missing: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     since: date | None = None
     distinct: bool = False
     observed: bool = False
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Self:
+        if self.moment and self.seconds:
+            raise ValueError("seconds: the time is made of moment already; leave one")
+        return self
 
     @field_validator("moment")
     @classmethod
@@ -38,7 +48,7 @@ class Shape(Frozen):
 
     def before(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
         """Return a file's rows, text or typed, with a column of times called `named`. Raises Unreadable."""
-        for name in (*self.moment, *self.without):
+        for name in (*self.moment, *self.without, *([self.seconds] if self.seconds else [])):
             if name not in table.columns:
                 raise Unreadable(f"source.shape: the table has no column {name!r}; it has: {', '.join(table.columns)}")
         table = table.drop(self.without)
@@ -46,6 +56,14 @@ class Shape(Frozen):
             table = table.with_columns(
                 pl.when(pl.col(pl.String).is_in(self.missing)).then(None).otherwise(pl.col(pl.String)).name.keep()
             )
+        if self.seconds:
+            if not named:
+                raise Unreadable("source.shape.seconds: rows of this workload have no time; leave it out")
+            clock = table[self.seconds].cast(pl.Float64, strict=False)
+            if clock.null_count():
+                raise Unreadable(f"source.shape.seconds: {self.seconds} of {clock.null_count()} rows is no number")
+            day = (clock / DAY_SECONDS).floor().cast(pl.Int32).cast(pl.Date)
+            table = table.with_columns(day.alias(named))
         if self.moment:
             parts = [pl.col(name).cast(pl.Int32, strict=False) for name in self.moment]
             made = pl.datetime(*parts) if len(parts) == len(PARTS) else pl.date(*parts)

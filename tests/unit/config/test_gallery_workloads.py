@@ -42,7 +42,9 @@ def test_a_file_validates_and_plans_without_a_network(name: str) -> None:
     assert {*(f"teach@{teacher}" for teacher in section.teachers), "distil@student", "distil@twin"} <= set(stages)
     assert section.schedule is None
     gates = section.gates
-    assert gates.accuracy.naive_margin >= 0.05, "no better than repeating the season is no release"
+    # Of 1 - NDCG most is lost to anybody, so that small shares of it are much.
+    least = 0.02 if section.problem.kind == "ranking" else 0.05
+    assert gates.accuracy.naive_margin >= least, "no better than the naive answer is no release"
 
 
 def hours() -> pl.DataFrame:

@@ -65,7 +65,10 @@ def test_what_a_gate_cannot_judge_is_refused_and_the_mandatory_gates_are_judged_
     (judged,) = decide([make_candidate()], evaluation, opponents, gates, seed=5).ranked
     assert judged.passed == (not BODIES[body])
     assert [result.note for result in judged.failed] == ([BODIES[body]] if BODIES[body] else [])
-    assert {result.gate.partition("/")[0] for result in judged.results} == {"runs", *MANDATORY, "odd"} - {"drift"}
+    assert {result.gate.partition("/")[0] for result in judged.results} == {"runs", *MANDATORY, "odd"} - {
+        "drift",
+        "diversity",
+    }
     heavy = make_candidate(model=make_onnx(10.01, layers=1))
     assert "size" in {result.gate for result in decide([heavy], evaluation, opponents, gates, 5).ranked[0].failed}
 

@@ -166,3 +166,34 @@ def test_months_are_not_replayed_by_weeks(sha256: str) -> None:
     snapshot = get_source(Spec(kind="package", **asked, **form, replay=True), (months,), "any").fetch(LAST)
     said = "source.replay: whole weeks do not move a step of 1mo to another; leave replay out, or use steps up to 1w"
     assert snapshot.unreadable == {"table": said}
+
+
+def test_events_of_recbole_get_their_day_from_seconds_and_are_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = int(datetime(2020, 1, 1, 22, tzinfo=UTC).timestamp())
+    lines = ["user_id:token\titem_id:token\ttimestamp:float"]
+    lines += [f"{number % 7}\t{number}\t{start + number * 43_200}" for number in range(100)]
+    serve_wheels(tmp_path, monkeypatch)
+    digest = make_wheel(tmp_path, {"films/films.inter": "\n".join(lines)})
+    columns = (Column("user", "string", key=True), Column("item", "string", key=True), Column("time", "date"))
+    contract = TableContract((*columns, Column("clock", "number")), "time", None, ("user",), name="events")
+    options = {
+        "name": "shopdata", "version": "1.0", "sha256": digest, "member": "films/films.inter", "separator": "\t",
+        "columns": {"user": "user_id:token", "item": "item_id:token", "clock": "timestamp:float"},
+        "shape": {"seconds": "timestamp:float"}, "replay": True,
+    }  # fmt: skip
+
+    def rows(**changes: Any) -> Snapshot:
+        return get_source(Spec(kind="package", **{**options, **changes}), (contract,), "any").fetch(date(2026, 3, 1))
+
+    found = rows()
+    table = found.tables["events"]
+    assert found.shift_weeks is not None and table["time"].max() == date(2026, 3, 1)
+    days = (table["clock"] / 86400).floor().cast(pl.Int32).cast(pl.Date)
+    assert ((table["time"] - days) == timedelta(weeks=found.shift_weeks)).all()
+    assert table["user"].dtype == pl.String and 40 < table.height < 100
+    odd = rows(shape={"seconds": "user_id:token"}, replay=False).tables["events"]
+    assert odd["time"].max() == date(1970, 1, 1)
+    unknown = rows(shape={"seconds": "when"}).unreadable["events"]
+    assert unknown.startswith("source.shape: the table has no column 'when'")

@@ -1,0 +1,58 @@
+"""This module answers what to recommend: histories of raw ids in, ids and scores of the best items out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from serving.client import InputError, Model
+from serving.service.bodies import BadBody
+from serving.service.http import Refused
+
+MOST_BYTES = 262_144
+"""A body is this large at most: reading it keeps nobody waiting."""
+LONGEST, MOST = 10_000, 1000
+DEFAULT = 10
+FIELDS = ("histories", "k")
+
+
+def recommend(body: bytes, model: Model, about: Mapping[str, Any], max_rows: int) -> tuple[bytes, int]:
+    """Return the answer to a JSON body, and its number of histories. Raises Refused naming the field."""
+    try:
+        histories, count = _asked(body, max_rows)
+        found = model.recommend(histories, count)
+    except BadBody as error:
+        raise Refused(400, str(error)) from None
+    except InputError as error:
+        raise Refused(422, str(error), error.field) from None
+    answers = [
+        {"items": one.items, "scores": one.scores, "unknown": one.unknown, "popular": one.popular} for one in found
+    ]
+    return orjson.dumps({**about, "recommendations": answers}), len(answers)
+
+
+def _asked(body: bytes, max_rows: int) -> tuple[list[list[str]], int]:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadBody(f"not JSON: {error}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("histories"), list):
+        raise InputError("histories", 'expected an object: {"histories": [[id, …], …], "k": 10}')
+    if others := sorted(found.keys() - set(FIELDS)):
+        raise InputError(others[0], f"no such field; the request has: {', '.join(FIELDS)}")
+    histories, count = found["histories"], found.get("k", DEFAULT)
+    if not 1 <= len(histories) <= max_rows:
+        raise InputError("histories", f"{len(histories)} of them; expected 1 to {max_rows} in one request")
+    if type(count) is not int or not 1 <= count <= MOST:
+        raise InputError("k", f"{count!r:.40}; expected a whole number from 1 to {MOST}")
+    return [_history(row, history) for row, history in enumerate(histories)], count
+
+
+def _history(row: int, history: Any) -> list[str]:
+    """Return a history as texts: ids that are whole numbers are texts in the tables, too."""
+    if not isinstance(history, list) or len(history) > LONGEST:
+        raise InputError("histories", f"number {row} is no list of at most {LONGEST} ids")
+    for place, item in enumerate(history):
+        if type(item) not in (str, int):
+            raise InputError("histories", f"{item!r:.40} at [{row}, {place}]; expected the id of an item")
+    return [str(item) for item in history]

@@ -1,0 +1,212 @@
+"""A dataset of histories keeps the events themselves, so that it can be read under another release's catalogue."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from serving.contract import Codebook
+from tasks.core.files import read_json, write_json
+from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
+from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
+from tasks.problems.ranking.events import (
+    DAY,
+    EVENTS,
+    ITEM,
+    ITEMS,
+    LEARNED,
+    SPLIT,
+    USER,
+    catalogue,
+    dealt,
+    in_order,
+)
+from tasks.problems.ranking.options import Options, parse_options
+from tasks.tables.table import Tables
+
+HISTORY = "history"
+"""The model's input is called so: codes of items, the last one at the end, 0 before the first."""
+TITLES = "items.json"
+"""A release has this file: what its items are called, by their ids."""
+ACTIVITY, AGE = "activity", "item_age"
+NEW_DAYS = 28
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+SAME = ("split", "days", "repeats", "rating", "least_rating", "order")
+"""These options define the rows; an earlier release's must be equal, to be compared with."""
+FREE = ("history", "least_events", "rows_per_user")
+
+Codes = NDArray[np.int64]
+
+
+class Histories(Dataset):
+    """Histories has a row for each event that is asked: the user's history before it, and the item that came.
+
+    `events`: all events in order, with SPLIT and LEARNED. An item that the contract's catalogue lacks is in no history,
+    and a row that asks for it has no right answer. `titles`: what items are called, by their id.
+    """
+
+    def __init__(
+        self, events: pl.DataFrame, contract: FeatureContract, titles: Mapping[str, str] | None = None
+    ) -> None:
+        self.events, self.contract, self.titles = events, contract, titles or {}
+        self.options = parse_options(contract.settings["options"])
+        self.codes = codes_of(events[ITEM], contract)
+        self.users = events[USER].rank("dense").to_numpy().astype(np.int64) - 1
+        self.days = events[DAY].to_physical().to_numpy().astype(np.int64)
+        self.learned = events[LEARNED].to_numpy()
+        self._first = np.searchsorted(self.users, self.users)
+        # Places among the events of known items, of which histories are made.
+        self._known = self.codes[self.codes > 0]
+        self._before = np.concatenate([[0], np.cumsum(self.codes > 0)])
+        split = events[SPLIT].fill_null("").to_numpy().astype(np.str_)
+        self.asked = np.concatenate([np.flatnonzero(split == name) for name in SPLITS])
+        bounds = np.cumsum([0, *(np.count_nonzero(split == name) for name in SPLITS)])
+        self.splits = {
+            name: np.arange(bounds[place], bounds[place + 1], dtype=np.int64) for place, name in enumerate(SPLITS)
+        }
+        self.groups = self.users[self.asked]
+        self.segments = self._segments()
+
+    @property
+    def size(self) -> int:
+        """Return the number of items in the catalogue."""
+        return self.contract.output_shape[0]
+
+    def _segments(self) -> dict[str, NDArray[np.str_]]:
+        before = self.asked - self._first[self.asked]
+        kinds = np.array(["under 10 items", "10 to 49 items", "50 items or more"])
+        _, item = np.unique(self.events[ITEM].to_numpy().astype(np.str_), return_inverse=True)
+        born = np.full(item.max() + 1, np.iinfo(np.int64).max)
+        np.minimum.at(born, item, self.days)
+        young = self.days[self.asked] - born[item[self.asked]] < NEW_DAYS
+        return {
+            ACTIVITY: kinds[np.searchsorted([10, 50], before, side="right")],
+            AGE: np.where(young, f"under {NEW_DAYS} days", "older").astype(np.str_),
+        }
+
+    def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
+        places = self.asked[rows]
+        return {HISTORY: self._windows(self._before[self._first[places]], self._before[places])}
+
+    def _windows(self, first: Codes, end: Codes) -> Codes:
+        """Return (n, history) codes of the known items from place `first` up to `end`: the last ones of each."""
+        length = self.contract.inputs[HISTORY][1][0]
+        places = end[:, None] - length + np.arange(length)
+        codes = np.zeros(places.shape, np.int64)
+        there = places >= first[:, None]
+        codes[there] = self._known[places[there]]
+        return codes
+
+    def target(self, rows: Rows) -> NDArray[np.int8]:
+        """Return (n, items): 1 is the item that came, -1 one that the user had before, which is no answer."""
+        places = self.asked[rows]
+        found = np.zeros((len(rows), self.size), np.int8)
+        if not self.options.repeats:
+            first, end = self._before[self._first[places]], self._before[places]
+            line, had = ragged(first, end)
+            found[line, self._known[had] - 1] = -1
+        code = self.codes[places]
+        there = np.flatnonzero(code)
+        found[there, code[there] - 1] = 1
+        return found
+
+    def sequences(self, rows: Rows) -> list[Codes]:
+        """Return the codes of all learned events of each user of some training rows, in order."""
+        chosen = self.learned & (self.codes > 0) & np.isin(self.users, np.unique(self.groups[rows]))
+        places = np.flatnonzero(chosen)
+        starts = np.flatnonzero(np.diff(self.users[places], prepend=-1))
+        return [part for part in np.split(self.codes[places], starts[1:]) if len(part)]
+
+    @cached_property
+    def popularity(self) -> Floats:
+        """Return (items,) how many learned events each item has."""
+        codes = self.codes[self.learned]
+        return np.bincount(codes, minlength=self.size + 1)[1:].astype(np.float32)
+
+    def popularity_before(self, rows: Rows, days: int) -> Floats:
+        """Return (n, items) how many learned events each item had in the days before that of each row."""
+        chosen = self.learned & (self.codes > 0)
+        day, place = np.unique(self.days[self.asked[rows]], return_inverse=True)
+        found = np.zeros((len(day), self.size), np.float32)
+        for number, today in enumerate(day):
+            there = chosen & (self.days < today) & (self.days >= today - days)
+            found[number] = np.bincount(self.codes[there], minlength=self.size + 1)[1:]
+        return found[place]
+
+    def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Histories":
+        """Return the same rows under another catalogue or length of history. Raises ValueError saying what differs."""
+        differing_options(parse_options(contract.settings["options"]), self.options, SAME, FREE)
+        return Histories(self.events, contract, self.titles)
+
+    def answers(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
+        """Return the scores of another catalogue's items as those of this one; an item that it lacks comes last."""
+        place = codes_of(pl.Series(list(self.contract.categories[ITEM])), contract)
+
+        def translated(output: Floats) -> Floats:
+            found = np.repeat(output.min(axis=1, keepdims=True) - 1, self.size, axis=1)
+            found[:, place > 0] = output[:, place[place > 0] - 1]
+            return found
+
+        return translated
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.events.write_parquet(folder / "events.parquet")
+        write_json(folder / "contract.json", contract_to_json(self.contract))
+        if self.titles:
+            write_json(folder / "assets" / TITLES, self.titles)
+
+
+def load_histories(folder: Path) -> Histories:
+    """Load the dataset that `Histories.save` wrote."""
+    events = pl.read_parquet(folder / "events.parquet", glob=False)
+    titles = folder / "assets" / TITLES
+    contract = contract_from_json(read_json(folder / "contract.json"))
+    return Histories(events, contract, read_json(titles) if titles.is_file() else None)
+
+
+def build_histories(tables: Tables, options: Options, as_of: date) -> Histories:
+    """Build the dataset of the events up to `as_of`. Raises DataError when a split has no row."""
+    events = dealt(in_order(tables[EVENTS], options, as_of), options, as_of)
+    items = catalogue(events, options)
+    return Histories(events, make_contract(options, items), _titles(tables, options, items))
+
+
+def _titles(tables: Tables, options: Options, items: Sequence[str]) -> dict[str, str]:
+    """Return what the items of the catalogue are called, as far as the table of items tells."""
+    if options.title is None or ITEMS not in tables:
+        return {}
+    found = tables[ITEMS].select(options.item, options.title).drop_nulls().collect(engine="streaming")
+    known = set(items)
+    return {item: title for item, title in found.iter_rows() if item in known}
+
+
+def make_contract(options: Options, items: Sequence[str]) -> FeatureContract:
+    """Return the contract of models over a catalogue."""
+    return FeatureContract(
+        problem="ranking",
+        inputs={HISTORY: ("int64", (options.history,))},
+        output_shape=(len(items),),
+        categories={ITEM: tuple(items)},
+        settings={"options": options.model_dump(mode="json")},
+        histories={HISTORY: Codebook(ITEM, tuple(items), 1)},
+        choice=min(options.top, len(items)),
+        repeats=options.repeats,
+    )
+
+
+def codes_of(items: pl.Series, contract: FeatureContract) -> Codes:
+    """Return (n,) the code of each item, from 1; 0 for one that the catalogue lacks."""
+    book = {item: code for code, item in enumerate(contract.categories[ITEM], start=1)}
+    return items.replace_strict(book, default=0, return_dtype=pl.Int64).to_numpy()
+
+
+def ragged(first: Codes, end: Codes) -> tuple[Codes, Codes]:
+    """Return (line, place) of all places from `first` up to `end` of each line, one after the other."""
+    count = end - first
+    line = np.repeat(np.arange(len(count)), count)
+    return line, np.arange(len(line)) - np.repeat(np.cumsum(count) - count, count) + first[line]

@@ -1,0 +1,82 @@
+"""This module puts a table of events in order, and says which of them each split asks for."""
+
+from datetime import date, timedelta
+from hashlib import blake2b
+
+import polars as pl
+
+from tasks.core.errors import DataError
+from tasks.problems.ranking.options import Options
+
+EVENTS, ITEMS = "events", "items"
+"""The raw tables have these names."""
+USER, ITEM, DAY, SPLIT, LEARNED = "_user", "_item", "_day", "_split", "_learned"
+SEPARATOR = "\x1f"
+TIE = "_tie"
+LEAST = 3  # events of a user of whom the last one is asked, the one before it validated, and one is learned from
+
+
+def in_order(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame:
+    """Return USER, ITEM, DAY of the events up to `as_of`, each user's together, the earliest first.
+
+    Of an item that a user had several times the first event counts, unless there are `repeats`. Raises DataError when
+    there is no event.
+    """
+    given = table.filter(pl.col(options.time) <= as_of)
+    if options.rating is not None and options.least_rating is not None:
+        given = given.filter(pl.col(options.rating) >= options.least_rating)
+    order = pl.col(options.order).cast(pl.Float64) if options.order else pl.lit(0.0)
+    found = given.select(
+        pl.col(options.user).alias(USER), pl.col(options.item).alias(ITEM), pl.col(options.time).alias(DAY),
+        order.alias("_order"),
+    ).collect(engine="streaming")  # fmt: skip
+    if found.is_empty():
+        raise DataError(f"{EVENTS}: no event up to {as_of}")
+    ties = [_tie(user, item) for user, item in found.select(USER, ITEM).iter_rows()]
+    found = found.with_columns(pl.Series(TIE, ties, pl.UInt64)).sort(USER, DAY, "_order", TIE)
+    if not options.repeats:
+        found = found.unique([USER, ITEM], keep="first", maintain_order=True)
+    return found.select(USER, ITEM, DAY)
+
+
+def dealt(events: pl.DataFrame, options: Options, as_of: date) -> pl.DataFrame:
+    """Return the events with SPLIT (null: not asked) and LEARNED, whether models may know the event.
+
+    Raises DataError naming a split that has no row.
+    """
+    place = pl.int_range(pl.len()).over(USER)
+    if options.split == "leave-one-out":
+        left = pl.len().over(USER) - 1 - place
+        enough = pl.len().over(USER) >= LEAST
+        test, valid, learned = enough & (left == 0), enough & (left == 1), ~enough | (left > 1)
+    else:
+        last = pl.lit(as_of - timedelta(days=options.days))
+        before = pl.lit(as_of - timedelta(days=2 * options.days))
+        test, learned = pl.col(DAY) > last, pl.col(DAY) <= before
+        valid = ~test & ~learned
+    events = events.with_columns(learned.alias(LEARNED))
+    # How many learned events of the user still come: the last ones are the training rows.
+    behind = pl.col(LEARNED).cast(pl.Int64).sum().over(USER) - pl.col(LEARNED).cast(pl.Int64).cum_sum().over(USER)
+    train = pl.col(LEARNED) & (place > 0) & (behind < options.rows_per_user)
+    split = pl.when(test).then(pl.lit("test")).when(valid).then(pl.lit("valid")).when(train).then(pl.lit("train"))
+    events = events.with_columns(split.otherwise(None).alias(SPLIT))
+    for name in ("train", "valid", "test"):
+        if not (events[SPLIT] == name).any():
+            how = f"among {len(events)} events split by {options.split}"
+            raise DataError(f"{EVENTS}: no {name} row {how}; deliver more")
+    return events
+
+
+def catalogue(events: pl.DataFrame, options: Options) -> tuple[str, ...]:
+    """Return the ids of the items that can be an answer, those with the most events that models may know first.
+
+    So the order of codes answers whoever has no history.
+    """
+    counts = events.group_by(ITEM).agg(pl.len().alias("all"), pl.col(LEARNED).sum().alias("learned"))
+    kept = counts.filter(pl.col("all") >= options.least_events)
+    return tuple(kept.sort(["learned", ITEM], descending=[True, False])[ITEM].to_list())
+
+
+def _tie(user: str, item: str) -> int:
+    """Return a number that orders events of one moment: ids are given in an order that tells what was listed when."""
+    return int.from_bytes(blake2b(f"{user}{SEPARATOR}{item}".encode(), digest_size=8).digest())

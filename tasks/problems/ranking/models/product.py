@@ -1,0 +1,116 @@
+"""These teachers multiply a decayed history with a matrix of items by items, which has a closed form."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from tasks.core.config import Frozen
+from tasks.core.errors import ConfigError
+from tasks.problems.base import Dataset, FeatureContract, Rows
+from tasks.problems.ranking.closed_form import DENSE, Codes, Matrix, decay, ease, item_knn, together
+from tasks.problems.ranking.dataset import HISTORY, Histories
+from tasks.problems.ranking.losses import cross_entropy
+
+PART = 1024
+STEPS = 50
+
+
+class ProductOptions(Frozen):
+    """`half_life`: of an item's weight in the history, in places."""
+
+    half_life: float = Field(default=4.0, gt=0)
+
+
+class EaseOptions(ProductOptions):
+    """`regularisation`: of the least squares. `nearness`: see `together`; None: all of a user's events count alike."""
+
+    regularisation: float = Field(default=300.0, gt=0)
+    nearness: float | None = Field(default=None, gt=0)
+
+
+class Product(nn.Module):
+    """A Product's scores are logits: the product times a factor, and the item's popularity to a power.
+
+    Both numbers make what came most likely on the validation rows: ensembles and students take scores for logits.
+    """
+
+    def __init__(self, options: ProductOptions, contract: FeatureContract) -> None:
+        super().__init__()
+        self.options, self.uses = options, (HISTORY,)
+        (size,), (length,) = contract.output_shape, contract.inputs[HISTORY][1]
+        if size > DENSE:
+            raise ConfigError(f"model.kind: {size:,} items are too many for a matrix of pairs, of {DENSE:,} at most")
+        self.weights = nn.Parameter(torch.from_numpy(decay(length, options.half_life)), requires_grad=False)
+        self.product = nn.Parameter(torch.zeros(size, size), requires_grad=False)
+        self.popularity = nn.Parameter(torch.zeros(size), requires_grad=False)
+
+    def forward(self, history: Tensor) -> Tensor:
+        return self.profile(history) @ self.product + self.popularity
+
+    def profile(self, history: Tensor) -> Tensor:
+        """Return (n, items) the weight of each item in the history."""
+        rows = history.shape[0]  # not len(), which the exported file would have as a number of its own
+        none = self.popularity.new_zeros(1, len(self.product) + 1).expand(rows, -1)
+        return none.scatter_add(1, history, self.weights.expand(rows, -1))[:, 1:]
+
+    def matrix(self, sequences: Sequence[Codes]) -> Matrix:
+        """Return (items, items) the similarities of items by users' events in order."""
+        raise NotImplementedError
+
+    def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
+        assert isinstance(dataset, Histories)
+        sequences = dataset.sequences(train)
+        events = np.bincount(np.concatenate(sequences), minlength=dataset.size + 1)[1:]
+        with torch.no_grad():
+            self.product.copy_(torch.from_numpy(self.matrix(sequences)))
+            popularity = torch.from_numpy(np.log1p(events)).float()
+            scores = torch.cat(
+                [self(torch.from_numpy(dataset.inputs(part)[HISTORY])) for part in dataset.parts(valid, most=PART)]
+            )
+        target = torch.from_numpy(dataset.target(valid))
+        there = (target == 1).any(dim=1)
+        scores, target = scores[there], target[there]
+        factors = torch.tensor([1 / float(scores.std().clamp(min=1e-6)), 0.5], requires_grad=True)
+        search = torch.optim.LBFGS([factors], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            search.zero_grad()
+            found = cross_entropy(factors[0] * scores + factors[1] * popularity, target).mean()
+            found.backward()  # type: ignore[no-untyped-call]
+            return found
+
+        search.step(loss)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            self.product.mul_(factors[0])
+            self.popularity.copy_(factors[1] * popularity)
+        return [float(loss().detach())]
+
+
+class Ease(Product):
+    """Ease is EASE (Steck 2019, arXiv:1905.03375) on a history that decays."""
+
+    options: EaseOptions
+
+    def matrix(self, sequences: Sequence[Codes]) -> Matrix:
+        return ease(together(sequences, len(self.product), self.options.nearness), self.options.regularisation)
+
+
+class ItemKnn(Product):
+    """ItemKnn sums the similarities of nearest neighbours on a history that decays."""
+
+    def matrix(self, sequences: Sequence[Codes]) -> Matrix:
+        return item_knn(together(sequences, len(self.product)))
+
+
+def build_ease(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build an EASE without weights. Raises ValidationError on a wrong option, ConfigError for too many items."""
+    return Ease(EaseOptions.model_validate(dict(options)), contract)
+
+
+def build_item_knn(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build an item-kNN without weights. Raises ValidationError on a wrong option, ConfigError for too many items."""
+    return ItemKnn(ProductOptions.model_validate(dict(options)), contract)

@@ -1,0 +1,167 @@
+"""These teachers learn from all places of a user's events at once, which is many rows for the cost of one."""
+
+import copy
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tasks.core.config import Frozen
+from tasks.problems.base import Dataset, FeatureContract, Floats, Rows
+from tasks.problems.ranking.dataset import HISTORY, Histories
+from tasks.problems.ranking.metrics import score_ranking
+from tasks.problems.ranking.models.encoders import Attention, Recurrent
+from tasks.problems.ranking.models.ranker import EncodedRanker
+
+log = logging.getLogger(__name__)
+
+PART = 512
+WARM_UP = 0.1
+GRADIENT_LIMIT = 1.0
+BETAS = (0.9, 0.98)
+
+Codes = NDArray[np.int64]
+
+
+class SequenceOptions(Frozen):
+    """These options are those of a network and of its training.
+
+    `epochs` go over all users; learning stops after `patience` looks, one every `look` epochs, without a better
+    validation error.
+    """
+
+    width: int = Field(default=64, gt=0)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    epochs: int = Field(default=40, gt=0)
+    batch_size: int = Field(default=64, gt=0)
+    learning_rate: float = Field(default=0.003, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    look: int = Field(default=2, gt=0)
+    patience: int = Field(default=4, gt=0)
+
+
+class GruOptions(SequenceOptions):
+    """`hidden`: numbers of the state."""
+
+    hidden: int = Field(default=128, gt=0)
+
+
+class TransformerOptions(SequenceOptions):
+    """`layers` and `heads` are those of the transformer."""
+
+    layers: int = Field(default=2, gt=0)
+    heads: int = Field(default=2, gt=0)
+
+
+class SequenceRanker(EncodedRanker):
+    """A SequenceRanker is trained by cross-entropy over the whole catalogue at every place, and fits itself."""
+
+    options: SequenceOptions
+
+    def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
+        assert isinstance(dataset, Histories)
+        sequences, length = dataset.sequences(train), dataset.contract.inputs[HISTORY][1][0]
+        rng, options = np.random.default_rng(seed), self.options
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, betas=BETAS
+        )
+        errors: list[float] = []
+        best, least, steps = copy.deepcopy(self.state_dict()), math.inf, 0
+        planned = options.epochs * -(-len(windows(sequences, length, 0)) // options.batch_size)
+        for epoch in range(options.epochs):
+            self.train()
+            given = windows(sequences, length, int(rng.integers(length)))
+            for read, asked in batches(given, options.batch_size, rng):
+                for group in optimizer.param_groups:
+                    group["lr"] = options.learning_rate * _share(steps / planned)
+                there = asked > 0
+                output = self.scores(self.users(read)[there])
+                loss = functional.cross_entropy(output, asked[there] - 1)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(self.parameters(), GRADIENT_LIMIT)
+                optimizer.step()
+                steps += 1
+            if (epoch + 1) % options.look and epoch + 1 < options.epochs:
+                continue
+            errors.append(score_ranking(self._answers(dataset, valid), dataset.target(valid)).error)
+            log.info("epoch %d: loss %.4f, validation error %.4f", epoch + 1, float(loss.detach()), errors[-1])
+            if errors[-1] < least:
+                best, least = copy.deepcopy(self.state_dict()), errors[-1]
+            elif errors.index(min(errors)) < len(errors) - options.patience:
+                break
+        self.load_state_dict(best)
+        self.eval()
+        return errors
+
+    def _answers(self, dataset: Histories, rows: Rows) -> Floats:
+        self.eval()
+        with torch.no_grad():
+            parts = [self(torch.from_numpy(dataset.inputs(part)[HISTORY])) for part in dataset.parts(rows, most=PART)]
+        return torch.cat(parts).numpy()
+
+
+def windows(sequences: list[Codes], length: int, offset: int) -> list[Codes]:
+    """Return parts of at most `length` + 1 events, so that every event but a sequence's first is asked once.
+
+    `offset`: by how many events the last part of a long sequence is shorter, so that each epoch cuts elsewhere.
+    """
+    found = []
+    for sequence in sequences:
+        end = len(sequence)
+        step = length - offset if end > length + 1 else length
+        while end > 1:
+            found.append(sequence[max(0, end - step - 1) : end])
+            end, step = end - step, length
+    return found
+
+
+def batches(parts: list[Codes], size: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (n, places) codes to read, and those of the items that came next, 0 for none; parts of like length meet."""
+    order = np.argsort([len(part) + rng.uniform(0, 8) for part in parts])
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    for number in rng.permutation(len(groups)):
+        chosen = [parts[place] for place in groups[number]]
+        width = max(len(part) for part in chosen) - 1
+        read, asked = (np.zeros((len(chosen), width), np.int64) for _ in range(2))
+        for line, part in enumerate(chosen):
+            read[line, width - len(part) + 1 :] = part[:-1]
+            asked[line, width - len(part) + 1 :] = part[1:]
+        yield torch.from_numpy(read), torch.from_numpy(asked)
+
+
+def _share(done: float) -> float:
+    """Return the share of the learning rate after so large a share of the steps: it rises, and falls as a cosine."""
+    if done < WARM_UP:
+        return max(done, 0.01) / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+
+def build_sequence_gru(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build a network with fresh weights. Raises ValidationError on a wrong option."""
+    given = GruOptions.model_validate(dict(options))
+    model = SequenceRanker(
+        contract, given.width, given.dropout, lambda _: Recurrent(given.width, given.hidden, given.dropout)
+    )
+    model.options = given
+    return model
+
+
+def build_sequence_transformer(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build a network with fresh weights. Raises ValidationError on a wrong option."""
+    given = TransformerOptions.model_validate(dict(options))
+    model = SequenceRanker(
+        contract,
+        given.width,
+        given.dropout,
+        lambda length: Attention(given.width, length, given.layers, given.heads, given.dropout),
+    )
+    model.options = given
+    return model

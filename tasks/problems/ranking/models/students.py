@@ -1,0 +1,87 @@
+"""These networks are trained row by row: light encoders of a history."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from tasks.core.config import Frozen
+from tasks.problems.base import FeatureContract
+from tasks.problems.ranking.closed_form import decay
+from tasks.problems.ranking.dataset import HISTORY
+from tasks.problems.ranking.models.encoders import Attention, Recurrent
+from tasks.problems.ranking.models.ranker import EncodedRanker, Ranker
+
+
+class DecayedSumOptions(Frozen):
+    """`width`: numbers of an item's vector. `half_lives`: how fast each sum forgets at first, in places.
+
+    `two_tables`: see `Ranker`.
+    """
+
+    width: int = Field(default=16, gt=0)
+    half_lives: tuple[float, ...] = Field(default=(4.0,), min_length=1)
+    two_tables: bool = True
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class DecayedSum(Ranker):
+    """A DecayedSum adds the history's item vectors up, weighed by their place, in several ways at once.
+
+    The weights are learned. A linear map makes the user's vector of the sums: all of it is linear in the items.
+    """
+
+    def __init__(self, options: DecayedSumOptions, contract: FeatureContract) -> None:
+        super().__init__(contract, options.width, two_tables=options.two_tables)
+        length = contract.inputs[HISTORY][1][0]
+        decays = [torch.from_numpy(decay(length, half_life)) for half_life in options.half_lives]
+        self.places = nn.Parameter(torch.stack(decays))
+        self.dropout = nn.Dropout(options.dropout)
+        self.map = nn.Linear(options.width * len(decays), options.width)
+
+    def user(self, history: Tensor) -> Tensor:
+        sums: Tensor = self.places @ self.dropout(self.items(history))
+        return self.map(sums.flatten(1))  # type: ignore[no-any-return]
+
+
+class GruOptions(Frozen):
+    """`width`: numbers of an item's vector; `hidden`: of the state."""
+
+    width: int = Field(default=32, gt=0)
+    hidden: int = Field(default=48, gt=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+class TransformerOptions(Frozen):
+    """`width`: numbers of an item's vector, and of every layer."""
+
+    width: int = Field(default=32, gt=0)
+    layers: int = Field(default=1, gt=0)
+    heads: int = Field(default=2, gt=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+def build_decayed_sum(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build a network with fresh weights. Raises ValidationError on a wrong option."""
+    return DecayedSum(DecayedSumOptions.model_validate(dict(options)), contract)
+
+
+def build_gru(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build a network with fresh weights. Raises ValidationError on a wrong option."""
+    given = GruOptions.model_validate(dict(options))
+    return EncodedRanker(
+        contract, given.width, given.dropout, lambda _: Recurrent(given.width, given.hidden, given.dropout)
+    )
+
+
+def build_transformer(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build a network with fresh weights. Raises ValidationError on a wrong option."""
+    given = TransformerOptions.model_validate(dict(options))
+    return EncodedRanker(
+        contract,
+        given.width,
+        given.dropout,
+        lambda length: Attention(given.width, length, given.layers, given.heads, given.dropout),
+    )

@@ -1,0 +1,160 @@
+"""The ranking problem wires events, histories, metrics and losses to the interface that all stages know."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tasks.problems.base import (
+    Dataset,
+    Example,
+    FeatureContract,
+    Finding,
+    Floats,
+    HardRows,
+    Inputs,
+    Predict,
+    Problem,
+    Rows,
+    Score,
+    Strategies,
+)
+from tasks.problems.ranking import baselines
+from tasks.problems.ranking.checks import findings
+from tasks.problems.ranking.dataset import (
+    ACTIVITY,
+    AGE,
+    HISTORY,
+    Histories,
+    build_histories,
+    load_histories,
+    make_contract,
+)
+from tasks.problems.ranking.disturbances import disturb
+from tasks.problems.ranking.events import EVENTS, ITEM, ITEMS
+from tasks.problems.ranking.metrics import best_of, normalised, score_ranking
+from tasks.problems.ranking.options import AT, Options, parse_options
+from tasks.problems.ranking.pictures import by_popularity, of_histories
+from tasks.problems.ranking.recommend import recommended
+from tasks.tables.table import Column, TableContract, Tables
+
+PLACEHOLDER = ("a", "b")
+
+
+class Ranking(Problem):
+    """Ranking orders the items of a catalogue by how likely each comes next in a user's history."""
+
+    kind: ClassVar[str] = "ranking"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = parse_options(options)
+
+    @property
+    def primary_metric(self) -> str:
+        return f"1 - ndcg_{AT}"
+
+    @property
+    def segment_columns(self) -> tuple[str, ...]:
+        return (ACTIVITY, AGE)
+
+    def tables(self) -> tuple[TableContract, ...]:
+        return table_contracts(self.options)
+
+    def findings(self, tables: Tables, as_of: date) -> Iterable[Finding]:
+        return findings(tables, self.options, as_of)
+
+    def draft_contract(self) -> FeatureContract:
+        return make_contract(self.options, PLACEHOLDER)
+
+    def features(self, tables: Tables, as_of: date) -> Dataset:
+        return build_histories(tables, self.options, as_of)
+
+    def load(self, folder: Path) -> Dataset:
+        return load_histories(folder)
+
+    def hard_loss(self, contract: FeatureContract) -> HardRows:
+        from tasks.problems.ranking.losses import cross_entropy
+
+        return cross_entropy
+
+    def strategies(self) -> Strategies:
+        from tasks.problems.ranking.losses import SOFT
+
+        return Strategies(SOFT)
+
+    def naive(self, dataset: Dataset, rows: Rows) -> Floats:
+        """Return scores of the best by validation of popularity, popularity of the last days, and item-kNN."""
+        assert isinstance(dataset, Histories)
+        return baselines.naive(dataset, rows)
+
+    def baselines(self, dataset: Dataset, rows: Rows) -> Mapping[str, Floats]:
+        assert isinstance(dataset, Histories)
+        return baselines.for_the_report(dataset, rows)
+
+    def score(self, output: Floats, target: NDArray[Any]) -> Score:
+        return score_ranking(output, target)
+
+    def beside(self, dataset: Dataset, rows: Rows, output: Floats) -> Mapping[str, float]:
+        """Return the novelty of what is named, mean -log2 of its share of the users, and the share of it that is new.
+
+        New is what nobody had in training.
+        """
+        assert isinstance(dataset, Histories)
+        named = best_of(output, dataset.target(rows))
+        had = dataset.popularity[named[named >= 0]]
+        users = len(np.unique(dataset.users[dataset.learned]))
+        return {
+            "novelty": float(-np.log2(np.maximum(had, 1) / users).mean()),
+            "new_items": float((had == 0).mean()),
+        }
+
+    def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
+        """Return the weighed mean of log shares: a scale of scores that all members have in common."""
+        return np.average([normalised(output) for output in outputs], axis=0, weights=weights).astype(np.float32)
+
+    def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
+        return disturb(kind, level, inputs, seed)
+
+    def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        """Return the best `top` items of each user with an event up to `as_of`, with `rank` from 1 and `score`.
+
+        A user's items that the release does not know count for nothing. Raises DataError when there is no event.
+        """
+        return recommended(tables[EVENTS], as_of, contract, model)
+
+    def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
+        """Show hit rates by popularity, and some histories with what was named and what came."""
+        assert isinstance(dataset, Histories)
+        target, items = dataset.target(rows), dataset.contract.categories[ITEM]
+        histories = dataset.inputs(rows)[HISTORY]
+
+        def name(item: str) -> str:
+            return dataset.titles.get(item, item)
+
+        shown = of_histories(histories, target, outputs, lambda place: name(items[place]), count - 1)
+        return [by_popularity(dataset.popularity, target, outputs), *shown][:count]
+
+
+def table_contracts(options: Options) -> tuple[TableContract, ...]:
+    """Return the contracts of events and, where there are some, of items."""
+    repeated = [Column(options.time, "date", key=options.repeats, about="day of the event")]
+    columns = [
+        Column(options.user, "string", key=True, about="who"),
+        Column(options.item, "string", key=True, about="what"),
+        *repeated,
+    ]
+    if options.order:
+        columns.append(Column(options.order, "number", about="what orders the events of a day"))
+    if options.rating:
+        columns.append(Column(options.rating, "number", nullable=True, about="how much it was liked"))
+    events = TableContract(tuple(columns), options.time, None, (options.user,), name=EVENTS)
+    if not options.items:
+        return (events,)
+    described = [Column(options.item, "string", key=True, about="what")]
+    if options.title:
+        described.append(Column(options.title, "string", nullable=True, about="what it is called"))
+    return events, TableContract(tuple(described), None, None, (options.item,), name=ITEMS, required=False)

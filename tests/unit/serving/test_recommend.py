@@ -1,0 +1,121 @@
+"""What the service recommends: raw ids in, ids of the best items out, and a line for what it cannot take."""
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from fastapi.testclient import TestClient
+from onnx import TensorProto, helper
+
+from serving.client import Champion
+from serving.contract import Contract, InputError
+from serving.contract.choice import chosen
+from serving.service.app import make_app
+from tasks.releases.store import ReleaseStore
+from tests.unit.serving.test_service import settings, until
+
+ITEMS = ["a", "b", "c", "d", "e"]
+CONTRACT: dict[str, Any] = {
+    "problem": "ranking",
+    "inputs": {"history": ["int64", [3]]},
+    "order": ["history"],
+    "output_shape": [5],
+    "categories": {"item": ITEMS},
+    "histories": {"history": {"column": "item", "first": 1}},
+    "choice": 3,
+    "statistics": {},
+    "settings": {},
+}
+
+
+def model() -> bytes:
+    """Scores are 5, 4, 3, 2, 1 times the last code of the history, so that they tell which one came last."""
+    nodes = [
+        helper.make_node("Gather", ["history", "last"], ["code"], axis=1),
+        helper.make_node("Cast", ["code"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["number", "falling"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info("history", TensorProto.INT64, ["batch", 3])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 5])],
+        [
+            helper.make_tensor("last", TensorProto.INT64, [1], [2]),
+            helper.make_tensor("falling", TensorProto.FLOAT, [1, 5], [5.0, 4.0, 3.0, 2.0, 1.0]),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(made)
+    data: bytes = made.SerializeToString()
+    return data
+
+
+@pytest.fixture
+def client(releases: ReleaseStore, folder: Path, cache: Path) -> Iterator[TestClient]:
+    files = {"model.onnx": model(), "contract.json": json.dumps(CONTRACT).encode()}
+    releases.publish(files, expected=0, run_id="r", as_of=date(2026, 1, 1), reason="better")
+    with TestClient(make_app(settings(folder, cache)), raise_server_exceptions=False) as found:
+        until(lambda: found.get("/readyz").status_code == 200)
+        yield found
+
+
+def test_the_best_that_a_user_has_not_had_are_named(client: TestClient) -> None:
+    asked = {"histories": [["d", "x", "a", "b", "e", "b"], [], ["nothing", 7]], "k": 2}
+    answer = client.post("/v1/recommend", json=asked)
+    assert answer.status_code == 200 and answer.json()["release"] == 1
+    assert answer.json()["recommendations"] == [
+        {"items": ["c"], "scores": [6.0], "unknown": 1, "popular": False},
+        {"items": ["a", "b"], "scores": [0.0, 0.0], "unknown": 0, "popular": True},
+        {"items": ["a", "b"], "scores": [0.0, 0.0], "unknown": 2, "popular": True},
+    ]
+
+
+def test_the_client_says_the_same(client: TestClient, folder: Path, cache: Path) -> None:
+    found = Champion.open(str(folder), "sales", cache=cache).recommend(["c", "e"], k=2)
+    (answer,) = client.post("/v1/recommend", json={"histories": [["c", "e"]], "k": 2}).json()["recommendations"]
+    assert (list(found.items), list(found.scores)) == (answer["items"], answer["scores"]) == (["a", "b"], [25.0, 20.0])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field", "words"),
+    [
+        ("{", 400, "", "not JSON"),
+        ({"history": [["a"]]}, 422, "histories", "expected an object"),
+        ({"histories": [["a"]], "n": 3}, 422, "n", "no such field; the request has: histories, k"),
+        ({"histories": []}, 422, "histories", "0 of them; expected 1 to 100 in one request"),
+        ({"histories": [["a"]] * 101}, 422, "histories", "101 of them"),
+        ({"histories": ["a"]}, 422, "histories", "number 0 is no list"),
+        ({"histories": [["a"], ["b", None]]}, 422, "histories", "None at [1, 1]; expected the id of an item"),
+        ({"histories": [["a", True]]}, 422, "histories", "True at [0, 1]"),
+        ({"histories": [["a"]], "k": 0}, 422, "k", "0; expected a whole number from 1 to 1000"),
+        ({"histories": [["a"]], "k": 1.5}, 422, "k", "1.5; expected a whole number"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_in_a_line(
+    client: TestClient, body: Any, status: int, field: str, words: str
+) -> None:
+    content = body if isinstance(body, str) else json.dumps(body)
+    answer = client.post("/v1/recommend", content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["field"]) == (status, field) and words in answer.json()["error"]
+
+
+def test_codes_that_no_item_has_are_refused() -> None:
+    contract = Contract.from_json(CONTRACT)
+    with pytest.raises(
+        InputError, match=r"^history: 6 at \[0, 1\]; codes of item are 1 to 5 in this release, 0 for none$"
+    ):
+        contract.check({"history": np.array([[0, 6, 1]])}, ["history"])
+    with pytest.raises(TypeError, match="choice: 3 is not how many of the best are named"):
+        Contract.from_json({**CONTRACT, "histories": {}})
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_the_best_are_in_order_and_equals_in_their_own(count: int) -> None:
+    scores = np.array([1, 3, 3, 2, 3, 0], np.float32)
+    assert chosen(scores, [1], count).tolist() == [2, 4, 3, 0, 5][:count]
