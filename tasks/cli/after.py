@@ -13,7 +13,7 @@ from tasks.core.settings import Settings
 from tasks.gates.comparison import Comparison
 from tasks.nights.collect import Nights
 from tasks.nights.standing import Standing
-from tasks.reporting.page import number, seconds, size
+from tasks.reporting.page import number, percent, seconds, size
 from tasks.retention.tidy import Tidying
 from tasks.tracking.runs import Tracking, experiment_name, log_live
 from tasks.watching.evening import Evening
@@ -116,7 +116,7 @@ def _table(title: str, first: str, metric: str) -> Table:
 def _numbers(one: Live) -> list[str]:
     coverage = "–" if one.coverage is None else f"{one.coverage:.1%}"
     others = (_relative(one.comparisons[name]) for name in ("naive", "former"))
-    return [f"{one.rows:,}", f"{one.error:.4f}", *others, f"{one.bias:+.1%}", coverage]
+    return [f"{one.rows:,}", f"{one.error:.4f}", *others, percent(one.bias), coverage]
 
 
 def _relative(found: Comparison | None) -> str:

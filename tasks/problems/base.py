@@ -344,12 +344,14 @@ class Outcomes:
     (a value, or the number of a class), `loss` and `weight` (as Score has them, by `exponent`), `gap` and `size` (bias
     is the sum of gaps over that of sizes; a gap is prediction minus truth, of classes the chance of the likeliest minus
     whether it came), `inside` (whether the interval covers the truth; null without one), and `by:<segment>`.
-    `steps`: how many steps ahead the predictions reach.
+    `steps`: how many steps ahead the predictions reach. `as_gated`: whether the gates asked the same of their rows, so
+    that the shares of the naive error can be compared.
     """
 
     rows: pl.DataFrame
     exponent: float = 1.0
     steps: int = 1
+    as_gated: bool = True
 
 
 class Problem(ABC):

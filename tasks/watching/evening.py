@@ -82,7 +82,8 @@ def watch(settings: Settings, workload: str, raw: Raw, options: Watch) -> Evenin
         )
     recorded = record(store, workload, joined)
     champion = watched.entries[-1]
-    regression = find(joined, champion.release, options, gated(releases, champion))
+    share = gated(releases, champion) if joined.as_gated else None
+    regression = find(joined, champion.release, options, share)
     decision = Decision("fine", "no regression")
     if regression is not None:
         key = evidence(store, workload, regression, joined, options, recorded)

@@ -10,7 +10,7 @@ import polars as pl
 from tasks.core.errors import DataError, IntegrityError, NightstillError
 from tasks.core.settings import Settings
 from tasks.core.storage import ObjectStore
-from tasks.problems.base import Problem, Since
+from tasks.problems.base import Outcomes, Problem, Since
 from tasks.releases.ledger import Entry
 from tasks.releases.standing import before_release, releases
 from tasks.releases.store import ReleaseStore
@@ -27,13 +27,15 @@ class Joined:
     """Joined holds what came of the forecasts of the window, a row each.
 
     `rows`: the columns of `Outcomes` and its `steps`, `as_of`, `release`, `former_release`; `naive` and `former`, the
-    losses of the same row (null where there is none). `notes`: what could not be counted, and why.
+    losses of the same row (null where there is none). `notes`: what could not be counted, and why. `as_gated`: as
+    `Outcomes` has it.
     """
 
     rows: pl.DataFrame
     exponent: float
     metric: str
     notes: tuple[str, ...] = ()
+    as_gated: bool = True
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Watched:
         """Return the outcomes on the last `days` days of truth; None if there is not one."""
         last = self.raw.as_of
         first = last - timedelta(days=days - 1)
-        parts: list[tuple[pl.DataFrame, Scorer, float]] = []
+        parts: list[tuple[pl.DataFrame, Scorer, Outcomes]] = []
         for found in reversed(kept.found(self.store, self.workload)):
             made = releases(self.entries).get(found.release)
             # What a release says of days that it was trained on is no forecast.
@@ -69,11 +71,17 @@ class Watched:
                 parts.append(part)
         if not parts:
             return None
-        _, newest, exponent = parts[0]
+        _, newest, outcomes = parts[0]
         same = [rows for rows, scorer, _ in parts if scorer.problem.primary_metric == newest.problem.primary_metric]
         if len(same) < len(parts):
             self.note("forecasts of releases with another primary metric are left out")
-        return Joined(pl.concat(same, how="diagonal"), exponent, newest.problem.primary_metric, tuple(self.notes))
+        return Joined(
+            pl.concat(same, how="diagonal"),
+            outcomes.exponent,
+            newest.problem.primary_metric,
+            tuple(self.notes),
+            outcomes.as_gated,
+        )
 
     def note(self, text: str) -> None:
         """Keep something that a reader should know, once."""
@@ -82,7 +90,7 @@ class Watched:
 
     def _of(
         self, found: kept.Found, scorer: Scorer, first: date, last: date
-    ) -> tuple[pl.DataFrame, Scorer, float] | None:
+    ) -> tuple[pl.DataFrame, Scorer, Outcomes] | None:
         """Return the outcomes of one day's forecasts within the window."""
         manifest, predictions = kept.read(self.store, found.key)
         tables = {name: table.lazy() for name, table in self.raw.tables.items()}
@@ -106,7 +114,7 @@ class Watched:
                 losses.rename({"loss": name}), on=["entity", "day", "step"], how="left", maintain_order="left"
             )
         missing = [pl.lit(None, pl.Float64).alias(name) for name in OTHERS if name not in rows.columns]
-        return rows.with_columns(missing), scorer, outcomes.exponent
+        return rows.with_columns(missing), scorer, outcomes
 
     def _beside(self, scorer: Scorer, found: kept.Found, since: Since) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield the losses of the naive forecast, and of the former champion, on the same day's evening."""

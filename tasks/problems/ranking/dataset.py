@@ -42,6 +42,13 @@ FREE = ("history", "least_events", "rows_per_user")
 Codes = NDArray[np.int64]
 
 
+def activity_of(events: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Return the segment of users who had so many events before."""
+    return np.array(["under 10 items", "10 to 49 items", "50 items or more"])[
+        np.searchsorted([10, 50], events, side="right")
+    ]
+
+
 class Histories(Dataset):
     """Histories has a row for each event that is asked: the user's history before it, and the item that came.
 
@@ -78,13 +85,12 @@ class Histories(Dataset):
 
     def _segments(self) -> dict[str, NDArray[np.str_]]:
         before = self.asked - self._first[self.asked]
-        kinds = np.array(["under 10 items", "10 to 49 items", "50 items or more"])
         _, item = np.unique(self.events[ITEM].to_numpy().astype(np.str_), return_inverse=True)
         born = np.full(item.max() + 1, np.iinfo(np.int64).max)
         np.minimum.at(born, item, self.days)
         young = self.days[self.asked] - born[item[self.asked]] < NEW_DAYS
         return {
-            ACTIVITY: kinds[np.searchsorted([10, 50], before, side="right")],
+            ACTIVITY: activity_of(before),
             AGE: np.where(young, f"under {NEW_DAYS} days", "older").astype(np.str_),
         }
 

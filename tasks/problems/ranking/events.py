@@ -32,7 +32,7 @@ def in_order(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame
     ).collect(engine="streaming")  # fmt: skip
     if found.is_empty():
         raise DataError(f"{EVENTS}: no event up to {as_of}")
-    ties = [_tie(user, item) for user, item in found.select(USER, ITEM).iter_rows()]
+    ties = [tie(user, item) for user, item in found.select(USER, ITEM).iter_rows()]
     found = found.with_columns(pl.Series(TIE, ties, pl.UInt64)).sort(USER, DAY, "_order", TIE)
     if not options.repeats:
         found = found.unique([USER, ITEM], keep="first", maintain_order=True)
@@ -77,6 +77,6 @@ def catalogue(events: pl.DataFrame, options: Options) -> tuple[str, ...]:
     return tuple(kept.sort(["learned", ITEM], descending=[True, False])[ITEM].to_list())
 
 
-def _tie(user: str, item: str) -> int:
+def tie(user: str, item: str) -> int:
     """Return a number that orders events of one moment: ids are given in an order that tells what was listed when."""
     return int.from_bytes(blake2b(f"{user}{SEPARATOR}{item}".encode(), digest_size=8).digest())

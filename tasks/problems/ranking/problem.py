@@ -17,13 +17,16 @@ from tasks.problems.base import (
     Floats,
     HardRows,
     Inputs,
+    Outcomes,
     Predict,
     Problem,
     Rows,
     Score,
+    Since,
     Strategies,
 )
 from tasks.problems.ranking import baselines
+from tasks.problems.ranking.afterwards import last_day, outcomes, popular_lists
 from tasks.problems.ranking.checks import findings
 from tasks.problems.ranking.dataset import (
     ACTIVITY,
@@ -125,6 +128,17 @@ class Ranking(Problem):
         A user's items that the release does not know count for nothing. Raises DataError when there is no event.
         """
         return recommended(tables[EVENTS], as_of, contract, model)
+
+    def last_day(self, as_of: date) -> date:
+        return last_day(as_of, self.options)
+
+    def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
+        """Return what was most popular in the last week, for each user without what that user had."""
+        return popular_lists(since, self.options, contract.choice)
+
+    def outcomes(self, predictions: pl.DataFrame, since: Since, contract: FeatureContract) -> Outcomes:
+        """Score each user's list by what came on the days after; no list is known to be wrong before that."""
+        return outcomes(predictions, since, self.options)
 
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
         """Show hit rates by popularity, and some histories with what was named and what came."""
