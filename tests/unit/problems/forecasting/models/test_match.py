@@ -48,44 +48,48 @@ def test_a_lag_has_one_number_and_its_place_in_the_season_another(context: int, 
             for past in range(context):
                 lag = ahead + context - past
                 expected = bias.lag[:, -lag] + bias.place[:, lag % season]
-                assert torch.equal(found[:, ahead, past], expected), (ahead, past)
+                assert torch.equal(found[ahead, :, past], expected), (ahead, past)
 
 
-def plainly(model: Match, seen: Tensor, units: Tensor, observed: Tensor) -> Tensor:
+def looked_up(model: Match, windows: dict[str, Tensor], scale: float = 15) -> Tensor:
+    seen = model._seen(windows["past"], windows["future"], windows["calendar"])
+    return model._look_up(seen[:, :14], seen[:, 14:], windows["units"] / scale, windows["observed"])
+
+
+def plainly(model: Match, windows: dict[str, Tensor], scale: float = 15) -> Tensor:
     """What one window's heads look up, as a loop over heads and steps."""
-    context, horizon = model.layout.context, model.layout.horizon
-    codes = model.codes(seen[0]).reshape(context + horizon, model.heads, model.width)
-    bias, known = model.lags(), observed[0] > 0
-    found = torch.zeros(horizon, 2 * model.heads)
-    for head in range(model.heads):
+    context, horizon, heads = model.layout.context, model.layout.horizon, model.heads
+    seen = model._seen(windows["past"], windows["future"], windows["calendar"])[0]
+    keys, queries = model.keys(seen), model.queries(seen).reshape(context + horizon, heads, model.width)
+    bias, known, units = model.lags(), windows["observed"][0] > 0, windows["units"][0] / scale
+    found = torch.zeros(horizon, 3 * heads)
+    for head in range(heads):
         for ahead in range(horizon):
-            scores = codes[:context, head] @ codes[context + ahead, head] + bias[head, ahead]
+            scores = keys[:context] @ queries[context + ahead, head] + bias[ahead, head]
             weights = torch.softmax(scores[known], dim=0)
-            mean = weights @ units[0][known]
+            mean = weights @ units[known]
             found[ahead, head] = mean
-            found[ahead, model.heads + head] = (weights @ (units[0][known] - mean) ** 2).clamp(min=1e-6).sqrt()
+            found[ahead, heads + head] = (weights @ (units[known] - mean) ** 2).clamp(min=1e-6).sqrt()
+            found[ahead, 2 * heads + head] = torch.softmax(scores, dim=0)[known].sum()
     return found
 
 
-def test_heads_give_weighted_mean_and_deviation_of_what_was_observed() -> None:
+def test_heads_give_weighted_mean_and_deviation_of_what_was_observed_and_its_share() -> None:
     model, windows = match_of(), windows_of(1)
-    observed = windows["observed"].clone()
-    observed[0, [2, 3, 13]] = 0
-    units = windows["units"] / 15 * observed
+    windows["observed"][0, [2, 3, 13]] = windows["units"][0, [2, 3, 13]] = 0
     with torch.no_grad():
-        seen = model._seen(windows["past"], windows["future"], windows["calendar"])
-        found = model._look_up(seen, units, observed)
-        torch.testing.assert_close(found[0], plainly(model, seen, units, observed), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(looked_up(model, windows)[0], plainly(model, windows), rtol=1e-3, atol=1e-3)
 
 
-def test_covariates_of_steps_that_were_not_observed_change_nothing() -> None:
+def test_covariates_of_steps_that_were_not_observed_change_the_share_alone() -> None:
     model, windows = match_of(kernel=1), windows_of(3)
     windows["observed"][:, 4:9] = windows["units"][:, 4:9] = 0
     other = windows["past"].clone()
     other[:, 4:9] += 1
     with torch.no_grad():
-        found, expected = forecast(model, {**windows, "past": other}), forecast(model, windows)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+        found, changed = (looked_up(model, given) for given in (windows, {**windows, "past": other}))
+    torch.testing.assert_close(found[:, :, :4], changed[:, :, :4], rtol=1e-3, atol=1e-3)
+    assert found[:, :, 4:].max() < 1 and not torch.allclose(found[:, :, 4:], changed[:, :, 4:], rtol=1e-2)
 
 
 def test_what_is_around_a_step_counts() -> None:
