@@ -4,7 +4,7 @@ What a kind of model is worth by itself: no teachers, no compression; see alone.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NamedTuple
@@ -18,6 +18,8 @@ from bench.ours.adapt import forecasts_of
 from bench.ours.nights import prepare, settings_of
 from bench.processes import program
 from bench.sets import PROJECT, SETS, load
+from tasks.compression.export import export_onnx
+from tasks.compression.timing import measure_all
 from tasks.config.run import Run
 from tasks.config.workload import load_workload
 from tasks.core.config import Spec
@@ -36,6 +38,7 @@ from tasks.stages.context import Context
 
 CHOICES: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("alone.yaml").read_text())["sets"]
 TREES = "lightgbm"
+ROUNDS = 60
 
 
 class Ground(NamedTuple):
@@ -52,22 +55,38 @@ def main(
     models: Annotated[list[str] | None, typer.Option("--model", help="Default: all of the set.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Print of each model: validation and test error, weights, seconds of the processor."""
+    """Print of each model: validation and test error, weights, bytes, seconds of the processor, and time of a call."""
     for name in sets or CHOICES:
         if name not in CHOICES:
             raise UsageError(f"no set: {name}; there are: {', '.join(CHOICES)}")
         with TemporaryDirectory(prefix="nightstill-alone-") as folder:
             ground = _ground(name, seed, Path(folder))
+            files: dict[str, bytes] = {}
             for kind in models or CHOICES[name]["models"]:
                 began = time.process_time()
                 spec, training = choice_of(name, kind)
                 spec = ground.run.teachers[kind].model if kind == TREES else spec
                 model, valid = trained(ground.dataset, ground.problem, spec, training, seed)
                 seconds, weights = time.process_time() - began, count_parameters(model)
+                files[kind] = exported(model, ground.dataset)
                 typer.echo(
                     f"{name} {kind}: validation {valid:.4f}, test {ground.test(model):.4f}, "
-                    f"{weights} weights, {seconds:.0f} s"
+                    f"{weights} weights, {len(files[kind])} bytes, {seconds:.0f} s"
                 )
+            for kind, times in beside(files, ground.dataset).items():
+                typer.echo(f"{name} {kind}: {times:.2f} times the call of {next(iter(files))}")
+
+
+def exported(model: torch.nn.Module, dataset: Dataset) -> bytes:
+    """Return the model's file."""
+    return export_onnx(model, dataset.contract, dataset.inputs(dataset.splits["valid"][:2]))
+
+
+def beside(files: Mapping[str, bytes], dataset: Dataset) -> dict[str, float]:
+    """Return the time of a call with one row, as a ratio to that of the first file, all measured in turns."""
+    inputs = dataset.inputs(dataset.splits["valid"][:1])
+    found = measure_all(list(files.values()), inputs, batch=1, threads=1, rounds=ROUNDS)
+    return {kind: latency.ratio_p50 / found[0].ratio_p50 for kind, latency in zip(files, found, strict=True)}
 
 
 def choice_of(name: str, kind: str) -> tuple[Spec, Training]:

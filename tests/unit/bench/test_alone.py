@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.ours.alone import CHOICES, choice_of, trained
+from bench.ours.alone import CHOICES, beside, choice_of, exported, trained
 from tasks.core.config import Spec
 from tasks.distillation.options import Training
 from tasks.problems import get_problem
@@ -32,7 +32,9 @@ def test_a_model_is_trained_on_the_truth_alone_and_equally_each_time(options: di
     threads = torch.get_num_threads()
     try:
         (model, error), (_, again) = (trained(WEEK, problem, Spec(**options), TRAINING, seed=0) for _ in range(2))
+        times = beside(dict.fromkeys(("one", "other"), exported(model, WEEK)), WEEK)
     finally:
         torch.set_deterministic_debug_mode("default")
         torch.set_num_threads(threads)
     assert np.isfinite(error) and error == again and not model.training
+    assert times["one"] == 1 and 0 < times["other"] < np.inf

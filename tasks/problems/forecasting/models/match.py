@@ -34,6 +34,8 @@ class MatchOptions(Frozen):
     """`heads` look up the past, each by a code of `width` numbers a step. `hidden`: width of the steps' network.
 
     `kernel`: steps that the convolution over covariates sees at once; `channels`: numbers that it gives of a step.
+    `place`: where in the season the forecast begins is embedded like a static column. Where training has seen few
+    seasons, that learns them by heart; lags and calendar tell the place in any case.
     """
 
     heads: int = Field(default=6, gt=0)
@@ -43,6 +45,7 @@ class MatchOptions(Frozen):
     channels: int = Field(default=16, gt=0)
     embedding: int = Field(default=4, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    place: bool = True
 
 
 class LagBias(nn.Module):
@@ -84,8 +87,7 @@ class Match(FeaturedModel):
     arXiv:1911.02150); where training starts, alike steps attract each other, as in a kernel regression (Nadaraya 1964).
     It gives mean and deviation of what it finds, and which share of its weight lay on observed steps. One small network
     for all steps makes of these, covariates, static columns, distance and scale how much each of them counts in `base`,
-    and factor and summand of each output. Covariates that are known of the past alone count as zero ahead. The place in
-    the season is told by lags and calendar alone: an embedding of it learns the few seasons of training by heart.
+    and factor and summand of each output. Covariates that are known of the past alone count as zero ahead.
     """
 
     uses = ALL_INPUTS
@@ -97,7 +99,7 @@ class Match(FeaturedModel):
         self.heads, self.width = options.heads, options.width
         self.norm = WindowNorm(contract)
         self.standard = Standard(contract, self.uses)
-        self.embedding = StaticEmbedding(contract, options.embedding, first=False)
+        self.embedding = StaticEmbedding(contract, options.embedding, first=options.place)
         self.changing = layout.own + layout.behind
         self.around = nn.Conv1d(self.changing, options.channels, options.kernel, padding="same")
         self.seen_width = layout.told + options.channels
@@ -108,7 +110,7 @@ class Match(FeaturedModel):
         self.step_width = 3 * options.heads + self.seen_width + 2 + self.embedding.width
         self.hidden = nn.Linear(self.step_width, options.hidden)
         self.dropout = nn.Dropout(options.dropout)
-        self.parts = (layout.outputs, layout.outputs, 3 * options.heads)
+        self.parts = [layout.outputs, layout.outputs, 3 * options.heads]
         self.output = nn.Linear(options.hidden, sum(self.parts))
         self.quantiles = OrderedQuantiles(contract)
         distance = torch.arange(layout.horizon).unsqueeze(1) / layout.horizon
@@ -131,7 +133,7 @@ class Match(FeaturedModel):
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         seen = self._seen(past, future, calendar)
-        before, ahead = torch.split(seen, (layout.context, layout.horizon), dim=1)
+        before, ahead = torch.split(seen, [layout.context, layout.horizon], dim=1)
         found = self._look_up(before, ahead, units, observed)
         steps = torch.cat([found, ahead, self._fixed(torch.log(scale), static)], dim=2)
         hidden = functional.relu(self.hidden(steps.reshape(-1, self.step_width)))
@@ -163,7 +165,7 @@ class Match(FeaturedModel):
         scores = queries @ self.keys(before).transpose(1, 2) + self.lags().reshape(rows, context)
         summed = torch.cat([units, units * units, observed], dim=1).reshape(-1, 3, context)
         sums = summed @ torch.softmax(scores, dim=2).transpose(1, 2)
-        moments, share = torch.split(sums, (2, 1), dim=1)
+        moments, share = torch.split(sums, [2, 1], dim=1)
         mean, square = torch.split(moments / (share + LEAST_WEIGHT), 1, dim=1)
         deviation = (square - mean * mean).clamp(min=LEAST_VARIANCE).sqrt()
         found = torch.cat([mean, deviation, share], dim=1).reshape(-1, 3, horizon, self.heads)

@@ -119,7 +119,7 @@ def test_missing_values_go_where_lightgbm_sends_them(x: Floats, settings: dict[s
     given = holed.copy()
     given[rng.random(x.shape) < 0.2] = np.nan
     given[:5] = np.nan
-    expected = booster.predict(given.astype(np.float64), raw_score=True).reshape(len(given), -1)
+    expected = np.asarray(booster.predict(given.astype(np.float64), raw_score=True)).reshape(len(given), -1)
     found = run_onnx(exported(booster, 5, expected.shape[1]), {"x": given})
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert not np.allclose(found, run_onnx(exported(booster, 5, expected.shape[1]), {"x": np.nan_to_num(given)}))

@@ -117,6 +117,17 @@ def test_covariates_known_of_the_past_alone_are_seen_there() -> None:
         torch.testing.assert_close(torch.from_numpy(found), expected[:rows], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("place", [True, False])
+def test_where_in_the_season_the_forecast_begins_can_be_left_out(place: bool) -> None:
+    model, windows = match_of(place=place), windows_of(2)
+    later, elsewhere = (windows["static"] + torch.tensor(changed) for changed in ([3, 0, 0], [0, 1, 0]))
+    with torch.no_grad():
+        found, *others = (
+            forecast(model, {**windows, "static": codes}) for codes in (windows["static"], later, elsewhere)
+        )
+    assert torch.equal(others[0], found) != place and not torch.equal(others[1], found)
+
+
 def test_no_window_makes_a_factor_without_bound() -> None:
     model, windows = match_of(contract_of(positive=False)), windows_of(2)
     with torch.no_grad():
@@ -189,22 +200,35 @@ def learned(kind: str, sold: tuple[Problem, Dataset], **options: Any) -> float:
         torch.set_num_threads(threads)
 
 
-def test_a_model_that_sees_when_past_covariates_were_is_clearly_better_where_they_matter(
-    sold: tuple[Problem, Dataset],
-) -> None:
-    plain, seeing, match = learned("linear-mlp", sold), learned("linear-mlp", sold, past=True), learned("match", sold)
-    assert match < 0.8 * plain and seeing < 0.9 * plain, (plain, seeing, match)
-
-
-def test_trees_gain_from_past_steps_of_alike_covariates(sold: tuple[Problem, Dataset]) -> None:
+@pytest.fixture(scope="module")
+def trees(sold: tuple[Problem, Dataset]) -> dict[bool, tuple[Any, float]]:
+    """Whether they see past covariates -> fitted trees and their error on the test rows."""
     problem, dataset = sold
-    test, errors = dataset.splits["test"], {}
+    test, found = dataset.splits["test"], dict[bool, tuple[Any, float]]()
     for past in (False, True):
         options = {"trees": 40, "leaves": 15, "learning_rate": 0.15, "samples": 10_000, "past": past}
         model: Any = build_model(Spec(kind="lightgbm", **options), dataset.contract).eval()
         model.fit(dataset, dataset.splits["train"], dataset.splits["valid"], seed=0)
-        errors[past] = problem.score(predict(model, dataset, test), dataset.target(test)).error
-    assert errors[True] < 0.95 * errors[False], errors
+        found[past] = model, problem.score(predict(model, dataset, test), dataset.target(test)).error
+    return found
+
+
+def test_a_model_that_sees_when_past_covariates_were_is_clearly_better_where_they_matter(
+    sold: tuple[Problem, Dataset], trees: dict[bool, tuple[Any, float]]
+) -> None:
+    plain, seeing, match = learned("linear-mlp", sold), learned("linear-mlp", sold, past=True), learned("match", sold)
+    assert match < 0.8 * plain and seeing < 0.9 * plain, (plain, seeing, match)
+    _, error = trees[True]
+    assert match < 1.05 * error, "within five percent of trees that see the same"
+
+
+def test_trees_gain_from_past_steps_of_alike_covariates(
+    sold: tuple[Problem, Dataset], trees: dict[bool, tuple[Any, float]]
+) -> None:
+    _, dataset = sold
+    (_, without), (model, error) = trees[False], trees[True]
+    assert error < 0.95 * without
+    test = dataset.splits["test"]
     inputs = dataset.inputs(test[:20], inputs_of(model, dataset.contract.inputs))
     data = export_onnx(model, dataset.contract, {name: values[:2] for name, values in inputs.items()})
     np.testing.assert_allclose(run_onnx(data, inputs), predict(model, dataset, test[:20]), rtol=1e-3, atol=1e-2)
