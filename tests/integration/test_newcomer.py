@@ -1,18 +1,25 @@
 """A newcomer's file becomes a night by two commands, and a look at the data between them."""
 
+import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import yaml
+from onnx import NodeProto, helper, numpy_helper
 
 from tasks.cli.main import main as nightstill
+from tasks.compression.runtime import OUTPUT
 from tasks.config.run import Run
+from tasks.core.files import read_json, write_json
 from tasks.core.params import PARAMS_FILE
 from tasks.core.settings import Settings
+from tasks.stages import evaluate
 from tasks.stages.context import Context
 from tests import newcomers
 from tests.in_process import judge
@@ -47,6 +54,49 @@ def quick(section: dict[str, Any]) -> None:
     section["recipes"]["smallest"]["search"]["trials"] = 3
 
 
+ACCURACY = {"accuracy/naive", "accuracy/teacher"}
+
+
+def refused(verdict: dict[str, Any]) -> set[str]:
+    """The gates of the foremost candidate that refuse it."""
+    return {gate["gate"] for gate in verdict["gates"] if not gate["passed"]}
+
+
+def says_one_thing(output: str) -> list[NodeProto]:
+    """Each quantile's mean over all rows and steps."""
+    return [
+        helper.make_node("ReduceMean", ["honest", "rows and steps"], ["one"], keepdims=1),
+        helper.make_node("Sub", ["honest", "honest"], ["none"]),
+        helper.make_node("Add", ["none", "one"], [output]),
+    ]
+
+
+def says_what_another_row_is(output: str) -> list[NodeProto]:
+    """The forecast of the row before, which is another series of the same day."""
+    return [
+        helper.make_node("Slice", ["honest", "-1", "end", "0"], ["last"]),
+        helper.make_node("Slice", ["honest", "0", "-1", "0"], ["others"]),
+        helper.make_node("Concat", ["last", "others"], [output], axis=0),
+    ]
+
+
+def spoil(context: Context, models: Mapping[str, bytes], bad: Callable[[str], list[NodeProto]]) -> None:
+    """Put in each candidate's place its own honest model with a spoilt end."""
+    for recipe, data in models.items():
+        model = onnx.load_model_from_string(data)
+        for node in model.graph.node:
+            node.output[:] = ["honest" if name == OUTPUT else name for name in node.output]
+        numbers = {"rows and steps": [0, 1], "0": [0], "-1": [-1], "end": [np.iinfo(np.int64).max]}
+        model.graph.initializer.extend(
+            numpy_helper.from_array(np.array(values), name) for name, values in numbers.items()
+        )
+        model.graph.node.extend(bad(OUTPUT))
+        folder = context.artifacts / "candidates" / recipe
+        (folder / "model.onnx").write_bytes(spoilt := model.SerializeToString())
+        about = read_json(folder / "about.json") | {"sha256": hashlib.sha256(spoilt).hexdigest()}
+        write_json(folder / "about.json", about)
+
+
 @pytest.mark.parametrize(
     ("make", "name", "last", "further", "said"),
     [
@@ -55,7 +105,7 @@ def quick(section: dict[str, Any]) -> None:
         (newcomers.monthly, "museum.csv", newcomers.MONTHLY_LAST, (), "month"),
     ],
 )
-def test_a_file_becomes_a_night(
+def test_a_file_becomes_a_night_that_refuses_bad_models(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     make: Callable[[Path], Path],
@@ -74,8 +124,17 @@ def test_a_file_becomes_a_night(
     assert section["source"]["path"] == name, "relative to the project, as it lies inside"
     quick(section)
     run = Run(**section, workload="mine", as_of=last, champion=0)
-    verdict = judge(Context(run, Settings(home=folder / "home", project=folder), folder, folder / "pages"))
+    context = Context(run, Settings(home=folder / "home", project=folder), folder, folder / "pages")
+    verdict = judge(context)
     assert verdict["verdict"] in ("promote", "reject") and len(verdict["gates"]) > 10
+    assert "accuracy/naive" not in refused(verdict), "an honest model is as good as repeating the season"
+    candidates = context.artifacts / "candidates"
+    honest = {recipe: (candidates / recipe / "model.onnx").read_bytes() for recipe in run.recipes}
+    for bad in (says_one_thing, says_what_another_row_is) if "series:" in said else (says_one_thing,):
+        spoil(context, honest, bad)
+        evaluate.run(context)
+        verdict = read_json(context.artifacts / "evaluation" / "verdict.json")
+        assert verdict["verdict"] == "reject" and refused(verdict) >= ACCURACY, bad
 
 
 def test_data_that_break_a_rule_are_told_without_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ Node = dict[str, Any]
 
 
 class Trees(nn.Module):
-    """Trees map (n, features) float32 to (n, outputs) raw scores. Splits are numerical, without missing values.
+    """Trees map (n, features) float32 to (n, outputs) raw scores. Splits are numerical; NaN is a missing value.
 
     There is one output, or with an objective of several classes one a class.
     """
@@ -55,10 +55,15 @@ def ensemble_attributes(dump: Node) -> dict[str, Any]:
 
     Of several outputs, each iteration has a tree for each, in turn.
 
+    A missing value goes where training found it best; of a feature that training never saw missing, LightGBM takes it
+    for 0.
+
     LightGBM goes left on x <= threshold with x widened from float32; the largest float32 that is not above the
     threshold decides equally for every float32.
     """
-    nodes: dict[str, list[Any]] = {name: [] for name in ("tree", "id", "feature", "mode", "value", "true", "false")}
+    nodes: dict[str, list[Any]] = {
+        name: [] for name in ("tree", "id", "feature", "mode", "value", "true", "false", "missing")
+    }
     leaves: dict[str, list[Any]] = {name: [] for name in ("tree", "id", "weight")}
     outputs = int(dump.get("num_tree_per_iteration", 1))
     for number, tree in enumerate(dump["tree_info"]):
@@ -71,6 +76,7 @@ def ensemble_attributes(dump: Node) -> dict[str, Any]:
             nodes["value"].append(0.0 if is_leaf else float(_not_above(node["threshold"])))
             nodes["true"].append(left or 0)
             nodes["false"].append(right or 0)
+            nodes["missing"].append(0 if is_leaf else int(_missing_goes_left(node)))
             if is_leaf:
                 leaves["tree"].append(number)
                 leaves["id"].append(place)
@@ -84,6 +90,7 @@ def ensemble_attributes(dump: Node) -> dict[str, Any]:
         "nodes_values_f": nodes["value"],
         "nodes_truenodeids_i": nodes["true"],
         "nodes_falsenodeids_i": nodes["false"],
+        "nodes_missing_value_tracks_true_i": nodes["missing"],
         "target_treeids_i": leaves["tree"],
         "target_nodeids_i": leaves["id"],
         "target_ids_i": [number % outputs for number in leaves["tree"]],
@@ -105,6 +112,12 @@ def _numbered(root: Node) -> Iterator[tuple[int, Node, int | None, int | None]]:
         waiting += [(left, node["left_child"]), (right, node["right_child"])]
 
 
+def _missing_goes_left(node: Node) -> bool:
+    """Return where LightGBM sends NaN at a split."""
+    return bool(node["threshold"] >= 0 if node["missing_type"] == "None" else node["default_left"])
+
+
 def _not_above(threshold: float) -> np.float32:
-    rounded = np.float32(threshold)
+    with np.errstate(over="ignore"):  # 1e300 parts all numbers from what is missing
+        rounded = np.float32(threshold)
     return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded

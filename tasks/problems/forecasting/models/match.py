@@ -1,5 +1,6 @@
 """This student, or wider a teacher, looks up for each future step the past steps that were like it."""
 
+import math
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from tasks.problems.forecasting.models.standard import Standard
 NARROWER = 4.0
 CLEAREST = 4.0
 """Where training starts, half of the heads look at the newest steps, each at a fourth of the steps of the one before;
-the others at the same place in the season, the last one e^4 times as much as at other steps."""
+the others at the same place in the season, the last one e^4 times as much as at all other steps of a season."""
 BAND = 1.3
 """Where training starts, the lowest quantile lies so many deviations below the median, and others as far apart."""
 LEAST_VARIANCE = 1e-6
@@ -33,6 +34,8 @@ class MatchOptions(Frozen):
     """`heads` look up the past, each by a code of `width` numbers a step. `hidden`: width of the steps' network.
 
     `kernel`: steps that the convolution over covariates sees at once; `channels`: numbers that it gives of a step.
+    `place`: where in the season the forecast begins is embedded like a static column. Where training has seen few
+    seasons, that learns them by heart; lags and calendar tell the place in any case.
     """
 
     heads: int = Field(default=6, gt=0)
@@ -42,10 +45,11 @@ class MatchOptions(Frozen):
     channels: int = Field(default=16, gt=0)
     embedding: int = Field(default=4, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    place: bool = True
 
 
 class LagBias(nn.Module):
-    """It returns (heads, horizon, context): each head's bias for two steps by their lag, and the lag modulo the season.
+    """It returns (horizon, heads, context): each head's bias for two steps by their lag, and the lag modulo the season.
 
     The file holds one number a head and lag; the runtime lays them out once, when it loads the file.
     """
@@ -63,7 +67,8 @@ class LagBias(nn.Module):
         with torch.no_grad():
             for head in range(recent):
                 self.lag[head] = -lag * min(NARROWER ** (head + 1) / layout.context, 1)
-            self.place[recent:, 0] = torch.linspace(0, CLEAREST, heads - recent + 1)[1:]
+            clearest = CLEAREST + math.log(layout.season)
+            self.place[recent:, 0] = torch.linspace(0, clearest, heads - recent + 1)[1:]
 
     def forward(self) -> Tensor:
         # Each step ahead sees the past one lag later than the step before it: rows that are one number shorter than
@@ -71,21 +76,22 @@ class LagBias(nn.Module):
         by_lag = functional.pad(self.lag + self.place[:, self.places], (0, 1))
         row, first = self.lag.shape[1], self.horizon - 1
         rows = by_lag.repeat(1, self.horizon)[:, first : first + self.horizon * row]
-        return rows.reshape(-1, self.horizon, row)[:, :, : self.context]
+        return rows.reshape(-1, self.horizon, row)[:, :, : self.context].transpose(0, 1)
 
 
 class Match(FeaturedModel):
     """Each step ahead is y = scale * relu(base * exp(g) + m), from past steps whose covariates are like its own.
 
     Codes of all steps are made of their covariates, and of those around them by a convolution. Each head is an
-    attention (Vaswani et al. 2017, arXiv:1706.03762) of the steps ahead to the observed steps of the past by one code
-    for both, as a kernel regression would weigh them (Nadaraya 1964), and gives mean and deviation of their values.
-    From these comes `base`; one small network for all steps makes factor and summand of each output from means,
-    deviations, covariates, static columns and scale. Covariates that are known of the past alone count as zero ahead.
+    attention of the steps ahead to the observed steps of the past, whose keys all heads share (Shazeer 2019,
+    arXiv:1911.02150); where training starts, alike steps attract each other, as in a kernel regression (Nadaraya 1964).
+    It gives mean and deviation of what it finds, and which share of its weight lay on observed steps. One small network
+    for all steps makes of these, covariates, static columns, distance and scale how much each of them counts in `base`,
+    and factor and summand of each output. Covariates that are known of the past alone count as zero ahead.
     """
 
     uses = ALL_INPUTS
-    zeros: Tensor
+    distance: Tensor
 
     def __init__(self, options: MatchOptions, contract: FeatureContract) -> None:
         super().__init__()
@@ -93,22 +99,28 @@ class Match(FeaturedModel):
         self.heads, self.width = options.heads, options.width
         self.norm = WindowNorm(contract)
         self.standard = Standard(contract, self.uses)
-        self.embedding = StaticEmbedding(contract, options.embedding)
-        self.around = nn.Conv1d(layout.told, options.channels, options.kernel, padding="same")
+        self.embedding = StaticEmbedding(contract, options.embedding, first=options.place)
+        self.changing = layout.own + layout.behind
+        self.around = nn.Conv1d(self.changing, options.channels, options.kernel, padding="same")
         self.seen_width = layout.told + options.channels
-        self.codes = nn.Linear(self.seen_width, options.heads * options.width)
+        self.keys = nn.Linear(self.seen_width, options.width, bias=False)
+        self.queries = nn.Linear(self.seen_width, options.heads * options.width, bias=False)
         self.lags = LagBias(layout, options.heads)
-        self.base = nn.Linear(2 * options.heads, layout.outputs, bias=False)
-        self.step_width = 2 * options.heads + self.seen_width + 1 + self.embedding.width
+        self.base = nn.Linear(3 * options.heads, layout.outputs, bias=False)
+        self.step_width = 3 * options.heads + self.seen_width + 2 + self.embedding.width
         self.hidden = nn.Linear(self.step_width, options.hidden)
         self.dropout = nn.Dropout(options.dropout)
-        self.output = nn.Linear(options.hidden, 2 * layout.outputs)
+        self.parts = [layout.outputs, layout.outputs, 3 * options.heads]
+        self.output = nn.Linear(options.hidden, sum(self.parts))
         self.quantiles = OrderedQuantiles(contract)
-        self.register_buffer("zeros", torch.zeros(layout.horizon, 1), persistent=False)
+        distance = torch.arange(layout.horizon).unsqueeze(1) / layout.horizon
+        self.register_buffer("distance", distance, persistent=False)
         with torch.no_grad():
+            self.queries.weight.copy_(self.keys.weight.repeat(options.heads, 1))  # alike steps attract each other
             self.base.weight.copy_(_band(contract, options.heads))
             nn.init.normal_(self.output.weight, std=0.01)
             nn.init.zeros_(self.output.bias)
+            nn.init.ones_(self.output.bias[2 * layout.outputs :])
 
     @property
     def feature_width(self) -> int:
@@ -121,40 +133,43 @@ class Match(FeaturedModel):
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         seen = self._seen(past, future, calendar)
-        found = self._look_up(seen, units, observed)
-        fixed = torch.cat([torch.log(scale), self.embedding(static)], dim=1).unsqueeze(1) + self.zeros
-        steps = torch.cat([found, seen[:, layout.context :], fixed], dim=2).reshape(-1, self.step_width)
-        hidden = functional.relu(self.hidden(steps))
-        factor, summand = self.output(self.dropout(hidden)).split(layout.outputs, dim=1)
-        base = self.base(found.reshape(-1, 2 * self.heads))
+        before, ahead = torch.split(seen, [layout.context, layout.horizon], dim=1)
+        found = self._look_up(before, ahead, units, observed)
+        steps = torch.cat([found, ahead, self._fixed(torch.log(scale), static)], dim=2)
+        hidden = functional.relu(self.hidden(steps.reshape(-1, self.step_width)))
+        factor, summand, counts = torch.split(self.output(self.dropout(hidden)), self.parts, dim=1)
+        base = self.base(found.reshape(-1, 3 * self.heads) * counts)
         raw = (base * torch.exp(factor.clamp(max=LARGEST)) + summand).reshape(-1, layout.horizon * layout.outputs)
         return self.quantiles(raw, centre, scale), hidden.reshape(-1, self.feature_width)
+
+    def _fixed(self, size: Tensor, static: Tensor) -> Tensor:
+        """Return (n, horizon, 2 + columns * size): what is equal at all steps, and `size` (n, 1) plus the distance."""
+        fixed = torch.cat([size, size, self.embedding(static)], dim=1).unsqueeze(1)
+        return fixed + functional.pad(self.distance, (1, self.embedding.width))
 
     def _seen(self, past: Tensor, future: Tensor, calendar: Tensor) -> Tensor:
         """Return (n, context + horizon, covariates + channels): covariates of each step and of the steps around it."""
         behind = self.layout.behind
         ahead = torch.cat([functional.pad(future, (0, behind)) if behind else future, calendar], dim=2)
         steps = torch.cat([past, ahead], dim=1)
-        around = functional.relu(self.around(steps.transpose(1, 2))).transpose(1, 2)
+        around = functional.relu(self.around(steps[:, :, : self.changing].transpose(1, 2))).transpose(1, 2)
         return torch.cat([steps, around], dim=2)
 
-    def _look_up(self, seen: Tensor, units: Tensor, observed: Tensor) -> Tensor:
-        """Return (n, horizon, 2 * heads): weighted means of the past values that each head looks up, and deviations.
+    def _look_up(self, before: Tensor, ahead: Tensor, units: Tensor, observed: Tensor) -> Tensor:
+        """Return (n, horizon, 3 * heads): of past values, each head's weighted mean, deviation, and share observed.
 
-        What was not observed is weighed as well and left out of the sums, which are divided by what is left.
+        What was not observed is weighed as well and left out of the sums, which are divided by what is left, the share.
         """
-        context, horizon, heads = self.layout.context, self.layout.horizon, self.heads
-        codes = self.codes(seen.reshape(-1, self.seen_width)).reshape(-1, context + horizon, heads, self.width)
-        keys, queries = codes.transpose(1, 2).split((context, horizon), dim=2)
-        weights = torch.softmax(queries @ keys.transpose(2, 3) + self.lags(), dim=3)
-        summed = torch.cat([units, units * units, observed], dim=1).reshape(-1, 3, context).transpose(1, 2)
-        sums = weights.reshape(-1, heads * horizon, context) @ summed
-        by_step = sums.reshape(-1, heads, horizon, 3).permute(0, 2, 3, 1).reshape(-1, horizon, 3 * heads)
-        first, second, count = torch.split(by_step, heads, dim=2)
-        count = count + LEAST_WEIGHT
-        mean = first / count
-        variance = second / count - mean * mean
-        return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=2)
+        context, horizon, rows = self.layout.context, self.layout.horizon, self.layout.horizon * self.heads
+        queries = self.queries(ahead).reshape(-1, rows, self.width)
+        scores = queries @ self.keys(before).transpose(1, 2) + self.lags().reshape(rows, context)
+        summed = torch.cat([units, units * units, observed], dim=1).reshape(-1, 3, context)
+        sums = summed @ torch.softmax(scores, dim=2).transpose(1, 2)
+        moments, share = torch.split(sums, [2, 1], dim=1)
+        mean, square = torch.split(moments / (share + LEAST_WEIGHT), 1, dim=1)
+        deviation = (square - mean * mean).clamp(min=LEAST_VARIANCE).sqrt()
+        found = torch.cat([mean, deviation, share], dim=1).reshape(-1, 3, horizon, self.heads)
+        return found.transpose(1, 2).reshape(-1, horizon, 3 * self.heads)
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
         """Return (producer, consumer) of the hidden layer, for structured pruning."""
@@ -162,12 +177,13 @@ class Match(FeaturedModel):
 
 
 def _band(contract: FeatureContract, heads: int) -> Tensor:
-    """Return (outputs, 2 * heads) first weights of the heads' means and deviations: a plain band."""
+    """Return (outputs, 3 * heads) first weights of the heads' means, deviations and shares: a plain band."""
     layout = Layout.of(contract)
     level = level_outputs(contract)
     apart = BAND * (1 - level)
     apart[0] = -BAND * layout.median
-    return torch.cat([level[:, None].expand(-1, heads), apart[:, None].expand(-1, heads)], dim=1) / heads
+    weights = torch.stack([level, apart, torch.zeros_like(level)], dim=1)
+    return weights.repeat_interleave(heads, dim=1) / heads
 
 
 def build_match(options: dict[str, Any], contract: FeatureContract) -> nn.Module:

@@ -16,8 +16,6 @@ from tasks.problems.tabular.models.network import value_of_log
 
 log = logging.getLogger(__name__)
 
-BELOW_ALL = -3e38
-"""This stands for a number that is not known; trees can split it off."""
 SMOOTHING = 20.0
 
 
@@ -34,7 +32,7 @@ class BoostedOptions(Frozen):
 
 
 class Boosted(nn.Module):
-    """Boosted trees read numbers as they are, and of each category the mean label of its training rows.
+    """Boosted trees read numbers as they are, NaN where one is not known, and of a category the mean label of its rows.
 
     Means are of each class where there are several, drawn towards that of all rows as by `SMOOTHING` rows of it: trees
     then split a category's values in the order of the label, as LightGBM's own categorical splits do (Fisher 1958).
@@ -66,7 +64,7 @@ class Boosted(nn.Module):
         parts = []
         if self.numbers:
             numeric, observed = inputs[:2]
-            parts.append(torch.where(observed > 0, numeric, torch.full_like(numeric, BELOW_ALL)))
+            parts.append(torch.where(observed > 0, numeric, torch.full_like(numeric, torch.nan)))
         if self.starts:
             parts.append(self.means[inputs[-1] + torch.tensor(self.starts)].flatten(1))
         return torch.cat(parts, dim=1)
@@ -143,6 +141,5 @@ class Boosted(nn.Module):
             "num_threads": torch.get_num_threads(),
             "deterministic": True,
             "force_row_wise": True,
-            "use_missing": False,
             "verbosity": -1,
         }

@@ -21,8 +21,8 @@ def booster_of(x: Floats, y: Floats, trees: int, **settings: Any) -> lightgbm.Bo
     return lightgbm.train({**SETTINGS, **settings}, lightgbm.Dataset(x, y), trees)
 
 
-def exported(booster: lightgbm.Booster, features: int) -> bytes:
-    contract = FeatureContract("trees", {"x": ("float32", (features,))}, (1,))
+def exported(booster: lightgbm.Booster, features: int, outputs: int = 1) -> bytes:
+    contract = FeatureContract("trees", {"x": ("float32", (features,))}, (outputs,))
     return export_onnx(Trees(booster), contract, {"x": np.zeros((2, features), np.float32)})
 
 
@@ -75,10 +75,9 @@ def test_a_value_between_two_neighbours_of_float32_decides_alike_in_both() -> No
     ],
 )
 def test_a_stored_threshold_is_the_largest_float32_that_is_not_above(threshold: float, stored: float) -> None:
-    split = {"split_feature": 0, "threshold": threshold, "left_child": {"leaf_value": 1.0}}
+    split = {"split_feature": 0, "threshold": threshold, "missing_type": "None", "left_child": {"leaf_value": 1.0}}
     dump = {"tree_info": [{"tree_structure": {**split, "right_child": {"leaf_value": 2.0}}}]}
-    with np.errstate(over="ignore"):
-        found = ensemble_attributes(dump)
+    found = ensemble_attributes(dump)
     assert found["nodes_values_f"][0] == float(stored) <= threshold
     assert found["nodes_modes_s"] == ["BRANCH_LEQ", "LEAF", "LEAF"]
     assert (found["nodes_truenodeids_i"][0], found["nodes_falsenodeids_i"][0]) == (1, 2)
@@ -93,3 +92,34 @@ def test_a_threshold_a_split_and_a_value_a_leaf_are_counted(booster: lightgbm.Bo
     constant = booster_of(x, np.ones(len(x), np.float32), 3)
     assert count_parameters(Trees(constant)) == 1, "a tree without a split is one value"
     assert run_onnx(exported(constant, 5), {"x": x[:3]}).tolist() == [[1.0]] * 3
+
+
+@pytest.mark.parametrize("settings", [{}, {"objective": "multiclass", "num_class": 3}], ids=["value", "classes"])
+def test_missing_values_go_where_lightgbm_sends_them(x: Floats, settings: dict[str, Any]) -> None:
+    """Where training saw them, to the better side, which is now one and now the other; elsewhere as 0."""
+    rng = np.random.default_rng(1)
+    holed = x.copy()
+    holed[rng.random(x.shape) < [0.3, 0.3, 0.3, 0, 0]] = np.nan
+    y = np.select([np.isnan(holed[:, 0]), holed[:, 1] > 20], [30.0, 50.0], 10) + np.nan_to_num(holed[:, 2], nan=-90) / 5
+    y += x[:, 3] / 10
+    label = np.digitize(y, [5, 30]) if settings else y
+    booster = booster_of(holed, label.astype(np.float32), 20, num_leaves=15, **settings)
+    attributes = ensemble_attributes(booster.dump_model())
+    splits = {
+        (feature, left)
+        for feature, left, mode in zip(
+            attributes["nodes_featureids_i"],
+            attributes["nodes_missing_value_tracks_true_i"],
+            attributes["nodes_modes_s"],
+            strict=True,
+        )
+        if mode != "LEAF"
+    }
+    assert {(0, 0), (0, 1), (3, 0), (3, 1)} <= splits, "not all that there is, so little is shown"
+    given = holed.copy()
+    given[rng.random(x.shape) < 0.2] = np.nan
+    given[:5] = np.nan
+    expected = np.asarray(booster.predict(given.astype(np.float64), raw_score=True)).reshape(len(given), -1)
+    found = run_onnx(exported(booster, 5, expected.shape[1]), {"x": given})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert not np.allclose(found, run_onnx(exported(booster, 5, expected.shape[1]), {"x": np.nan_to_num(given)}))

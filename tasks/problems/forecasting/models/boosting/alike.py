@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from tasks.problems.forecasting.models.boosting.gaps import Gaps
 from tasks.problems.forecasting.models.layout import Layout
 from tasks.problems.forecasting.models.normalise import NEXT_TO_NONE
 
@@ -17,30 +18,32 @@ class Alike(nn.Module):
     """It maps units, observed (n, context), past (n, context, …), future (n, horizon, K) to (n, horizon, width).
 
     For each covariate known ahead, what its line through the window says at the step's own value: of a flag that is the
-    mean of the past steps with the same flag. And, over steps weighed by how near all of their covariates are (a kernel
-    regression, Nadaraya 1964), mean and deviation; and the mean where the same place in the season counts as well,
-    such as that of open days of this weekday. All of observed steps alone.
+    mean of the past steps with the same flag. It is NaN at a step without a value, and the line is through the others.
+    And, over steps weighed by how near all of their covariates are (a kernel regression, Nadaraya 1964), mean and
+    deviation; and the mean where the same place in the season counts as well, such as that of open days of this
+    weekday. All of observed steps alone.
     """
 
     season: Tensor
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, gaps: Gaps) -> None:
         super().__init__()
-        self.known = layout.own
+        self.known, self.gaps = layout.own, gaps
         self.width = layout.own + 3
         ahead, past = torch.arange(layout.horizon)[:, None], torch.arange(-layout.context, 0)[None, :]
         self.register_buffer("season", SAME_PLACE * ((ahead - past) % layout.season == 0).float(), persistent=False)
 
     def forward(self, units: Tensor, observed: Tensor, past: Tensor, future: Tensor) -> Tensor:
-        seen = observed.unsqueeze(2)
-        count = seen.sum(dim=1, keepdim=True) + NEXT_TO_NONE
         before = past[:, :, : self.known]
+        seen = self.gaps.fill(observed.unsqueeze(2), before, 0)
+        count = seen.sum(dim=1, keepdim=True) + NEXT_TO_NONE
         usual = (before * seen).sum(dim=1, keepdim=True) / count
         apart = (before - usual) * seen
         variance = (apart * apart).sum(dim=1, keepdim=True) / count + LEAST_VARIANCE
-        mean = (units * observed).sum(dim=1, keepdim=True) / count[:, :, 0]
-        slope = (apart * (units - mean).unsqueeze(2)).sum(dim=1, keepdim=True) / count / variance
-        on_lines = mean.unsqueeze(2) + slope * (future - usual)
+        sold = units.unsqueeze(2)
+        mean = (sold * seen).sum(dim=1, keepdim=True) / count
+        slope = (apart * (sold - mean)).sum(dim=1, keepdim=True) / count / variance
+        on_lines = mean + slope * (self.gaps.fill(future, future, torch.nan) - usual)
         deviation = variance.sqrt()
         here, there = (((given - usual) / deviation).clamp(-FARTHEST, FARTHEST) for given in (future, before))
         near = here @ there.transpose(1, 2) - 0.5 * (there * there).sum(dim=2).unsqueeze(1)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from tasks.problems.base import FeatureContract
 from tasks.problems.forecasting.models.boosting.alike import Alike
+from tasks.problems.forecasting.models.boosting.gaps import Gaps
 from tasks.problems.forecasting.models.inputs import ALL_INPUTS, STUDENT_INPUTS
 from tasks.problems.forecasting.models.layout import Layout
 from tasks.problems.forecasting.models.normalise import WindowNorm
@@ -21,7 +22,8 @@ class WindowFeatures(nn.Module):
     Of the window: its last values, means over one, two, four seasons and all of it, spread, share of zeros, logarithm
     of its scale. Of the step: the values of the same place in up to eight past seasons, their mean, known covariates,
     calendar, distance, place in the season. And the codes of static columns, as numbers. With `past`, which is then the
-    last but one of the inputs, also what past steps of alike covariates were (`Alike`).
+    last but one of the inputs, also what past steps of alike covariates were (`Alike`). A covariate that is missing is
+    NaN, whatever stands in for it.
     All are rounded to multiples of 1/4096: what differs by less, such as the mean of a standardised window from 0, is
     noise that trees would split at, and that ONNX Runtime has otherwise.
     """
@@ -33,7 +35,8 @@ class WindowFeatures(nn.Module):
         super().__init__()
         layout = Layout.of(contract)
         self.uses = ALL_INPUTS if past else (*STUDENT_INPUTS, "calendar")
-        self.alike = Alike(layout) if past else None
+        self.gaps = Gaps(contract)
+        self.alike = Alike(layout, self.gaps) if past else None
         self.season, self.context, self.horizon = layout.season, layout.context, layout.horizon
         self.norm = WindowNorm(contract)
         self.standard = Standard(contract, self.uses)
@@ -66,7 +69,8 @@ class WindowFeatures(nn.Module):
         repeated = window.unsqueeze(1) + torch.zeros_like(same[:, :, :1])
         distance = self.distance + torch.zeros_like(same[:, :, :1])
         phase = torch.remainder(static[:, :1].float().unsqueeze(2) + self.distance, float(self.season))
-        parts = [repeated, same, same.mean(dim=2, keepdim=True), future, calendar, distance, phase]
+        known = self.gaps.fill(future, future, torch.nan)
+        parts = [repeated, same, same.mean(dim=2, keepdim=True), known, calendar, distance, phase]
         if self.alike is not None:
             parts.append(self.alike(units, observed, past[0], future))
         return torch.round(torch.cat(parts, dim=2) * STEPS) / STEPS

@@ -22,3 +22,13 @@ def test_a_single_column_and_none_at_all() -> None:
     one = StaticEmbedding(replace(CONTRACT, categories={"store_id": ("<unknown>", "s1")}), 3)
     assert one(torch.tensor([[1]])).shape == (1, 3)
     assert StaticEmbedding(replace(CONTRACT, categories={}), 3)(torch.zeros(2, 0, dtype=torch.int64)).shape == (2, 0)
+
+
+def test_the_first_column_can_be_left_out() -> None:
+    part = StaticEmbedding(CONTRACT, 1, first=False)
+    assert part.table is not None and part.table.num_embeddings == 3 + 2 and part.width == 2
+    with torch.no_grad():
+        part.table.weight.copy_(torch.arange(5.0).reshape(5, 1))
+    assert part(torch.tensor([[0, 7, 10], [6, 9, 11]])).tolist() == [[0, 3], [2, 4]]
+    alone = StaticEmbedding(replace(CONTRACT, categories={"phase": ("0", "1")}), 3, first=False)
+    assert alone(torch.zeros(2, 1, dtype=torch.int64)).shape == (2, 0)

@@ -48,44 +48,48 @@ def test_a_lag_has_one_number_and_its_place_in_the_season_another(context: int, 
             for past in range(context):
                 lag = ahead + context - past
                 expected = bias.lag[:, -lag] + bias.place[:, lag % season]
-                assert torch.equal(found[:, ahead, past], expected), (ahead, past)
+                assert torch.equal(found[ahead, :, past], expected), (ahead, past)
 
 
-def plainly(model: Match, seen: Tensor, units: Tensor, observed: Tensor) -> Tensor:
+def looked_up(model: Match, windows: dict[str, Tensor], scale: float = 15) -> Tensor:
+    seen = model._seen(windows["past"], windows["future"], windows["calendar"])
+    return model._look_up(seen[:, :14], seen[:, 14:], windows["units"] / scale, windows["observed"])
+
+
+def plainly(model: Match, windows: dict[str, Tensor], scale: float = 15) -> Tensor:
     """What one window's heads look up, as a loop over heads and steps."""
-    context, horizon = model.layout.context, model.layout.horizon
-    codes = model.codes(seen[0]).reshape(context + horizon, model.heads, model.width)
-    bias, known = model.lags(), observed[0] > 0
-    found = torch.zeros(horizon, 2 * model.heads)
-    for head in range(model.heads):
+    context, horizon, heads = model.layout.context, model.layout.horizon, model.heads
+    seen = model._seen(windows["past"], windows["future"], windows["calendar"])[0]
+    keys, queries = model.keys(seen), model.queries(seen).reshape(context + horizon, heads, model.width)
+    bias, known, units = model.lags(), windows["observed"][0] > 0, windows["units"][0] / scale
+    found = torch.zeros(horizon, 3 * heads)
+    for head in range(heads):
         for ahead in range(horizon):
-            scores = codes[:context, head] @ codes[context + ahead, head] + bias[head, ahead]
+            scores = keys[:context] @ queries[context + ahead, head] + bias[ahead, head]
             weights = torch.softmax(scores[known], dim=0)
-            mean = weights @ units[0][known]
+            mean = weights @ units[known]
             found[ahead, head] = mean
-            found[ahead, model.heads + head] = (weights @ (units[0][known] - mean) ** 2).clamp(min=1e-6).sqrt()
+            found[ahead, heads + head] = (weights @ (units[known] - mean) ** 2).clamp(min=1e-6).sqrt()
+            found[ahead, 2 * heads + head] = torch.softmax(scores, dim=0)[known].sum()
     return found
 
 
-def test_heads_give_weighted_mean_and_deviation_of_what_was_observed() -> None:
+def test_heads_give_weighted_mean_and_deviation_of_what_was_observed_and_its_share() -> None:
     model, windows = match_of(), windows_of(1)
-    observed = windows["observed"].clone()
-    observed[0, [2, 3, 13]] = 0
-    units = windows["units"] / 15 * observed
+    windows["observed"][0, [2, 3, 13]] = windows["units"][0, [2, 3, 13]] = 0
     with torch.no_grad():
-        seen = model._seen(windows["past"], windows["future"], windows["calendar"])
-        found = model._look_up(seen, units, observed)
-        torch.testing.assert_close(found[0], plainly(model, seen, units, observed), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(looked_up(model, windows)[0], plainly(model, windows), rtol=1e-3, atol=1e-3)
 
 
-def test_covariates_of_steps_that_were_not_observed_change_nothing() -> None:
+def test_covariates_of_steps_that_were_not_observed_change_the_share_alone() -> None:
     model, windows = match_of(kernel=1), windows_of(3)
     windows["observed"][:, 4:9] = windows["units"][:, 4:9] = 0
     other = windows["past"].clone()
     other[:, 4:9] += 1
     with torch.no_grad():
-        found, expected = forecast(model, {**windows, "past": other}), forecast(model, windows)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+        found, changed = (looked_up(model, given) for given in (windows, {**windows, "past": other}))
+    torch.testing.assert_close(found[:, :, :4], changed[:, :, :4], rtol=1e-3, atol=1e-3)
+    assert found[:, :, 4:].max() < 1 and not torch.allclose(found[:, :, 4:], changed[:, :, 4:], rtol=1e-2)
 
 
 def test_what_is_around_a_step_counts() -> None:
@@ -111,6 +115,17 @@ def test_covariates_known_of_the_past_alone_are_seen_there() -> None:
     for rows in (1, 4):
         found = run_onnx(data, {name: values[:rows] for name, values in inputs.items()})
         torch.testing.assert_close(torch.from_numpy(found), expected[:rows], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("place", [True, False])
+def test_where_in_the_season_the_forecast_begins_can_be_left_out(place: bool) -> None:
+    model, windows = match_of(place=place), windows_of(2)
+    later, elsewhere = (windows["static"] + torch.tensor(changed) for changed in ([3, 0, 0], [0, 1, 0]))
+    with torch.no_grad():
+        found, *others = (
+            forecast(model, {**windows, "static": codes}) for codes in (windows["static"], later, elsewhere)
+        )
+    assert torch.equal(others[0], found) != place and not torch.equal(others[1], found)
 
 
 def test_no_window_makes_a_factor_without_bound() -> None:
@@ -185,22 +200,35 @@ def learned(kind: str, sold: tuple[Problem, Dataset], **options: Any) -> float:
         torch.set_num_threads(threads)
 
 
-def test_a_model_that_sees_when_past_covariates_were_is_clearly_better_where_they_matter(
-    sold: tuple[Problem, Dataset],
-) -> None:
-    plain, seeing, match = learned("linear-mlp", sold), learned("linear-mlp", sold, past=True), learned("match", sold)
-    assert match < 0.8 * plain and seeing < 0.9 * plain, (plain, seeing, match)
-
-
-def test_trees_gain_from_past_steps_of_alike_covariates(sold: tuple[Problem, Dataset]) -> None:
+@pytest.fixture(scope="module")
+def trees(sold: tuple[Problem, Dataset]) -> dict[bool, tuple[Any, float]]:
+    """Whether they see past covariates -> fitted trees and their error on the test rows."""
     problem, dataset = sold
-    test, errors = dataset.splits["test"], {}
+    test, found = dataset.splits["test"], dict[bool, tuple[Any, float]]()
     for past in (False, True):
         options = {"trees": 40, "leaves": 15, "learning_rate": 0.15, "samples": 10_000, "past": past}
         model: Any = build_model(Spec(kind="lightgbm", **options), dataset.contract).eval()
         model.fit(dataset, dataset.splits["train"], dataset.splits["valid"], seed=0)
-        errors[past] = problem.score(predict(model, dataset, test), dataset.target(test)).error
-    assert errors[True] < 0.95 * errors[False], errors
+        found[past] = model, problem.score(predict(model, dataset, test), dataset.target(test)).error
+    return found
+
+
+def test_a_model_that_sees_when_past_covariates_were_is_clearly_better_where_they_matter(
+    sold: tuple[Problem, Dataset], trees: dict[bool, tuple[Any, float]]
+) -> None:
+    plain, seeing, match = learned("linear-mlp", sold), learned("linear-mlp", sold, past=True), learned("match", sold)
+    assert match < 0.8 * plain and seeing < 0.9 * plain, (plain, seeing, match)
+    _, error = trees[True]
+    assert match < 1.05 * error, "within five percent of trees that see the same"
+
+
+def test_trees_gain_from_past_steps_of_alike_covariates(
+    sold: tuple[Problem, Dataset], trees: dict[bool, tuple[Any, float]]
+) -> None:
+    _, dataset = sold
+    (_, without), (model, error) = trees[False], trees[True]
+    assert error < 0.95 * without
+    test = dataset.splits["test"]
     inputs = dataset.inputs(test[:20], inputs_of(model, dataset.contract.inputs))
     data = export_onnx(model, dataset.contract, {name: values[:2] for name, values in inputs.items()})
     np.testing.assert_allclose(run_onnx(data, inputs), predict(model, dataset, test[:20]), rtol=1e-3, atol=1e-2)

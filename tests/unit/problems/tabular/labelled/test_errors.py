@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 import torch
 
+from tasks.compression.export import export_onnx
+from tasks.compression.runtime import run_onnx
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
 from tasks.gates.comparison import compare
@@ -154,6 +156,12 @@ def test_trees_learn_what_missing_numbers_and_categories_tell(options: dict[str,
     assert built.score(found, rows.target(test)).error < 0.75 * naive
     blind = {**rows.inputs(test), "codes": np.zeros_like(rows.inputs(test)["codes"])}
     assert not np.allclose(outputs(model, Batches.of(blind)), found)
+    inputs = rows.inputs(test)
+    assert (inputs["observed"][:, 0] == 0).sum() > 3, "no area is missing"
+    data = export_onnx(model, rows.contract, {name: values[:2] for name, values in inputs.items()})
+    np.testing.assert_allclose(run_onnx(data, inputs), found, rtol=1e-3, atol=1e-4 * np.abs(found).max())
+    inputs["numeric"] = np.where(inputs["observed"] > 0, inputs["numeric"], np.float32(500))
+    assert np.array_equal(outputs(model, Batches.of(inputs)), found), "what stands for a missing number counts"
 
 
 def test_soft_losses_of_values_count_a_row_by_its_weight() -> None:

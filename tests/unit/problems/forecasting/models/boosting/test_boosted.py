@@ -17,7 +17,7 @@ from tasks.core.errors import ConfigError
 from tasks.distillation.teacher import Mean
 from tasks.distillation.trainer import predict
 from tasks.problems import get_problem
-from tasks.problems.base import Floats, Rows
+from tasks.problems.base import Dataset, Floats, Rows
 from tasks.problems.blocks.inputs import inputs_of
 from tasks.problems.blocks.trees import Trees
 from tasks.problems.blocks.weights import count_parameters
@@ -25,6 +25,7 @@ from tasks.problems.forecasting.models.boosting.boosted import Boosted
 from tasks.problems.models import build_model
 from tests.unit.problems.forecasting.models.week import CONTEXT, HORIZON, WEEK, Week
 from tests.unit.problems.forecasting.models.windows import forecast, windows_of
+from tests.weather import AS_OF, PROBLEM, weather_table
 
 SMALL = {"trees": 30, "leaves": 8, "learning_rate": 0.2, "min_leaf": 5}
 
@@ -171,3 +172,50 @@ def test_fitting_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
         (f"{of}", f"{tree}") for of in (1, 2, 3) for tree in (20, 40)
     ]
     assert all(lines)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "past"])
+def holed(request: pytest.FixtureRequest) -> tuple[Boosted, Dataset]:
+    """Trees of a table that lacks the offer of every fifth day."""
+    problem = get_problem(Spec(**PROBLEM))
+    dataset = problem.features({"series": weather_table(shops=3).lazy()}, AS_OF)
+    model = build_model(Spec(kind="lightgbm", **SMALL, past=request.param), dataset.contract).eval()
+    assert isinstance(model, Boosted)
+    model.fit(dataset, dataset.splits["train"], dataset.splits["valid"], seed=0)
+    return model, dataset
+
+
+def test_a_covariate_that_is_missing_is_none_and_no_stand_in(holed: tuple[Boosted, Dataset]) -> None:
+    model, dataset = holed
+    features = list(dataset.contract.settings["future_features"])
+    offer = features.index("offer")
+    inputs = dataset.inputs(dataset.splits["train"][:40])
+    gone = inputs["future"][:, :, features.index("offer_missing")] > 0
+    assert 0.1 < gone.mean() < 0.3 and features[offer + 1] == "offer_missing"
+
+    def lines(future: Floats) -> Floats:
+        with torch.no_grad():
+            given = {**inputs, "future": future}
+            found: Floats = model.inputs(*(torch.from_numpy(given[name]) for name in model.uses)).numpy()
+        return found
+
+    found = lines(inputs["future"])
+    missing = np.isnan(found)
+    columns = missing.any(axis=(0, 1))
+    assert columns.sum() == (2 if model.options.past else 1), "the covariate, and what its line through the past says"
+    assert (missing[:, :, columns] == gone[:, :, None]).all()
+    other = inputs["future"].copy()
+    other[:, :, offer][gone] = 77
+    if not model.options.past:
+        assert np.array_equal(lines(other), found, equal_nan=True)
+
+
+def test_the_file_gives_what_lightgbm_gives_of_rows_with_missing_values(holed: tuple[Boosted, Dataset]) -> None:
+    model, dataset = holed
+    rows = dataset.splits["train"][:60]
+    inputs = dataset.inputs(rows, model.uses)
+    data = export_onnx(model, dataset.contract, {name: values[:2] for name, values in inputs.items()})
+    np.testing.assert_allclose(run_onnx(data, inputs), predict(model, dataset, rows), rtol=1e-4, atol=1e-3)
+    attributes = [one for node in onnx.load_model_from_string(data).graph.node for one in node.attribute]
+    sent = [set(one.ints) for one in attributes if one.name == "nodes_missing_value_tracks_true"]
+    assert set.union(*sent) == {0, 1}
