@@ -1,7 +1,10 @@
 """Soft losses compare a student's outputs (n, horizon, C) with its teacher's, by row.
 
-All but `distribution` (nats) stand in the unit of the hard loss, so that `alpha` weighs like with like.
+All but `distribution`, `gaussian` and `soft-labels` (nats) stand in the unit of the hard loss, so that `alpha` weighs
+like with like.
 """
+
+from statistics import NormalDist
 
 import torch
 from pydantic import Field
@@ -124,11 +127,78 @@ class Distribution(SoftLoss):
                 for values in (output, teacher)
             )
             divergence = (theirs * (theirs.log() - ours.log())).sum(dim=2).mean(dim=1)
-            if not channels.mean:
-                return divergence
-            return divergence + channels.errors(output, teacher)[..., count:].mean(dim=(1, 2))
+            return divergence + _of_means(channels, output, teacher)
 
         return rows
+
+
+class Gaussian(SoftLoss):
+    """The loss is KL(teacher || student) of normal distributions that the quantiles imply, for each step.
+
+    ln(s / t) + (t^2 + (m_t - m_s)^2) / (2 s^2) - 1/2 (Kullback & Leibler 1951), m the median, s and t the deviations of
+    student and teacher: how far the outermost quantiles are apart, over how far those of N(0, 1) are. A hundredth of
+    the training's scale is added to both, in squares; a single output has that scale for its deviation. The mean is
+    compared as in `distribution`.
+    """
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        channels = Channels.of(contract)
+        levels = channels.levels
+        middle, normal = levels.index(0.5), NormalDist()
+        spread = normal.inv_cdf(levels[-1]) - normal.inv_cdf(levels[0]) or 1.0
+        least = (channels.scale / (100 if len(levels) > 1 else 1)) ** 2
+
+        def variance(values: Tensor) -> Tensor:
+            return ((values[..., len(levels) - 1] - values[..., 0]) / spread) ** 2 + least
+
+        def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
+            ours, theirs = variance(output), variance(teacher)
+            apart = (teacher[..., middle] - output[..., middle]) ** 2
+            divergence = 0.5 * ((ours / theirs).log() + (theirs + apart) / ours - 1).mean(dim=1)
+            return divergence + _of_means(channels, output, teacher)
+
+        return rows
+
+
+class SoftLabels(SoftLoss):
+    """The loss is the cross-entropy of soft labels: chances of `bins` of the target's scale, less its least value.
+
+    sum p_t ln(p_t / p_s) for each step, with the gradients of -sum p_t ln p_s. The bins are the same for all rows: of
+    equal width from zero (of signed values, from below it) to `reach` times the mean size of a value in training; the
+    outer ones hold all beyond. A distribution function by linear interpolation of the quantiles gives the chances of
+    both sides. Classes of a discretised target with a teacher's chances as labels: Imani & White 2018
+    (arXiv:1806.04613), Hinton et al. 2015 (arXiv:1503.02531). The mean is compared as in `distribution`.
+    """
+
+    bins: int = Field(default=32, ge=4, le=512)
+    reach: float = Field(default=4.0, gt=0)
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        channels = Channels.of(contract)
+        count, far = len(channels.levels), self.reach * channels.scale
+        grid = torch.linspace(0.0 if channels.positive else -far, far, self.bins + 1)
+
+        def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
+            edges = grid.to(output.device).expand(*output.shape[:2], -1)
+            width = edges[..., 1:2] - edges[..., :1]
+            both = torch.cat([output[..., :count].detach(), teacher[..., :count], edges], dim=2)
+            low, high = both.amin(dim=2, keepdim=True) - width, both.amax(dim=2, keepdim=True) + width
+            edges = torch.cat([low, edges[..., 1:-1], high], dim=2)
+            ours, theirs = (
+                bin_probabilities(values[..., :count], low, high, channels.levels, edges, width).clamp(min=TINY)
+                for values in (output, teacher)
+            )
+            entropy = (theirs * (theirs.log() - ours.log())).sum(dim=2).mean(dim=1)
+            return entropy + _of_means(channels, output, teacher)
+
+        return rows
+
+
+def _of_means(channels: Channels, output: Tensor, teacher: Tensor) -> Tensor:
+    """Return (n,) the hard loss's squared error of the mean channel, zero without one."""
+    if not channels.mean:
+        return output.new_zeros(len(output))
+    return channels.errors(output, teacher)[..., len(channels.levels) :].mean(dim=(1, 2))
 
 
 SOFT: dict[str, type[SoftLoss]] = {
@@ -138,4 +208,6 @@ SOFT: dict[str, type[SoftLoss]] = {
     "bounded": Bounded,
     "residual": Residual,
     "distribution": Distribution,
+    "gaussian": Gaussian,
+    "soft-labels": SoftLabels,
 }

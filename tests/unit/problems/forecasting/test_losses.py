@@ -226,6 +226,30 @@ def test_distribution_pulls_the_nearest_quantile_to_the_teacher_even_from_far_aw
     assert gradient(soft("distribution", below, teacher), below)[0, 0, 2] < 0
 
 
+def test_gaussian_is_the_divergence_of_the_normal_distributions_that_quantiles_imply() -> None:
+    wide = 1.2815515655446004  # of 90 %
+    teacher = torch.tensor([[[-wide, 0.0, wide]]])
+    output = torch.tensor([[[3 - 2 * wide, 3.0, 3 + 2 * wide]]], requires_grad=True)
+    found = soft("gaussian", output, teacher)
+    # Deviations 1 and 2, medians 3 apart; 0.0001 are added to each variance.
+    assert found.item() == pytest.approx(math.log(2) + (1 + 9) / 8 - 0.5, rel=1e-3)
+    assert gradient(found, output)[0, 0, 1].item() == pytest.approx(3 / 4, rel=1e-3)
+
+
+def test_soft_labels_are_the_cross_entropy_of_the_bins_less_its_least_value() -> None:
+    """Four bins from 0 to 4, the outer ones from -1 and to 5: of a median of 2, half is evenly on either side of it."""
+    teacher, output = torch.tensor([[[2.0]]]), torch.tensor([[[1.0]]], requires_grad=True)
+    theirs = [1 / 3, 1 / 6, 1 / 6, 1 / 3]
+    ours = [1 / 2, 1 / 8, 1 / 8, 1 / 4]
+    found = soft("soft-labels", output, teacher, bins=4)
+    expected = sum(p * math.log(p / q) for p, q in zip(theirs, ours, strict=True))
+    assert found.item() == pytest.approx(expected, rel=1e-4) and gradient(found, output).item() < 0
+    beyond = torch.tensor([[[99.0]]], requires_grad=True)
+    assert gradient(soft("soft-labels", beyond, teacher, bins=4), beyond).item() > 0, (
+        "what is beyond the grid comes back"
+    )
+
+
 @pytest.mark.parametrize("kind", SOFT)
 def test_a_student_that_agrees_with_a_right_teacher_has_no_loss_and_else_is_pulled_to_it(kind: str) -> None:
     teacher = torch.tensor([[[5.0, 5.0, 5.0, 5.0]]]).repeat(2, 3, 1)
