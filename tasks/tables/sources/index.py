@@ -32,8 +32,8 @@ def find_source_archive(name: str, sha256: str, python: str) -> tuple[str, bytes
     settings = _settings(python)
     for folder in settings.get("find-links", "").split():
         for path in sorted(Path(folder).glob("*")) if "://" not in folder else ():
-            if path.name.endswith(ENDINGS) and digest_of(content := path.read_bytes()).hexdigest() == sha256:
-                return _ending(path.name), content
+            if path.name.endswith(ENDINGS) and digest_of(path.read_bytes()).hexdigest() == sha256:
+                return _ending(path.name), path.read_bytes()
     if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         return None
     indexes = [settings.get("index-url", PLAIN_INDEX), *settings.get("extra-index-url", "").split()]

@@ -34,7 +34,7 @@ def test_a_lightgbm_learns_from_the_nights_own_rows(tmp_path: Path, monkeypatch:
     dataset = rows_of(problem, run)
     tried = list(settings(run, samples=2000))
     assert len(tried) == 4 and all(options["seasons"] == [24] for options in tried)
-    model = fitted(dataset, {**tried[0], "trees": 30}, run)
+    model = fitted(dataset, {**tried[0], "trees": 40, "learning_rate": 0.2}, run)
     rows = dataset.splits["test"]
     naive = problem.score(problem.naive(dataset, rows), dataset.target(rows)).error
     assert error_of(problem, dataset, model, "test") < naive
