@@ -87,17 +87,15 @@ def hard_loss(contract: FeatureContract) -> HardRows:
     return rows
 
 
-def bin_probabilities(
-    values: Tensor, low: Tensor, high: Tensor, levels: Sequence[float], edges: Tensor, least: Tensor | None = None
-) -> Tensor:
+def bin_probabilities(values: Tensor, low: Tensor, high: Tensor, levels: Sequence[float], edges: Tensor) -> Tensor:
     """Return (..., bins) probability of each bin between `edges` (..., bins + 1) of a distribution's quantiles.
 
     values (..., Q): quantiles of `levels`, rising; the mass outside them is spread evenly to `low` and `high` (..., 1).
-    The distribution function is interpolated linearly; a step between quantiles that are closer than `least`, without
-    it the first bin's width, is as wide as that, so that the gradient stays finite.
+    The distribution function is interpolated linearly; a step between quantiles that are closer than a bin is as wide
+    as a bin, so that the gradient stays finite.
     """
     knots = torch.cat([low, values, high], dim=-1)
     mass = torch.diff(values.new_tensor([0.0, *levels, 1.0]))
-    width = torch.maximum(torch.diff(knots, dim=-1), edges[..., 1:2] - edges[..., :1] if least is None else least)
+    width = torch.maximum(torch.diff(knots, dim=-1), edges[..., 1:2] - edges[..., :1])
     ramps = ((edges.unsqueeze(-1) - knots[..., None, :-1]) / width.unsqueeze(-2)).clamp(0, 1)
     return torch.diff((ramps * mass).sum(dim=-1), dim=-1)

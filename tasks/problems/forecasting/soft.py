@@ -4,16 +4,19 @@ All but `distribution`, `gaussian` and `soft-labels` (nats) stand in the unit of
 like with like.
 """
 
+import math
 from statistics import NormalDist
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from tasks.problems.base import FeatureContract, SoftLoss, SoftRows
 from tasks.problems.forecasting.losses import Channels, bin_probabilities
 
 TINY = 1e-8
+BEYOND = 1000.0
 
 
 class Absolute(SoftLoss):
@@ -165,9 +168,10 @@ class SoftLabels(SoftLoss):
 
     sum p_t ln(p_t / p_s) for each step, with the gradients of -sum p_t ln p_s. The bins are the same for all rows: of
     equal width from zero (of signed values, from below it) to `reach` times the mean size of a value in training; the
-    outer ones hold all beyond. A distribution function by linear interpolation of the quantiles gives the chances of
-    both sides. Classes of a discretised target with a teacher's chances as labels: Imani & White 2018
-    (arXiv:1806.04613), Hinton et al. 2015 (arXiv:1503.02531). The mean is compared as in `distribution`.
+    outer ones hold all beyond. A side's chances are those of a discretised logistic distribution (Salimans et al. 2017,
+    arXiv:1701.05517) with its median and the distance of its outermost quantiles; a quarter of a bin is added to the
+    scale, in squares. A teacher's chances as labels: Hinton et al. 2015 (arXiv:1503.02531); classes of a discretised
+    target: Imani & White 2018 (arXiv:1806.04613). The mean is compared as in `distribution`.
     """
 
     bins: int = Field(default=32, ge=4, le=512)
@@ -175,20 +179,25 @@ class SoftLabels(SoftLoss):
 
     def bind(self, contract: FeatureContract) -> SoftRows:
         channels = Channels.of(contract)
-        count, far = len(channels.levels), self.reach * channels.scale
-        grid = torch.linspace(0.0 if channels.positive else -far, far, self.bins + 1)
+        levels, far = channels.levels, self.reach * channels.scale
+        low = 0.0 if channels.positive else -far
+        width = (far - low) / self.bins
+        inner = torch.linspace(low, far, self.bins + 1)[1:-1]
+        edges = torch.cat([inner.new_tensor([-BEYOND * far]), inner, inner.new_tensor([BEYOND * far])])
+        apart = math.log(levels[-1] / (1 - levels[-1])) - math.log(levels[0] / (1 - levels[0])) or 1.0
+
+        def log_chances(values: Tensor) -> Tensor:
+            median = values[..., levels.index(0.5)].unsqueeze(2)
+            spread = (values[..., len(levels) - 1] - values[..., 0]).unsqueeze(2) / apart
+            places = (edges.to(values.device) - median) / (spread**2 + (width / 4) ** 2).sqrt()
+            below, above = places[..., :-1], places[..., 1:]
+            # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), of which none vanishes far away
+            between = torch.log1p(-torch.exp((below - above).clamp(max=-TINY)))
+            return functional.logsigmoid(above) + functional.logsigmoid(-below) + between
 
         def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
-            edges = grid.to(output.device).expand(*output.shape[:2], -1)
-            width = edges[..., 1:2] - edges[..., :1]
-            both = torch.cat([output[..., :count].detach(), teacher[..., :count], edges], dim=2)
-            low, high = both.amin(dim=2, keepdim=True) - width, both.amax(dim=2, keepdim=True) + width
-            edges = torch.cat([low, edges[..., 1:-1], high], dim=2)
-            ours, theirs = (
-                bin_probabilities(values[..., :count], low, high, channels.levels, edges, width).clamp(min=TINY)
-                for values in (output, teacher)
-            )
-            entropy = (theirs * (theirs.log() - ours.log())).sum(dim=2).mean(dim=1)
+            ours, theirs = log_chances(output), log_chances(teacher)
+            entropy = (theirs.exp() * (theirs - ours)).sum(dim=2).mean(dim=1)
             return entropy + _of_means(channels, output, teacher)
 
         return rows
