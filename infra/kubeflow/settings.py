@@ -86,7 +86,10 @@ class Project:
         """Return one section. Raises UnknownWorkload, BadConfiguration."""
         sections = self.workloads()
         if workload not in sections:
-            raise UnknownWorkload(f"params.yaml has no workload {workload!r}; it has: {', '.join(sorted(sections))}")
+            raise UnknownWorkload(
+                f"no workload {workload!r} in params.yaml, nor one of workloads/ that {SHOWN_SETTING} names; "
+                f"there are: {', '.join(sorted(sections))}"
+            )
         return sections[workload]
 
     def graph(self, section: Mapping[str, Any]) -> Graph:

@@ -102,7 +102,8 @@ def wait_for_dag(airflow: Airflow, dag_id: str, since: datetime) -> dict[str, An
             return dag
         if fresh:
             names = ", ".join(sorted(name.removeprefix("nightly_") for name in fresh))
-            raise UnknownWorkload(f"params.yaml has no workload {dag_id.removeprefix('nightly_')!r}; it has: {names}")
+            workload = dag_id.removeprefix("nightly_")
+            raise UnknownWorkload(f"neither params.yaml nor workloads/ has a workload {workload!r}; there are: {names}")
         for problem in airflow.api("GET", "/importErrors")["import_errors"]:
             if datetime.fromisoformat(problem["timestamp"]) > since:
                 last = problem["stack_trace"].strip().splitlines()[-1]

@@ -43,10 +43,14 @@ class Assistant(Frozen):
 
 
 class StartFrom(Frozen):
-    """First weights come from `teacher`; `layers`: student's layer -> teacher's (by prefix); none: of equal names."""
+    """First weights come from `teacher`; `layers`: student's layer -> teacher's (by prefix); none: of equal names.
+
+    `gate`: of an LSTM's, the one that a simple recurrent network starts as; `cell` computes what enters its state.
+    """
 
     teacher: Name
     layers: dict[str, str] = Field(default_factory=dict)
+    gate: Literal["input", "forget", "cell", "output"] | None = None
 
 
 class Student(Frozen):

@@ -1,5 +1,6 @@
 """A student's first weights can be taken from a teacher."""
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -8,16 +9,23 @@ from torch import Tensor, nn
 
 from tasks.core.errors import ConfigError
 
+GATES = ("input", "forget", "cell", "output")
+"""The gates of an LSTM, in the order in which torch stacks them."""
+RECURRENT = re.compile(r"(^|\.)(weight|bias)_(ih|hh)_l\d+(_reverse)?$")
 
-def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str]) -> list[str]:
+
+def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str], gate: str | None = None) -> list[str]:
     """Put a larger network's weights (safetensors) into `model`, in place; return the names of the parameters set.
 
     A parameter is taken where the larger network has one of equal name and rank that is nowhere smaller: of each axis
     evenly spaced indices, floor(i * large / small), the same for every tensor of equal sizes, so that neurons stay
     whole (weight selection, Xu et al. 2024, arXiv:2311.18823). `layers` maps prefixes of the student's names to
-    the teacher's; without it names must be equal. Raises ConfigError when nothing fits, or nothing below a prefix.
+    the teacher's; without it names must be equal. `gate`: of the teacher's LSTM layers this gate's rows alone are
+    looked at. Raises ConfigError when nothing fits, or nothing below a prefix.
     """
     source = load(weights)
+    if gate is not None:
+        source = {name: _gate(value, gate) if RECURRENT.search(name) else value for name, value in source.items()}
     names = {name: source_name for name, _ in model.named_parameters() if (source_name := _renamed(name, layers))}
     parameters = dict(model.named_parameters())
     taken = [name for name, other in names.items() if other in source and _fits(parameters[name], source[other])]
@@ -30,6 +38,14 @@ def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str]) -> l
         for name in taken:
             parameters[name].copy_(_selected(source[names[name]], parameters[name].shape))
     return taken
+
+
+def _gate(stacked: Tensor, gate: str) -> Tensor:
+    if stacked.shape[0] % len(GATES):
+        raise ConfigError(
+            f"start_from.gate: the teacher's {stacked.shape[0]} rows are no {len(GATES)} gates of an LSTM"
+        )
+    return stacked.chunk(len(GATES))[GATES.index(gate)]
 
 
 def _below(name: str, prefix: str) -> bool:

@@ -82,7 +82,7 @@ def distil(
         if chosen.teacher not in knowledge.weights:
             name = chosen.teacher
             raise ConfigError(f"start_from: no weights of {name}; set keep: [weights] for teachers.{name}")
-        start_from(model, knowledge.weights[chosen.teacher].read_bytes(), chosen.layers)
+        start_from(model, knowledge.weights[chosen.teacher].read_bytes(), chosen.layers, chosen.gate)
     history = train(
         model,
         training_data(dataset, problem),

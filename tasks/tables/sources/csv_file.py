@@ -29,13 +29,15 @@ class CsvForm(Frozen):
     """CsvForm describes how CSV files are written.
 
     `separator`: the sign between fields. `decimal` and `thousands`: the signs within numbers. `encoding`: as Python
-    names it; a byte order mark may stand before UTF-8.
+    names it; a byte order mark may stand before UTF-8. `header`: names of the columns in the file's order, in place of
+    its first line; a column that is called "" is left out.
     """
 
     separator: str = ","
     decimal: Literal[".", ","] = "."
     thousands: str | None = Field(default=None, min_length=1, max_length=1)
     encoding: str = "utf-8"
+    header: tuple[str, ...] = ()
 
     @field_validator("separator")
     @classmethod
@@ -51,6 +53,13 @@ class CsvForm(Frozen):
             "".encode(value)
         except (LookupError, ValueError):
             raise ValueError("no such encoding; well-known ones are utf-8, utf-16, cp1252, latin-1") from None
+        return value
+
+    @field_validator("header")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if fault := header_fault(value):
+            raise ValueError(f"{fault}; call each column by a name of its own")
         return value
 
     @model_validator(mode="after")
@@ -79,7 +88,11 @@ def read_text(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collect
         with _unpacked(name, content) as stream:
             found = arrow_csv.read_csv(
                 stream,
-                read_options=arrow_csv.ReadOptions(encoding=_codec(form).removesuffix("-sig")),
+                read_options=arrow_csv.ReadOptions(
+                    encoding=_codec(form).removesuffix("-sig"),
+                    column_names=header if form.header else None,
+                    skip_rows=1 if form.header else 0,
+                ),
                 parse_options=arrow_csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
                 convert_options=arrow_csv.ConvertOptions(
                     column_types=dict.fromkeys(header, pa.string()),
@@ -242,12 +255,17 @@ def _header(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collectio
     text = codecs.getincrementaldecoder(_codec(form))().decode(head, final=len(head) < HEAD_BYTES)
     lines = text.splitlines(keepends=True)
     header = next(csv.reader(lines, delimiter=form.separator), [])
+    if form.header:
+        if len(form.header) != len(header):
+            counts = f"source.header has {len(form.header)} names, the first line {len(header)}"
+            raise Unreadable(f"{name}: {counts}: {', '.join(header):.160}")
+        return list(form.header)
     found = {sign: next(csv.reader(lines, delimiter=sign), []) for sign in SHOWN if sign != form.separator}
     likely = max(found, key=lambda sign: len({*found[sign]} & {*wanted}))
     if len({*found[likely]} & {*wanted}) > len({*header} & {*wanted}):
         raise Unreadable(f"{name}: the separator looks like {likely!r}: write source.separator: {SHOWN[likely]}")
     if fault := header_fault(header):
-        raise Unreadable(f"{name}: {fault}; leave one")
+        raise Unreadable(f"{name}: {fault}; leave one, or name all columns in source.header")
     if not any(header):
         raise Unreadable(f"{name}: the first line has no names of columns")
     return header
@@ -257,7 +275,9 @@ def _fault(name: str, content: Path | BytesIO, form: CsvForm) -> str | None:
     """Take a second, slower look at a file that cannot be parsed; return the fault."""
     try:
         with _unpacked(name, content) as stream:
-            return shape_fault(TextIOWrapper(stream, encoding=_codec(form), newline=""), form.separator)
+            return shape_fault(
+                TextIOWrapper(stream, encoding=_codec(form), newline=""), form.separator, names=not form.header
+            )
     except UnicodeError as error:
         return _not_text(form, error)
     except (OSError, EOFError):

@@ -17,26 +17,38 @@ PARTS = ("year", "month", "day", "hour")
 DAY_SECONDS = 86400
 
 
+class Unpivot(Frozen):
+    """Unpivot makes rows of `columns`: the column `name` says which of them a row is of, `value` what stood there."""
+
+    columns: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(min_length=1)
+    value: str = Field(min_length=1)
+
+
 class Shape(Frozen):
     """`moment`: columns with the year, month, day and, of hours, the hour of a row, of which its time is made.
 
-    `seconds`: a column with the seconds since 1970, of which its day is made (UTC); the column stays, as it tells more.
-    `missing`: texts that stand for no value. `without`: columns that are left out. `since`: the first day that is read.
+    `time_format`: how a time is written that is not in ISO form, such as `%d-%b-%y`. `seconds`: a column with the
+    seconds since 1970, of which its day is made (UTC); the column stays, as it tells more. `missing`: texts that stand
+    for no value. `without`: columns that are left out. `unpivot`: columns that are series, side by side, become rows.
+    `since`: the first day that is read.
     `distinct`: of rows with equal keys the first stays. `observed`: rows without a target are left out: gaps.
     """
 
     moment: tuple[str, ...] = Field(default=(), max_length=len(PARTS))
+    time_format: str | None = None
     seconds: str = ""
     missing: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    unpivot: Unpivot | None = None
     since: date | None = None
     distinct: bool = False
     observed: bool = False
 
     @model_validator(mode="after")
     def _one_time(self) -> Self:
-        if self.moment and self.seconds:
-            raise ValueError("seconds: the time is made of moment already; leave one")
+        if sum(map(bool, (self.moment, self.seconds, self.time_format))) > 1:
+            raise ValueError("of moment, seconds and time_format one says what a time is made of; leave one")
         return self
 
     @field_validator("moment")
@@ -48,7 +60,8 @@ class Shape(Frozen):
 
     def before(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
         """Return a file's rows, text or typed, with a column of times called `named`. Raises Unreadable."""
-        for name in (*self.moment, *self.without, *([self.seconds] if self.seconds else [])):
+        unpivoted = self.unpivot.columns if self.unpivot else ()
+        for name in (*self.moment, *self.without, *unpivoted, *([self.seconds] if self.seconds else [])):
             if name not in table.columns:
                 raise Unreadable(f"source.shape: the table has no column {name!r}; it has: {', '.join(table.columns)}")
         table = table.drop(self.without)
@@ -64,6 +77,10 @@ class Shape(Frozen):
                 raise Unreadable(f"source.shape.seconds: {self.seconds} of {clock.null_count()} rows is no number")
             day = (clock / DAY_SECONDS).floor().cast(pl.Int32).cast(pl.Date)
             table = table.with_columns(day.alias(named))
+        if self.time_format is not None:
+            table = self._timed(table, named, self.time_format)
+        if self.unpivot is not None:
+            table = _rows_of(table, self.unpivot)
         if self.moment:
             parts = [pl.col(name).cast(pl.Int32, strict=False) for name in self.moment]
             made = pl.datetime(*parts) if len(parts) == len(PARTS) else pl.date(*parts)
@@ -77,6 +94,16 @@ class Shape(Frozen):
             table = table.drop(name for name in self.moment if name != named)
         return table
 
+    def _timed(self, table: pl.DataFrame, named: str, form: str) -> pl.DataFrame:
+        if named not in table.columns:
+            raise Unreadable(f"source.shape.time_format: the table has no column of times {named!r}")
+        values = table[named].cast(pl.String)
+        found = values.str.to_datetime(form, time_unit="us", strict=False)
+        odd = values.filter(found.is_null() & values.is_not_null())
+        if len(odd):
+            raise Unreadable(f"source.shape.time_format: {odd[0]!r:.40} of {named} is not written as {form}")
+        return table.with_columns(found.alias(named))
+
     def after(self, rows: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
         """Return the rows that count, of a table under the contract's names."""
         if self.since is not None and contract.date in rows.columns:
@@ -89,3 +116,10 @@ class Shape(Frozen):
         if self.observed and contract.target in rows.columns:
             rows = rows.filter(pl.col(contract.target).is_not_null())
         return rows
+
+
+def _rows_of(table: pl.DataFrame, wide: Unpivot) -> pl.DataFrame:
+    kept = [column for column in table.columns if column not in wide.columns]
+    if taken := {wide.name, wide.value} & set(kept):
+        raise Unreadable(f"source.shape.unpivot: the table has a column {min(taken)!r} already; take another name")
+    return table.unpivot(wide.columns, index=kept, variable_name=wide.name, value_name=wide.value)

@@ -72,3 +72,19 @@ def test_layers_of_other_names_are_named() -> None:
 def test_what_does_not_fit_is_refused(student: nn.Module, layers: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=f"start_from: no parameter of the {message}"):
         start_from(student, save_weights(numbered(8)), layers)
+
+
+def test_a_simple_recurrent_network_starts_as_a_gate_of_an_lstm() -> None:
+    """The cell gate is the third of four; of two channels a step, the student reads the first."""
+    torch.manual_seed(0)
+    teacher, student = nn.LSTM(6, 4), nn.RNN(3, 2)
+    start_from(student, save_weights(teacher), {}, "cell")
+    cells = slice(2 * 4, 3 * 4)
+    assert torch.equal(student.get_parameter("weight_ih_l0"), teacher.get_parameter("weight_ih_l0")[cells][::2, ::2])
+    assert torch.equal(student.get_parameter("weight_hh_l0"), teacher.get_parameter("weight_hh_l0")[cells][::2, ::2])
+    assert torch.equal(student.get_parameter("bias_ih_l0"), teacher.get_parameter("bias_ih_l0")[cells][::2])
+
+
+def test_what_has_no_gates_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"start_from\.gate: the teacher's 3 rows are no 4 gates of an LSTM"):
+        start_from(nn.RNN(3, 2), save_weights(nn.RNN(3, 3)), {}, "cell")

@@ -17,16 +17,20 @@ CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU
 
 
 class RecurrentOptions(Frozen):
-    """`hidden` is the width of the recurrent layers (of each direction) and of the decoder."""
+    """`hidden` is the width of the recurrent layers (of each direction) and of the decoder.
+
+    `patch`: steps that are read at once, a season without it.
+    """
 
     hidden: int = Field(default=128, gt=0)
     layers: int = Field(default=2, gt=0)
     embedding: int = Field(default=16, gt=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    patch: int | None = Field(default=None, gt=0)
 
 
 class SeasonalRecurrence(nn.Module):
-    """It maps (n, context, channels) to (n, width): last state of a recurrence over whole seasons, not days.
+    """It maps (n, context, channels) to (n, width): last state of a recurrence over seasons or patches, not steps.
 
     Steps of a season shorten the recurrence (seven-fold for weeks), which speeds training and eases learning;
     after SegRNN (Lin et al. 2023, arXiv:2308.11200). Cells: LSTM (Hochreiter & Schmidhuber 1997) or GRU (Cho et al.
@@ -37,7 +41,7 @@ class SeasonalRecurrence(nn.Module):
     def __init__(self, cell: str, both: bool, options: RecurrentOptions, contract: FeatureContract) -> None:
         super().__init__()
         layout = Layout.of(contract)
-        self.patches = Patches(layout.context, layout.season, layout.channels)
+        self.patches = Patches(layout.context, options.patch or layout.season, layout.channels)
         self.cells = CELLS[cell](
             self.patches.width,
             options.hidden,

@@ -14,11 +14,12 @@ from tasks.problems.forecasting.models.patches import Patches
 
 
 class NetworkOptions(Frozen):
-    """`hidden` is the width of the network that reads the units."""
+    """`hidden` is the width of the network that reads the units, `patch` the steps that it reads at once: a season."""
 
     hidden: int = Field(default=16, gt=0)
     embedding: int = Field(default=4, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    patch: int | None = Field(default=None, gt=0)
 
 
 class RnnOptions(NetworkOptions):
@@ -34,7 +35,7 @@ class MultiRnnOptions(NetworkOptions):
 
 
 class Recurrence(nn.Module):
-    """Map (n, length, channels) to (n, hidden): h_t = tanh(W x_t + U h_(t-1) + b) at the last season (Elman 1990)."""
+    """Map (n, length, channels) to (n, hidden): h_t = tanh(W x_t + U h_(t-1) + b) at the last patch (Elman 1990)."""
 
     def __init__(self, patches: Patches, hidden: int) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class Rnn(Direct):
 
     def __init__(self, options: RnnOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, options.dropout, past=options.past)
-        self.past = Recurrence(Patches(self.layout.context, self.layout.season), options.hidden)
+        self.past = Recurrence(Patches(self.layout.context, options.patch or self.layout.season), options.hidden)
         self.add_head(options.hidden + self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:
@@ -67,9 +68,10 @@ class MultiRnn(Direct):
     def __init__(self, options: MultiRnnOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.embedding, options.dropout)
         layout = self.layout
-        self.past = Recurrence(Patches(layout.context, layout.season), options.hidden)
-        days = Patches(layout.context + layout.horizon, layout.season, layout.told)
-        self.known = Recurrence(days, options.covariates)
+        length = options.patch or layout.season
+        self.past = Recurrence(Patches(layout.context, length), options.hidden)
+        steps = Patches(layout.context + layout.horizon, length, layout.told)
+        self.known = Recurrence(steps, options.covariates)
         self.add_head(options.hidden + options.covariates + self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:

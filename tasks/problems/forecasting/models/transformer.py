@@ -16,7 +16,10 @@ from tasks.problems.forecasting.models.patches import Patches
 
 
 class TransformerOptions(Frozen):
-    """`width` counts the numbers a token, shared by the `heads`. `hidden`: the decoder's width."""
+    """`width` counts the numbers a token, shared by the `heads`. `hidden`: the decoder's width.
+
+    `patch`: steps that are a token, a season without it.
+    """
 
     width: int = Field(default=64, gt=0)
     heads: int = Field(default=4, gt=0)
@@ -24,6 +27,7 @@ class TransformerOptions(Frozen):
     hidden: int = Field(default=128, gt=0)
     embedding: int = Field(default=16, gt=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    patch: int | None = Field(default=None, gt=0)
 
 
 class Block(nn.Module):
@@ -54,15 +58,15 @@ class Block(nn.Module):
 
 
 class SeasonalTransformer(nn.Module):
-    """It maps (n, context, channels) to (n, width): tokens of a season each, encoded, flattened and projected.
+    """It maps (n, context, channels) to (n, width): tokens of a season or patch each, encoded, flattened and projected.
 
-    After PatchTST (Nie et al. 2023, arXiv:2211.14730), with the covariates of a season in its token.
+    After PatchTST (Nie et al. 2023, arXiv:2211.14730), with the covariates of its steps in a token.
     """
 
     def __init__(self, options: TransformerOptions, contract: FeatureContract) -> None:
         super().__init__()
         layout, width = Layout.of(contract), options.width
-        self.patches = Patches(layout.context, layout.season, layout.channels)
+        self.patches = Patches(layout.context, options.patch or layout.season, layout.channels)
         self.enter = nn.Linear(self.patches.width, width)
         self.position = nn.Parameter(0.02 * torch.randn(self.patches.steps, width))
         self.blocks = nn.Sequential(*[Block(width, options.heads, options.dropout) for _ in range(options.layers)])

@@ -206,7 +206,8 @@ def test_the_same_project_gives_the_same_file_and_only_what_is_asked_for(project
 def test_an_unknown_workload_is_one_clear_error(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert project.compile("weather") == 64
     assert capsys.readouterr().err.splitlines() == [
-        "error: params.yaml has no workload 'weather'; it has: customers, sales"
+        "error: no workload 'weather' in params.yaml, nor one of workloads/ that NIGHTSTILL_WORKLOADS names; "
+        "there are: customers, sales"
     ]
 
 

@@ -24,7 +24,8 @@ from tasks.problems.forecasting.calendar import (
     public_holidays,
     steps_to_next,
 )
-from tasks.problems.forecasting.dataset import Windows
+from tasks.problems.forecasting.dataset import Windows, groups_of
+from tasks.problems.forecasting.options import Options
 from tasks.problems.forecasting.windows import encode
 from tasks.problems.models import build_model
 
@@ -546,3 +547,14 @@ def test_the_table_contract_says_what_is_known_ahead(sales: Any) -> None:
     assert [column.name for column in contract.columns if not column.known_ahead] == ["units"]
     assert [column.name for column in contract.columns if not column.required] == ["holiday"]
     assert (contract.target, contract.entity, contract.horizon) == ("units", ("series_id",), 5)
+
+
+def test_groups_of_few_series_are_stretches_of_time_that_they_share() -> None:
+    """A teacher that saw another index on a day has seen that day."""
+    options = Options(horizon=5)
+    origins, lines = np.repeat(np.arange(300), 3), np.tile(np.arange(3), 300)
+    groups = groups_of(lines, origins, 3, options)
+    assert np.array_equal(groups, origins // 20)
+    assert np.array_equal(groups_of(lines, origins, 40, options), lines), "of many series each is one"
+    short = origins < 100
+    assert len(np.unique(groups_of(lines[short], origins[short], 3, options))) == 3 * 5, "folds need some groups"

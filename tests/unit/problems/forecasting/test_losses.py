@@ -1,6 +1,7 @@
 """Hard and soft losses of forecasts and their gradients, worked out by hand."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from tasks.problems.forecasting.series import TERMS
 from tasks.problems.forecasting.soft import SOFT
 
 LEVELS = (0.1, 0.5, 0.9)
+WIDE: dict[str, Any] = {"soft-labels": {"reach": 10.0}}
+"""Options by which the values of these tests lie on the grid."""
 
 
 def contract(
@@ -154,7 +157,7 @@ def test_every_loss_of_one_output_under_a_squared_metric_pulls_the_student_to_th
     output = teacher.clone()
     output[0, ::2] += 2
     output.requires_grad_()
-    loss = soft(kind, output, teacher, teacher[:, :, 0], metric="mse")
+    loss = soft(kind, output, teacher, teacher[:, :, 0], metric="mse", **WIDE.get(kind, {}))
     assert loss.shape == (2,) and loss[0] > 0.01 and abs(loss[1]) < 1e-5
     pull = gradient(loss, output)
     assert (pull * (output - teacher)).sum() > 0 and pull[1].abs().max() < 1e-5
@@ -226,18 +229,47 @@ def test_distribution_pulls_the_nearest_quantile_to_the_teacher_even_from_far_aw
     assert gradient(soft("distribution", below, teacher), below)[0, 0, 2] < 0
 
 
+def test_gaussian_is_the_divergence_of_the_normal_distributions_that_quantiles_imply() -> None:
+    wide = 1.2815515655446004  # of 90 %
+    teacher = torch.tensor([[[-wide, 0.0, wide]]])
+    output = torch.tensor([[[3 - 2 * wide, 3.0, 3 + 2 * wide]]], requires_grad=True)
+    found = soft("gaussian", output, teacher)
+    # Deviations 1 and 2, medians 3 apart; 0.0001 are added to each variance.
+    assert found.item() == pytest.approx(math.log(2) + (1 + 9) / 8 - 0.5, rel=1e-3)
+    assert gradient(found, output)[0, 0, 1].item() == pytest.approx(3 / 4, rel=1e-3)
+
+
+def test_soft_labels_are_the_cross_entropy_of_the_bins_less_its_least_value() -> None:
+    """Four bins of 1 from 0 to 4, the outer ones open; a single output has a logistic distribution of scale 1/4."""
+    teacher, output = torch.tensor([[[2.0]]]), torch.tensor([[[1.0]]], requires_grad=True)
+
+    def chances(median: float) -> list[float]:
+        below = [0.0, *(1 / (1 + math.exp(-4 * (edge - median))) for edge in (1, 2, 3)), 1.0]
+        return [after - before for before, after in pairwise(below)]
+
+    found = soft("soft-labels", output, teacher, bins=4)
+    expected = sum(p * math.log(p / q) for p, q in zip(chances(2), chances(1), strict=True))
+    assert found.item() == pytest.approx(expected, rel=1e-4) and gradient(found, output).item() < 0
+    beyond = torch.tensor([[[99.0]]], requires_grad=True)
+    pull = gradient(soft("soft-labels", beyond, teacher, bins=4), beyond).item()
+    assert pull > 0, "what is far beyond the grid comes back"
+
+
 @pytest.mark.parametrize("kind", SOFT)
 def test_a_student_that_agrees_with_a_right_teacher_has_no_loss_and_else_is_pulled_to_it(kind: str) -> None:
     teacher = torch.tensor([[[5.0, 5.0, 5.0, 5.0]]]).repeat(2, 3, 1)
     target = torch.full((2, 3), 5.0)
     output = teacher.clone()
-    assert soft(kind, output, teacher, target).tolist() == pytest.approx([0, 0], abs=1e-5)
+    options = WIDE.get(kind, {})
+    assert soft(kind, output, teacher, target, **options).tolist() == pytest.approx([0, 0], abs=1e-5)
     output[0] += 1
     output.requires_grad_()
-    loss = soft(kind, output, teacher, target)
+    loss = soft(kind, output, teacher, target, **options)
     assert loss[0] > 0.01 and abs(loss[1]) < 1e-5
-    pull = gradient(loss, output)
-    assert (pull[0].sum(dim=0) > 0).all(), "each channel, the mean among them"
+    pull = gradient(loss, output)[0].sum(dim=0)
+    if kind in ("gaussian", "soft-labels"):  # the median moves; the outermost ones tell how wide it is
+        pull = pull[1::2]
+    assert (pull > 0).all(), "each channel, the mean among them"
 
 
 def test_multi_scale_pools_runs_of_days() -> None:

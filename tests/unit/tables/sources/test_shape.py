@@ -55,9 +55,48 @@ def test_of_several_rows_an_hour_the_first_stays_and_earlier_days_do_not(fetch: 
     assert fetch(text, CONTRACT, {}).tables["table"].height == 3, "as it is, without a shape: validation refuses it"
 
 
+INDICES = TableContract(
+    columns=(
+        Column("date", "date", key=True, known_ahead=True),
+        Column("index", "string", key=True, known_ahead=True),
+        Column("units", "number", nullable=True),
+    ),
+    date="date",
+    target="units",
+    entity=("index",),
+    horizon=1,
+)
+
+
+def test_series_that_stand_side_by_side_become_rows_under_dates_in_another_form(fetch: Any) -> None:
+    text = "day,SP,SP\n5-Jan-09,0.1,-0.2\n16-Jan-09,0.3,\n"
+    shape = {"time_format": "%d-%b-%y", "unpivot": {"columns": ["a", "b"], "name": "index", "value": "return"}}
+    header, columns = ["day", "a", "b"], {"date": "day", "units": "return"}
+    rows = fetch(text, INDICES, shape, columns=columns, header=header).tables["table"]
+    first, second = date(2009, 1, 5), date(2009, 1, 16)
+    assert rows.select("date", "index", "units").rows() == [
+        (first, "a", 0.1),
+        (first, "b", -0.2),
+        (second, "a", 0.3),
+        (second, "b", None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("shape", "said"),
     [
+        (
+            {"time_format": "%d.%m.%Y"},
+            "source.shape.time_format: '2009-01-05' of day is not written as %d.%m.%Y",
+        ),
+        (
+            {"unpivot": {"columns": ["SP"], "name": "day", "value": "x"}},
+            "source.shape.unpivot: the table has a column 'day' already",
+        ),
+        (
+            {"unpivot": {"columns": ["DAX"], "name": "index", "value": "x"}},
+            "source.shape: the table has no column 'DAX'; it has: day, SP",
+        ),
         ({"moment": ["year", "week", "day"]}, "source.shape: the table has no column 'year'; it has: day, SP"),
         ({"without": ["DAX"]}, "source.shape: the table has no column 'DAX'"),
     ],

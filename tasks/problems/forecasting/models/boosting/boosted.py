@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,7 +31,9 @@ TREES_A_LINE = 20
 class BoostedOptions(Frozen):
     """Learning samples at most `samples` (row, step) pairs. `stopping`: trees without a better validation.
 
-    `past`: the covariates of past steps are seen too, as what steps of alike ones were.
+    `lags`: the newest values that are features. `seasons`: further lengths of which the same place is looked at, such
+    as the day of hours whose season is a week. `past`: the covariates of past steps are seen too, as what steps of
+    alike ones were.
     """
 
     trees: int = Field(default=300, gt=0)
@@ -41,6 +43,8 @@ class BoostedOptions(Frozen):
     feature_share: float = Field(default=0.7, gt=0, le=1)
     samples: int = Field(default=400_000, gt=0)
     stopping: int = Field(default=30, gt=0)
+    lags: int = Field(default=3, gt=0)
+    seasons: tuple[PositiveInt, ...] = ()
     past: bool = False
 
 
@@ -57,7 +61,7 @@ class Boosted(nn.Module):
         layout = Layout.of(contract)
         self.options, self.layout = options, layout
         self.squared = contract.settings["options"].get("metric", "wape") == "mse"
-        self.inputs = WindowFeatures(contract, past=options.past)
+        self.inputs = WindowFeatures(contract, past=options.past, seasons=options.seasons, lags=options.lags)
         self.uses = self.inputs.uses
         self.trees = nn.ModuleList()
 

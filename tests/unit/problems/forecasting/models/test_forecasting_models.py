@@ -16,6 +16,7 @@ from tasks.problems.blocks.inputs import inputs_of
 from tasks.problems.blocks.weights import count_parameters, load_weights, save_weights
 from tasks.problems.forecasting.models.linear_mlp import LinearMlp
 from tasks.problems.forecasting.models.patch import Patch
+from tasks.problems.forecasting.models.patches import Patches
 from tasks.problems.forecasting.models.recurrent import RecurrentOptions, SeasonalRecurrence
 from tasks.problems.forecasting.models.tcn import CausalEncoder, TcnOptions
 from tasks.problems.models import build_model
@@ -138,6 +139,14 @@ def test_each_place_in_the_season_has_a_forecast_of_its_own(kind: str) -> None:
     with torch.no_grad():
         found = forecast(model, rows)
     assert len(torch.unique(found, dim=0)) == 7
+
+
+@pytest.mark.parametrize("kind", ["rnn", "multi-rnn", "lstm", "gru", "bilstm", "transformer"])
+def test_shorter_patches_than_a_season_are_more_steps_of_fewer_weights(kind: str) -> None:
+    whole, pieces = (model_of(kind, contract_of(context=35, season=35), patch=patch) for patch in (None, 5))
+    steps = [part.steps for part in pieces.modules() if isinstance(part, Patches)]
+    assert steps[0] == 7 and count_parameters(pieces) < count_parameters(whole)
+    assert forecast(pieces, windows_of(2, contract_of(context=35, season=35))).isfinite().all()
 
 
 @pytest.mark.parametrize("kind", STUDENTS)

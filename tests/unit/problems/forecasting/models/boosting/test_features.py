@@ -41,6 +41,18 @@ def test_a_line_for_each_future_step() -> None:
     assert lines[0, :, 18].tolist() == [0, 1, 2, 3, 4] and lines[0, :, 19].tolist() == [5, 6, 0, 1, 2]
 
 
+def test_further_seasons_and_newest_values_are_features_too() -> None:
+    windows = windows_of(1)
+    windows["units"][0] = torch.tensor([0.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15])
+    part = WindowFeatures(CONTRACT, seasons=(3,), lags=5)
+    lines = part(*(windows[name] for name in SEEN))
+    assert lines.shape == (1, 5, part.width) and part.width == WindowFeatures(CONTRACT).width + 2 + 5
+    found = lines[0] * 106 / 15
+    assert found[0, :5].tolist() == close([10, 11, 12, 13, 15])
+    # A week's two places, three days' four, then both means; the fifth day ahead is the second of three.
+    assert found[4, 12:20].tolist() == close([12, 5, 13, 10, 7, 4, 8.5, 8.5])
+
+
 @pytest.mark.parametrize("season", [1, 4, 30])
 @pytest.mark.parametrize("normalise", ["scale", "standard", "last"])
 def test_any_season_has_finite_features_of_the_stated_width(season: int, normalise: str) -> None:
