@@ -181,6 +181,8 @@ OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()}
     ("tabular", "mlp"): {"hidden": [8]},
     ("tabular", "acme-line"): {"scale": 100.0},
     **{(world, "lightgbm"): {"trees": 20, "leaves": 4} for world in LABELLED},
+    **{(world, "catboost"): {"trees": 20, "depth": 3} for world in LABELLED},
+    **{(world, "tabm"): {"members": 3, "hidden": [8]} for world in LABELLED},
 }
 
 
