@@ -39,7 +39,7 @@ TWIN: Mapping[str, Mapping[str, Any]] = {"twin": {"alpha": 1.0}}
 WAYS = {**FIXED, **ADAPTED, **TWIN}
 SEEDS = (0, 1, 2, 3, 4)
 BATCHES = 60
-"""An epoch has so many batches at most: of `price` two fifths of the rows, others each time; of the others nearly all."""
+"""An epoch has so many batches at most: of `price` two fifths of the rows, others each time; of the others most."""
 
 log = logging.getLogger(__name__)
 

@@ -76,7 +76,7 @@ def _households(count: int = 700, days: int = 380) -> pl.DataFrame:
             "date": [AS_OF - timedelta(days=int(days - 1 - place)) for place in day],
             "household_id": [f"h{place:03d}" for place in who],
             "spend": spend, "basket_count": np.ones(len(day)), "units": rng.poisson(8, len(day)),
-            "discount": 0.1 * spend, **{name: spend / 6 for name in parts},
+            "discount": 0.1 * spend, **dict.fromkeys(parts, spend / 6),
             "age": [f"a{place % 3}" for place in who], "income": [f"i{place % 4}" for place in who],
             "household_size": [f"s{place % 2}" for place in who],
         }
