@@ -36,9 +36,10 @@ def night_record(night: Night) -> dict[str, Any]:
     return record
 
 
-def peer_record(name: str, night: Night) -> dict[str, Any]:
+def peer_record(name: str, night: Night, trials: int) -> dict[str, Any]:
     """Tune a peer on the night's rows."""
-    found: dict[str, Any] = tuned(night.problem, night.dataset(), *PEERS[name], seed=night.context.run.seed)
+    seed = night.context.run.seed
+    found: dict[str, Any] = tuned(night.problem, night.dataset(), *PEERS[name], trials=trials, seed=seed)
     return found
 
 
@@ -62,6 +63,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
     workloads: Annotated[list[str] | None, typer.Option("--workload", help="Default: all.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Default: the workload's own.")] = None,
+    trials: Annotated[int, typer.Option(help="Settings that each peer tries.")] = 12,
 ) -> None:
     """Measure what is missing, then print the table."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -72,9 +74,10 @@ def main(
         for seed in wanted:
             night = night_of(workload, out / "nights" / (workload if seed is None else f"{workload}-{seed}"), seed)
             for name, found in records.items():
-                file = out / f"{workload}-{night.context.run.seed}-{name}.json"
+                ours = name == "night"
+                file = out / f"{workload}-{night.context.run.seed}-{name}{'' if ours else f'-{trials}'}.json"
                 if not file.is_file():
-                    write(file, night_record(night) if name == "night" else peer_record(name, night))
+                    write(file, night_record(night) if ours else peer_record(name, night, trials))
                 found.append(read_json(file))
                 log.info("%s %s: %s", workload, name, found[-1])
         lines.append(line(workload, night.problem.primary_metric, records))

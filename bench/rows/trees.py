@@ -1,7 +1,7 @@
 """Boosted trees learn the rows of a workload as a practitioner would have them: LightGBM and CatBoost, tuned.
 
-Both read numbers with gaps as such and categories by their own means. Usual settings and TRIALS - 1 drawn at random
-compete by the error on validation rows, where growing stops early as well; the best predict the test rows, once.
+Both read numbers with gaps as such and categories by their own means. The libraries' own settings and some drawn at
+random compete by the error on validation rows, where growing stops early as well; the best predict the test rows, once.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from tasks.problems.base import Dataset, Floats, Problem, Rows, Split
 
-TRIALS = 5
 TREES, PATIENCE = 1500, 50
 Predict = Callable[[Rows], Floats]
 Fit = Callable[[Dataset, dict[str, Any], dict[str, Any], int], Predict]
 
 
-def tuned(problem: Problem, dataset: Dataset, fit: Fit, draw: Callable[[Any], dict[str, Any]], seed: int) -> Any:
-    """Return the least validation error of TRIALS settings, that one's test error, and the settings."""
+def tuned(
+    problem: Problem, dataset: Dataset, fit: Fit, draw: Callable[[Any], dict[str, Any]], *, trials: int, seed: int
+) -> Any:
+    """Return the least validation error of so many settings, that one's test error, and the settings."""
     rng = np.random.default_rng(seed)
     valid, test = dataset.splits["valid"], dataset.splits["test"]
     tried = []
-    for trial in range(TRIALS):
+    for trial in range(trials):
         settings = draw(rng) if trial else {}
         predict = fit(dataset, task_of(dataset), settings, seed)
         tried.append((problem.score(predict(valid), dataset.target(valid)).error, trial, predict, settings))

@@ -52,10 +52,9 @@ def test_a_way_trains_the_student_and_tells_both_errors() -> None:
 def test_trees_are_tuned_on_the_rows_of_the_workload(
     name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trees, "TRIALS", 2)
     monkeypatch.setattr(trees, "TREES", 60)
     rows, built = dataset(options), problem(options)
-    found = tuned(built, rows, *PEERS[name], seed=0)
+    found = tuned(built, rows, *PEERS[name], trials=2, seed=0)
     test = rows.splits["test"]
     naive = built.score(built.naive(rows, test), rows.target(test)).error
     assert found["test"] < 0.9 * naive
