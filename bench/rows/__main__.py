@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def night_record(night: Night) -> dict[str, Any]:
-    """Run a night, and return each model's test error by its part, and the file that it would release."""
+    """Run a night, and return the test error of the first model of each part, and of the file to be released."""
     verdict = night.judge()
     record: dict[str, Any] = {"promoted": verdict["winner"] is not None, "reason": verdict["reason"]}
     for model in verdict["models"]:
         if model["role"] in ("naive", "teacher", "twin", "student"):
-            record[model["role"]] = model["error"]
+            record.setdefault(model["role"], model["error"])
         elif model["name"] == verdict["winner"]:
             record |= {key: model[key] for key in ("bytes", "parameters")} | {"released": model["error"]}
     return record
