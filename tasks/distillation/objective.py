@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tasks.core.errors import DataError
+from tasks.distillation.adaptive import Balance, shortfall
 from tasks.distillation.alignment import Alignment
 from tasks.problems.base import Augment, Dataset, Floats, HardRows, Inputs, Labelled, Rows, SoftRows, rows_within
 from tasks.problems.blocks.inputs import inputs_of
@@ -52,7 +53,8 @@ class Teaching:
     `soft`: (all rows, *output_shape) teacher's outputs, read for training rows only.
 
     `alpha(done)`: weight of the truth when the share `done` of the steps is past. `losses`: (weight, loss) each.
-    `trust` (all rows,): what the teacher's weight is multiplied by, 0 … 1; None: 1.
+    `trust` (all rows,): what the teacher's weight is multiplied by, 0 … 1; None: 1. `by_gap`: by the student's
+    `shortfall` as well. `balance` learns the weights instead.
     """
 
     soft: Floats
@@ -61,15 +63,19 @@ class Teaching:
     trust: Floats | None = None
     aligned: Sequence[Aligned] = ()
     made: Made | None = None
+    by_gap: bool = False
+    balance: Balance | None = None
 
 
 class Objective(nn.Module):
     """The loss is the mean over rows of (1 - w) hard + w (sum of weight * soft loss), w = (1 - alpha) * trust.
 
     Without teaching w = 0. To it is added, with made rows, `share` times the mean over these of w (sum of soft losses).
+    A balance weighs the means of hard and soft losses instead. A model may give a row several answers in training, an
+    axis before those of the contract's output: their losses are averaged.
 
-    Its parameters, projectors of features, are trained with the model. `settings`: any text; a checkpoint of a
-    training with another one is not continued.
+    Its parameters, projectors of features and a balance's weights, are trained with the model. `settings`: any text; a
+    checkpoint of a training with another one is not continued.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Objective(nn.Module):
         super().__init__()
         self.dataset, self.hard, self.teaching, self.augment, self.settings = dataset, hard, teaching, augment, settings
         self.alignments = nn.ModuleList(part.loss for part in teaching.aligned) if teaching else nn.ModuleList()
+        self.balance = teaching.balance if teaching else None
 
     def check(self, rows: Rows) -> None:
         """Check the rows. Raises DataError when a training row has no soft target or no teacher's features."""
@@ -108,31 +115,45 @@ class Objective(nn.Module):
             else:
                 output = features = model(*inputs)
         output, target = output.float(), tensor(batch.target)
-        if self.teaching is None or batch.soft is None:
-            return self.hard(output, target).mean()
-        share: float | Tensor = 1 - self.teaching.alpha(done)
-        if self.teaching.trust is not None:
-            share = share * tensor(self.teaching.trust[rows])
-        total = output.new_zeros(())
-        if isinstance(share, Tensor) or share < 1:
-            total = total + (1 - share) * self.hard(output, target)
-        if isinstance(share, Tensor) or share > 0:
-            soft = tensor(batch.soft)
-            parts = [weight * loss(output, soft, target) for weight, loss in self.teaching.losses]
-            for part in self.teaching.aligned:
+        teaching = self.teaching
+        if teaching is None or batch.soft is None:
+            return self._by_row(self.hard, output, target).mean()
+        soft = tensor(batch.soft)
+
+        def taught() -> Tensor:
+            parts = [weight * self._by_row(loss, output, soft, target) for weight, loss in teaching.losses]
+            for part in teaching.aligned:
                 theirs, fold = tensor(part.features[rows].astype(np.float32)), tensor(part.fold[rows])
                 parts.append(part.weight * part.loss(features.float(), theirs, fold))
-            total = total + share * torch.stack(parts).sum(dim=0)
-        mean: Tensor = total.mean()
-        if self.teaching.made is not None:
-            mean = mean + self._of_made(self.teaching.made, model, len(rows), done, rng, device)
+            return torch.stack(parts).sum(dim=0)
+
+        made = self._of_made(teaching, model, len(rows), done, rng, device) if teaching.made else 0.0
+        if self.balance is not None:
+            balanced: Tensor = self.balance(self._by_row(self.hard, output, target).mean(), taught().mean() + made)
+            return balanced
+        share = _share(teaching, rows, done, device)
+        if teaching.by_gap:
+            share = share * shortfall(self._by_row(self.hard, output, target), self.hard(soft, target))
+        total = output.new_zeros(())
+        if isinstance(share, Tensor) or share < 1:
+            total = total + (1 - share) * self._by_row(self.hard, output, target)
+        if isinstance(share, Tensor) or share > 0:
+            total = total + share * taught()
+        mean: Tensor = total.mean() + made
         return mean
 
     def _of_made(
-        self, made: Made, model: Forward, count: int, done: float, rng: np.random.Generator, device: torch.device
+        self,
+        teaching: Teaching,
+        model: Forward,
+        count: int,
+        done: float,
+        rng: np.random.Generator,
+        device: torch.device,
     ) -> Tensor:
-        """Return the part of the loss that rows have which the teachers alone have labelled."""
-        assert self.teaching is not None
+        """Return the part of the loss, (), that rows have which the teachers alone have labelled."""
+        made = teaching.made
+        assert made is not None
         chosen = made.draw(count, rng)
         parents = made.parents[chosen]
         inputs = [
@@ -144,12 +165,18 @@ class Objective(nn.Module):
         soft, target = (
             torch.from_numpy(values).to(device) for values in (made.soft[chosen], self.dataset.target(parents))
         )
-        parts = [weight * loss(output.float(), soft, target) for weight, loss in self.teaching.losses]
-        share: float | Tensor = 1 - self.teaching.alpha(done)
-        if self.teaching.trust is not None:
-            share = share * torch.from_numpy(self.teaching.trust[parents]).to(device)
+        parts = [weight * self._by_row(loss, output.float(), soft, target) for weight, loss in teaching.losses]
+        share = 1.0 if self.balance is not None else _share(teaching, parents, done, device)
         part: Tensor = made.share * (share * torch.stack(parts).sum(dim=0)).mean()
         return part
+
+    def _by_row(self, loss: Callable[..., Tensor], output: Tensor, *labels: Tensor) -> Tensor:
+        """Return the loss of each row, (n,), the mean of its answers' where it has several."""
+        if output.dim() == 1 + len(self.dataset.contract.output_shape):
+            return loss(output, *labels)
+        count = output.shape[1]
+        each = loss(output.flatten(0, 1), *(label.repeat_interleave(count, dim=0) for label in labels))
+        return each.view(-1, count).mean(dim=1)
 
     def _batch(self, rows: Rows, names: Collection[str], rng: np.random.Generator) -> Labelled:
         soft = None if self.teaching is None else self.teaching.soft[rows]
@@ -165,6 +192,8 @@ class Objective(nn.Module):
             values["soft"] = self.teaching.soft[rows]
             if self.teaching.trust is not None:
                 values["trust"] = self.teaching.trust[rows]
+            if self.teaching.by_gap:
+                values["by_gap"] = np.array(1)
             if self.teaching.made is not None:
                 values |= {"made": self.teaching.made.soft[: len(rows)], "parents": self.teaching.made.parents}
             for number, part in enumerate(self.teaching.aligned):
@@ -173,6 +202,14 @@ class Objective(nn.Module):
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def _share(teaching: Teaching, rows: Rows, done: float, device: torch.device) -> float | Tensor:
+    """Return the weight of the teachers, of all rows or (n,) of each."""
+    share = 1 - teaching.alpha(done)
+    if teaching.trust is None:
+        return share
+    return share * torch.from_numpy(teaching.trust[rows]).to(device)
 
 
 def _parts(values: NDArray[Any], rows: Rows) -> Iterator[Rows]:

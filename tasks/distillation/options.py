@@ -57,7 +57,8 @@ class Student(Frozen):
     """A Student learns from truth and teachers. `alpha` weighs the hard loss, `1 - alpha` the soft, with its `terms`.
 
     `alpha: 1` is the twin: it learns from the truth alone, and what concerns the teacher is not used, so that the twin
-    may repeat the student's section. docs/distillation.md explains every field.
+    may repeat the student's section. `adapt` lets both weights follow from the training. docs/distillation.md explains
+    every field.
     """
 
     model: Spec
@@ -68,6 +69,7 @@ class Student(Frozen):
     terms: tuple[Term, ...] = ()
     schedule: Spec | None = Field(default=None, description="None: alpha is constant")
     attenuate: bool = False
+    adapt: Spec | None = Field(default=None, description="None: alpha as it is, or by its schedule")
     assistant: Assistant | None = None
     start_from: StartFrom | None = None
     augment: Spec | None = None

@@ -8,6 +8,7 @@ from torch import nn
 from tasks.core.config import Spec, pick
 from tasks.core.errors import ConfigError
 from tasks.core.loader import Kinds
+from tasks.distillation.adaptive import ADAPTATIONS, Adaptation, Correctness, Learned
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
 from tasks.distillation.options import Student, Teacher
 from tasks.distillation.schedule import SCHEDULES, Schedule
@@ -30,18 +31,21 @@ class Parts:
     schedule: Schedule | None
     augment: Augment | None
     synthesis: Synthesis | None = None
+    adapt: Adaptation | None = None
 
 
 def parts_of(problem: Problem, student: Student) -> Parts:
     """Return the parts that `student` names.
 
     Raises ConfigError naming the field: an unknown kind or option, a temperature that nothing uses, nothing to learn
-    from the teacher, or features compared under an augmentation that changes what they are of.
+    from the teacher, weights that two fields would move, or features compared under an augmentation that changes what
+    they are of.
     """
     offered = problem.strategies()
     further = pick(student.augment, offered.augment, "augment") if student.augment else None
     augment, synthesis = (None, further) if isinstance(further, Synthesis) else (further, None)
     schedule = pick(student.schedule, SCHEDULES, "schedule") if student.schedule else None
+    adapt = _adaptation(student)
     terms = Kinds("losses", {**offered.terms, **ALIGNMENTS}, SoftLoss, problem.kind)
     losses: list[tuple[float, SoftLoss]] = [(1.0, soft)] if (soft := _soft(problem, student)) else []
     aligned: list[tuple[float, FeatureTerm]] = []
@@ -62,7 +66,23 @@ def parts_of(problem: Problem, student: Student) -> Parts:
             "augment: the teacher's features are those of the unchanged window; leave out the terms on features, or "
             "take a kind that keeps the label"
         )
-    return Parts(tuple(losses), tuple(aligned), schedule, augment, synthesis)
+    return Parts(tuple(losses), tuple(aligned), schedule, augment, synthesis, adapt)
+
+
+def _adaptation(student: Student) -> Adaptation | None:
+    """Return how the weights adapt. Raises ConfigError where another field moves the same ones."""
+    if student.adapt is None:
+        return None
+    adapt: Adaptation = pick(student.adapt, ADAPTATIONS, "adapt")
+    if isinstance(adapt, Correctness) and student.attenuate:
+        raise ConfigError("attenuate: it does by group what adapt does by row; leave one of both out")
+    if isinstance(adapt, Learned):
+        for field, given in (("schedule", student.schedule), ("attenuate", student.attenuate)):
+            if given:
+                raise ConfigError(f"{field}: the weights are learned (adapt); leave one of both out")
+        if student.alpha == 0:
+            raise ConfigError("alpha: learned weights (adapt) begin there; write more than 0")
+    return adapt
 
 
 def _soft(problem: Problem, student: Student) -> SoftLoss | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tasks.core.errors import ConfigError
+from tasks.distillation.adaptive import Balance, Correctness, Gap, Learned
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.objective import Aligned, Made, Objective, Teaching
@@ -17,7 +18,7 @@ from tasks.distillation.parts import feature_teacher, parts_of
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import assign_folds, teach
 from tasks.distillation.trainer import History, Progress, TrainingData, train
-from tasks.distillation.trust import trust
+from tasks.distillation.trust import correctness, trust
 from tasks.problems.base import Dataset, Floats, Problem, Synthesis
 from tasks.problems.blocks.features import Featured
 from tasks.problems.models import build_model
@@ -118,8 +119,8 @@ def fine_tuning_objective(
     """Return the student's own objective for a network that is trained further, such as a pruned one.
 
     `soft` (all rows, *output_shape) and `made`: what the student learned from, not needed by the twin. alpha is the one
-    that its schedule ends with. Terms on features are left out: pruning changes the features, and the projectors are
-    gone.
+    that its schedule ends with; learned weights begin there anew. Terms on features are left out: pruning changes the
+    features, and the projectors are gone.
     """
     return _objective(dataset, problem, student.model_copy(update={"schedule": None}), soft, made=made)
 
@@ -146,14 +147,19 @@ def _objective(
                     raise ConfigError(f"terms: a {type(model).__name__} has no features to align; leave them out")
                 built = term.build(model.feature_width, values.shape[1], int(fold_of.max()) + 1)
                 aligned.append(Aligned(weight, built, values, fold_of))
+        trusted = trust(dataset, problem, soft) if student.attenuate else None
+        if isinstance(parts.adapt, Correctness):
+            trusted = correctness(dataset, problem, soft)
         if parts.losses or aligned:
             teaching = Teaching(
                 soft,
                 lambda done: parts.schedule.alpha(student.alpha, done) if parts.schedule else student.alpha,
                 [(weight, loss.bind(contract)) for weight, loss in parts.losses],
-                trust(dataset, problem, soft) if student.attenuate else None,
+                trusted,
                 aligned,
                 made,
+                by_gap=isinstance(parts.adapt, Gap),
+                balance=Balance(student.alpha) if isinstance(parts.adapt, Learned) else None,
             )
     settings = student.model_dump_json(exclude={"model", "training", "assistant", "start_from"})
     return Objective(dataset, problem.hard_loss(contract), teaching, augment=parts.augment, settings=settings)

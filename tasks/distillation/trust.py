@@ -1,4 +1,4 @@
-"""This module decides how far a student may rely on its teacher, group by group."""
+"""This module decides how far a student may rely on its teacher: group by group, or row by row."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,20 @@ def trust(dataset: Dataset, problem: Problem, soft: Floats) -> Floats:
         exponent = score.exponent
     ratio = np.divide(naive, teacher, out=np.ones(count), where=teacher > 0) ** exponent
     result: Floats = np.minimum(ratio, 1).astype(np.float32)[dataset.groups]
+    return result
+
+
+def correctness(dataset: Dataset, problem: Problem, soft: Floats) -> Floats:
+    """Return (all rows,) min(1, naive loss / teacher's loss) of each training row, by the problem's own error.
+
+    1 for a row that nothing is known of, whose losses are 0, and for rows of other splits, which nobody learns from.
+    """
+    result: Floats = np.ones(len(dataset.groups), np.float32)
+    for part in dataset.parts(dataset.splits["train"], most=CHUNK):
+        target = dataset.target(part)
+        naive = problem.score(problem.naive(dataset, part), target).loss
+        teacher = problem.score(soft[part], target).loss
+        result[part] = np.minimum(np.divide(naive, teacher, out=np.ones(len(part)), where=teacher > 0), 1)
     return result
 
 

@@ -185,6 +185,8 @@ OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()}
     **{(world, "lightgbm"): {"trees": 20, "leaves": 4} for world in LABELLED},
     **{("ranking", kind): {"width": 8} for kind in networks("ranking")},
     **{("ranking", f"sequence-{kind}"): {"width": 8, "epochs": 1} for kind in ("gru", "transformer")},
+    **{(world, "catboost"): {"trees": 20, "depth": 3} for world in LABELLED},
+    **{(world, "tabm"): {"members": 3, "hidden": [8]} for world in LABELLED},
 }
 
 

@@ -6,7 +6,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("lightgbm", "numpy", "onnx", "onnxruntime", "onnxscript", "polars", "pyarrow", "scikit-learn", "torch")
+LIBRARIES = (
+    "catboost",
+    "lightgbm",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "polars",
+    "pyarrow",
+    "scikit-learn",
+    "torch",
+)
 # By these the libraries choose their kernels.
 INSTRUCTIONS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "sve")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

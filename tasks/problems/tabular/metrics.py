@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tasks.problems.base import Floats, Score
 
 Labels = NDArray[np.int64]
+BINS = 15
 
 
 def probabilities(logits: Floats) -> NDArray[np.float64]:
@@ -22,7 +23,8 @@ def score_classes(logits: Floats, target: Labels) -> Score:
     """Score log loss, the mean of -log p(true class); every row weighs 1.
 
     Metrics: accuracy; macro_f1 (mean F1 of the classes that occur); brier (mean of the sum over classes of
-    (p - [true])^2); buyer_auc (ROC AUC of 1 - p(first class) for the label "not the first class"; only if both occur).
+    (p - [true])^2); calibration_error; buyer_auc (ROC AUC of 1 - p(first class) for the label "not the first class";
+    only if both occur).
     """
     chances = probabilities(logits)
     rows = np.arange(len(target))
@@ -34,6 +36,7 @@ def score_classes(logits: Floats, target: Labels) -> Score:
         "accuracy": float((predicted == target).mean()),
         "macro_f1": macro_f1(predicted.astype(np.int64), target),
         "brier": float(((chances - actual) ** 2).sum(axis=1).mean()),
+        "calibration_error": calibration_error(chances, target, np.ones(len(target))),
     }
     buys = target > 0
     if buys.any() and not buys.all():
@@ -57,6 +60,18 @@ def roc_auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     count = int(positive.sum())
     above = ranks[positive].sum() - count * (count + 1) / 2
     return float(above / (count * (len(score) - count)))
+
+
+def calibration_error(chances: NDArray[np.float64], number: NDArray[np.int64], weight: NDArray[np.float64]) -> float:
+    """Return the expected calibration error: mean |share right - chance| of the likeliest class, in 15 equal bins.
+
+    Naeini, Cooper & Hauskrecht 2015; Guo et al. 2017, arXiv:1706.04599.
+    """
+    top = chances.max(axis=1)
+    right = chances.argmax(axis=1) == number
+    place = np.minimum((top * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(place, weight * (right - top), BINS)
+    return float(np.abs(gaps).sum() / weight.sum())
 
 
 def transitions(previous: Labels, following: Labels, classes: int) -> Floats:

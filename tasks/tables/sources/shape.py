@@ -70,29 +70,33 @@ class Shape(Frozen):
                 pl.when(pl.col(pl.String).is_in(self.missing)).then(None).otherwise(pl.col(pl.String)).name.keep()
             )
         if self.seconds:
-            if not named:
-                raise Unreadable("source.shape.seconds: rows of this workload have no time; leave it out")
-            clock = table[self.seconds].cast(pl.Float64, strict=False)
-            if clock.null_count():
-                raise Unreadable(f"source.shape.seconds: {self.seconds} of {clock.null_count()} rows is no number")
-            day = (clock / DAY_SECONDS).floor().cast(pl.Int32).cast(pl.Date)
-            table = table.with_columns(day.alias(named))
+            table = self._dated(table, named)
         if self.time_format is not None:
             table = self._timed(table, named, self.time_format)
         if self.unpivot is not None:
             table = _rows_of(table, self.unpivot)
-        if self.moment:
-            parts = [pl.col(name).cast(pl.Int32, strict=False) for name in self.moment]
-            made = pl.datetime(*parts) if len(parts) == len(PARTS) else pl.date(*parts)
-            if not named:
-                raise Unreadable("source.shape.moment: rows of this workload have no time; leave it out")
-            try:
-                table = table.with_columns(made.alias(named))
-            except pl.exceptions.ComputeError as error:
-                said = f"{', '.join(self.moment)} of a row are no time: {str(error).splitlines()[0]}"
-                raise Unreadable(f"source.shape.moment: {said}") from None
-            table = table.drop(name for name in self.moment if name != named)
-        return table
+        return self._made_of_parts(table, named) if self.moment else table
+
+    def _made_of_parts(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
+        parts = [pl.col(name).cast(pl.Int32, strict=False) for name in self.moment]
+        made = pl.datetime(*parts) if len(parts) == len(PARTS) else pl.date(*parts)
+        if not named:
+            raise Unreadable("source.shape.moment: rows of this workload have no time; leave it out")
+        try:
+            table = table.with_columns(made.alias(named))
+        except pl.exceptions.ComputeError as error:
+            said = f"{', '.join(self.moment)} of a row are no time: {str(error).splitlines()[0]}"
+            raise Unreadable(f"source.shape.moment: {said}") from None
+        return table.drop(name for name in self.moment if name != named)
+
+    def _dated(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
+        if not named:
+            raise Unreadable("source.shape.seconds: rows of this workload have no time; leave it out")
+        clock = table[self.seconds].cast(pl.Float64, strict=False)
+        if clock.null_count():
+            raise Unreadable(f"source.shape.seconds: {self.seconds} of {clock.null_count()} rows is no number")
+        day = (clock / DAY_SECONDS).floor().cast(pl.Int32).cast(pl.Date)
+        return table.with_columns(day.alias(named))
 
     def _timed(self, table: pl.DataFrame, named: str, form: str) -> pl.DataFrame:
         if named not in table.columns:

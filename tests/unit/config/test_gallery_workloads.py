@@ -31,7 +31,7 @@ def test_a_file_validates_and_plans_without_a_network(name: str) -> None:
     stages = load_graph((PROJECT / "dvc.yaml").read_text(), run.model_dump(mode="json")).stages
     assert {*(f"teach@{teacher}" for teacher in section.teachers), "distil@student", "distil@twin"} <= set(stages)
     assert section.schedule is None
-    # Of returns next to nothing is known ahead; of 1 - NDCG most is lost to anybody, so that small shares of it are much.
+    # Of returns next to nothing is known ahead; of 1 - NDCG most is lost to anybody, so small shares of it are much.
     least = {"finance": 0.001, "recommendation": 0.02}.get(name, 0.05)
     assert section.gates.accuracy.naive_margin >= least, "no better than the naive answer is no release"
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.core.errors import DataError
+from tasks.distillation.adaptive import Balance
 from tasks.distillation.alignment import Alignment
 from tasks.distillation.objective import Aligned, Made, Objective, Teaching
 from tasks.problems.base import Augment, Dataset, FeatureContract, Floats, Inputs, Labelled, Rows
@@ -144,6 +145,8 @@ def test_a_training_row_without_a_label_is_refused(missing: Callable[[Floats], d
         {"soft": SOFT + 1},
         {"alpha": lambda done: 0.5},
         {"trust": np.ones(4, np.float32)},
+        {"by_gap": True},
+        {"balance": Balance(0.25)},
         {"aligned": [Aligned(1.0, Gap(), SOFT, np.zeros(4, np.int64))]},
     ],
 )
@@ -162,3 +165,18 @@ def test_made_rows_add_the_soft_loss_that_the_teachers_label_gives() -> None:
     trusted = np.array([1, 0.5, 1, 0.5], np.float32)
     assert loss(made=made, trust=trusted) == pytest.approx(loss(trust=trusted) + 2.0 * 0.75 * 0.5 * 3)
     assert loss(made=made, alpha=lambda done: 1.0) == pytest.approx(loss(alpha=lambda done: 1.0)), "not for the twin"
+
+
+def test_the_gap_to_the_teacher_weighs_it_row_by_row() -> None:
+    """Student's hard losses 8 and 24, the teacher's 9 and 27, against targets 10 and 30."""
+    weight = 0.75 * (1 - np.exp(-8 / 9))
+    assert loss(by_gap=True) == pytest.approx((1 - weight) * 16 + weight * 2)
+    made = Made({"x": np.full((2, 1), 5, np.float32)}, np.full((2, 1), 7, np.float32), np.array([1, 3]), share=2.0)
+    assert loss(by_gap=True, made=made) == pytest.approx(loss(by_gap=True) + 2.0 * 0.75 * 3), "no truth of made rows"
+
+
+def test_a_balance_weighs_the_means_of_both_losses() -> None:
+    logs = -np.log(0.25) - np.log(0.75)
+    assert loss(balance=Balance(0.25)) == pytest.approx(0.25 * 16 + 0.75 * 2 + logs)
+    made = Made({"x": np.full((2, 1), 5, np.float32)}, np.full((2, 1), 7, np.float32), np.array([1, 3]), share=2.0)
+    assert loss(balance=Balance(0.25), made=made) == pytest.approx(0.25 * 16 + 0.75 * (2 + 2.0 * 3) + logs)

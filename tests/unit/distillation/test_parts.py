@@ -69,7 +69,7 @@ def test_everything_that_a_section_names_is_made() -> None:
 
 
 def test_a_twin_may_repeat_the_students_section() -> None:
-    twin = workload(terms=[{"kind": "frequency"}], alpha=1.0)
+    twin = workload(terms=[{"kind": "frequency"}], adapt={"kind": "learned"}, alpha=1.0)
     check(twin)
     assert not twin.students["student"].distilled
 
@@ -89,6 +89,15 @@ BAD_ASSISTANT = {"model": {"kind": "mlpp"}, "training": {"epochs": 1, "batch_siz
         ({"terms": [{"kind": "frequency"}, {"kind": "wavelet"}]}, r"terms\.1\.kind: unknown kind 'wavelet'.*relation"),
         ({"terms": [{"kind": "frequency", "temperature": 0}]}, r"terms\.0\.temperature of kind frequency"),
         ({"schedule": {"kind": "steps", "from": 0}}, r"schedule\.kind: unknown kind 'steps'"),
+        ({"adapt": {"kind": "guess"}}, r"adapt\.kind: unknown kind 'guess'; there are: gap, correctness, learned"),
+        ({"adapt": {"kind": "gap", "by": 2}}, r"adapt\.by of kind gap: Extra inputs"),
+        ({"adapt": {"kind": "correctness"}, "attenuate": True}, r"attenuate: it does by group what adapt does by row"),
+        ({"adapt": {"kind": "learned"}, "attenuate": True}, r"attenuate: the weights are learned"),
+        (
+            {"adapt": {"kind": "learned"}, "schedule": {"kind": "linear", "from": 0}},
+            r"schedule: the weights are learned",
+        ),
+        ({"adapt": {"kind": "learned"}, "alpha": 0}, r"alpha: learned weights \(adapt\) begin there"),
         ({"augment": {"kind": "cutmix"}}, r"augment\.kind: unknown kind 'cutmix'; there are: jitter"),
         ({"terms": HINT}, r"terms\.teacher: no features of any; set keep: \[features\] for a teacher"),
         (

@@ -19,13 +19,18 @@ from tasks.problems.tabular.labelled.splits import LEFT_OUT, SPLITS, keys_of, sp
 ROWS = "rows"
 """The raw table has this name."""
 PLACE, SPLIT, GROUP, LABEL, WEIGHT = "_place", "_split", "_group", "_label", "_weight"
+LAST = "_last"
 SAME = ("target", "task", "metric", "classes", "positive", "weight", "group", "time", "id", "valid_share", "test_share")
 """These options define the prediction and its rows."""
 REBUILT = ("numbers", "booleans", "dates", "categories")
 
 
 class LabelledRows(Dataset):
-    """LabelledRows has a `table` of the labelled rows: their raw columns, and what was made of these once for all."""
+    """LabelledRows has a `table` of the labelled rows: their raw columns, and what was made of these once for all.
+
+    `last` (all rows,): the label of the group's latest earlier row, a value or a number of a class, NaN where there is
+    none; None where rows have no group or no time.
+    """
 
     def __init__(self, table: pl.DataFrame, contract: FeatureContract) -> None:
         self.table, self.contract = table, contract
@@ -33,6 +38,7 @@ class LabelledRows(Dataset):
         self.splits = {name: np.flatnonzero((table[SPLIT] == name).to_numpy()).astype(np.int64) for name in SPLITS}
         self.groups = table[GROUP].to_numpy().astype(np.int64)
         self.segments = segments_of(table, self.options)
+        self.last: Floats | None = table[LAST].to_numpy().astype(np.float32) if LAST in table.columns else None
         self._inputs = model_inputs(table, self.options, contract)
         self._target = self._targets()
 
@@ -96,11 +102,26 @@ def build_rows(table: pl.DataFrame, options: Options) -> LabelledRows:
         (pl.col(options.weight).cast(pl.Float64) if options.weight else pl.lit(1.0)).alias(WEIGHT),
         pl.Series(SPLIT, split_of(rows, keys, options).astype(np.str_)),
         pl.Series(GROUP, keys.rank("dense")).cast(pl.Int64),
-    ).filter(pl.col(SPLIT) != LEFT_OUT)
-    rows = rows.select(PLACE, SPLIT, GROUP, LABEL, WEIGHT, *dict.fromkeys(options.predictors))
+    )
+    known = [PLACE, SPLIT, GROUP, LABEL, WEIGHT]
+    if options.time and options.group:
+        rows, known = _with_last(rows, options.time, options.group), [*known, LAST]
+    rows = rows.filter(pl.col(SPLIT) != LEFT_OUT).select(*known, *dict.fromkeys(options.predictors))
     training = rows.filter(pl.col(SPLIT) == "train")
     label, weight = training[LABEL].to_numpy(), training[WEIGHT].to_numpy()
     return LabelledRows(rows, contract_of(training, label, weight, options))
+
+
+def _with_last(rows: pl.DataFrame, time: str, group: str) -> pl.DataFrame:
+    """Return the rows with LAST; of several earlier rows of one moment, the last one in the table counts.
+
+    Rows that are left out of the splits count too: when a row is to be predicted, all earlier labels are known.
+    """
+    moment = pl.col(time).cast(pl.Date).alias("_moment")
+    moments = rows.group_by(group, moment).agg(pl.col(LABEL).last()).sort("_moment")
+    last = moments.select(group, "_moment", pl.col(LABEL).shift(1).over(group).alias(LAST))
+    found = rows.with_columns(moment).join(last, on=[group, "_moment"], how="left", maintain_order="left")
+    return found.drop("_moment").with_columns(pl.col(LAST).fill_null(float("nan")))
 
 
 def labels_of(target: pl.Series, options: Options) -> Floats:

@@ -5,9 +5,8 @@ from numpy.typing import NDArray
 
 from tasks.problems.base import FeatureContract, Floats, Score
 from tasks.problems.tabular.labelled.options import Options
-from tasks.problems.tabular.metrics import macro_f1, probabilities, roc_auc
+from tasks.problems.tabular.metrics import calibration_error, macro_f1, probabilities, roc_auc
 
-BINS = 15
 TINY = np.finfo(np.float64).tiny
 
 
@@ -71,16 +70,16 @@ def score_classes(logits: Floats, target: NDArray[np.generic], error: str) -> Sc
     return Score(weight * (squares if error == "brier" else surprise), weight, metrics)
 
 
-def calibration_error(chances: NDArray[np.float64], number: NDArray[np.int64], weight: NDArray[np.float64]) -> float:
-    """Return the expected calibration error: mean |share right - chance| of the likeliest class, in 15 equal bins.
+def by_last(constant: Floats, last: Floats, followed: Floats | None) -> Floats:
+    """Return the answers of rows (n, outputs) by the last label of their group, (n,); the constant where that is NaN.
 
-    Naeini, Cooper & Hauskrecht 2015; Guo et al. 2017, arXiv:1706.04599.
+    Of values the last one itself; of classes a line of `followed` (classes, classes), log shares of what followed it.
     """
-    top = chances.max(axis=1)
-    right = chances.argmax(axis=1) == number
-    place = np.minimum((top * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(place, weight * (right - top), BINS)
-    return float(np.abs(gaps).sum() / weight.sum())
+    known = np.isfinite(last)
+    answers = last[known, None] if followed is None else followed[last[known].astype(np.int64)]
+    found = constant.copy()
+    found[known] = answers
+    return found
 
 
 def naive_output(contract: FeatureContract, options: Options, count: int) -> Floats:

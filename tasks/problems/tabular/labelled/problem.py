@@ -29,13 +29,13 @@ from tasks.problems.base import (
 )
 from tasks.problems.tabular.labelled.afterwards import Constant, outcomes
 from tasks.problems.tabular.labelled.columns import draft_contract, model_inputs
-from tasks.problems.tabular.labelled.dataset import PLACE, ROWS, build_rows, load_rows
+from tasks.problems.tabular.labelled.dataset import PLACE, ROWS, LabelledRows, build_rows, load_rows
 from tasks.problems.tabular.labelled.disturbances import disturb
-from tasks.problems.tabular.labelled.metrics import naive_output, parts, score_classes, score_values
+from tasks.problems.tabular.labelled.metrics import by_last, naive_output, parts, score_classes, score_values
 from tasks.problems.tabular.labelled.options import Options, parse_options
 from tasks.problems.tabular.labelled.pictures import of_classes, of_values
 from tasks.problems.tabular.labelled.synthesis import SYNTHESIS
-from tasks.problems.tabular.metrics import mean_logits, probabilities
+from tasks.problems.tabular.metrics import mean_logits, probabilities, transitions
 from tasks.tables.table import Column, TableContract, Tables
 
 ROW = "row"
@@ -88,7 +88,22 @@ class LabelledTabular(Problem):
         return Strategies({first: OF_VALUES[first], **OF_VALUES}, augment=SYNTHESIS)
 
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
-        return naive_output(dataset.contract, self.options, len(rows))
+        """Return the last known label of the row's group, where rows have a time and a group; else a constant.
+
+        Of classes it is what followed that label in training.
+        """
+        assert isinstance(dataset, LabelledRows)
+        constant = naive_output(dataset.contract, self.options, len(rows))
+        if dataset.last is None:
+            return constant
+        followed = None
+        if self.options.labels:
+            train = dataset.splits["train"]
+            train = train[np.isfinite(dataset.last[train])]
+            label, _ = parts(dataset.target(train))
+            last = dataset.last[train].astype(np.int64)
+            followed = transitions(last, label.astype(np.int64), self.options.width)
+        return by_last(constant, dataset.last[rows], followed)
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         measure = score_classes if self.options.labels else score_values

@@ -6,5 +6,9 @@ Events of entities have `mlp` alone; its contract says which of the two it is bu
 NETWORKS = {
     "mlp": "tasks.problems.tabular.models.kinds:build_mlp",
     "linear": "tasks.problems.tabular.models.kinds:build_linear",
+    "tabm": "tasks.problems.tabular.models.kinds:build_tabm",
 }
-TREES: dict[str, str] = {"lightgbm": "tasks.problems.tabular.models.kinds:build_boosted"}
+TREES = {
+    "lightgbm": "tasks.problems.tabular.models.kinds:build_lightgbm",
+    "catboost": "tasks.problems.tabular.models.kinds:build_catboost",
+}

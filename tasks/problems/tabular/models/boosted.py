@@ -1,6 +1,12 @@
-"""This teacher of labelled rows is gradient-boosted trees (LightGBM, Ke et al. 2017)."""
+"""These teachers of labelled rows are gradient-boosted trees.
+
+LightGBM (Ke et al. 2017) grows each leaf by leaf, CatBoost (Prokhorenkova et al. 2018, arXiv:1706.09516) by level.
+"""
 
 import logging
+from abc import abstractmethod
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -10,16 +16,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tasks.core.config import Frozen
+from tasks.core.errors import ConfigError
 from tasks.problems.base import Dataset, FeatureContract, Rows
+from tasks.problems.blocks.oblivious import ObliviousTrees
 from tasks.problems.blocks.trees import Trees
 from tasks.problems.tabular.models.network import value_of_log
 
 log = logging.getLogger(__name__)
 
 SMOOTHING = 20.0
+CATBOOST = "1.2.10"
+"""The package is not among those of the stages, which it would make larger by far, and few workloads name it."""
 
 
-class BoostedOptions(Frozen):
+class LightGbmOptions(Frozen):
     """`trees` are the most; learning stops after `stopping` of them without a better validation error."""
 
     trees: int = Field(default=1000, gt=0)
@@ -31,6 +41,28 @@ class BoostedOptions(Frozen):
     stopping: int = Field(default=50, gt=0)
 
 
+class CatBoostOptions(Frozen):
+    """`trees` are the most; learning stops after `stopping` of them without a better validation error.
+
+    Each tree has `depth` levels with one split each; `leaf_penalty` is the L2 penalty of leaves.
+    """
+
+    trees: int = Field(default=1000, gt=0)
+    depth: int = Field(default=6, gt=0, le=10)
+    learning_rate: float = Field(default=0.05, gt=0)
+    leaf_penalty: float = Field(default=3.0, ge=0)
+    stopping: int = Field(default=50, gt=0)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Table has what trees learn from: features (rows, columns), labels and weights (rows,)."""
+
+    features: NDArray[np.float32]
+    label: NDArray[np.float64]
+    weight: NDArray[np.float64] | None
+
+
 class Boosted(nn.Module):
     """Boosted trees read numbers as they are, NaN where one is not known, and of a category the mean label of its rows.
 
@@ -38,9 +70,8 @@ class Boosted(nn.Module):
     then split a category's values in the order of the label, as LightGBM's own categorical splits do (Fisher 1958).
     """
 
-    def __init__(self, options: BoostedOptions, contract: FeatureContract) -> None:
+    def __init__(self, contract: FeatureContract) -> None:
         super().__init__()
-        self.options = options
         settings = contract.settings["options"]
         self.task, self.error = settings["task"], settings["metric"]
         self.classes = contract.output_shape[0]
@@ -74,24 +105,16 @@ class Boosted(nn.Module):
 
         Equal data, seed and number of threads (torch's) give equal trees.
         """
-        import lightgbm
-
         label, weight = self._labels(dataset, train)
         self._learn_means(dataset, train, label, weight)
-        train_set = lightgbm.Dataset(self._matrix(dataset, train), label, weight=weight)
-        valid_label, valid_weight = self._labels(dataset, valid)
-        valid_set = train_set.create_valid(self._matrix(dataset, valid), valid_label, weight=valid_weight)
-        booster = lightgbm.train(
-            self._settings(seed),
-            train_set,
-            self.options.trees,
-            [valid_set],
-            callbacks=[lightgbm.early_stopping(self.options.stopping, verbose=False)],
-        )
-        log.info("%d of %d trees are kept", booster.best_iteration, self.options.trees)
-        best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
-        self.trees.append(Trees(best))
-        return [float(next(iter(booster.best_score["valid_0"].values())))]
+        learn = Table(self._matrix(dataset, train), label, weight)
+        trees, error = self.grow(learn, Table(self._matrix(dataset, valid), *self._labels(dataset, valid)), seed)
+        self.trees.append(trees)
+        return [error]
+
+    @abstractmethod
+    def grow(self, train: Table, valid: Table, seed: int) -> tuple[nn.Module, float]:
+        """Return trees that map (n, columns) to raw scores, and their loss on `valid`, where growing stops early."""
 
     def _labels(self, dataset: Dataset, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         target = dataset.target(rows).astype(np.float64)
@@ -122,6 +145,30 @@ class Boosted(nn.Module):
             matrix: NDArray[np.float32] = self._features(*inputs).numpy()
         return matrix
 
+
+class LightGbm(Boosted):
+    """LightGbm grows each tree leaf by leaf."""
+
+    def __init__(self, options: LightGbmOptions, contract: FeatureContract) -> None:
+        super().__init__(contract)
+        self.options = options
+
+    def grow(self, train: Table, valid: Table, seed: int) -> tuple[nn.Module, float]:
+        import lightgbm
+
+        train_set = lightgbm.Dataset(train.features, train.label, weight=train.weight)
+        valid_set = train_set.create_valid(valid.features, valid.label, weight=valid.weight)
+        booster = lightgbm.train(
+            self._settings(seed),
+            train_set,
+            self.options.trees,
+            [valid_set],
+            callbacks=[lightgbm.early_stopping(self.options.stopping, verbose=False)],
+        )
+        log.info("%d of %d trees are kept", booster.best_iteration, self.options.trees)
+        best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
+        return Trees(best), float(next(iter(booster.best_score["valid_0"].values())))
+
     def _settings(self, seed: int) -> dict[str, Any]:
         options = self.options
         objective: dict[str, Any] = {"objective": "regression_l1" if self.error == "mae" else "regression"}
@@ -143,3 +190,49 @@ class Boosted(nn.Module):
             "force_row_wise": True,
             "verbosity": -1,
         }
+
+
+class CatBoost(Boosted):
+    """CatBoost grows trees whose levels have one split each, which is a strong penalty in itself.
+
+    Raises ConfigError unless the package is installed as CATBOOST: a lock of stages does not name it, this file's does.
+    """
+
+    def __init__(self, options: CatBoostOptions, contract: FeatureContract) -> None:
+        super().__init__(contract)
+        self.options = options
+        try:
+            installed = version("catboost")
+        except PackageNotFoundError:
+            installed = "nothing"
+        if installed != CATBOOST:
+            way_out = f"pip install --no-deps catboost=={CATBOOST}, where stages run"
+            raise ConfigError(f"model.kind: catboost {CATBOOST} is needed, {installed} is installed; {way_out}")
+
+    def grow(self, train: Table, valid: Table, seed: int) -> tuple[nn.Module, float]:
+        import catboost
+
+        options = self.options
+        of_values = "MAE" if self.error == "mae" else "RMSE"
+        loss = {"yes-no": "Logloss", "classes": "MultiClass"}.get(self.task, of_values)
+        model = catboost.CatBoost(
+            {
+                "loss_function": loss,
+                "iterations": options.trees,
+                "depth": options.depth,
+                "learning_rate": options.learning_rate,
+                "l2_leaf_reg": options.leaf_penalty,
+                "od_type": "Iter",
+                "od_wait": options.stopping,
+                "use_best_model": True,
+                "random_seed": seed,
+                "thread_count": torch.get_num_threads(),
+                "allow_writing_files": False,
+                "logging_level": "Silent",
+            }
+            | ({"classes_count": self.classes} if self.task == "classes" else {})
+        )
+        pools = [catboost.Pool(part.features, part.label, weight=part.weight) for part in (train, valid)]
+        model.fit(pools[0], eval_set=pools[1])
+        log.info("%d of %d trees are kept", model.tree_count_, options.trees)
+        return ObliviousTrees(model), float(model.get_best_score()["validation"][loss])

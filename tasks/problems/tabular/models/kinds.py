@@ -28,12 +28,28 @@ def build_linear(options: Mapping[str, Any], contract: FeatureContract) -> nn.Mo
     return of_rows(options, contract)
 
 
-def build_boosted(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+def build_tabm(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build an ensemble with fresh weights. Raises ConfigError for events, ValidationError on a wrong option."""
+    _require_labelled("tabm", contract)
+    from tasks.problems.tabular.models.tabm import TabM, TabMOptions
+
+    return TabM(TabMOptions.model_validate(dict(options)), contract)
+
+
+def build_lightgbm(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
     """Build unfitted trees. Raises ConfigError for events, ValidationError on a wrong option."""
     _require_labelled("lightgbm", contract)
-    from tasks.problems.tabular.models.boosted import Boosted, BoostedOptions
+    from tasks.problems.tabular.models.boosted import LightGbm, LightGbmOptions
 
-    return Boosted(BoostedOptions.model_validate(dict(options)), contract)
+    return LightGbm(LightGbmOptions.model_validate(dict(options)), contract)
+
+
+def build_catboost(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build unfitted trees. Raises ConfigError for events or without catboost, ValidationError on a wrong option."""
+    _require_labelled("catboost", contract)
+    from tasks.problems.tabular.models.boosted import CatBoost, CatBoostOptions
+
+    return CatBoost(CatBoostOptions.model_validate(dict(options)), contract)
 
 
 def labelled(contract: FeatureContract) -> bool:

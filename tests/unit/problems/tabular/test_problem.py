@@ -291,6 +291,7 @@ def test_log_loss_and_metrics_have_hand_computed_values() -> None:
     assert score.metrics["accuracy"] == 0.75
     assert score.metrics["macro_f1"] == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
     assert score.metrics["brier"] == pytest.approx((0.14 + 0.26 + 0.875 + 0.24) / 4, abs=1e-6)
+    assert score.metrics["calibration_error"] == pytest.approx((0.3 + 0.8 + 0.5) / 4), "0.4 and 0.4 share a bin"
     assert score.metrics["buyer_auc"] == pytest.approx(1.0)
 
 
@@ -362,10 +363,12 @@ def test_disturbances_touch_what_they_say(dataset: EntityRows) -> None:
     assert np.array_equal(shifted[:, rest], clean["numeric"][:, rest])
     missing = problem().corrupt("missing", 1.0, clean, 1)
     assert not missing["numeric"].any() and not missing["codes"].any()
+    unseen = problem().corrupt("unseen", 1.0, clean, 1)
+    assert np.array_equal(unseen["numeric"], clean["numeric"]) and not unseen["codes"].any() and clean["codes"].any()
     noisy = problem().corrupt("noise", 0.1, clean, 1)
     assert np.array_equal(noisy["numeric"], problem().corrupt("noise", 0.1, clean, 1)["numeric"])
     assert not np.array_equal(noisy["numeric"], clean["numeric"]) and clean["numeric"].any()
-    with pytest.raises(ConfigError, match="unknown kind 'fog'; there are: noise, missing, shift"):
+    with pytest.raises(ConfigError, match="unknown kind 'fog'; there are: noise, missing, unseen, shift"):
         problem().corrupt("fog", 0.1, clean, 1)
 
 

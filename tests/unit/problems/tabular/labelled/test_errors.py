@@ -1,5 +1,7 @@
 """Errors of labelled rows worked out by hand, losses that are their parts, disturbances, rows that are made."""
 
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,11 @@ from tasks.problems.base import Batches, Clusters
 from tasks.problems.blocks.outputs import outputs
 from tasks.problems.models import build_model
 from tasks.problems.tabular.labelled.losses import OF_VALUES, hard_loss
-from tasks.problems.tabular.labelled.metrics import calibration_error, score_classes, score_values
+from tasks.problems.tabular.labelled.metrics import score_classes, score_values
 from tasks.problems.tabular.labelled.synthesis import Mixed
-from tests.unit.problems.tabular.labelled.homes import CLASSES, VALUE, YES_NO, dataset, homes, problem
+from tasks.problems.tabular.metrics import calibration_error, probabilities
+from tasks.problems.tabular.models import boosted
+from tests.unit.problems.tabular.labelled.homes import AS_OF, CLASSES, VALUE, YES_NO, dataset, homes, problem
 
 VALUES = np.array([[3.0], [5.0], [0.0]], np.float32)
 TRUTH = np.array([1.0, 5.0, 4.0])
@@ -109,6 +113,46 @@ def test_a_naive_answer_is_the_best_constant(weight: str | None) -> None:
             assert built.score(other.astype(np.float32), rows.target(train)).error > least
 
 
+def owners(values: list[float | None]) -> pl.DataFrame:
+    """One owner sells a home a day at these prices, up to the last of 40 days; others at 1 and 3 by turns.
+
+    Of these one sells all the time; one ends among the days of training, one among those of validation.
+    """
+    days = {"a": range(40 - len(values), 40), "b": range(40), "c": range(20), "d": range(24, 31)}
+    rows = [(owner, day) for owner, range_ in days.items() for day in range_]
+    return pl.DataFrame(
+        {
+            "home": [f"{owner}{day}" for owner, day in rows],
+            "owner": [owner for owner, _ in rows],
+            "listed": [AS_OF - timedelta(days=40 - day) for _, day in rows],
+            "area": np.arange(float(len(rows))),
+            "price": [values[day - 40] if owner == "a" else 1.0 + 2 * (day % 2) for owner, day in rows],
+        }
+    )
+
+
+def test_with_a_time_and_a_group_the_naive_answer_is_the_group_s_last_label() -> None:
+    options = {"numbers": ["area"], "booleans": [], "dates": [], "categories": [], "time": "listed", "group": "owner"}
+    table = owners([5.0, 6.0, None, 8.0, 9.0, 10.0, 11.0, 12.0])
+    rows, built = dataset(VALUE, table, **options), problem(VALUE, **options)
+    places = rows.table["_place"].to_numpy()
+    everything = np.arange(len(places))
+    naive = dict(zip(places.tolist(), built.naive(rows, everything)[:, 0].tolist(), strict=True))
+    test = [place for place in (3, 4, 5, 6, 7) if place in naive]
+    assert len(test) >= 4 and rows.splits["test"].size
+    before = {3: 6.0, 4: 8.0, 5: 9.0, 6: 10.0, 7: 11.0}
+    assert {place: naive[place] for place in test} == {place: before[place] for place in test}
+    assert naive[47] == 1.0 and naive[46] == 3.0, "also a label that is in no split"
+    classes = {**options, "target": "dear", "positive": None}
+    named = table.with_columns(dear=pl.col("price") > 2)
+    rows, built = dataset(YES_NO, named, **classes), problem(YES_NO, **classes)
+    chances = probabilities(built.naive(rows, rows.splits["test"]))
+    last = rows.last[rows.splits["test"]] if rows.last is not None else np.empty(0)
+    label = rows.target(rows.splits["test"])
+    others = last != label
+    assert others.any() and (chances[np.arange(len(label)), label][others] > 0.5).all(), "no follows yes for owner b"
+
+
 def test_disturbances_do_what_they_say() -> None:
     rows = dataset()
     inputs = rows.inputs(rows.splits["train"])
@@ -145,10 +189,14 @@ def test_made_rows_are_like_the_table_s_and_yet_others() -> None:
     assert len(np.unique(made["numeric"][known, 0])) > 2 * len(areas)
 
 
+SMALL_TREES = {"lightgbm": {"trees": 60, "leaves": 8, "min_leaf": 5}, "catboost": {"trees": 100, "depth": 4}}
+
+
+@pytest.mark.parametrize("kind", SMALL_TREES)
 @pytest.mark.parametrize("options", [VALUE, YES_NO, CLASSES])
-def test_trees_learn_what_missing_numbers_and_categories_tell(options: dict[str, Any]) -> None:
+def test_trees_learn_what_missing_numbers_and_categories_tell(options: dict[str, Any], kind: str) -> None:
     built, rows = problem(options), dataset(options)
-    model: Any = build_model(Spec(kind="lightgbm", trees=60, leaves=8, min_leaf=5), rows.contract)
+    model: Any = build_model(Spec(kind=kind, **SMALL_TREES[kind]), rows.contract)
     model.fit(rows, rows.splits["train"], rows.splits["valid"], seed=0)
     test = rows.splits["test"]
     found = outputs(model.eval(), Batches.of(rows.inputs(test)))
@@ -162,6 +210,21 @@ def test_trees_learn_what_missing_numbers_and_categories_tell(options: dict[str,
     np.testing.assert_allclose(run_onnx(data, inputs), found, rtol=1e-3, atol=1e-4 * np.abs(found).max())
     inputs["numeric"] = np.where(inputs["observed"] > 0, inputs["numeric"], np.float32(500))
     assert np.array_equal(outputs(model, Batches.of(inputs)), found), "what stands for a missing number counts"
+
+
+def test_catboost_that_is_not_installed_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert version("catboost") == boosted.CATBOOST, "requirements/dev.in has another version"
+    way_out = r"pip install --no-deps catboost==9\.9, where stages run"
+    monkeypatch.setattr(boosted, "CATBOOST", "9.9")
+    with pytest.raises(ConfigError, match=rf"catboost 9\.9 is needed, .* is installed; {way_out}"):
+        build_model(Spec(kind="catboost"), dataset().contract)
+
+    def gone(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(boosted, "version", gone)
+    with pytest.raises(ConfigError, match=rf"^model\.kind: catboost 9\.9 is needed, nothing is installed; {way_out}$"):
+        build_model(Spec(kind="catboost"), dataset().contract)
 
 
 def test_soft_losses_of_values_count_a_row_by_its_weight() -> None:
