@@ -56,7 +56,8 @@ def test_a_file_is_a_workload_like_a_section(project: Path) -> None:
 
 def test_check_knows_it_and_says_that_it_runs_by_hand(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("check", "guests") == 0
-    assert "guests: ok — Guests; 14 stages, run by hand" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("guests: ok — Guests; ") and said.endswith(" stages, run by hand")
 
 
 @pytest.mark.parametrize(
