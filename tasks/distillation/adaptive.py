@@ -39,6 +39,10 @@ class Learned(Adaptation):
     """
 
 
+LEAST = 0.02
+"""A share of all below it lies outside of a Balance's limits, where nothing is learned."""
+
+
 class Balance(nn.Module):
     """A Balance maps the mean losses of truth and teacher, each (), to (v hard + w soft - log v - log w) / (v + w).
 

@@ -8,7 +8,7 @@ from torch import nn
 from tasks.core.config import Spec, pick
 from tasks.core.errors import ConfigError
 from tasks.core.loader import Kinds
-from tasks.distillation.adaptive import ADAPTATIONS, Adaptation, Correctness, Learned
+from tasks.distillation.adaptive import ADAPTATIONS, LEAST, Adaptation, Correctness, Learned
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
 from tasks.distillation.options import Student, Teacher
 from tasks.distillation.schedule import SCHEDULES, Schedule
@@ -80,8 +80,8 @@ def _adaptation(student: Student) -> Adaptation | None:
         for field, given in (("schedule", student.schedule), ("attenuate", student.attenuate)):
             if given:
                 raise ConfigError(f"{field}: the weights are learned (adapt); leave one of both out")
-        if student.alpha == 0:
-            raise ConfigError("alpha: learned weights (adapt) begin there; write more than 0")
+        if student.distilled and not LEAST <= student.alpha <= 1 - LEAST:
+            raise ConfigError(f"alpha: learned weights (adapt) begin there; write {LEAST} to {1 - LEAST}")
     return adapt
 
 

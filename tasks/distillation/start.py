@@ -25,7 +25,7 @@ def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str], gate
     """
     source = load(weights)
     if gate is not None:
-        source = {name: _gate(value, gate) if RECURRENT.search(name) else value for name, value in source.items()}
+        source = {name: _gate(name, value, gate) if RECURRENT.search(name) else value for name, value in source.items()}
     names = {name: source_name for name, _ in model.named_parameters() if (source_name := _renamed(name, layers))}
     parameters = dict(model.named_parameters())
     taken = [name for name, other in names.items() if other in source and _fits(parameters[name], source[other])]
@@ -40,10 +40,11 @@ def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str], gate
     return taken
 
 
-def _gate(stacked: Tensor, gate: str) -> Tensor:
-    if stacked.shape[0] % len(GATES):
+def _gate(name: str, stacked: Tensor, gate: str) -> Tensor:
+    hidden = stacked.shape[1] if "weight_hh" in name else stacked.shape[0] // len(GATES)
+    if stacked.shape[0] != len(GATES) * hidden:
         raise ConfigError(
-            f"start_from.gate: the teacher's {stacked.shape[0]} rows are no {len(GATES)} gates of an LSTM"
+            f"start_from.gate: {name} {tuple(stacked.shape)} of the teacher has no {len(GATES)} gates of an LSTM"
         )
     return stacked.chunk(len(GATES))[GATES.index(gate)]
 

@@ -156,10 +156,13 @@ class _Loop:
         self.model, self.objective = model.to(device()), objective.to(device())
         self.compiled = torch.compile(model) if device().type == "cuda" else model
         self.training, self.fingerprint = training, fingerprint
-        both = (*model.parameters(), *objective.parameters())
-        self.parameters = [parameter for parameter in both if parameter.requires_grad]
+        balance = [] if objective.balance is None else list(objective.balance.parameters())
+        others = (*model.parameters(), *objective.parameters())
+        trained = [each for each in others if each.requires_grad and not any(each is one for one in balance)]
+        groups = [{"params": trained}, *([{"params": balance, "weight_decay": 0.0}] if balance else [])]
+        self.parameters = [*trained, *balance]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+            groups, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
         self.history = History()
         self.least = math.nan

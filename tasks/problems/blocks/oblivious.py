@@ -16,7 +16,10 @@ Model = dict[str, Any]
 
 
 class ObliviousTrees(nn.Module):
-    """ObliviousTrees map (n, features) float32 to (n, outputs) raw scores; each level of a tree has one split."""
+    """ObliviousTrees map (n, features) float32 to (n, outputs) raw scores; each level of a tree has one split.
+
+    NaN is a missing value, below all others.
+    """
 
     def __init__(self, model: "catboost.CatBoost") -> None:
         super().__init__()
@@ -62,7 +65,7 @@ def ensemble_attributes(trees: Model) -> dict[str, Any]:
     """Return attributes of ONNX's TreeEnsembleRegressor, with torch's type suffixes, from `dump()`.
 
     A tree of depth d becomes a full one of 2^(d + 1) - 1 nodes, numbered by level. In CatBoost's leaf numbers the first
-    split is the lowest bit, 1 for x > border; in leaves of several outputs each leaf has one value an output. Borders
+    split is the lowest bit, 1 for x > border, which NaN never is; in leaves of several outputs each leaf has one value an output. Borders
     are float32, as the features that they are compared with.
     """
     scale, biases = trees["scale_and_bias"]
@@ -100,6 +103,7 @@ def ensemble_attributes(trees: Model) -> dict[str, Any]:
         "nodes_values_f": nodes["value"],
         "nodes_truenodeids_i": nodes["true"],
         "nodes_falsenodeids_i": nodes["false"],
+        "nodes_missing_value_tracks_true_i": [int(mode != "LEAF") for mode in nodes["mode"]],
         "target_treeids_i": leaves["tree"],
         "target_nodeids_i": leaves["id"],
         "target_ids_i": leaves["output"],

@@ -7,21 +7,21 @@ import numpy as np
 import polars as pl
 
 from tasks.problems.base import BY, Floats, Inputs, Outcomes, Since
-from tasks.problems.forecasting.metrics import score, seasonal_naive
+from tasks.problems.forecasting.metrics import naive_forecast, score
 from tasks.problems.forecasting.options import Options
 from tasks.problems.forecasting.panel import MOMENT, SERIES, name_of_series
 
 
 @dataclass(frozen=True)
-class SeasonalNaive:
-    """SeasonalNaive is the naive forecast as a model, so that it reads the past as every model does."""
+class Naive:
+    """Naive is the workload's naive forecast as a model, so that it reads the past as every model does."""
 
     options: Options
     names: Collection[str] = ("units", "observed")
 
     def __call__(self, inputs: Inputs) -> Floats:
         """Return (n, horizon, outputs)."""
-        return seasonal_naive(inputs["units"], self.options, inputs["observed"])
+        return naive_forecast(inputs["units"], self.options, inputs["observed"])
 
 
 def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outcomes:

@@ -27,7 +27,7 @@ from tasks.problems.base import (
     Strategies,
     rows_within,
 )
-from tasks.problems.forecasting.afterwards import SeasonalNaive, outcomes
+from tasks.problems.forecasting.afterwards import Naive, outcomes
 from tasks.problems.forecasting.covariates import KNOWN
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
 from tasks.problems.forecasting.disturbances import disturb
@@ -204,7 +204,7 @@ class Forecasting(Problem):
         return self.options.step.day_ahead(as_of, self.options.horizon)
 
     def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
-        return self.predict(since.now, since.as_of, contract, SeasonalNaive(self.options))
+        return self.predict(since.now, since.as_of, contract, Naive(self.options))
 
     def outcomes(self, predictions: pl.DataFrame, since: Since, contract: FeatureContract) -> Outcomes:
         return outcomes(predictions, since, self.options)

@@ -192,7 +192,7 @@ class SoftLabels(SoftLoss):
             places = (edges.to(values.device) - median) / (spread**2 + (width / 4) ** 2).sqrt()
             below, above = places[..., :-1], places[..., 1:]
             # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), of which none vanishes far away
-            between = torch.log1p(-torch.exp((below - above).clamp(max=-TINY)))
+            between = torch.log(-torch.expm1((below - above).clamp(max=-TINY)))
             return functional.logsigmoid(above) + functional.logsigmoid(-below) + between
 
         def rows(output: Tensor, teacher: Tensor, _target: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from tasks.tables.table import TableContract
 
 PARTS = ("year", "month", "day", "hour")
 DAY_SECONDS = 86400
+LATEST = 10**10  # in the year 2286
 
 
 class Unpivot(Frozen):
@@ -93,8 +94,10 @@ class Shape(Frozen):
         if not named:
             raise Unreadable("source.shape.seconds: rows of this workload have no time; leave it out")
         clock = table[self.seconds].cast(pl.Float64, strict=False)
-        if clock.null_count():
-            raise Unreadable(f"source.shape.seconds: {self.seconds} of {clock.null_count()} rows is no number")
+        odd = table[self.seconds].filter((clock.abs() <= LATEST).not_().fill_null(value=True))
+        if len(odd):
+            said = f"{odd[0]!r:.40} of {self.seconds} is no number of seconds since 1970; are they milliseconds?"
+            raise Unreadable(f"source.shape.seconds: {said}")
         day = (clock / DAY_SECONDS).floor().cast(pl.Int32).cast(pl.Date)
         return table.with_columns(day.alias(named))
 

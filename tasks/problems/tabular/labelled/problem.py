@@ -1,6 +1,7 @@
 """Labelled rows: options, columns, splits, errors and losses, wired to the interface that all stages know."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
@@ -143,7 +144,12 @@ class LabelledTabular(Problem):
         return self.predict(since.now, since.as_of, contract, Constant(contract, self.options))
 
     def outcomes(self, predictions: pl.DataFrame, since: Since, contract: FeatureContract) -> Outcomes:
-        return outcomes(predictions, since, self.options)
+        """Score predictions of rows whose label has come since.
+
+        Their baseline is one answer for all. Where the gates' is the last label of a group, no share of it is known.
+        """
+        found = outcomes(predictions, since, self.options)
+        return replace(found, as_gated=not (self.options.time and self.options.group))
 
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
         """Show whether predictions are what came of them: by tenths of the first model's, and its residuals."""

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tasks.core.config import Frozen
-from tasks.core.errors import ConfigError
+from tasks.core.errors import ConfigError, DataError
 from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.blocks.oblivious import ObliviousTrees
 from tasks.problems.blocks.trees import Trees
@@ -225,6 +225,7 @@ class CatBoost(Boosted):
                 "od_type": "Iter",
                 "od_wait": options.stopping,
                 "use_best_model": True,
+                "nan_mode": "Min",
                 "random_seed": seed,
                 "thread_count": torch.get_num_threads(),
                 "allow_writing_files": False,
@@ -233,6 +234,9 @@ class CatBoost(Boosted):
             | ({"classes_count": self.classes} if self.task == "classes" else {})
         )
         pools = [catboost.Pool(part.features, part.label, weight=part.weight) for part in (train, valid)]
-        model.fit(pools[0], eval_set=pools[1])
+        try:
+            model.fit(pools[0], eval_set=pools[1])
+        except catboost.CatBoostError as error:  # such as labels that are all the same
+            raise DataError(f"rows: CatBoost learns nothing of them: {str(error).splitlines()[0]}") from error
         log.info("%d of %d trees are kept", model.tree_count_, options.trees)
         return ObliviousTrees(model), float(model.get_best_score()["validation"][loss])
