@@ -159,7 +159,9 @@ class _Loop:
         balance = [] if objective.balance is None else list(objective.balance.parameters())
         others = (*model.parameters(), *objective.parameters())
         trained = [each for each in others if each.requires_grad and not any(each is one for one in balance)]
-        groups = [{"params": trained}, *([{"params": balance, "weight_decay": 0.0}] if balance else [])]
+        groups: list[dict[str, Any]] = [{"params": trained}]
+        if balance:  # of them decay would make equal weights, whatever the losses say
+            groups.append({"params": balance, "weight_decay": 0.0})
         self.parameters = [*trained, *balance]
         self.optimizer = torch.optim.AdamW(
             groups, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True

@@ -222,7 +222,16 @@ def test_a_model_is_offered_to_the_kinds_of_learning_that_it_fits_alone() -> Non
 # Losses
 
 TABULAR_LOSSES = ("kl", "cross-entropy", "logits")
-FORECASTING_LOSSES = ("absolute", "squared", "pinball", "bounded", "residual", "distribution")
+FORECASTING_LOSSES = (
+    "absolute",
+    "squared",
+    "pinball",
+    "bounded",
+    "residual",
+    "distribution",
+    "gaussian",
+    "soft-labels",
+)
 TERMS = ("multi-scale", "frequency")
 LOSSES = [(world, kind) for world in ("tabular", "tabular/yes-no", "tabular/classes") for kind in TABULAR_LOSSES]
 LOSSES += [("tabular/value", kind) for kind in ("squared", "absolute")]

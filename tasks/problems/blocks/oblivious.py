@@ -65,8 +65,8 @@ def ensemble_attributes(trees: Model) -> dict[str, Any]:
     """Return attributes of ONNX's TreeEnsembleRegressor, with torch's type suffixes, from `dump()`.
 
     A tree of depth d becomes a full one of 2^(d + 1) - 1 nodes, numbered by level. In CatBoost's leaf numbers the first
-    split is the lowest bit, 1 for x > border, which NaN never is; in leaves of several outputs each leaf has one value an output. Borders
-    are float32, as the features that they are compared with.
+    split is the lowest bit, 1 for x > border, which NaN never is; in leaves of several outputs each leaf has one value
+    an output. Borders are float32, as the features that they are compared with.
     """
     scale, biases = trees["scale_and_bias"]
     nodes: dict[str, list[Any]] = {name: [] for name in ("tree", "id", "feature", "mode", "value", "true", "false")}

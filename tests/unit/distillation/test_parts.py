@@ -98,6 +98,7 @@ BAD_ASSISTANT = {"model": {"kind": "mlpp"}, "training": {"epochs": 1, "batch_siz
             r"schedule: the weights are learned",
         ),
         ({"adapt": {"kind": "learned"}, "alpha": 0}, r"alpha: learned weights \(adapt\) begin there"),
+        ({"adapt": {"kind": "learned"}, "alpha": 0.99}, r"alpha: learned weights \(adapt\) begin there"),
         ({"augment": {"kind": "cutmix"}}, r"augment\.kind: unknown kind 'cutmix'; there are: jitter"),
         ({"terms": HINT}, r"terms\.teacher: no features of any; set keep: \[features\] for a teacher"),
         (

@@ -86,5 +86,6 @@ def test_a_simple_recurrent_network_starts_as_a_gate_of_an_lstm() -> None:
 
 
 def test_what_has_no_gates_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"start_from\.gate: the teacher's 3 rows are no 4 gates of an LSTM"):
-        start_from(nn.RNN(3, 2), save_weights(nn.RNN(3, 3)), {}, "cell")
+    for teacher in (nn.RNN(3, 3), nn.RNN(3, 4), nn.GRU(3, 4)):
+        with pytest.raises(ConfigError, match=r"start_from\.gate: \w+ \(.*\) of the teacher has no 4 gates of an LSTM"):
+            start_from(nn.RNN(3, 2), save_weights(teacher), {}, "cell")

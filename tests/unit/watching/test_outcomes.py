@@ -64,6 +64,13 @@ def test_the_naive_forecast_says_what_it_would_have_said_that_evening() -> None:
     assert problem.naive_predictions(since({"series": changed.lazy()}), contract(problem)).equals(found)
 
 
+def test_the_naive_forecast_is_that_of_the_workload() -> None:
+    """Of values without a cycle the quantiles of the last ones, as the gates have it."""
+    problem = get_problem(Spec.model_validate({**PROBLEM, "naive": "trailing"}))
+    found = problem.naive_predictions(since({"series": everything().lazy()}), contract(problem))
+    assert found.group_by("series_id").agg(pl.col("p50").n_unique())["p50"].unique().to_list() == [1]
+
+
 EVENTS: dict[str, Any] = {
     "kind": "tabular",
     "entity": "who",

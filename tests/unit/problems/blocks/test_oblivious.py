@@ -56,6 +56,17 @@ def test_the_file_gives_what_catboost_gives(loss: str, outputs: int, x: Floats) 
     assert kinds == [("ai.onnx.ml", "TreeEnsembleRegressor")]
 
 
+def test_missing_values_go_the_same_way_in_columns_with_and_without_them_in_training(x: Floats) -> None:
+    rng = np.random.default_rng(1)
+    some = np.where(rng.random(x.shape) < [0.4, 0, 0, 0, 0], np.nan, x).astype(np.float32)
+    label = np.where(np.isnan(some[:, 0]), 300, 0) + np.abs(x[:, 1])
+    model = fitted(some, label, loss_function="RMSE", nan_mode="Min")
+    asked = np.where(rng.random(x.shape) < 0.3, np.nan, x).astype(np.float32)
+    expected = np.asarray(model.predict(asked), np.float32)[:, None]
+    assert np.ptp(expected) > 100
+    np.testing.assert_allclose(run_onnx(exported(model, 5, 1), {"x": asked}), expected, rtol=1e-5, atol=1e-4)
+
+
 def test_thresholds_and_leaves_count_as_parameters(x: Floats) -> None:
     model = fitted(x, x[:, 0], iterations=3, depth=2, loss_function="RMSE")
     assert count_parameters(ObliviousTrees(model)) == 3 * (2 + 4)

@@ -122,7 +122,13 @@ def index(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     class Index(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
             given.append(self.headers.get("Authorization", ""))
-            super().do_GET()
+            if self.path.endswith("cut.tar.gz"):
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"short")
+            else:
+                super().do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -153,6 +159,20 @@ def test_a_source_archive_comes_from_the_index_that_pip_is_set_up_for(
     (files / "shopdata-1.0.tar.gz").write_bytes(b"changed")
     with pytest.raises(IntegrityError, match=r"^source\.sha256: shopdata-1\.0\.tar\.gz has another digest"):
         find_source_archive("Shop_Data", digest, PYTHON)
+
+
+def test_an_archive_that_is_cut_on_its_way_is_asked_for_again_later(
+    tmp_path: Path, index: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, given = index
+    page = tmp_path / "simple" / "shopdata" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(f'<a href="http://{address}/files/cut.tar.gz#sha256={"0" * 64}">shopdata-1.0.tar.gz</a>')
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://me:secret@{address}/simple")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    with pytest.raises(UnavailableError, match=r"only 5 of 1,000 bytes came"):
+        find_source_archive("shopdata", "0" * 64, PYTHON)
+    assert given == ["Basic bWU6c2VjcmV0"] * 2, "an address of its own host is told the password too"
 
 
 def test_an_index_that_does_not_answer_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,8 +275,8 @@ def test_events_of_recbole_get_their_day_from_seconds_and_are_replayed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = int(datetime(2020, 1, 1, 22, tzinfo=UTC).timestamp())
-    lines = ["user_id:token\titem_id:token\ttimestamp:float"]
-    lines += [f"{number % 7}\t{number}\t{start + number * 43_200}" for number in range(100)]
+    lines = ["user_id:token\titem_id:token\ttimestamp:float\tmillis:float\todd:float"]
+    lines += [f"{number % 7}\t{number}\t{start + number * 43_200}\t{1000 * start}\tnan" for number in range(100)]
     serve_wheels(tmp_path, monkeypatch)
     digest = make_wheel(tmp_path, {"films/films.inter": "\n".join(lines)})
     columns = (Column("user", "string", key=True), Column("item", "string", key=True), Column("time", "date"))
@@ -278,5 +298,8 @@ def test_events_of_recbole_get_their_day_from_seconds_and_are_replayed(
     assert table["user"].dtype == pl.String and 40 < table.height < 100
     odd = rows(shape={"seconds": "user_id:token"}, replay=False).tables["events"]
     assert odd["time"].max() == date(1970, 1, 1)
+    millis = rows(shape={"seconds": "millis:float"}).unreadable["events"]
+    assert millis.startswith("source.shape.seconds: '1577916000000' of millis:float is no number of seconds since 1970")
+    assert "'nan' of odd:float" in rows(shape={"seconds": "odd:float"}).unreadable["events"]
     unknown = rows(shape={"seconds": "when"}).unreadable["events"]
     assert unknown.startswith("source.shape: the table has no column 'when'")

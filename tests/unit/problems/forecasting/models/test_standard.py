@@ -77,7 +77,9 @@ def test_trees_see_them_so_that_their_rounding_fits_any_range(weather: Windows, 
         features(*(tensors(values)[name] for name in features.uses))
         for features, values in ((given, inputs), (plain, by_hand(inputs, contract)))
     )
-    torch.testing.assert_close(lines, expected, rtol=0, atol=1 / 2048)
+    # What is missing is so to trees, where by hand its stand-in is left.
+    assert lines.isnan().any()
+    torch.testing.assert_close(lines.nan_to_num(0), torch.where(lines.isnan(), 0, expected), rtol=0, atol=1 / 2048)
 
 
 def test_a_contract_without_them_adds_nothing() -> None:
