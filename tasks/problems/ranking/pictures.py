@@ -10,6 +10,7 @@ from tasks.problems.ranking.metrics import best_of, ranks_of
 from tasks.problems.ranking.options import AT
 
 SHOWN, LAST = 5, 3
+LETTERS = 9  # so many of each name find room below their bar
 FIFTHS = 5
 
 
@@ -34,7 +35,7 @@ def of_histories(
         found.append(
             Example(
                 title=f"after {', '.join(last) or 'nothing'}",
-                dates=tuple(name(item) for item in shown),
+                dates=tuple(_short(name(item)) for item in shown),
                 past=(),
                 actual=tuple(float(item in truth) for item in shown),
                 curves={model: _chances(output[row], target[row], shown) for model, output in outputs.items()},
@@ -61,6 +62,10 @@ def by_popularity(popularity: Floats, target: NDArray[np.int8], outputs: Mapping
         actual=(),
         curves={model: rates(output) for model, output in outputs.items()},
     )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
 
 
 def _chances(scores: Floats, target: NDArray[np.int8], items: list[int]) -> tuple[float, ...]:
