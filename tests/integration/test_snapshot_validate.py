@@ -346,7 +346,7 @@ def _context(
     from tasks.stages import snapshot as snapshot_stage
     from tasks.stages.context import Context
 
-    problem = SimpleNamespace(tables=lambda: tables)
+    problem = SimpleNamespace(tables=lambda: tables, findings=lambda *_: ())
     for stage in (snapshot_stage, validate_stage):
         monkeypatch.setattr(stage, "get_problem", lambda _: problem)
     source = source or Spec(kind="table", path="table.parquet")

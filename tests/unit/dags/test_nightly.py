@@ -138,7 +138,7 @@ def test_edges_that_another_one_implies_are_left_out_of_the_picture() -> None:
     assert upstream["features"] == {"validate"}
     assert upstream["teach.mlp-wide"] == {"features"}
     assert upstream["distil.twin"] == {"teach.mlp-wide", "teach.mlp-deep"}
-    assert upstream["compress.fp16"] == {"distil.student", "distil.twin"}
+    assert upstream["compress.fp16"] == {"distil.student", "distil.pair", "distil.twin"}
     assert upstream["evaluate"] == {"compress.fp32", "compress.neurons", "compress.int8-dynamic", "compress.fp16"}
     assert upstream["promote"] == {"evaluate"}
     # The page of a run that stopped waits for whatever can still end.
