@@ -1,7 +1,9 @@
 """What the service recommends: raw ids in, ids of the best items out, and a line for what it cannot take."""
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from serving.client import Champion
 from serving.contract import Contract, InputError
 from serving.contract.choice import chosen
 from serving.service.app import make_app
+from serving.service.recommend import recommend
 from tasks.releases.store import ReleaseStore
 from tests.unit.serving.test_service import settings, until
 
@@ -125,6 +128,27 @@ def test_more_items_than_memory_should_hold_are_refused(
             "field": "k",
         },
     )
+
+
+def test_no_more_requests_than_told_are_answered_at_once(
+    client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, seen = [0], []
+
+    def noting(*given: Any) -> Any:
+        running[0] += 1
+        seen.append(running[0])
+        time.sleep(0.05)
+        running[0] -= 1
+        return recommend(*given)
+
+    monkeypatch.setattr("serving.service.app.recommend", noting)
+    with TestClient(make_app(settings(folder, folder / "other", scores_at_once=1))) as narrow:
+        until(lambda: narrow.get("/readyz").status_code == 200)
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(narrow.post, "/v1/recommend", json={"histories": [["a"]]}) for _ in range(4)]
+            assert [each.result().status_code for each in asked] == [200] * 4
+    assert seen == [1] * 4
 
 
 def test_many_histories_are_scored_in_parts(
