@@ -18,9 +18,12 @@ def require_count(count: Any, most: int | None = None) -> None:
 
 def raw_ids(row: int, history: Any) -> list[str]:
     """Return a history's ids as texts, as the tables have them, of texts and whole numbers. Raises InputError."""
-    if isinstance(history, str | bytes | Mapping) or not hasattr(history, "__iter__"):
+    try:
+        ids = None if isinstance(history, str | bytes | Mapping) else list(history)
+    except TypeError:
+        ids = None
+    if ids is None:
         raise InputError("histories", f"number {row} is {_said(history)}; expected a list of ids")
-    ids = list(history)
     for place, item in enumerate(ids):
         if not isinstance(item, str | int | np.integer) or isinstance(item, bool):
             raise InputError("histories", f"{_said(item)} at [{row}, {place}]; expected the id of an item")

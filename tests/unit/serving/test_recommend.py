@@ -176,6 +176,7 @@ def test_many_histories_are_scored_in_parts(
         (["a"], 0, "k: 0; expected a whole number of 1 or more"),
         ("ab", 3, "histories: number 0 is 'ab'; expected a list of ids"),
         (None, 3, "histories: number 0 is None; expected a list of ids"),
+        (np.array("a"), 3, "histories: number 0 is a ndarray; expected a list of ids"),
         (["a", ["b"]], 3, r"histories: a list at \[0, 1\]; expected the id of an item"),
         (["a", 1.0], 3, r"histories: 1.0 at \[0, 1\]"),
     ],
