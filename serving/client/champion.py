@@ -17,7 +17,7 @@ from serving.client.origin import SMALL, open_origin
 from serving.client.release import CONTRACT, MANIFEST, MODEL, SIGNATURE, Ledger, Release, digests, sha256
 from serving.client.signature import TrustedKeys
 from serving.contract import Contract, InputError
-from serving.contract.choice import chosen
+from serving.contract.choice import chosen, raw_ids, require_count
 from serving.contract.onnx_file import require_self_contained
 
 DTYPES = {
@@ -36,6 +36,8 @@ DTYPES = {
 }
 
 LIMITS = {CONTRACT: 64 << 20, MODEL: 2 << 30}
+SCORES_BYTES = 16 << 20
+"""Scores of a whole catalogue are held for so many users at once as fit in this."""
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +84,25 @@ class Model:
     def recommend(self, histories: Sequence[Sequence[Any]], count: int) -> list["Recommended"]:
         """Return for each history of raw ids, the last one at the end, the `count` best items that are not in it.
 
-        Raises InputError where the release ranks nothing, or `count` is none.
+        Ids are texts or whole numbers, which the tables have as texts. Of an item that stands in a history several
+        times the first place counts, as in training, unless the release has `repeats`. Raises InputError where the
+        release ranks nothing, or a history or `count` is none.
         """
         if len(self.contract.histories) != 1 or not self.contract.choice:
             raise InputError("", f"a release of {self.contract.problem} has no items to recommend")
-        if count < 1:
-            raise InputError("k", f"{count}; expected 1 or more")
+        require_count(count)
+        given = [raw_ids(row, history) for row, history in enumerate(histories)]
+        size = max(1, SCORES_BYTES // (4 * self.contract.output_shape[0] or 1))
+        return [
+            answer
+            for start in range(0, len(given), size)
+            for answer in self._recommend(given[start : start + size], count)
+        ]
+
+    def _recommend(self, histories: list[list[str]], count: int) -> list["Recommended"]:
         (field,) = self.contract.histories.values()
+        if not self.contract.repeats:
+            histories = [list(dict.fromkeys(history)) for history in histories]
         known = [field.known(history) for history in histories]
         answers = []
         for given, codes, scores in zip(histories, known, self.predict({field.name: field.encode(known)}), strict=True):

@@ -70,6 +70,10 @@ class Contract:
         shape, choice = _shape("output_shape", found["output_shape"]), found.get("choice", 0)
         if type(choice) is not int or choice < 0 or (choice and not histories):
             raise TypeError(f"choice: {choice!r:.80} is not how many of the best are named")
+        for name, book in histories.items():
+            if shape != (len(book.values),):
+                said = f"its output has the shape {shape}, and {name} {len(book.values)} values of {book.name}"
+                raise ValueError(f"{said}; expected an output for each value")
         return cls(found["problem"], inputs, shape, books, found["settings"], choice, found.get("repeats") is True)
 
     def check(self, arrays: Arrays, needed: Collection[str]) -> int:

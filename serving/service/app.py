@@ -115,6 +115,8 @@ def make_app(settings: ServiceSettings) -> FastAPI:
 
 
 def _add_recommend(app: FastAPI, settings: ServiceSettings, keeper: Keeper, metrics: Metrics, intake: Intake) -> None:
+    recommending = CapacityLimiter(settings.scores_at_once)
+
     @app.post(
         "/v1/recommend",
         summary="The best items for histories of raw ids",
@@ -126,7 +128,7 @@ def _add_recommend(app: FastAPI, settings: ServiceSettings, keeper: Keeper, metr
         model = _ready(keeper)
         async with intake.body(request, min(MOST_BYTES, settings.max_json_bytes)) as body, intake.work(len(body)):
             about = _release(model, settings)
-            answer, rows = await run_in_threadpool(recommend, body, model, about, settings.max_rows)
+            answer, rows = await run_sync(recommend, body, model, about, settings.max_rows, limiter=recommending)
         metrics.rows.inc(rows)
         return Response(answer, media_type=JSON, headers={"X-Nightstill-Release": str(model.release.number)})
 
@@ -188,6 +190,11 @@ def _about(model: Model) -> dict[str, Any]:
             },
             "output": {"dtype": "float32", "shape": ["batch", *contract.output_shape]},
             "categories": contract.categories,
+            "histories": {
+                name: {"column": item.book.name, "first": item.book.first} for name, item in contract.histories.items()
+            },
+            "choice": contract.choice,
+            "repeats": contract.repeats,
             "settings": contract.settings,
         },
     }

@@ -47,6 +47,8 @@ def _answers(json: Schema, *refused: int, others: Mapping[str, Schema] | None = 
 
 
 ABOUT: Schema = {"workload": TEXT, "release": {"type": "integer", "minimum": 1}, "as_of": DAY}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+HISTORY_BOOKS: Schema = {"type": "object", "additionalProperties": _object(column=TEXT, first=COUNT)}
 READY = _object(ready={"type": "boolean"}, problem=TEXT)
 BINARY = dict.fromkeys(FORMATS[1:], BYTES)
 
@@ -55,7 +57,11 @@ READYZ = _answers(READY) | {503: {"description": "no champion is loaded", "conte
 METRICS: dict[int | str, Schema] = {
     200: {"description": "numbers", "content": {CONTENT_TYPE_LATEST: {"schema": TEXT}}},
 }
-MODEL = _answers(_object(**ABOUT, problem=TEXT, contract={"type": "object"}), 503)
+CONTRACT = {
+    "type": "object",
+    "properties": {"histories": HISTORY_BOOKS, "choice": COUNT, "repeats": {"type": "boolean"}},
+}
+MODEL = _answers(_object(**ABOUT, problem=TEXT, contract=CONTRACT), 503)
 PREDICT = _answers(
     _object(**ABOUT, output={"type": "array"}), 400, 408, 413, 415, 422, 503, others={SAFETENSORS: BYTES}
 )

@@ -6,12 +6,15 @@ from typing import Any
 import orjson
 
 from serving.client import InputError, Model
+from serving.contract.choice import require_count
 from serving.service.bodies import BadBody
 from serving.service.http import Refused
 
 MOST_BYTES = 262_144
 """A body is this large at most: reading it keeps nobody waiting."""
 LONGEST, MOST = 10_000, 1000
+MOST_ITEMS = 100_000
+"""One answer names so many items at most, of all its histories: each is an object in memory."""
 DEFAULT = 10
 FIELDS = ("histories", "k")
 
@@ -31,7 +34,7 @@ def recommend(body: bytes, model: Model, about: Mapping[str, Any], max_rows: int
     return orjson.dumps({**about, "recommendations": answers}), len(answers)
 
 
-def _asked(body: bytes, max_rows: int) -> tuple[list[list[str]], int]:
+def _asked(body: bytes, max_rows: int) -> tuple[list[list[Any]], int]:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -43,16 +46,11 @@ def _asked(body: bytes, max_rows: int) -> tuple[list[list[str]], int]:
     histories, count = found["histories"], found.get("k", DEFAULT)
     if not 1 <= len(histories) <= max_rows:
         raise InputError("histories", f"{len(histories)} of them; expected 1 to {max_rows} in one request")
-    if type(count) is not int or not 1 <= count <= MOST:
-        raise InputError("k", f"{count!r:.40}; expected a whole number from 1 to {MOST}")
-    return [_history(row, history) for row, history in enumerate(histories)], count
-
-
-def _history(row: int, history: Any) -> list[str]:
-    """Return a history as texts: ids that are whole numbers are texts in the tables, too."""
-    if not isinstance(history, list) or len(history) > LONGEST:
-        raise InputError("histories", f"number {row} is no list of at most {LONGEST} ids")
-    for place, item in enumerate(history):
-        if type(item) not in (str, int):
-            raise InputError("histories", f"{item!r:.40} at [{row}, {place}]; expected the id of an item")
-    return [str(item) for item in history]
+    require_count(count, MOST)
+    if (named := len(histories) * count) > MOST_ITEMS:
+        said = f"{count} for each of {len(histories)} histories are {named:,} items"
+        raise InputError("k", f"{said}; expected at most {MOST_ITEMS:,} in one request")
+    for row, history in enumerate(histories):
+        if not isinstance(history, list) or len(history) > LONGEST:
+            raise InputError("histories", f"number {row} is no list of at most {LONGEST} ids")
+    return histories, count

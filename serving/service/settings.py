@@ -28,7 +28,11 @@ class ServiceSettings(BaseSettings):
     poll_seconds: float = Field(default=10.0, gt=0, description="how often the ledger is asked for a new entry")
     max_rows: int = Field(default=4096, ge=1, description="rows that the model sees in one request")
     max_table_rows: int = Field(default=500_000, ge=1, description="rows of one request's table")
-    scores_at_once: int = Field(default=2, ge=1, description="tables that are scored at the same time; others wait")
+    scores_at_once: int = Field(
+        default=2,
+        ge=1,
+        description="tables that are scored at the same time, and as many requests to recommend; others wait",
+    )
     max_bytes: int = Field(default=16 * 2**20, ge=1, description="bytes of one request's body")
     max_json_bytes: int = Field(default=4 * 2**20, ge=1, description="of a JSON body, which takes far more when read")
     max_table_bytes: int = Field(default=128 * 2**20, ge=1, description="of one request's table when it is unpacked")

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -166,7 +167,7 @@ def _metrics(facts: ReportFacts) -> dict[str, float]:
     for model in facts.models:
         numbers = {primary: model.error, **model.metrics, "bytes": model.size, "parameters": model.parameters}
         numbers["p50_us"] = model.p50_us
-        label = model.name if model.role == "candidate" else model.role
+        label = {"candidate": model.name, "baseline": f"baseline.{_allowed(model.name)}"}.get(model.role, model.role)
         found |= {f"{label}/{name}": value for name, value in numbers.items()}
         if model is facts.chosen:
             found |= numbers
@@ -174,6 +175,11 @@ def _metrics(facts: ReportFacts) -> dict[str, float]:
         label = stage.stage.replace("@", ".")  # MLflow allows no @
         found |= {f"seconds/{label}": stage.seconds, f"peak_memory_mb/{label}": stage.memory_mb}
     return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def _allowed(name: str) -> str:
+    """Return a name in the characters that MLflow allows in a metric's; a slash of it would be a folder."""
+    return re.sub(r"[^\w .:-]", "_", name, flags=re.ASCII)
 
 
 def _curves(facts: ReportFacts) -> dict[str, list[float]]:

@@ -1,6 +1,7 @@
 """Stage validate checks the snapshot against the workload's suite; bad data stops the run here."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -31,6 +32,7 @@ def run(ctx: Context, name: str | None = None) -> None:
         ctx.pages / "data-docs",
         ctx.run.workload,
     )
+    suite = len(checks)
     if all(check.success for check in checks):
         checks += [_check(found) for found in problem.findings(known(ctx.tables(), contracts), ctx.run.as_of)]
     failed = [check for check in checks if not check.success]
@@ -39,21 +41,20 @@ def run(ctx: Context, name: str | None = None) -> None:
     write_json(ctx.pages / "validation.json", result)  # outputs of a failed stage are dropped, pages are kept
     ctx.summary("validate", {"expectations": len(checks), "failed": len(failed)})
     if failed:
-        raise DataError(_line(failed, len(checks)))
+        page = "data-docs/index.html" if len(checks) == suite else "validation.json"  # Data Docs lack findings
+        where = f"all of them: {page} among this stage's pages"
+        raise DataError(f"validate: {len(failed)} of {len(checks)} expectations failed; {failed[0]}; {where}")
     # Later stages depend on this file alone: a new champion to compare with must not retrain everything.
     write_json(ctx.artifacts / "valid.json", {"valid": True})
 
 
 def _check(found: Finding) -> Check:
     """Return a finding of the kind of learning as a check; a value that is not finite is none that is allowed."""
-    success, value = found.value <= found.high, float(f"{found.value:.6g}")
+    told = math.isfinite(found.value)
+    success = told and found.value <= found.high
+    value = float(f"{found.value:.6g}") if told else str(found.value)  # JSON has no such number
     sample = (found.example,) if found.example and not success else ()
     return Check(found.column, found.rule, f"<= {found.high:g}", value, success, int(not success), sample, found.table)
-
-
-def _line(failed: list[Check], total: int) -> str:
-    where = "all of them: data-docs/index.html among this stage's pages"
-    return f"validate: {len(failed)} of {total} expectations failed; {failed[0]}; {where}"
 
 
 def _reference(ctx: Context) -> Mapping[str, Any] | None:

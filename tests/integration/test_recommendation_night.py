@@ -86,7 +86,7 @@ def test_client_and_table_say_the_same(night: Any) -> None:
     nobody = champion.recommend([], k=3)
     book = json.loads((root / "artifacts" / "features" / "contract.json").read_text())["categories"]["_item"]
     assert nobody.popular and list(nobody.items) == book[:3]
-    with pytest.raises(InputError, match="k: 0; expected 1 or more"):
+    with pytest.raises(InputError, match="k: 0; expected a whole number of 1 or more"):
         champion.recommend([], k=0)
 
 

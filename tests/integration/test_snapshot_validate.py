@@ -1,7 +1,8 @@
 """Every kind of bad data stops at validation with one line that names column and rule; good data passes."""
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError
+from tasks.problems.base import Finding
 from tasks.stages import validate as validate_stage
 from tasks.tables.sources import get_source
 from tasks.tables.sources.about import describe
@@ -308,6 +310,23 @@ def test_the_stage_keeps_its_result_and_fails_with_one_line(tmp_path: Path, monk
     ]  # fmt: skip
 
 
+def test_what_the_kind_of_learning_finds_is_told_with_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = (0.5, math.nan, -math.inf, 0.1)
+    context = _context(
+        tmp_path, monkeypatch, findings=[Finding("events", "item", "share", each, 0.2) for each in values]
+    )
+    good().write_parquet(tmp_path / "table.parquet")
+    _snapshot(context)
+    with pytest.raises(DataError) as error:
+        validate_stage.run(context)
+    assert str(error.value).endswith(
+        "expectations failed; events: item: share (expected <= 0.2): observed 0.5; "
+        "all of them: validation.json among this stage's pages"
+    )
+    kept = json.loads((tmp_path / "pages" / "validation.json").read_text())
+    assert [each["observed"] for each in kept["checks"] if not each["success"]] == [0.5, "nan", "-inf"]
+
+
 def test_equal_data_gives_equal_bytes_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = _context(tmp_path, monkeypatch)
     good().sample(fraction=1.0, shuffle=True, seed=1).write_parquet(tmp_path / "table.parquet")
@@ -339,6 +358,7 @@ def _context(
     monkeypatch: pytest.MonkeyPatch,
     tables: tuple[TableContract, ...] = (CONTRACT,),
     source: Spec | None = None,
+    findings: Iterable[Finding] = (),
 ) -> Any:
     from types import SimpleNamespace
 
@@ -346,7 +366,7 @@ def _context(
     from tasks.stages import snapshot as snapshot_stage
     from tasks.stages.context import Context
 
-    problem = SimpleNamespace(tables=lambda: tables, findings=lambda *_: ())
+    problem = SimpleNamespace(tables=lambda: tables, findings=lambda *_: findings)
     for stage in (snapshot_stage, validate_stage):
         monkeypatch.setattr(stage, "get_problem", lambda _: problem)
     source = source or Spec(kind="table", path="table.parquet")

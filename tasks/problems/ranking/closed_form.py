@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 Codes = NDArray[np.int64]
 Matrix = NDArray[np.float32]
 
-DENSE = 20_000
-"""A matrix of so many items by as many is the largest that is made: 1.6 GB."""
+DENSE = 12_000
+"""A matrix of so many items by as many is the largest that is made: 0.6 GB, and 6 GB while it is computed.
+
+An inverse in float64 holds five such matrices at once, 41 bytes a pair of items as measured, so that it fits in 8 GiB.
+"""
 NEIGHBOURS = 100
 SHRINKAGE = 10.0
 

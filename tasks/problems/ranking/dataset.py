@@ -134,8 +134,11 @@ class Histories(Dataset):
         return np.bincount(codes, minlength=self.size + 1)[1:].astype(np.float32)
 
     def popularity_before(self, rows: Rows, days: int) -> Floats:
-        """Return (n, items) how many learned events each item had in the days before that of each row."""
-        chosen = self.learned & (self.codes > 0)
+        """Return (n, items) how many events each item had in the days before that of each row, whoever had them.
+
+        Events that a split asks are among them, once their day is over: by then all of them are known.
+        """
+        chosen = self.codes > 0
         day, place = np.unique(self.days[self.asked[rows]], return_inverse=True)
         found = np.zeros((len(day), self.size), np.float32)
         for number, today in enumerate(day):

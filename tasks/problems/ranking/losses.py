@@ -16,9 +16,10 @@ def answers(scores: Tensor, target: Tensor) -> Tensor:
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """Return (n,) -log softmax of the item that came."""
-    truth = target.argmax(dim=1)
-    return functional.cross_entropy(answers(output, target), truth, reduction="none")
+    """Return (n,) -log softmax of the item that came; 0 where it is none of the catalogue, which teaches nothing."""
+    came = target == 1
+    found = functional.cross_entropy(answers(output, target), came.int().argmax(dim=1), reduction="none")
+    return found.where(came.any(dim=1), 0.0)
 
 
 class Shares(SoftLoss):

@@ -74,6 +74,7 @@ def _models() -> list[dict[str, Any]]:
 
     rows = [row("naive", "naive", 0.5701, None, None), row("ensemble", "teacher", 0.4215, 731204, 2948211)]
     rows += [row("student", "student", 0.4212, 19884, 79800), row("twin", "twin", None, 19884, 79800)]
+    rows += [row(f"popularity, {days} days", "baseline", 0.58, None, None) for days in (7, 28)]
     rows.append(row("entry 3", "champion", 0.4262, None, 41870))
     return rows + [row(name, "candidate", error, 19884, size) for name, (error, size, _) in CANDIDATES.items()]
 

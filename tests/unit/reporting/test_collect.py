@@ -14,7 +14,7 @@ def test_a_whole_run(night: Any) -> None:
     assert facts.headline == Headline("promoted", "fp16 passes all 10 gates and is not worse than ledger entry 3")
     assert (facts.release, facts.champion, facts.metric, facts.band) == (4, 3, "WAPE", "80%")
     assert facts.chosen is not None and (facts.chosen.name, facts.chosen.p50_us) == ("fp16", 18.4)
-    assert len(facts.models) == 12 and len(facts.pictures) == 4
+    assert len(facts.models) == 14 and len(facts.pictures) == 4
     assert [curve.name for curve in facts.losses] == ["teacher lstm", "teacher tcn", "student", "student twin"]
     assert facts.losses[0].folds[0].best == 9
     assert facts.data["days"] == "2025-10-26 to 2026-12-18"

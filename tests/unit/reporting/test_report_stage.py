@@ -72,6 +72,7 @@ def test_page_card_and_mlflow(stage: Any) -> None:
     assert (logged["experiment"], logged["run_id"], mlflow.synced) == ("nightstill-sales", "night-1", 1)
     assert logged["metrics"]["wape"] == logged["metrics"]["fp16/wape"] == 0.4213
     assert logged["metrics"]["teacher/bytes"] == 2948211.0
+    assert {"baseline.popularity_ 7 days/wape", "baseline.popularity_ 28 days/wape"} <= logged["metrics"].keys()
     assert logged["metrics"]["seconds/teach.lstm"] == 61.2
     assert len(logged["curves"]["valid_error/teacher lstm fold 2"]) == 11
     assert {"report.html", "model-card.md", "verdict.json", "plots/pareto.svg"} <= set(logged["artifacts"])

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tasks.core.errors import ConfigError
+
 HIDDEN = -1e9
 
 
@@ -34,7 +36,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, length: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"heads: expected a divisor of width, {width}")
+            raise ConfigError(f"model.width: expected a multiple of {heads} heads, got {width}")
         self.places = nn.Parameter(torch.randn(length, width) * 0.02)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))

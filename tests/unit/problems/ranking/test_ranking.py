@@ -14,6 +14,7 @@ from tasks.problems.models import build_model
 from tasks.problems.ranking.baselines import naive, simple
 from tasks.problems.ranking.closed_form import DENSE, ease, item_knn, together
 from tasks.problems.ranking.dataset import HISTORY, make_contract
+from tasks.problems.ranking.losses import cross_entropy
 from tasks.problems.ranking.metrics import score_ranking
 from tasks.problems.ranking.models.product import Ease
 from tasks.problems.ranking.models.sequence import SequenceRanker, windows
@@ -45,7 +46,7 @@ def test_ease_is_least_squares_without_an_item_s_own_column() -> None:
 
 def test_a_closed_form_refuses_a_catalogue_that_no_matrix_of_pairs_fits() -> None:
     contract = make_contract(problem().options, [f"f{n}" for n in range(DENSE + 1)])
-    with pytest.raises(ConfigError, match="20,001 items are too many for a matrix of pairs"):
+    with pytest.raises(ConfigError, match=f"{DENSE + 1:,} items are too many for a matrix of pairs"):
         build_model(Spec(kind="ease"), contract)
 
 
@@ -102,6 +103,56 @@ def test_the_exported_file_names_them_again_where_items_come_again() -> None:
     runtime = OnnxModel(export_onnx(model, made.contract, inputs))
     (ids,) = runtime._session.run(["ids"], inputs)
     assert (ids == np.argsort(-runtime(inputs), axis=1, kind="stable")[:, :12] + 1).all()
+
+
+def test_where_nothing_is_left_the_exported_file_names_none() -> None:
+    made = dataset(split="leave-one-out", history=40, top=12)
+    model = build_model(Spec(kind="decayed-sum", width=8), made.contract).eval()
+    inputs = made.inputs(made.splits["test"])
+    inputs[HISTORY][0] = np.arange(1, 41)
+    inputs[HISTORY][1] = [0, 0, 0, *range(1, 38)]
+    ids, best = OnnxModel(export_onnx(model, made.contract, inputs))._session.run(["ids", "scores"], inputs)
+    assert ids[0].tolist() == [0] * 12 and (best[0] == np.float32(LOWEST)).all()
+    assert sorted(ids[1, :3]) == [38, 39, 40] and not ids[1, 3:].any() and ids[2:].all()
+
+
+def test_a_row_whose_answer_the_catalogue_lacks_teaches_nothing() -> None:
+    made = dataset(pl.concat([events(), _rare()]), split="leave-one-out", least_events=3)
+    rows = made.splits["test"]
+    target = torch.from_numpy(made.target(rows))
+    lacking = ~(target == 1).any(dim=1)
+    assert made.size == 40 and lacking.sum() == 2
+    output = torch.zeros(target.shape, requires_grad=True)
+    loss = cross_entropy(output, target)
+    assert (loss[lacking] == 0).all() and (loss[~lacking] > 0).all()
+    loss.sum().backward()  # type: ignore[no-untyped-call]
+    assert output.grad is not None and (output.grad[lacking] == 0).all() and (output.grad[~lacking] != 0).any()
+
+
+def _rare() -> pl.DataFrame:
+    """Two users' last events are of an item that nobody else has."""
+    return pl.DataFrame({"user": ["u000", "u001"], "item": ["rare"] * 2, "time": [AS_OF] * 2, "clock": [99.0] * 2})
+
+
+@pytest.mark.parametrize("kind", ["transformer", "sequence-transformer"])
+def test_heads_that_do_not_share_the_width_are_told(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"^model\.width: expected a multiple of 3 heads, got 16$"):
+        build_model(Spec(kind=kind, width=16, heads=3), dataset().contract)
+
+
+def test_what_is_popular_lately_is_known_on_the_day() -> None:
+    made = dataset(split="time")
+    for name in ("valid", "test"):
+        rows = made.splits[name]
+        lately = made.popularity_before(rows, 7)
+        expected = np.zeros_like(lately)
+        for line, day in enumerate(made.days[made.asked[rows]]):
+            codes = made.codes[(made.days < day) & (made.days >= day - 7)]
+            np.add.at(expected[line], codes - 1, 1)
+        np.testing.assert_array_equal(lately, expected)
+        answers = simple(made)
+        order = (np.argsort(-answers[name](rows), axis=1) for name in ("popularity", "popularity, 7 days"))
+        assert lately.any(axis=1).all() and (next(order) != next(order)).any(axis=1).all()
 
 
 def test_disturbances_do_what_they_say() -> None:
