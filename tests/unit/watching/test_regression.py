@@ -1,5 +1,6 @@
 """What counts as a regression, on outcomes made by hand."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import polars as pl
 
 from tasks.watching.join import Joined
 from tasks.watching.options import Watch
-from tasks.watching.regression import find
+from tasks.watching.regression import better, find
 
 FIRST = date(2026, 6, 1)
 WATCH = Watch(margin=0.05, days=28)
@@ -62,3 +63,14 @@ def test_what_the_margin_bears_is_no_regression() -> None:
 
 def test_another_release_is_not_blamed() -> None:
     assert find(joined(12, former=0.5), 8, WATCH, None) is None
+
+
+def test_only_a_release_that_is_known_to_do_better_on_the_same_rows_is_gone_back_to() -> None:
+    def beside(**ratio: float) -> Joined:
+        made = joined(6, **ratio)
+        return replace(made, rows=made.rows.with_columns(former_release=pl.lit(6, pl.Int64)))
+
+    assert better(beside(former=0.9), 7, 6)
+    assert not better(beside(former=1.1), 7, 6)
+    assert not better(beside(former=0.9), 7, 5)  # another release was measured
+    assert not better(beside(), 7, 6)
