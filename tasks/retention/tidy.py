@@ -144,11 +144,12 @@ class Tidy:
     def _needed_lately(self) -> set[str]:
         """Return the digests that locks of the last two days name. Raises NotYetError when a night is under way."""
         written = self.runs.modified("runs/")
-        ended = {_run(key) for key in written if key.endswith(("/report.json", ".failed.json"))}
-        for key, when in written.items():
-            if key.endswith("/run.json") and when > self.now - UNDER_WAY and _run(key) not in ended:
+        own = [key for key in written if key.count("/") == 3]  # no pages
+        ended = {_run(key) for key in own if key.endswith(("/report.json", ".failed.json"))}
+        for key in own:
+            if key.endswith("/run.json") and written[key] > self.now - UNDER_WAY and _run(key) not in ended:
                 raise NotYetError(f"{_run(key)}: is under way, or was killed within the last day; no data go meanwhile")
-        locks = [key for key, when in written.items() if key.endswith(".lock") and when >= self.before]
+        locks = [key for key in own if key.endswith(".lock") and written[key] >= self.before]
         return self._digests(_lock(self.runs, key) for key in locks)
 
     def _going(self, workload: str, infos: Sequence[Mapping[str, Any]]) -> set[str]:
