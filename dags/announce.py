@@ -81,7 +81,7 @@ class AnnounceWatchOperator(BaseOperator):
         if outcome == "fine":
             recovered(self.workload, "regression", context["dag_run"].run_id)
         else:
-            cause = f"{outcome}/{result.get('watched')}"
+            cause = f"regression/{result.get('watched')}"  # whatever was done about it
             OpsNotifier(event="regression", workload=self.workload, reason=f"{outcome}: {reason}", cause=cause)(context)
         if outcome != "rolled-back":
             raise AirflowSkipException(f"{outcome}: no other champion of {self.workload}")

@@ -40,9 +40,9 @@ Joins the forecasts that were kept with the truth that has come since, writes wh
 and a report into the run store, and acts on a regression as the section `watch` says. Safe to clear: the same truth is
 counted once, and a release is held or rolled back at most once.
 
-**Skipped**: there is no release yet, or no truth of a forecast. **If it fails**: 65 names what is wrong with the data,
-75 a store that did not answer, or that somebody else changed the ledger meanwhile (retried), 76 forecasts that are not
-those that were kept: restore them from a copy.
+**Skipped**: there is no release yet, no truth of a forecast, or the data of that day have not come. **If it fails**:
+65 names what is wrong with the data, 75 a store that did not answer, or that somebody else changed the ledger
+meanwhile (retried), 76 forecasts that are not those that were kept: restore them from a copy.
 """
 
 NIGHTS = """
@@ -60,8 +60,9 @@ log says what would go. With `NIGHTSTILL_KEEP_NIGHTS` it removes every Sunday at
 TIDY = """
 Safe to clear, and to kill: what points to a thing goes before the thing, so the next one goes on.
 
-**If it fails**: 75, a store did not answer (retried); 76 names a lock that cannot be read;
-78, access denied: the stages' own rights may not delete, see the runbook.
+**Skipped**: a night is under way, so data stayed; the rest is gone. **If it fails**: 64, the data are another run
+store's; 75, a store did not answer (retried); 76 names a lock that cannot be read, or a promotion that the ledger does
+not know; 78, access denied: the stages' own rights may not delete, see the runbook.
 """
 
 ANNOUNCE_WATCH = """

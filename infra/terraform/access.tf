@@ -82,7 +82,8 @@ data "aws_iam_policy_document" "promotion" {
   }
 }
 
-# Airflow reads the manifests and pages of stages, and params.yaml and workloads/ where these lie below workloads/.
+# Airflow reads the manifests and pages of stages, and params.yaml and workloads/ where these lie below workloads/; it writes
+# what operations were told.
 data "aws_iam_policy_document" "airflow" {
   statement {
     sid       = "ManifestsAndWorkloads"
@@ -114,7 +115,7 @@ data "aws_iam_policy_document" "airflow" {
 
     content {
       sid       = "Key"
-      actions   = ["kms:Decrypt"]
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
     }
   }
@@ -184,7 +185,7 @@ resource "aws_iam_policy" "this" {
   for_each = {
     stages    = { text = data.aws_iam_policy_document.stages.json, what = "read and write data, runs, forecasts; read releases" }
     promotion = { text = data.aws_iam_policy_document.promotion.json, what = "write releases, besides what stages may" }
-    airflow   = { text = data.aws_iam_policy_document.airflow.json, what = "read the manifests of stages, and workloads" }
+    airflow   = { text = data.aws_iam_policy_document.airflow.json, what = "read manifests of stages and workloads, keep what operations were told" }
     mlflow    = { text = data.aws_iam_policy_document.mlflow.json, what = "keep MLflow's artifacts" }
     consumers = { text = data.aws_iam_policy_document.consumers.json, what = "read releases and forecasts" }
   }

@@ -342,19 +342,14 @@ def watch(
     else:
         contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
         source = get_source(section.source, contracts, workload, settings.project)
-        found = raw.of_source(source, _day(as_of) or planning.yesterday(section))
+        complete = raw.Complete(contracts, section.checks)
+        found = raw.of_source(source, _day(as_of) or planning.yesterday(section), complete)
     evening = look(settings, workload, found, section.watch)
     after.show_evening(console, evening)
     after.tell_mlflow(settings, evening)
     runs, key = settings.runs(), report_key(workload, evening.until)
-    _tell(
-        runs.url(key),
-        runs.read(key),
-        "done",
-        outcome=evening.decision.outcome,
-        told=evening.decision.reason,
-        watched=str(evening.champion),
-    )
+    report = runs.read(key)  # it may be of an earlier look, which acted
+    _tell(runs.url(key), report, "done", **json.loads(report)["summary"])
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import pairwise
 from typing import Literal
 
 from tasks.nights.collect import Nights
@@ -9,7 +10,8 @@ from tasks.nights.collect import Nights
 Colour = Literal["red", "amber", "green"]
 REJECTED_IN_A_ROW = 3
 OLD_DAYS = 30
-LATE_DAYS = 2
+LATE_DAYS, NIGHTS_OF_RHYTHM = 2, 8
+"""A night is late after so many days, or after the longest pause between so many of the last ones."""
 ACTED = ("regression", "held", "rolled-back")
 
 
@@ -38,9 +40,11 @@ def standing(found: Nights, today: date, *, scheduled: bool = True) -> Standing:
         red.append(f"the last night stopped at {last.reason}")
     if last.live and last.live.outcome in ACTED:
         (red if last.live.outcome == "regression" else amber).append(f"{last.live.outcome}: {last.live.reason}")
-    days = (today - last.as_of).days
-    if scheduled and days > LATE_DAYS:
-        red.append(f"the last night is as of {last.as_of}, {days} days ago")
+    as_ofs = sorted({night.as_of for night in nights})
+    days = (today - as_ofs[-1]).days
+    gaps = [(later - earlier).days for earlier, later in pairwise(as_ofs[-NIGHTS_OF_RHYTHM:])]
+    if scheduled and days > max([LATE_DAYS, *(gap + 1 for gap in gaps)]):  # it is run on the day after
+        red.append(f"the last night is as of {as_ofs[-1]}, {days} days ago")
     if champion is None:
         amber.append("there is no release yet")
     else:

@@ -2,30 +2,40 @@
 
 It may be killed at any moment and started again: what points to a thing goes before the thing, and `run.json`, by which
 a run is found, goes last. Data lie in one place for all workloads, so the locks of all are read before any goes.
-What was written within the last two days stays in any case: a night under way has not said yet what it needs.
+What was written within the last two days stays in any case: a night under way has not said yet what it needs, and while
+one is under way no data go. A marker in the DVC remote says which run store its data belong to.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
+from tasks.core.config import Spec
 from tasks.core.documents import read_yaml
-from tasks.core.errors import IntegrityError, UsageError
-from tasks.core.params import NAME
+from tasks.core.errors import IntegrityError, NightstillError, NotYetError, UsageError
+from tasks.core.params import NAME, find_sections
 from tasks.core.settings import Settings
-from tasks.core.storage import ObjectStore, open_store
+from tasks.core.storage import ObjectExists, ObjectStore, open_store
 from tasks.pipeline.handover.locks import outputs
 from tasks.pipeline.handover.manifest import run_key
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
+from tasks.problems import get_problem
 from tasks.releases.origin import LOCK
 from tasks.releases.standing import pruned, releases
 from tasks.releases.store import ReleaseStore
-from tasks.scoring import kept
+from tasks.watching.options import Watch
 
-UNTOUCHED = timedelta(days=2)
+UNTOUCHED, UNDER_WAY = timedelta(days=2), timedelta(days=1)
+BATCH = 300
+"""Of data, before it is looked again at what nights need."""
+MARKER = "nightstill-run-store.json"
+FORECAST = re.compile(r"[^/]+/(\d{4}-\d\d-\d\d)/(\d+(?:-\d+)?)\.(json|parquet)")
 READERS = 16
 
 
@@ -57,18 +67,21 @@ class Tidy:
 
     def __init__(self, settings: Settings, keep: int, now: datetime | None = None) -> None:
         self.settings, self.keep = settings, keep
-        self.before = (now or datetime.now(UTC)) - UNTOUCHED
+        self.now = now or datetime.now(UTC)
+        self.before = self.now - UNTOUCHED
         self.runs, self.forecasts = settings.runs(), open_store(settings.forecasts)
         self.remote = open_store(settings.dvc_remote)
 
     def what_goes(self) -> Tidying:
         """Return what `remove` would remove.
 
-        Raises UsageError when there is no run at all, IntegrityError when a lock that is needed cannot be read, or a
-        ledger is not there though a run says that it promoted: what is needed would not be known.
+        Raises UsageError when there is no run at all, or the data are another run store's; IntegrityError when a lock
+        that is needed cannot be read, or a ledger does not have what a run says that it promoted: what is needed would
+        not be known.
         """
         if not self.runs.names("runs"):
             raise UsageError(f"no run in {self.settings.run_store}: is NIGHTSTILL_RUN_STORE the one of these data?")
+        self._require_own_data()
         index: list[str] = []
         checkpoints: list[str] = []
         runs: list[str] = []
@@ -84,32 +97,74 @@ class Tidy:
             index += self._index(workload, gone)
             checkpoints += self._checkpoints(workload)
             runs += [key for run_id in sorted(gone) for key in self._of_run(workload, run_id)]
-            if gone and oldest is not None:
-                forecasts += self._forecasts(workload, oldest)
+            if oldest is not None:
+                forecasts += self._forecasts(workload, infos, oldest)
         data = self._data(going)
         return Tidying(index, checkpoints, runs, forecasts, data, sum(map(len, going.values())), staying)
 
     def remove(self) -> Tidying:
-        """Remove it, and return what went."""
+        """Remove it, and return what went.
+
+        Raises the errors of `what_goes`, and NotYetError when a night is under way: then all went but data.
+        """
         found = self.what_goes()
+        self._mark()
         for key in (*found.index, *found.checkpoints, *found.runs):
             self.runs.delete(key)
         for key in found.forecasts:
             self.forecasts.delete(key)
         # A night may have begun to use some of it meanwhile: only what still nobody needs.
         needed = self._needed({})
-        for key in found.data:
-            if _digest(key) not in needed:
-                self.remote.delete(key)
+        data = [key for key in found.data if _digest(key) not in needed]
+        for batch in (data[first : first + BATCH] for first in range(0, len(data), BATCH)):
+            needed = self._needed_lately()
+            for key in batch:
+                if _digest(key) not in needed:
+                    self.remote.delete(key)
         return found
 
+    def _require_own_data(self) -> None:
+        try:
+            owner = json.loads(self.remote.read(MARKER))["run_store"]
+        except KeyError:
+            return
+        if owner != self.runs.uri:
+            raise UsageError(
+                f"{self.remote.url(MARKER)}: these data belong to the run store {owner}, not to {self.runs.uri}; set "
+                "NIGHTSTILL_RUN_STORE or NIGHTSTILL_DVC_REMOTE, or remove this file if the run store was moved"
+            )
+
+    def _mark(self) -> None:
+        """Say in the DVC remote whose data it has, once."""
+        try:
+            self.remote.create(MARKER, json.dumps({"run_store": self.runs.uri}).encode())
+        except ObjectExists:
+            self._require_own_data()
+
+    def _needed_lately(self) -> set[str]:
+        """Return the digests that locks of the last two days name. Raises NotYetError when a night is under way."""
+        written = self.runs.modified("runs/")
+        own = [key for key in written if key.count("/") == 3]  # no pages
+        ended = {_run(key) for key in own if key.endswith(("/report.json", ".failed.json"))}
+        for key in own:
+            if key.endswith("/run.json") and written[key] > self.now - UNDER_WAY and _run(key) not in ended:
+                raise NotYetError(f"{_run(key)}: is under way, or was killed within the last day; no data go meanwhile")
+        locks = [key for key in own if key.endswith(".lock") and written[key] >= self.before]
+        return self._digests(_lock(self.runs, key) for key in locks)
+
     def _going(self, workload: str, infos: Sequence[Mapping[str, Any]]) -> set[str]:
-        """Return the runs that go: not among the newest, named by no release, used by no run that stays."""
+        """Return the runs that go.
+
+        They are not among the newest, no stage of theirs ended within two days, no release names them, and no run that
+        stays uses them.
+        """
         old = {info["run_id"] for info in infos[: -self.keep] if datetime.fromisoformat(info["created"]) < self.before}
+        written = self.runs.modified(f"runs/{workload}/") if old else {}
+        old -= {key.split("/")[2] for key, when in written.items() if key.endswith(".json") and when >= self.before}
         store = ReleaseStore(self.settings.releases(), workload)
         entries = store.ledger.entries()
-        if not entries:
-            self._require_no_promotion(workload, infos)
+        asked = old if entries else {info["run_id"] for info in infos}
+        self._require_in_ledger(workload, asked, {entry.run_id for entry in entries})
         gone = pruned(entries)
         old -= {entry.run_id for number, entry in releases(entries).items() if number not in gone}
         staying = [info["run_id"] for info in infos if info["run_id"] not in old]
@@ -119,18 +174,23 @@ class Tidy:
             old -= {*staying}
         return old
 
-    def _require_no_promotion(self, workload: str, infos: Sequence[Mapping[str, Any]]) -> None:
-        for info in infos:
-            promoted = RunStore(self.runs).manifest(workload, info["run_id"], "promote")
-            if promoted and promoted.summary.get("outcome") == "promoted":
+    def _require_in_ledger(self, workload: str, runs: Collection[str], promoted: Collection[str]) -> None:
+        for run_id in sorted(runs):
+            found = RunStore(self.runs).manifest(workload, run_id, "promote")
+            said = found is not None and found.summary.get("outcome") == "promoted"
+            if found and said and (found.reused_from or run_id) not in promoted:
                 raise IntegrityError(
-                    f"{workload}: run {info['run_id']} promoted a release, but {self.settings.release_store} has no "
-                    "ledger of it: is NIGHTSTILL_RELEASE_STORE right?"
+                    f"{workload}: run {run_id} promoted a release, but {self.settings.release_store} has no ledger "
+                    "entry of it: is NIGHTSTILL_RELEASE_STORE right?"
                 )
 
     def _index(self, workload: str, gone: Collection[str]) -> Iterator[str]:
         for key in self.runs.keys(f"index/{workload}/"):
-            if json.loads(self.runs.read(key)).get("run_id") in gone:
+            try:
+                named = json.loads(self.runs.read(key)).get("run_id")
+            except KeyError:  # removed by another tidying
+                continue
+            if named in gone:
                 yield key
 
     def _checkpoints(self, workload: str) -> Iterator[str]:
@@ -151,17 +211,33 @@ class Tidy:
 
         return sorted(self.runs.keys(run_key(workload, run_id) + "/"), key=lambda key: (place(key), key))
 
-    def _forecasts(self, workload: str, oldest: date) -> Iterator[str]:
-        """Yield forecasts of days before the oldest night that stays: manifests first, which make them forecasts."""
-        for found in kept.found(self.forecasts, workload):
-            if found.as_of < oldest:
-                keys = [*self.forecasts.keys(f"{workload}/{found.as_of}/{found.release}")]
-                mine = [
-                    key
-                    for key in keys
-                    if (name := kept.NAME.fullmatch(_manifest(key))) and int(name[2]) == found.release
-                ]
-                yield from sorted(mine, key=lambda key: (not key.endswith(".json"), key))
+    def _forecasts(self, workload: str, infos: Sequence[Mapping[str, Any]], oldest: date) -> Iterator[str]:
+        """Yield forecasts of days before the oldest night that stays: manifests first, which make them forecasts.
+
+        Those stay whose truth the watch may still ask for; without their manifest, what a killed tidying left goes.
+        """
+        if (watched := self._watched(workload, infos)) is None:
+            return
+        written = self.forecasts.modified(f"{workload}/")
+        old = [key for key in sorted(written) if written[key] < self.before and FORECAST.fullmatch(key)]
+        days = {key: date.fromisoformat(key.split("/")[1]) for key in old}
+        mine = [key for key in old if days[key] < min(oldest, watched)]
+        yield from sorted(mine, key=lambda key: (days[key], not key.endswith(".json"), key))
+
+    def _watched(self, workload: str, infos: Sequence[Mapping[str, Any]]) -> date | None:
+        """Return the first day of whose forecasts the watch may ask; None if it is not known.
+
+        It is a horizon before the window that ends on the newest night's day.
+        """
+        newest = max(infos, key=_day)
+        try:
+            section = find_sections(self.settings.params).get(workload)
+            watch = Watch.model_validate((section.section if section else {}).get("watch") or {})
+            run = read_yaml(self.runs.read(run_key(workload, newest["run_id"], "run.yaml")))
+            ahead = get_problem(Spec.model_validate(run["problem"])).last_day(_day(newest)) - _day(newest)
+        except (KeyError, ValidationError, NightstillError):  # such as a kind whose package is not installed any more
+            return None
+        return _day(newest) - timedelta(days=watch.days) - ahead
 
     def _data(self, going: Mapping[str, Collection[str]]) -> list[str]:
         """Return the keys of data that no run which stays, and no release, names."""
@@ -171,9 +247,12 @@ class Tidy:
 
     def _needed(self, going: Mapping[str, Collection[str]]) -> set[str]:
         """Return the digests that the locks of runs that stay and of releases name, with the files of folders."""
-        texts = [*self._locks_of_runs(going), *self._locks_of_releases()]
+        return self._digests([*self._locks_of_runs(going), *self._locks_of_releases()])
+
+    def _digests(self, locks: Iterable[Mapping[str, Any]]) -> set[str]:
+        """Return the digests that locks name, with the files of folders."""
         found: set[str] = set()
-        for lock in texts:
+        for lock in locks:
             found |= {*outputs(lock).values()}
         remote = DataRemote(self.remote)
         with ThreadPoolExecutor(READERS) as pool:
@@ -208,12 +287,13 @@ def _day(info: Mapping[str, Any]) -> date:
     return date.fromisoformat(info["as_of"])
 
 
+def _run(key: str) -> str:
+    """Return the workload and the run of a key below `runs/`."""
+    return "/".join(key.split("/")[1:3])
+
+
 def _digest(key: str) -> str:
     return "".join(key.split("/")[-2:])
-
-
-def _manifest(key: str) -> str:
-    return f"{key.rpartition('.')[0]}.json"
 
 
 def _lock(store: ObjectStore, key: str) -> Mapping[str, Any]:

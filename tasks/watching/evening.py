@@ -15,7 +15,7 @@ from tasks.watching.join import Watched
 from tasks.watching.measure import Live, live_errors
 from tasks.watching.options import Watch
 from tasks.watching.record import record
-from tasks.watching.regression import Decision, decide, evidence, find, gated
+from tasks.watching.regression import Decision, decide, evidence, find, gated, last_rollback
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def report_key(workload: str, until: date) -> str:
 def watch(settings: Settings, workload: str, raw: Raw, options: Watch) -> Evening:
     """Measure, keep and act. Doing it again on the same tables writes the same.
 
+    A rollback that a killed watch did not tell of is told by the next one.
+
     Raises NotYetError while there is no release, or no forecast of which any truth has come; Superseded when somebody
     else changed the ledger meanwhile; ConfigError where a kind of learning cannot be watched.
     """
@@ -81,20 +83,26 @@ def watch(settings: Settings, workload: str, raw: Raw, options: Watch) -> Evenin
             f"{workload}: no truth has come of a kept forecast on the {options.days} days up to {raw.as_of}{why}"
         )
     recorded = record(store, workload, joined)
-    champion = watched.entries[-1]
-    share = gated(releases, champion) if joined.as_gated else None
-    regression = find(joined, champion.release, options, share)
+    # All that may fail comes before what is done: only the report is written after it.
+    live = live_errors(joined, options.confidence)
+    champion = watched.entries[-1].release
     decision = Decision("fine", "no regression")
-    if regression is not None:
-        key = evidence(store, workload, regression, joined, options, recorded)
-        decision = decide(releases, watched.entries, regression, options, key)
+    done = last_rollback(watched.entries)
+    if done and done[0] not in _told(settings.runs(), workload):  # a watch was killed before its report
+        champion, decision = done
+    else:
+        share = gated(releases, watched.entries[-1]) if joined.as_gated else None
+        regression = find(joined, champion, options, share)
+        if regression is not None:
+            key = evidence(store, workload, regression, joined, options, recorded)
+            decision = decide(releases, watched.entries, regression, joined, options, key)
     evening = Evening(
         workload,
         raw.as_of,
         joined.metric,
-        champion.release,
-        next(entry.run_id for entry in watched.entries if (entry.kind, entry.release) == ("promote", champion.release)),
-        live_errors(joined, options.confidence),
+        champion,
+        next(entry.run_id for entry in watched.entries if (entry.kind, entry.release) == ("promote", champion)),
+        live,
         decision,
         recorded.corrected,
         joined.notes,
@@ -110,6 +118,12 @@ def _write(store: ObjectStore, evening: Evening) -> None:
     if before and before["outcome"] in ("held", "rolled-back") and before["champion"] != evening.champion:
         return
     store.write(key, (json.dumps(evening.to_json(), indent=1) + "\n").encode())
+
+
+def _told(store: ObjectStore, workload: str) -> set[int]:
+    """Return the releases of whose rollback a report tells."""
+    found = (read(store, key) for key in store.keys(f"watch/{workload}/"))
+    return {int(one["champion"]) for one in found if one and one["outcome"] == "rolled-back"}
 
 
 def read(store: ObjectStore, key: str) -> Mapping[str, Any] | None:

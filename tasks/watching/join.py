@@ -7,7 +7,7 @@ from functools import cached_property, partial
 
 import polars as pl
 
-from tasks.core.errors import DataError, IntegrityError, NightstillError
+from tasks.core.errors import DataError, IntegrityError, NightstillError, NotYetError, UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import ObjectStore
 from tasks.problems.base import Outcomes, Problem, Since
@@ -97,7 +97,7 @@ class Watched:
         since = Since(found.as_of, last, tables, partial(self._then, manifest))
         try:
             outcomes = scorer.problem.outcomes(predictions, since, scorer.contract)
-        except (IntegrityError, DataError) as error:
+        except (IntegrityError, DataError, NotYetError, UsageError) as error:  # the two last: its night was tidied up
             self.note(f"forecasts of {found.as_of}, release {found.release}, are not counted: {error}")
             return None
         rows = outcomes.rows.filter(pl.col("day").is_between(first, last))
@@ -118,7 +118,11 @@ class Watched:
 
     def _beside(self, scorer: Scorer, found: kept.Found, since: Since) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield the losses of the naive forecast, and of the former champion, on the same day's evening."""
-        yield "naive", _losses(scorer.problem, scorer.problem.naive_predictions(since, scorer.contract), since, scorer)
+        try:
+            said = scorer.problem.naive_predictions(since, scorer.contract)
+            yield "naive", _losses(scorer.problem, said, since, scorer)
+        except (NightstillError, pl.exceptions.ColumnNotFoundError) as error:
+            self.note(f"the naive forecast of {found.as_of} cannot be measured: {error}")
         former = before_release(self.entries, found.release)
         other = None if former is None else self._scorer(former)
         if other is None:

@@ -43,7 +43,7 @@ def record(store: ObjectStore, workload: str, joined: Joined) -> Recorded:
         content = _parquet(sums(rows, joined.exponent))
         before = _last_truth(store, workload, day)
         place, fresh = append(store, stem, content)
-        if fresh:
+        if fresh or not store.exists(f"{place}.json"):  # a killed watch left the sums alone
             told = {"truth_sha256": digest.hexdigest(), "sha256": hashlib.sha256(content).hexdigest()}
             create(store, f"{place}.json", told)
             if before not in ("", digest.hexdigest()):

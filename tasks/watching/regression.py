@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -24,6 +25,8 @@ from tasks.watching.record import ROOT, Recorded, create
 Opponent = Literal["former", "gates"]
 Outcome = Literal["fine", "regression", "held", "rolled-back"]
 VERDICT = "verdict.json"
+NAME = re.compile(r"watch-(\d+)")
+EVIDENCE = "; evidence "
 
 
 @dataclass(frozen=True)
@@ -115,27 +118,61 @@ def evidence(
     return key
 
 
+def better(joined: Joined, release: int, former: int) -> bool:
+    """Return whether a former release is known to have a lower live error than `release` on the same rows."""
+    rows = joined.rows.filter(release=release, former_release=former).drop_nulls("former")
+    return bool(rows["loss"].sum() > rows["former"].sum())
+
+
+def last_rollback(entries: Sequence[Entry]) -> tuple[int, Decision] | None:
+    """Return the release that a watch rolled back, and that decision; None if the last entry is anything else."""
+    last = entries[-1]
+    if last.kind != "rollback" or not (name := NAME.fullmatch(last.run_id)):
+        return None
+    reason, _, key = last.reason.removeprefix("watch: ").partition(EVIDENCE)
+    return int(name[1]), Decision("rolled-back", f"{reason}; release {last.release} is champion again", key)
+
+
 def decide(
-    releases: ReleaseStore, entries: Sequence[Entry], regression: Regression, watch: Watch, key: str
+    releases: ReleaseStore,
+    entries: Sequence[Entry],
+    regression: Regression,
+    joined: Joined,
+    watch: Watch,
+    key: str,
 ) -> Decision:
     """Do what the section asks for, at most once a release, and nothing to a champion that is pinned.
 
-    `entries`: the ledger that the regression was measured under. Raises Superseded when it has another entry since, and
-    what `rollback` and `pin` raise.
+    It goes back only to a release that does better on the same rows: where the truth itself has changed, as after a
+    shock, the release before it would do no better. `entries`: the ledger that the regression was measured under.
+    Raises Superseded when it has another entry since, and what `rollback` and `pin` raise.
     """
     told, name = str(regression), f"watch-{regression.release}"
-    reason = f"watch: {told}; evidence {key}"
-    done = next((entry for entry in entries if entry.run_id == name), None)
+    pinned = pinned_by(entries)
+    if pinned is not None and pinned.run_id == name:
+        return Decision("held", f"{told}; ledger entry {pinned.seq} holds it since", key)
     if watch.on_regression == "notify":
         return Decision("regression", told, key)
-    if done is not None:
-        return Decision("regression", f"{told}; ledger entry {done.seq} acted on this release before", key)
-    if entry := pinned_by(entries):
-        return Decision("regression", f"{told}; nothing is done, for ledger entry {entry.seq} pins it", key)
+    if why := _nothing_done(entries, regression, joined, watch):
+        return Decision("regression", told + why, key)
+    reason = f"watch: {told}{EVIDENCE}{key}"
     if watch.on_regression == "hold":
         pin(releases, reason, name, expected=len(entries))
         return Decision("held", told, key)
-    if before_champion(entries) is None:
-        return Decision("regression", f"{told}; there is no release to go back to", key)
     back = releases.rollback(None, reason, name, expected=len(entries))
     return Decision("rolled-back", f"{told}; release {back.release} is champion again", key)
+
+
+def _nothing_done(entries: Sequence[Entry], regression: Regression, joined: Joined, watch: Watch) -> str | None:
+    """Return why nothing is done about a regression, None if something is."""
+    done = next((entry for entry in entries if entry.run_id == f"watch-{regression.release}"), None)
+    if done is not None:
+        return f"; ledger entry {done.seq} acted on this release before"
+    if entry := pinned_by(entries):
+        return f"; nothing is done, for ledger entry {entry.seq} pins it"
+    if watch.on_regression == "hold":
+        return None
+    before = before_champion(entries)
+    if before is None:
+        return "; there is no release to go back to"
+    return None if better(joined, regression.release, before.release) else "; the release before it is no better"

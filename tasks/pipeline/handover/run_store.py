@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,10 @@ class RunStore:
         keys = [
             key for key in self.store.keys(f"runs/{workload}/") if key.endswith("/run.json") and key.count("/") == 3
         ]
-        found = [json.loads(self.store.read(key)) for key in keys]
+        found = []
+        for key in keys:
+            with suppress(KeyError):  # tidied up meanwhile
+                found.append(json.loads(self.store.read(key)))
         return sorted(found, key=lambda info: info["created"])
 
     def manifest(self, workload: str, run_id: str, stage: str) -> Manifest | None:

@@ -28,7 +28,10 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
     """Score each forecast of one step by itself; the weights are those of the gates, the bias that of the median."""
     truth = (
         since.now[SERIES]
-        .filter(pl.col("units").is_not_null(), pl.col("date").cast(pl.Date) <= since.until)
+        .filter(
+            pl.col("units").is_not_null(),
+            pl.col("date").cast(pl.Date).is_between(since.as_of, since.until, closed="right"),
+        )
         .select(
             MOMENT.alias("at"),
             name_of_series(options.series).cast(pl.String).alias("entity"),

@@ -127,6 +127,8 @@ def test_nothing_is_kept_of_data_that_have_not_come(shop: Shop, run: Any) -> Non
     (shop.root / "sales.parquet").unlink()
     assert run("score", "sales", "--keep", "--as-of", DAY)[0] == 4
     assert shop.kept() == []
+    code, said, _ = run("watch", "sales", "--as-of", DAY)
+    assert code == 4 and "error: the data up to 2026-06-30 have not come" in said
     # A file is for whoever asked for it, whatever they mean to do with it.
     assert run("score", "sales", "--out", str(shop.root / "out.parquet"), "--as-of", DAY)[0] == 65
 

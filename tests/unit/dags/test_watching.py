@@ -86,7 +86,7 @@ def test_after_a_rollback_consumers_score_again_and_ops_are_told(told: list[str]
         == extra
         == {"outcome": "rolled-back", "run_id": RUN_ID, "reason": "live error +20 %", "as_of": "2026-06-29"}
     )
-    assert told == ["regression/rolled-back/7: rolled-back: live error +20 %"]
+    assert told == ["regression/regression/7: rolled-back: live error +20 %"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_after_a_rollback_consumers_score_again_and_ops_are_told(told: list[str]
     [
         ("fine", "over: sales regression"),
         ("regression", "regression/regression/7: regression: why"),
-        ("held", "regression/held/7: held: why"),
+        ("held", "regression/regression/7: held: why"),
     ],
 )
 def test_without_another_champion_no_consumer_is_started(outcome: str, said: str, told: list[str]) -> None:

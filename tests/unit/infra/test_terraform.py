@@ -126,6 +126,13 @@ def test_promotion_adds_releases_and_cannot_overwrite_the_ledger() -> None:
     assert (condition["test"], condition["variable"], condition["values"]) == ("Null", "s3:if-none-match", ["true"])
 
 
+def test_whoever_writes_objects_may_encrypt_them() -> None:
+    for who in ("stages", "airflow", "mlflow"):
+        (key,) = ACCESS[f"aws_iam_policy_document.{who}"]["dynamic"]
+        (content,) = key["statement"]["content"]
+        assert content["actions"] == ["kms:Decrypt", "kms:GenerateDataKey"], who
+
+
 def test_airflow_and_consumers_read_only_what_is_theirs() -> None:
     assert granted("airflow") - {("kms:Decrypt", "${statement.value}")} == {
         ("s3:GetObject", "runs/*"),

@@ -208,6 +208,18 @@ def test_a_colour_has_a_reason(
     assert found.reason.startswith(expected[1])
 
 
+def test_a_night_is_late_by_the_rhythm_of_the_last_ones_and_the_newest_data_count(past: Past) -> None:
+    for number in (0, 7, 14):
+        past.night(number)
+    past.entry()
+    # A backfill of an old day is made last.
+    base = past.root / "runs" / "sales" / f"{FIRST}-r0" / "run.json"
+    base.write_text(json.dumps(json.loads(base.read_text()) | {"created": "2026-02-01T01:00:00+00:00"}))
+    said = [standing(past.collected(), FIRST + timedelta(days=14 + days)) for days in (8, 9)]
+    assert [one.colour for one in said] == ["green", "red"]
+    assert said[1].reason == "the last night is as of 2026-01-15, 9 days ago"
+
+
 def test_an_old_champion_is_amber(past: Past) -> None:
     past.night(0)
     past.entry()

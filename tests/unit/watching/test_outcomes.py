@@ -48,6 +48,9 @@ def test_forecasts_are_joined_with_the_units_of_their_series_and_day_as_far_as_t
     assert found.rows["inside"].to_list() == [True, True]
     assert found.rows["by:region"].to_list() == ["south"] * 2
     assert problem.last_day(AS_OF) == days[-1]
+    # What was known that evening is no forecast.
+    early = said.with_columns(pl.col("date") - pl.duration(days=2))
+    assert problem.outcomes(early, since({"series": table.lazy()}), contract(problem)).rows["day"].min() == days[0]
 
 
 def test_the_naive_forecast_says_what_it_would_have_said_that_evening() -> None:

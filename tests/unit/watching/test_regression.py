@@ -1,14 +1,19 @@
 """What counts as a regression, on outcomes made by hand."""
 
+from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
+from tasks.core.storage import FolderStore
+from tasks.releases.store import ReleaseStore
 from tasks.watching.join import Joined
 from tasks.watching.options import Watch
-from tasks.watching.regression import find
+from tasks.watching.regression import better, decide, find
 
 FIRST = date(2026, 6, 1)
 WATCH = Watch(margin=0.05, days=28)
@@ -62,3 +67,33 @@ def test_what_the_margin_bears_is_no_regression() -> None:
 
 def test_another_release_is_not_blamed() -> None:
     assert find(joined(12, former=0.5), 8, WATCH, None) is None
+
+
+def test_only_a_release_that_is_known_to_do_better_on_the_same_rows_is_gone_back_to() -> None:
+    def beside(**ratio: float) -> Joined:
+        made = joined(6, **ratio)
+        return replace(made, rows=made.rows.with_columns(former_release=pl.lit(6, pl.Int64)))
+
+    assert better(beside(former=0.9), 7, 6)
+    assert not better(beside(former=1.1), 7, 6)
+    assert not better(beside(former=0.9), 7, 5)  # another release was measured
+    assert not better(beside(), 7, 6)
+
+
+@pytest.mark.parametrize(("former", "outcome"), [(0.9, "rolled-back"), (1.1, "regression")])
+def test_a_champion_stays_if_the_release_before_it_does_no_better(former: float, outcome: str, tmp_path: Path) -> None:
+    releases = ReleaseStore(FolderStore(tmp_path), "sales")
+    for number in range(2):
+        releases.publish(
+            {"model.onnx": bytes([number])}, expected=number, run_id=f"r{number}", as_of=FIRST, reason="better"
+        )
+    made = joined(STEPS + 6, naive=1.5, former=former)
+    rows = made.rows.with_columns(release=pl.lit(2, pl.Int64), former_release=pl.lit(1, pl.Int64))
+    made = replace(made, rows=rows)
+    watch = Watch(margin=0.2, on_regression="rollback")
+    found = find(made, 2, watch, 0.5)
+    assert found is not None and found.against == "gates"
+    said = decide(releases, releases.ledger.entries(), found, made, watch, "key")
+    assert said.outcome == outcome
+    assert ("the release before it is no better" in said.reason) == (outcome == "regression")
+    assert len(releases.ledger.entries()) == 2 + (outcome == "rolled-back")

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tasks.core.errors import NotYetError
+from tasks.core.errors import NotYetError, UsageError
+from tasks.problems.forecasting.problem import Forecasting
 from tasks.releases.pins import pin
 from tasks.watching.evening import Evening, watch
 from tests.unit.watching.shop import START, Shop, by_leak, by_weekday
@@ -74,6 +75,58 @@ def test_a_leaking_release_is_found_and_rolled_back_once_with_its_evidence(shop:
     assert len(mine.releases.ledger.entries()) == 4
 
 
+def test_a_rollback_that_a_killed_watch_did_not_tell_is_told_by_the_next_one(shop: Callable[..., Shop]) -> None:
+    mine = shop()
+    mine.release(by_leak(), day(3))
+    nights(mine, 3, 2)
+    why = "watch: live error +80 %; evidence _watched/sales/evidence/2-abc.json"
+    mine.releases.rollback(SOUND, why, f"watch-{LEAKING}")
+    made_up = evening(mine, 5)
+    assert (made_up.champion, made_up.decision.outcome) == (LEAKING, "rolled-back")
+    assert made_up.decision.reason == "live error +80 %; release 1 is champion again"
+    assert made_up.decision.evidence == "_watched/sales/evidence/2-abc.json"
+    again = evening(mine, 5)
+    assert (again.champion, again.decision.outcome) == (SOUND, "fine")
+    report = json.loads(mine.settings.runs().read(f"watch/sales/{day(5)}.json"))
+    assert report["summary"]["outcome"] == "rolled-back"
+
+
+def test_sums_that_a_killed_watch_left_alone_get_their_digest(shop: Callable[..., Shop]) -> None:
+    mine = shop()
+    evening(mine, 3)
+    told = Path(mine.settings.forecasts) / "_watched" / "sales" / str(day(2)) / "outcomes.json"
+    before = told.read_bytes()
+    told.unlink()
+    assert evening(mine, 3).corrected == ()
+    assert told.read_bytes() == before
+
+
+def test_without_a_naive_forecast_the_former_champion_is_still_compared_with(
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = shop()
+    mine.release(by_leak(), day(3))
+    nights(mine, 3, 2)
+    monkeypatch.setattr(Forecasting, "naive_predictions", gone)
+    found = evening(mine, 5)
+    assert any("naive forecast of" in note and "no run" in note for note in found.notes)
+    live = next(one for one in found.live if (one.release, one.part) == (LEAKING, "all"))
+    assert live.comparisons["naive"] is None and live.comparisons["former"] is not None
+
+
+def test_forecasts_of_a_run_that_was_tidied_up_are_a_note(
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = shop()
+    monkeypatch.setattr(Forecasting, "outcomes", gone)
+    with pytest.raises(NotYetError, match="are not counted: no run 'r1'"):
+        evening(mine, 3)
+
+
+def gone(*_: Any) -> Any:
+    raise UsageError("no run 'r1'")
+
+
 @pytest.mark.parametrize(("reaction", "outcome"), [("notify", "regression"), ("hold", "held")])
 def test_what_a_regression_leads_to(reaction: str, outcome: str, shop: Callable[..., Shop]) -> None:
     mine = shop(on_regression=reaction)
@@ -83,6 +136,9 @@ def test_what_a_regression_leads_to(reaction: str, outcome: str, shop: Callable[
     assert found.decision.outcome == outcome
     kinds = [entry.kind for entry in mine.releases.ledger.entries()]
     assert kinds == ["promote", "promote", *(["pin"] if outcome == "held" else [])]
+    # On the next morning it is as it was.
+    assert evening(mine, 8).decision.outcome == outcome
+    assert len(mine.releases.ledger.entries()) == len(kinds)
 
 
 def test_a_pinned_champion_is_never_rolled_back(shop: Callable[..., Shop]) -> None:
