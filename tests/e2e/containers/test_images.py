@@ -69,8 +69,10 @@ def test_the_image_of_airflow_holds_no_ml_library_and_loads_its_dags() -> None:
     found = f"import importlib.util as u; print([n for n in '{LEARNING}'.split() if u.find_spec(n)])"
     assert inside("airflow", "python", "-c", found).strip() == "[]"
     loaded = inside("airflow", "python", "-c", LOAD_DAGS).splitlines()[-1]
-    kinds = ("nightly", "rollback", "score", "verify")
-    assert loaded == f"{{}} {[f'{kind}_{workload}' for kind in kinds for workload in ('customers', 'sales')]}"
+    kinds = ("nightly", "rollback", "score", "verify", "watch")
+    expected = ["tidy", *(f"{kind}_{workload}" for kind in kinds for workload in ("customers", "sales"))]
+    assert loaded == f"{{}} {sorted(expected)}"
+    assert "nightstill" in inside("airflow", "airflow", "plugins", "--output", "plain"), "its pages of nights"
     assert config("airflow")["Healthcheck"]["Test"] == ["CMD", "/app/docker/healthcheck.py"]
 
 
