@@ -12,13 +12,14 @@ SIZES    := $(HOME_DIR)/bench-scale
 SETS     ?=
 SEEDS    ?= 0 1 2
 NIGHTS   ?= 6
+JOBS     ?= 3
 CHOSEN    = $(addprefix --set ,$(SETS)) $(addprefix --seed ,$(SEEDS))
 # The DAGs' tests run where Airflow is, those of Kubeflow's pipelines where Kubeflow is, the others where the stages run.
 DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 CONTAINER_TESTS := tests/e2e/containers
 NIGHT_TESTS := $(wildcard tests/integration/test_nights*.py) $(addprefix tests/integration/test_,covariates_night.py plugins.py reproduce.py secrets.py)
-# In this order and three at a time: the tests under Airflow mostly wait, and the others fill both cores beside them.
+# In this order and JOBS at a time: the tests under Airflow mostly wait, and the others fill both cores beside them.
 TESTS := test-e2e test-nights test-unit-tasks test-parts serving-test test-unit-dags test-kubeflow
 SERVING_TESTS := tests/unit/serving tests/integration/test_serving_client.py tests/integration/test_serving_http.py tests/integration/test_serving_limits.py tests/integration/test_serving_workloads.py
 SERVING_CODE := serving infra/testing/load.py infra/testing/attacks.py tests/serving_releases.py $(SERVING_TESTS)
@@ -66,7 +67,7 @@ kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=s
 	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
 
 test: setup-dev  ## all tests but those in containers (stack-test)
-	@$(MAKE) --no-print-directory --keep-going -j3 --output-sync $(TESTS)
+	@$(MAKE) --no-print-directory --keep-going -j$(JOBS) --output-sync $(TESTS)
 
 test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags
