@@ -19,6 +19,7 @@ DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 CONTAINER_TESTS := tests/e2e/containers
 NIGHT_TESTS := $(wildcard tests/integration/test_nights*.py) $(addprefix tests/integration/test_,covariates_night.py plugins.py reproduce.py secrets.py)
+LATENCY_TESTS := tests/integration/test_gate_latency.py
 # In this order and JOBS at a time: the tests under Airflow mostly wait, and the others fill both cores beside them.
 TESTS := test-e2e test-nights test-unit-tasks test-parts serving-test test-unit-dags test-kubeflow
 SERVING_TESTS := tests/unit/serving tests/integration/test_serving_client.py tests/integration/test_serving_http.py tests/integration/test_serving_limits.py tests/integration/test_serving_workloads.py
@@ -29,7 +30,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -67,7 +68,8 @@ kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=s
 	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
 
 test: setup-dev  ## all tests but those in containers (stack-test)
-	@$(MAKE) --no-print-directory --keep-going -j$(JOBS) --output-sync $(TESTS)
+	@failed=0; $(MAKE) --no-print-directory --keep-going -j$(JOBS) --output-sync $(TESTS) || failed=$$?; \
+		$(MAKE) --no-print-directory test-latency || failed=$$?; exit $$failed
 
 test-unit: setup-dev  ## fast tests of single parts
 	@$(MAKE) --no-print-directory -j2 --output-sync test-unit-tasks test-unit-dags
@@ -80,12 +82,16 @@ test-unit-dags:
 
 test-integration: setup-dev  ## with real DVC, MLflow, Great Expectations, ONNX Runtime, and S3 where there is one
 	@$(MAKE) --no-print-directory -j2 --output-sync test-nights test-parts
+	@$(MAKE) --no-print-directory test-latency
 
 test-nights:
 	$(TASK)/python -m pytest $(NIGHT_TESTS)
 
 test-parts:
-	$(TASK)/python -m pytest tests/integration --ignore-glob 'tests/integration/test_serving_*' $(addprefix --ignore ,$(NIGHT_TESTS))
+	$(TASK)/python -m pytest tests/integration --ignore-glob 'tests/integration/test_serving_*' $(addprefix --ignore ,$(NIGHT_TESTS) $(LATENCY_TESTS))
+
+test-latency:  # verdicts on measured times, beside no other test
+	$(TASK)/python -m pytest $(LATENCY_TESTS)
 
 test-e2e:  ## whole runs under real Airflow
 	@$(PYTHON) -m infra.local.environments --dev
