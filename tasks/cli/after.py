@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.display import errors, plain
+from tasks.cli.console import errors, plain
 from tasks.core.errors import NightstillError
 from tasks.core.settings import Settings
 from tasks.gates.comparison import Comparison

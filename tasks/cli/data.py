@@ -2,14 +2,16 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasks.cli.display import console, errors
-from tasks.config.workload import Workload
+from tasks.cli.console import console, errors
 from tasks.core.errors import ConfigError, DataError
 from tasks.core.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.config.workload import Workload
 
 
 def new(
@@ -25,6 +27,7 @@ def new(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the section, write nothing.")] = False,
 ) -> None:
     """Look at a table, and write the section of params.yaml that fits it."""
+    from tasks.config.workload import Workload
     from tasks.planning.soundness import require_sound
     from tasks.proposal.look import look
     from tasks.proposal.reasons import comments_of, reasons_of
@@ -58,7 +61,7 @@ def new(
         )  # fmt: skip
 
 
-def check_data(settings: Settings, workload: str, section: Workload, as_of: date) -> None:
+def check_data(settings: Settings, workload: str, section: "Workload", as_of: date) -> None:
     """Fetches and validates what a night as of a day would train on; keeps nothing. Raises DataError when it fails."""
     from tasks.problems import get_problem
     from tasks.tables.sources import get_source

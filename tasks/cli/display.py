@@ -1,7 +1,6 @@
 """This module prints runs on the command line: rich tables of gates, models and stages."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from tasks.cli.console import plain
 from tasks.core.documents import read_yaml
 from tasks.core.settings import Settings
 from tasks.pipeline.handover.manifest import Manifest
@@ -20,18 +20,7 @@ from tasks.planning.run_all import Observer
 from tasks.reporting.collect import models
 from tasks.reporting.facts import ModelFacts
 
-WIDTH = 120  # of tables in files and logs
 OUTCOMES = {"promoted": "green", "unchanged": "green", "dry-run": "yellow", "held": "yellow"}
-# What is shown are paths, titles and texts of errors: a bracket or a colon in them is one, and no markup of rich.
-console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, emoji=False)
-errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
-
-
-def plain(value: object) -> Text:
-    """Return a foreign text unchanged: rich's markup and a terminal's control codes have no effect in it."""
-    return Text(
-        "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in str(value))
-    )
 
 
 @contextmanager

@@ -18,19 +18,15 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.exceptions import Abort, TyperException
 
-from tasks.cli import display
+from tasks.cli.console import console, errors
 from tasks.cli.data import check_data, new
-from tasks.cli.display import console, errors
 from tasks.cli.registry import registry_app
 from tasks.cli.release import release_app
-from tasks.config.plugins import require_installed
-from tasks.config.run import Run
-from tasks.config.workload import load_workload, load_workloads
 from tasks.core.errors import ConfigError, NightstillError, NotYetError, UsageError
 from tasks.core.files import RUN_FILE
 from tasks.core.params import find_sections
@@ -38,15 +34,15 @@ from tasks.core.redaction import redact, redacted_output
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import GraphError, load_graph
-from tasks.pipeline.handover.plugins import named
 from tasks.pipeline.handover.queries import latest_run, read_verdict
 from tasks.pipeline.handover.run_stage import ERROR_FILE
 from tasks.pipeline.handover.run_stage import run_stage as bring_to_end
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.pipeline.handover.workspace import PIPELINE_FILE
 from tasks.pipeline.resources import Resources
-from tasks.planning import opening as planning
-from tasks.planning.run_all import pipeline, run_all
+
+if TYPE_CHECKING:
+    from tasks.config.run import Run
 
 REJECTED = 3
 
@@ -81,6 +77,9 @@ def check(
     as_of: AsOf = None,
 ) -> None:
     """Check a workload's parameters without running anything, and its data if asked to."""
+    from tasks.config.workload import load_workload, load_workloads
+    from tasks.planning import opening as planning
+    from tasks.planning.run_all import pipeline
     from tasks.planning.soundness import require_sound
 
     if as_of is not None and not data:
@@ -105,6 +104,8 @@ def check(
 @app.command()
 def select(workload: WorkloadArgument, as_of: AsOf = None) -> None:
     """Write run.yaml here, so that plain `dvc repro` runs this workload."""
+    from tasks.planning import opening as planning
+
     run = planning.resolve(Settings(), workload, _day(as_of))
     Path(RUN_FILE).write_text(run.to_yaml())
     console.print(f"{RUN_FILE}: {workload} as of {run.as_of}, champion entry {run.champion or 'none'}")
@@ -119,6 +120,8 @@ def plan(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop short of the release.")] = False,
 ) -> None:
     """Open a run: fix its date, its champion and its parameters (for runners)."""
+    from tasks.planning import opening as planning
+
     settings = Settings()
     run, fresh = planning.open_run(settings, workload, run_id, _day(as_of), force=force, dry_run=dry_run)
     store = RunStore(settings.runs())
@@ -181,8 +184,11 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
         raise SystemExit(70) from None
 
 
-def _require_plugins(run: Run, stage: str) -> None:
+def _require_plugins(run: "Run", stage: str) -> None:
     """Refuse to run a stage without the packages that it tracks. Raises ConfigError."""
+    from tasks.config.plugins import require_installed
+    from tasks.pipeline.handover.plugins import named
+
     variables, found = run.model_dump(mode="json"), Path(PIPELINE_FILE)
     if not named(variables["plugins"]) or not found.is_file():
         return
@@ -202,6 +208,10 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop short of the release.")] = False,
 ) -> None:
     """Run a workload once, without Airflow, through the same hand-over; in the end the champion forecasts."""
+    from tasks.cli import display
+    from tasks.config.workload import load_workload
+    from tasks.planning import opening as planning
+    from tasks.planning.run_all import pipeline, run_all
     from tasks.scoring.night import end_night
 
     settings = Settings()
@@ -238,6 +248,8 @@ def show(
     list_runs: Annotated[bool, typer.Option("--list", help="List the runs.")] = False,
 ) -> None:
     """Show a run: verdict, gates, errors side by side, stages, and where its pages are."""
+    from tasks.cli import display
+
     settings = Settings()
     store = RunStore(settings.runs())
     if list_runs:
@@ -278,6 +290,8 @@ def score(
     release: Annotated[int | None, typer.Option(help="A release's number; default: the champion.")] = None,
 ) -> None:
     """Score raw tables with the champion into Parquet: into one file, or among the forecasts that are kept."""
+    from tasks.config.workload import load_workload
+    from tasks.planning import opening as planning
     from tasks.problems import get_problem
     from tasks.scoring import raw
     from tasks.scoring.night import keep_forecasts, release_store
@@ -326,6 +340,8 @@ def watch(
 ) -> None:
     """Compare kept forecasts with what came of them, and act on a regression as the section `watch` says."""
     from tasks.cli import after
+    from tasks.config.workload import load_workload
+    from tasks.planning import opening as planning
     from tasks.problems import get_problem
     from tasks.scoring import raw
     from tasks.tables.sources import get_source
@@ -406,6 +422,8 @@ def tidy(
 @app.command()
 def fresh(workload: WorkloadArgument, as_of: AsOf = None) -> None:
     """Check whether the source's data reach up to a day, and nothing else; exit code 4: not yet."""
+    from tasks.config.workload import load_workload
+    from tasks.planning import opening as planning
     from tasks.problems import get_problem
     from tasks.tables.sources import get_source
     from tasks.tables.table import in_zone

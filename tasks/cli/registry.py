@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli.display import console
-from tasks.config.workload import load_workloads
+from tasks.cli.console import console
 from tasks.core.errors import UsageError
 from tasks.core.settings import Settings
 
@@ -27,6 +26,7 @@ def registry_sync(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Make versions, tags and the alias `champion` agree with the ledger. Prints what was done: nothing if all fits."""
+    from tasks.config.workload import load_workloads
     from tasks.releases.store import ReleaseStore
     from tasks.tracking.registry import sync
 

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasks.cli import display
 from tasks.cli import key as key_cli
-from tasks.cli.display import console
-from tasks.config.workload import load_workloads
+from tasks.cli.console import console, errors
 from tasks.core.errors import UsageError
 from tasks.core.reason import checked
 from tasks.core.settings import Settings
@@ -136,12 +134,13 @@ def release_reproduce(
 ) -> None:
     """Rebuild a release and compare. Exit code 0 if it is bit-equal, or 76 and what differs. Publishes nothing."""
     from tasks.cli import release_display as shown
+    from tasks.cli.display import progress
     from tasks.rebuild.reproduction import prepare
 
     releases = _releases(workload)
     with prepare(Settings(), releases, releases.release(number), out) as rebuild:
-        display.errors.print(f"{workload} release {number}: {rebuild.about}", highlight=False)
-        with display.progress(display.errors, len(rebuild.stages)) as observe:
+        errors.print(f"{workload} release {number}: {rebuild.about}", highlight=False)
+        with progress(errors, len(rebuild.stages)) as observe:
             found = rebuild.run(jobs=jobs, observe=observe)
     if as_json:
         print(json.dumps(found.to_json(), indent=1))
@@ -160,6 +159,7 @@ def _tell(workload: str, entry: "Entry", what: str) -> None:
 
 def _releases(workload: str) -> "ReleaseStore":
     """Return the workload's releases. Raises UsageError, which lists the known names, on an unknown workload."""
+    from tasks.config.workload import load_workloads
     from tasks.releases.signing import load_keys
     from tasks.releases.store import ReleaseStore
 

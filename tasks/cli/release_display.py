@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.display import plain
+from tasks.cli.console import plain
 from tasks.core.errors import UsageError
 from tasks.releases import manifest
 from tasks.releases.ledger import Entry

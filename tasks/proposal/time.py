@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from tasks.core.errors import DataError, UsageError
+from tasks.tables.axis import Axis
 from tasks.tables.moments import read_moments
-from tasks.tables.steps import Axis, Frequency, Step
+from tasks.tables.steps import Frequency, Step
 from tasks.tables.table import Column, TableContract
 
 FREQUENCIES: tuple[str, ...] = get_args(Frequency)

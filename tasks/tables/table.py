@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
-
-import polars as pl
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tasks.core.errors import ConfigError, DataError
 
-Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
-Tables = Mapping[str, pl.LazyFrame]
+if TYPE_CHECKING:
+    import polars as pl
+
+Frame = TypeVar("Frame", "pl.DataFrame", "pl.LazyFrame")
+Tables = Mapping[str, "pl.LazyFrame"]
 """Raw tables are held by name."""
 
 

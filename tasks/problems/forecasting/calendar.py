@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import ConfigError
 from tasks.problems.base import Floats
-from tasks.tables.steps import MINUTES, MONTHS, Times, business_day_number, month_number
+from tasks.tables.axis import business_day_number, month_number
+from tasks.tables.steps import MINUTES, MONTHS, Times
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MONTH = ("month_sine", "month_cosine")

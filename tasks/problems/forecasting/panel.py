@@ -15,7 +15,8 @@ from tasks.problems.forecasting.calendar import calendar_features, phases, publi
 from tasks.problems.forecasting.covariates import KNOWN, Covariate
 from tasks.problems.forecasting.grid import Grid, place_rows
 from tasks.problems.forecasting.options import Options
-from tasks.tables.steps import EPOCH, Axis, Times, local
+from tasks.tables.axis import Axis, local
+from tasks.tables.steps import EPOCH, Times
 
 SERIES = "series"
 """The raw table has this name."""

@@ -6,9 +6,10 @@ from datetime import date
 import polars as pl
 
 from tasks.core.errors import ConfigError
+from tasks.tables.axis import Axis
 from tasks.tables.moments import is_timed, kept_whole
 from tasks.tables.sources.base import Unreadable, sort_by_keys
-from tasks.tables.steps import Axis, Step
+from tasks.tables.steps import Step
 from tasks.tables.table import Column, TableContract
 
 EMPTY: Mapping[str, pl.DataType] = {

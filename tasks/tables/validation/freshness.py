@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import date
 
+from tasks.tables.axis import Axis
 from tasks.tables.moments import is_timed
 from tasks.tables.sources.base import Snapshot
-from tasks.tables.steps import Axis, Step
+from tasks.tables.steps import Step
 from tasks.tables.table import TableContract
 from tasks.tables.validation.options import Checks, checks_by_table, parse_checks
 from tasks.tables.validation.rules import counted, freshness

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from tasks.tables.steps import MONTHS, Axis, Step
+from tasks.tables.axis import Axis
+from tasks.tables.steps import MONTHS, Step
 from tasks.tables.table import Column, TableContract
 from tasks.tables.validation.options import CheckOptions
 

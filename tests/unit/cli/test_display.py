@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 
 from tasks.cli import display
+from tasks.cli.console import console
 from tasks.pipeline.handover.manifest import Manifest
 
 TEXT = "no [/tmp/x] [bold]b[/] :warning: [/]"
 
 
 def shown(capsys: pytest.CaptureFixture[str], thing: Any) -> str:
-    display.console.print(thing)
+    console.print(thing)
     return " ".join(capsys.readouterr().out.split())
 
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import DataError
-from tasks.tables.steps import Axis, Step, local
+from tasks.tables.axis import Axis, local
+from tasks.tables.steps import Step
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
