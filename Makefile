@@ -121,18 +121,16 @@ bench-setup:  ## make the environment of the benchmark's peers (1.7 GB)
 bench-test: bench-setup  ## the benchmark's tests where its peers' libraries are
 	$(HOME_DIR)/envs/bench/bin/python -m pytest tests/unit/bench/peers
 
-test-kubeflow:  ## of the compiled Kubeflow pipelines, with their types, in an environment of their own
+test-kubeflow:  ## of the compiled Kubeflow pipelines, in an environment of their own
 	@$(PYTHON) -m infra.local.environments --dev kubeflow
 	$(KUBEFLOW)/python -m pytest $(KUBEFLOW_TESTS)
-	$(KUBEFLOW)/python -m mypy infra/kubeflow $(KUBEFLOW_TESTS)
 
 serving-setup:  ## make the environments of the scoring service and of consumers
 	@$(PYTHON) -m infra.local.environments serving client
 
-serving-test:  ## of the consumers' client and the scoring service, with their types, in environments of their own
+serving-test:  ## of the consumers' client and the scoring service, in environments of their own
 	@$(PYTHON) -m infra.local.environments --dev serving client
 	$(SERVING)/python -m pytest $(SERVING_TESTS)
-	$(SERVING)/python -m mypy $(SERVING_CODE)
 
 serving-image:  ## build the image of the scoring service
 	@$(PYTHON) -m infra.local.images serving
@@ -163,6 +161,9 @@ format: setup-dev  ## let ruff mend what it can
 type: setup-dev  ## mypy, in the environment that each part runs in
 	$(TASK)/python -m mypy tasks infra bench tests/unit tests/kinds tests/plugins tests/integration tests/e2e tests/soak --exclude '$(DAG_TESTS)|infra/kubeflow|infra/testing/load|infra/testing/attacks|tests/unit/serving|test_serving_'
 	PYTHONPATH=. $(AIRFLOW)/python -m mypy dags $(DAG_TESTS)
+	@$(PYTHON) -m infra.local.environments --dev serving kubeflow
+	$(SERVING)/python -m mypy $(SERVING_CODE)
+	$(KUBEFLOW)/python -m mypy infra/kubeflow $(KUBEFLOW_TESTS)
 
 check: lint type test  ## everything that must hold before a merge
 
