@@ -16,7 +16,15 @@ PHASES: tuple[Phase, ...] = ("structure", "rank", "sparsity", "numbers", "storag
 """People should write steps in this order of groups; the traits that steps need and leave decide."""
 
 Trait = Literal[
-    "float weights", "hidden neurons", "channels", "item vectors", "linear layers", "products", "whole", "dense", "zeros"
+    "float weights",
+    "hidden neurons",
+    "channels",
+    "item vectors",
+    "linear layers",
+    "products",
+    "whole",
+    "dense",
+    "zeros",
 ]
 TRAITS: dict[Trait, str] = {
     "float weights": "weights in float32",
