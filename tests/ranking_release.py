@@ -29,7 +29,7 @@ def make(out: Path) -> None:
     settings = Settings(home=out / "home", project=out, release_store=str(out / "releases"))
     small = section()
     small["students"] = {"student": small["students"]["student"]}
-    small["recipes"] = {"int8-weights": small["recipes"]["int8-weights"]}
+    small["recipes"] = {"int8-weights": {"steps": [{"kind": "int8-weights"}]}}
     with pytest.MonkeyPatch.context() as patch:
         verdict = whole_night(out, settings, small, "films", AS_OF, patch)
     assert verdict["winner"], verdict["reason"]

@@ -1,10 +1,10 @@
 """Measure items that nobody had yet: `python -m bench.ranking.cold [--seed 1 …]`, in the task environment.
 
 Of the films of workload `recommendation` 15 % are hidden, drawn by a hash: their events are in no history and teach
-nothing. Asked is what of the hidden films a user had next, the last ten times that this was one of them, among all
-hidden films that the user had not had. The student weighs the scores of known films by attributes, as `nightstill score`
-does: its teacher, EASE on a history that decays, has learned from events. The twin knows the same attributes and the
-truth alone: the scores of known films are what the user had. Options of both are chosen on another 15 %, hidden in turn.
+nothing. Asked is which hidden film a user had next, the last ten times that it was one of them, among all hidden films
+that the user had not had. The student weighs the scores of known films by attributes, as `nightstill score` does: its
+teacher, EASE on a history that decays, has learned from events. The twin knows the same attributes and the truth alone:
+the scores of known films are what the user had. Options of both are chosen on another 15 %, hidden in turn.
 """
 
 import logging
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from itertools import product
-from pathlib import Path
 from statistics import median
 from typing import Annotated
 
@@ -22,7 +21,7 @@ import polars as pl
 import typer
 from numpy.typing import NDArray
 
-from bench.ranking.data import AS_OF, ATTRIBUTES, films
+from bench.ranking.data import ATTRIBUTES, films
 from tasks.problems.ranking.closed_form import Matrix, decay, ease, profile, together
 from tasks.problems.ranking.events import ITEM, USER
 from tasks.problems.ranking.metrics import gains

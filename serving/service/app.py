@@ -36,7 +36,7 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     keeper = Keeper(settings, metrics)
     reader = Reader()
     intake = Intake(settings)
-    scoring, recommending = (Apart(intake, metrics, settings.scores_at_once) for _ in range(2))
+    scoring = Apart(intake, metrics, settings.scores_at_once)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -115,6 +115,13 @@ def make_app(settings: ServiceSettings) -> FastAPI:
         )
         return await scoring.answer(request, _limit(sent, settings), wanted, model, make)
 
+    _add_recommend(app, settings, keeper, metrics, intake)
+    return app
+
+
+def _add_recommend(app: FastAPI, settings: ServiceSettings, keeper: Keeper, metrics: Metrics, intake: Intake) -> None:
+    recommending = Apart(intake, metrics, settings.scores_at_once)
+
     @app.post(
         "/v1/recommend",
         summary="The best items for histories of raw ids",
@@ -126,8 +133,6 @@ def make_app(settings: ServiceSettings) -> FastAPI:
         model = _ready(keeper)
         make = partial(recommend, model=model, about=_release(model, settings), max_rows=settings.max_rows)
         return await recommending.answer(request, min(MOST_BYTES, settings.max_json_bytes), JSON, model, make)
-
-    return app
 
 
 def _release(model: Model, settings: ServiceSettings) -> dict[str, Any]:

@@ -29,9 +29,9 @@ def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str], gate
 
     A parameter is taken where the larger network has one of equal name and rank that is nowhere smaller: of each axis
     evenly spaced indices, floor(i * large / small), the same for every tensor of equal sizes, so that neurons stay
-    whole (weight selection, Xu et al. 2024, arXiv:2311.18823). A `Starting` model goes first. `layers` maps prefixes of the student's names to
-    the teacher's; without it names must be equal. `gate`: of the teacher's LSTM layers this gate's rows alone are
-    looked at. Raises ConfigError when nothing fits, or nothing below a prefix.
+    whole (weight selection, Xu et al. 2024, arXiv:2311.18823). `layers` maps prefixes of the student's names to
+    the teacher's; without it names must be equal, and a `Starting` model is asked first. `gate`: of the teacher's LSTM
+    layers this gate's rows alone are looked at. Raises ConfigError when nothing fits, or nothing below a prefix.
     """
     source = load(weights)
     if not layers and isinstance(model, Starting) and (taken := model.start(source)):

@@ -45,7 +45,7 @@ class Kept(nn.Module):
         rows = table.detach()[self.before : len(table) - self.after]
         if not self.dims:
             return rows.clone()
-        found = [shared(part, self.levels) for part in rows.split(self.dims, dim=1)]
+        found = [shared(part, self.levels) for part in torch.split(rows, self.dims, dim=1)]
         self.codes = torch.stack([codes for _, codes in found], dim=1).to(torch.uint8)
         return torch.stack([vectors for vectors, _ in found])
 
@@ -73,7 +73,7 @@ def kept_of(owner: nn.Module, name: str) -> Kept | None:
     """Return how a table is kept; None: as it is."""
     if not parametrize.is_parametrized(owner, name):
         return None
-    (found,) = owner.parametrizations[name]  # type: ignore[index, union-attr]
+    (found,) = owner.parametrizations[name]  # type: ignore[index]
     assert isinstance(found, Kept)
     return found
 

@@ -1,8 +1,9 @@
 """An item that nobody had yet is scored by its attributes, as the items that are like it.
 
-Scores are linear in items' vectors: kernel ridge regression from attributes to the vectors that a model has learned from
-events is a fixed weighing of known items' scores, the same for all users. So a student that sees attributes alone learns
-from a teacher that saw events (generalized distillation, Lopez-Paz et al. 2016, arXiv:1511.03643), in closed form.
+Scores are linear in items' vectors: kernel ridge regression from attributes to the vectors that a model has learned
+from events is a fixed weighing of known items' scores, the same for all users. So a student that sees attributes alone
+learns from a teacher that saw events (generalized distillation, Lopez-Paz et al. 2016, arXiv:1511.03643), in closed
+form.
 """
 
 import re
@@ -31,7 +32,8 @@ def weights(new: pl.DataFrame, known: pl.DataFrame, options: NewItems) -> Matrix
 def likeness(these: pl.DataFrame, those: pl.DataFrame, options: NewItems) -> NDArray[np.float64]:
     """Return (these, those) the product over attributes of 1 and how alike both are by it, from 0 to 1.
 
-    Words count that stand in several of these. So any attributes count that two items share, and more if they share several. What is missing, or no number, is like nothing.
+    Words count that stand in several of these. So any attributes count that two items share, and more if they share
+    several. What is missing, or no number, is like nothing.
     """
     found = np.ones((len(these), len(those)))
     for column in options.words:

@@ -14,8 +14,9 @@ AT = 10
 class NewItems(Frozen):
     """NewItems names the columns of the table of items by which an item is like another.
 
-    `words`: columns of texts, alike by the words that both have; `numbers`: column -> the difference at which a likeness
-    of 1 has fallen to 0.61, whole numbers or texts of numbers. `regularisation`: how little one item's likeness tells.
+    `words`: columns of texts, alike by the words that both have. `numbers`: column -> the difference at which a
+    likeness of 1 has fallen to 0.61; whole numbers or texts of numbers. `regularisation`: how little one item's
+    likeness tells.
     """
 
     words: tuple[str, ...] = ()
@@ -43,8 +44,9 @@ class Options(Frozen):
     an event with at least one before it, the last `rows_per_user` of each user. `repeats`: whether an item that a user
     had may come again; else it is no answer. `least_events`: items with fewer are not in the catalogue.
     `top`: as many items are what a release names. `new_items`: how items of the table of items that nobody had yet are
-    scored beside those of the catalogue; None: they are not. Of the last week's events, `max_unknown` is the largest share whose
-    item the table of items lacks, `max_new` that of items never seen before, and `max_gain` what one item may gain.
+    scored beside those of the catalogue; None: they are not. Of the last week's events, `max_unknown` is the largest
+    share whose item the table of items lacks, `max_new` that of items never seen before, and `max_gain` what one item
+    may gain.
     """
 
     user: str = "user"

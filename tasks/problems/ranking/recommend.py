@@ -56,7 +56,7 @@ def recommended(tables: Tables, as_of: date, contract: FeatureContract, model: P
 
 
 def _new_items(tables: Tables, contract: FeatureContract, options: Options) -> tuple[dict[str, int], Matrix]:
-    """Return the places of items that the catalogue lacks, and (new, known) how the first known items tell their score."""
+    """Return the places of items that the catalogue lacks, and (new, known) how much known items' scores count."""
     if options.new_items is None or ITEMS not in tables:
         return {}, np.zeros((0, 0), np.float32)
     attributes = (*options.new_items.words, *options.new_items.numbers)

@@ -100,14 +100,14 @@ def test_fine_tuning_moves_what_is_shared_and_no_code() -> None:
 
     def tune(trained: nn.Module, epochs: int, *_: Any, **__: Any) -> None:
         optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
-        for _ in range(epochs):
+        for _epoch in range(epochs):
             optimizer.zero_grad()
             trained(torch.from_numpy(histories(20)[HISTORY])).square().mean().backward()
             optimizer.step()
 
     state: dict[str, Any] = {}
 
-    def noted(trained: nn.Module, epochs: int, factor: float) -> None:
+    def noted(trained: nn.Module, epochs: int, *_: Any, **__: Any) -> None:
         state.update(copy.deepcopy(trained.state_dict()))
         tune(trained, epochs)
 

@@ -48,7 +48,7 @@ def test_new_items_are_named_beside_the_others_and_not_again() -> None:
 
         names = ("history",)
 
-        def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:  # type: ignore[type-arg]
+        def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
             odd = [int(item[1:]) % 2 for item in made.contract.categories["_item"]]
             return np.tile(
                 np.array(odd, np.float32) + np.linspace(0, 0.01, size, dtype=np.float32), (len(inputs["history"]), 1)
