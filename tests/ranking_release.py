@@ -28,7 +28,8 @@ def make(out: Path) -> None:
     pl.DataFrame({"item": items, "title": "Film " + items}).write_parquet(out / "items.parquet")
     settings = Settings(home=out / "home", project=out, release_store=str(out / "releases"))
     small = section()
-    small["students"] = {"student": small["students"]["student"]}
+    small["teachers"]["ease"]["keep"] = ["weights"]
+    small["students"] = {"student": {**small["students"]["student"], "start_from": "ease"}}
     small["recipes"] = {"int8-weights": {"steps": [{"kind": "int8-weights"}]}}
     with pytest.MonkeyPatch.context() as patch:
         verdict = whole_night(out, settings, small, "films", AS_OF, patch)

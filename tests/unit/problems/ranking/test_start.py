@@ -6,6 +6,8 @@ import torch
 
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
+from tasks.distillation.options import Teacher
+from tasks.distillation.parts import check_students
 from tasks.distillation.start import start_from
 from tasks.problems.blocks.weights import save_weights
 from tasks.problems.models import build_model
@@ -54,3 +56,13 @@ def test_a_student_that_knows_no_way_from_this_teacher_is_refused() -> None:
     ):
         with pytest.raises(ConfigError, match="start_from: no parameter of the student fits one of the teacher's"):
             start_from(model, taught, {})
+
+
+@pytest.mark.parametrize(("kept", "refused"), [("weights", False), ("features", True)])
+def test_a_teacher_that_fits_itself_keeps_the_weights_that_it_has(kept: str, refused: bool) -> None:
+    given = Teacher.model_validate({"model": {"kind": "ease"}, "keep": [kept]})
+    if refused:
+        with pytest.raises(ConfigError, match=r"^teachers\.one\.keep: a ease has neither features nor weights"):
+            check_students(problem(), {"one": given}, {})
+    else:
+        check_students(problem(), {"one": given}, {})
