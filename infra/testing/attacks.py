@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
@@ -43,6 +44,8 @@ P99_MS, MEMORY_MIB = 50.0, 512.0
 PROBLEM = {"kind": "forecasting", "horizon": 28, "context": 56, "season": 7, "country": "US", "static": ["store_id"]}
 READ = ("units", "future")  # by the model, of the contract's inputs
 PAUSE_SECONDS = 0.005  # of the honest client between its requests
+RECOMMEND = "recommend: "  # attacks on that endpoint are called so
+ITEMS, HISTORY, WIDTH = 1682, 50, 16  # of a release that recommends
 AT_ONCE = 8  # threads of an attack that sends requests
 
 
@@ -71,9 +74,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/releases"
         publish_forecasts(store)
-        model = Champion.open(store, "small", cache=f"{folder}/cache").model
-        body = bodies(random_inputs(model.contract, model.names, 1))[JSON]
-        found = [stand(name, store, Path(folder) / "cache", body, arguments.seconds) for name in arguments.only]
+        publish_items(store)
+        found = [stand(name, store, Path(folder) / "cache", arguments.seconds) for name in arguments.only]
     show(found)
     if arguments.out:
         about = {"cores": os.cpu_count(), "busy": os.getloadavg()[0], "attacks": [asdict(item) for item in found]}
@@ -93,6 +95,38 @@ def publish_forecasts(store: str) -> None:
     publish(store, files)
 
 
+def publish_items(store: str) -> None:
+    """Publish a release of workload `items` that recommends: the sum of a history's item vectors asks for the next."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(0, 1, (ITEMS + 1, WIDTH)).astype(np.float32)
+    axes = numpy_helper.from_array(np.array([1], np.int64), "axes")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["vectors", "history"], ["read"]),
+            helper.make_node("ReduceSum", ["read", "axes"], ["user"], keepdims=0),
+            helper.make_node("MatMul", ["user", "answers"], ["output"]),
+        ],
+        "items",
+        [helper.make_tensor_value_info("history", TensorProto.INT64, ["batch", HISTORY])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", ITEMS])],
+        [numpy_helper.from_array(vectors, "vectors"), numpy_helper.from_array(vectors[1:].T.copy(), "answers"), axes],
+    )
+    contract = {
+        "problem": "ranking",
+        "inputs": {"history": ["int64", [HISTORY]]},
+        "order": ["history"],
+        "output_shape": [ITEMS],
+        "categories": {"item": [f"i{place}" for place in range(ITEMS)]},
+        "histories": {"history": {"column": "item", "first": 1}},
+        "choice": 100,
+        "statistics": {},
+        "settings": {},
+    }
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    files = {"model.onnx": model.SerializeToString(), "contract.json": json.dumps(contract).encode()}
+    publish(store, files, "items")
+
+
 def show(found: Sequence[Stood]) -> None:
     """Print the table of all attacks."""
     title = f"{os.cpu_count()} cores for service, attack and client, load average {os.getloadavg()[0]:.1f}"
@@ -108,10 +142,13 @@ def show(found: Sequence[Stood]) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def stand(name: str, store: str, cache: Path, body: bytes, seconds: float) -> Stood:
-    """Attack a fresh service for so many seconds."""
+def stand(name: str, store: str, cache: Path, seconds: float) -> Stood:
+    """Attack a fresh service for so many seconds: one that recommends, if that is what is attacked."""
     context = multiprocessing.get_context("spawn")
-    with started(store, "small", cache) as (port, process):
+    workload = "items" if name.startswith(RECOMMEND) else "small"
+    model = Champion.open(store, workload, cache=cache / "client").model
+    body = bodies(random_inputs(model.contract, model.names, 1))[JSON]
+    with started(store, workload, cache) as (port, process):
         answers: multiprocessing.Queue[dict[str, int]] = context.Queue()
         attacker = context.Process(target=attack, args=(name, port, seconds, answers), daemon=True)
         attacker.start()
@@ -208,6 +245,10 @@ def _json(value: bytes) -> Callable[[], Once]:
 
 def _rows(value: bytes) -> Callable[[], Once]:
     return lambda: _sending("/v1/score", JSON, b'{"as_of": "2026-05-31", "rows": [' + value + b"]}")
+
+
+def _histories(content: bytes, count: int = 10) -> Callable[[], Once]:
+    return lambda: _sending("/v1/recommend", JSON, b'{"k": %d, "histories": [' % count + content + b"]}")
 
 
 def _table(form: str, make: Callable[[], bytes]) -> Callable[[], Once]:
@@ -316,6 +357,14 @@ ATTACKS: dict[str, Callable[[], Once]] = {
     "CSV: many rows, 12 MB": _csv(*[LINE] * 490_000),
     "Parquet that unpacks a thousandfold": _bomb(PARQUET),
     "Arrow that unpacks a thousandfold": _bomb(ARROW),
+    f"{RECOMMEND}as many items as are allowed": _histories(b"[]" + b',["i1"]' * 99, 1000),
+    f"{RECOMMEND}as many histories as are allowed": _histories(b"[]" + b',["i1"]' * 4095),
+    f"{RECOMMEND}histories of 10,000 ids, 256 kB": _histories(b'["i1"' + b',"i2"' * 9999 + b"]", 1000),
+    f"{RECOMMEND}empty histories, 256 kB": _histories(b"[]" + b",[]" * 85_000),
+    f"{RECOMMEND}a long id, 256 kB": _histories(b'["' + b"a" * 260_000 + b'"]'),
+    f"{RECOMMEND}numbers of 256 kB": _histories(b"[" + b"9" * 260_000 + b"]"),
+    f"{RECOMMEND}deep nesting, 256 kB": _histories(b"[" * 130_000 + b"]" * 130_000),
+    f"{RECOMMEND}4 MB": _histories(b'["i1"]' + b',["i1"]' * 570_000),
     "headers of 1 MB": _heads(1_000_000),
     "a header of 200 MB": _heads(200_000_000),
     "64 bodies of 4 MB, held": _holding(64, POST + b"Content-Length: 4000000\r\n\r\n" + b" " * 1_000_000, b" "),

@@ -315,9 +315,9 @@ def publish_small(store: str) -> None:
     publish(store, {"model.onnx": model, "contract.json": json.dumps(contract).encode()})
 
 
-def publish(store: str, files: Mapping[str, bytes]) -> None:
-    """Publish a release of workload `small` with these files."""
-    releases = ReleaseStore(open_store(store), "small")
+def publish(store: str, files: Mapping[str, bytes], workload: str = "small") -> None:
+    """Publish a release of a workload with these files."""
+    releases = ReleaseStore(open_store(store), workload)
     releases.publish(files, expected=0, run_id="load", as_of=date(2026, 1, 1), reason="made for a load test")
 
 

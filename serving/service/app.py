@@ -3,10 +3,9 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.client import InputError, Model
 from serving.service import description
+from serving.service.apart import Apart, respond
 from serving.service.bodies import JSON, SAFETENSORS, BadBody, arrays_of, json_answer, safetensors_answer
 from serving.service.http import INLINE_BYTES, Intake, Refused, media_type
 from serving.service.keeper import Keeper
@@ -35,8 +35,8 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     metrics = Metrics()
     keeper = Keeper(settings, metrics)
     reader = Reader()
-    scoring = CapacityLimiter(settings.scores_at_once)
     intake = Intake(settings)
+    scoring = Apart(intake, metrics, settings.scores_at_once)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -104,18 +104,23 @@ def make_app(settings: ServiceSettings) -> FastAPI:
         model = _ready(keeper)
         as_of = request.query_params.get("as_of")
         wanted = wanted_type(request.headers.get("accept", ""), sent)
-        # The columns of few requests at once are all that memory must hold.
-        async with intake.body(request, _limit(sent, settings)) as body, intake.work(len(body)):
-            answer, rows = await run_sync(score, body, sent, wanted, as_of, model, settings, reader, limiter=scoring)
-        metrics.rows.inc(rows)
-        return Response(answer, media_type=wanted, headers={"X-Nightstill-Release": str(model.release.number)})
+        make = partial(
+            score,
+            media_type=sent,
+            wanted=wanted,
+            as_of=as_of,
+            model=model,
+            settings=settings,
+            reader=reader,
+        )
+        return await scoring.answer(request, _limit(sent, settings), wanted, model, make)
 
     _add_recommend(app, settings, keeper, metrics, intake)
     return app
 
 
 def _add_recommend(app: FastAPI, settings: ServiceSettings, keeper: Keeper, metrics: Metrics, intake: Intake) -> None:
-    recommending = CapacityLimiter(settings.scores_at_once)
+    recommending = Apart(intake, metrics, settings.scores_at_once)
 
     @app.post(
         "/v1/recommend",
@@ -126,11 +131,8 @@ def _add_recommend(app: FastAPI, settings: ServiceSettings, keeper: Keeper, metr
     async def recommend_items(request: Request) -> Response:
         media_type(request, (JSON,))
         model = _ready(keeper)
-        async with intake.body(request, min(MOST_BYTES, settings.max_json_bytes)) as body, intake.work(len(body)):
-            about = _release(model, settings)
-            answer, rows = await run_sync(recommend, body, model, about, settings.max_rows, limiter=recommending)
-        metrics.rows.inc(rows)
-        return Response(answer, media_type=JSON, headers={"X-Nightstill-Release": str(model.release.number)})
+        make = partial(recommend, model=model, about=_release(model, settings), max_rows=settings.max_rows)
+        return await recommending.answer(request, min(MOST_BYTES, settings.max_json_bytes), JSON, model, make)
 
 
 def _release(model: Model, settings: ServiceSettings) -> dict[str, Any]:
@@ -154,10 +156,8 @@ def _predict(
         raise Refused(400, str(error)) from None
     except InputError as error:
         raise Refused(422, str(error), error.field) from None
-    metrics.rows.inc(len(output))
-    headers = {"X-Nightstill-Release": str(model.release.number)}
     make = json_answer if sent == JSON else safetensors_answer
-    return Response(make(_release(model, settings), output), media_type=sent, headers=headers)
+    return respond(make(_release(model, settings), output), len(output), sent, model, metrics)
 
 
 def _ready(keeper: Keeper) -> Model:

@@ -8,6 +8,7 @@ from tasks.compression.channels import Channels
 from tasks.compression.fp16 import Fp16
 from tasks.compression.int8 import Int8Dynamic, Int8Static
 from tasks.compression.integer_weights import Int4Weights, Int8Weights
+from tasks.compression.item_vectors import ProductCodes, Tail
 from tasks.compression.low_rank import LowRank
 from tasks.compression.magnitude import Magnitude
 from tasks.compression.neurons import Neurons
@@ -21,7 +22,7 @@ from tasks.core.loader import Kinds
 OURS: dict[str, type[Step]] = {
     step.kind: step
     for step in (
-        *(Neurons, Channels, LowRank, Magnitude),
+        *(Neurons, Channels, Tail, LowRank, ProductCodes, Magnitude),
         *(Int8Qat, Int8Dynamic, Int8Static, Int8Weights, Int4Weights, Fp16),
         Bitmask,
     )

@@ -15,6 +15,7 @@ from tasks.compression.runtime import OUTPUT
 from tasks.compression.weights import narrow_weights
 from tasks.problems.base import FeatureContract, Inputs
 from tasks.problems.blocks.inputs import inputs_of
+from tasks.problems.blocks.vectors import Kept
 
 OPSET = 20
 
@@ -40,6 +41,7 @@ def export_onnx(model: nn.Module, contract: FeatureContract, example: Inputs) ->
                 arguments,
                 buffer,  # type: ignore[arg-type]  # the tracing exporter writes to streams too
                 dynamo=False,
+                do_constant_folding=not any(isinstance(part, Kept) for part in model.modules()),  # tables stay small
                 opset_version=OPSET,
                 input_names=names,
                 output_names=[OUTPUT],

@@ -15,11 +15,22 @@ Phase = Literal["structure", "rank", "sparsity", "numbers", "storage"]
 PHASES: tuple[Phase, ...] = ("structure", "rank", "sparsity", "numbers", "storage")
 """People should write steps in this order of groups; the traits that steps need and leave decide."""
 
-Trait = Literal["float weights", "hidden neurons", "channels", "linear layers", "products", "whole", "dense", "zeros"]
+Trait = Literal[
+    "float weights",
+    "hidden neurons",
+    "channels",
+    "item vectors",
+    "linear layers",
+    "products",
+    "whole",
+    "dense",
+    "zeros",
+]
 TRAITS: dict[Trait, str] = {
     "float weights": "weights in float32",
     "hidden neurons": "hidden neurons that can leave",
     "channels": "channels of convolutions that can leave",
+    "item vectors": "vectors of a catalogue's items",
     "linear layers": "linear layers that can be replaced",
     "products": "products with a stored matrix",
     "whole": "matrices that are neither factored nor masked",

@@ -120,11 +120,13 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
             raise ConfigError(
                 f"teachers.{name}.model.kind: unknown kind {teacher.model.kind!r}; there are: {', '.join(known)}"
             )
-        trained = not isinstance(_build(problem, teacher.model, f"teachers.{name}."), SelfTrained)
+        model = _build(problem, teacher.model, f"teachers.{name}.")
+        trained = not isinstance(model, SelfTrained)
         if (teacher.training is None) == trained:
             what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
             raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
-        if teacher.keep and not trained:
+        # Of those that fit themselves some have weights, such as EASE's product of items by items; a forest has none.
+        if not trained and ("features" in teacher.keep or (teacher.keep and not any(True for _ in model.parameters()))):
             what = f"a {teacher.model.kind} has neither features nor weights of a network"
             raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
     for name, student in students.items():

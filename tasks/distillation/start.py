@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import torch
 from safetensors.torch import load
@@ -14,16 +15,27 @@ GATES = ("input", "forget", "cell", "output")
 RECURRENT = re.compile(r"(^|\.)(weight|bias)_(ih|hh)_l\d+(_reverse)?$")
 
 
+@runtime_checkable
+class Starting(Protocol):
+    """A Starting model knows how to start as a teacher of another make."""
+
+    def start(self, teacher: Mapping[str, Tensor]) -> list[str]:
+        """Take first weights from a teacher's parameters; return the names of those set, none if it knows no way."""
+        ...
+
+
 def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str], gate: str | None = None) -> list[str]:
     """Put a larger network's weights (safetensors) into `model`, in place; return the names of the parameters set.
 
     A parameter is taken where the larger network has one of equal name and rank that is nowhere smaller: of each axis
     evenly spaced indices, floor(i * large / small), the same for every tensor of equal sizes, so that neurons stay
     whole (weight selection, Xu et al. 2024, arXiv:2311.18823). `layers` maps prefixes of the student's names to
-    the teacher's; without it names must be equal. `gate`: of the teacher's LSTM layers this gate's rows alone are
-    looked at. Raises ConfigError when nothing fits, or nothing below a prefix.
+    the teacher's; without it names must be equal, and a `Starting` model is asked first. `gate`: of the teacher's LSTM
+    layers this gate's rows alone are looked at. Raises ConfigError when nothing fits, or nothing below a prefix.
     """
     source = load(weights)
+    if not layers and isinstance(model, Starting) and (taken := model.start(source)):
+        return taken
     if gate is not None:
         source = {name: _gate(name, value, gate) if RECURRENT.search(name) else value for name, value in source.items()}
     names = {name: source_name for name, _ in model.named_parameters() if (source_name := _renamed(name, layers))}

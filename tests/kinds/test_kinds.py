@@ -270,15 +270,19 @@ STEP_OPTIONS: dict[str, dict[str, Any]] = {
     "low-rank": {"energy": 0.99, "epochs": 0},
     "magnitude": {"sparsity": 0.3, "epochs": 0},
     "int8-qat": {"epochs": 1},
+    "tail": {"keep": 0.5, "epochs": 0},
+    "product-codes": {"levels": 8, "epochs": 0},
 }
+OF_ITEMS = ("tail", "product-codes")
 
 
 @pytest.mark.parametrize("kind", [*STEPS, "acme-round"])
 def test_a_step_leaves_a_file_that_runs_and_says_what_its_network_says(kind: str, worlds: Worlds) -> None:
-    dataset, problem = worlds("forecasting").dataset, worlds("forecasting").problem
+    world = worlds("ranking" if kind in OF_ITEMS else "forecasting")
+    dataset, problem = world.dataset, world.problem
     torch.manual_seed(0)
-    of = "tcn" if kind == "channels" else "linear-mlp"
-    model = build_model(Spec(kind=of, **SMALL[of]), dataset.contract)
+    of = "decayed-sum" if kind in OF_ITEMS else "tcn" if kind == "channels" else "linear-mlp"
+    model = build_model(Spec(kind=of, **SMALL.get(of, {})), dataset.contract)
     names = inputs_of(model, dataset.contract.inputs)
     valid = dataset.splits["valid"]
     found = compress(

@@ -1,11 +1,12 @@
 """Baselines need no training: what is popular, lately or always, and what others had beside a user's items."""
 
 from collections.abc import Callable, Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tasks.problems.base import Floats, Rows
-from tasks.problems.ranking.closed_form import DENSE, Matrix, decay, ease, item_knn, profile, together
+from tasks.problems.ranking.closed_form import DENSE, Matrix, decay, ease, profile
 from tasks.problems.ranking.dataset import HISTORY, Histories
 from tasks.problems.ranking.metrics import score_ranking
 
@@ -31,29 +32,30 @@ def simple(dataset: Histories) -> Mapping[str, Answer]:
 
     found: dict[str, Answer] = {"popularity": of_all_time, f"popularity, {DAYS} days": lately}
     if dataset.size <= DENSE:
-        found["item-kNN"] = _closed(dataset, item_knn(_together(dataset)), 0.0)
+        found["item-kNN"] = _closed(dataset, dataset.neighbours, 0.0)
     return found
+
+
+_BEST: WeakKeyDictionary[Histories, str] = WeakKeyDictionary()
+"""Whoever asks for the naive answers of a dataset's rows in parts has its validation rows scored once."""
 
 
 def naive(dataset: Histories, rows: Rows) -> Floats:
     """Return the scores of the simple baseline whose error on the validation rows is the least."""
     offered = simple(dataset)
-    valid = dataset.splits["valid"]
-    target = dataset.target(valid)
-    best = min(offered, key=lambda name: score_ranking(offered[name](valid), target).error)
-    return offered[best](rows)
+    if dataset not in _BEST:
+        valid = dataset.splits["valid"]
+        target = dataset.target(valid)
+        _BEST[dataset] = min(offered, key=lambda name: score_ranking(offered[name](valid), target).error)
+    return offered[_BEST[dataset]](rows)
 
 
 def for_the_report(dataset: Histories, rows: Rows) -> Mapping[str, Floats]:
     """Return the scores of all baselines: the simple ones, and EASE on a history that decays."""
     found = {name: answer(rows) for name, answer in simple(dataset).items()}
     if dataset.size <= DENSE:
-        found["EASE, decayed"] = _closed(dataset, ease(_together(dataset), REGULARISATION), HALF_LIFE)(rows)
+        found["EASE, decayed"] = _closed(dataset, ease(dataset.pairs, REGULARISATION), HALF_LIFE)(rows)
     return found
-
-
-def _together(dataset: Histories) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-    return together(dataset.sequences(dataset.splits["train"]), dataset.size)
 
 
 def _closed(dataset: Histories, product: Matrix, half_life: float) -> Answer:

@@ -13,6 +13,7 @@ from serving.contract import Codebook
 from tasks.core.files import read_json, write_json
 from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
+from tasks.problems.ranking.closed_form import Codes, Matrix, item_knn, together
 from tasks.problems.ranking.events import (
     DAY,
     EVENTS,
@@ -38,8 +39,6 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SAME = ("split", "days", "repeats", "rating", "least_rating", "order")
 """These options define the rows; an earlier release's must be equal, to be compared with."""
 FREE = ("history", "least_events", "rows_per_user")
-
-Codes = NDArray[np.int64]
 
 
 def activity_of(events: NDArray[np.int64]) -> NDArray[np.str_]:
@@ -126,6 +125,16 @@ class Histories(Dataset):
         places = np.flatnonzero(chosen)
         starts = np.flatnonzero(np.diff(self.users[places], prepend=-1))
         return [part for part in np.split(self.codes[places], starts[1:]) if len(part)]
+
+    @cached_property
+    def pairs(self) -> NDArray[np.float64]:
+        """Return (items, items) how many users had both among the learned events, see `together`."""
+        return together(self.sequences(self.splits["train"]), self.size)
+
+    @cached_property
+    def neighbours(self) -> Matrix:
+        """Return (items, items) the similarities of item-kNN."""
+        return item_knn(self.pairs)
 
     @cached_property
     def popularity(self) -> Floats:

@@ -11,6 +11,27 @@ AT = 10
 """The primary error is 1 - NDCG at so many items."""
 
 
+class NewItems(Frozen):
+    """NewItems names the columns of the table of items by which an item is like another.
+
+    `words`: columns of texts, alike by the words that both have. `numbers`: column -> the difference at which a
+    likeness of 1 has fallen to 0.61; whole numbers or texts of numbers. `regularisation`: how little one item's
+    likeness tells.
+    """
+
+    words: tuple[str, ...] = ()
+    numbers: dict[str, float] = Field(default_factory=dict)
+    regularisation: float = Field(default=10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.words and not self.numbers:
+            raise ValueError("name columns of the table of items in words or numbers")
+        if odd := next((name for name, scale in self.numbers.items() if not scale > 0), None):
+            raise ValueError(f"numbers.{odd}: expected a difference above 0")
+        return self
+
+
 class Options(Frozen):
     """Options give the columns of the table of events their meaning; each of its rows is an item that a user had.
 
@@ -22,8 +43,10 @@ class Options(Frozen):
     days, `leave-one-out` for the last event of each user; validation asks for what came just before. A training row is
     an event with at least one before it, the last `rows_per_user` of each user. `repeats`: whether an item that a user
     had may come again; else it is no answer. `least_events`: items with fewer are not in the catalogue.
-    `top`: as many items are what a release names. Of the last week's events, `max_unknown` is the largest share whose
-    item the table of items lacks, `max_new` that of items never seen before, and `max_gain` what one item may gain.
+    `top`: as many items are what a release names. `new_items`: how items of the table of items that nobody had yet are
+    scored beside those of the catalogue; None: they are not. Of the last week's events, `max_unknown` is the largest
+    share whose item the table of items lacks, `max_new` that of items never seen before, and `max_gain` what one item
+    may gain.
     """
 
     user: str = "user"
@@ -34,6 +57,7 @@ class Options(Frozen):
     least_rating: float | None = None
     items: bool = False
     title: str | None = None
+    new_items: NewItems | None = None
     history: int = Field(default=50, gt=0)
     split: Literal["time", "leave-one-out"] = "time"
     days: int = Field(default=7, gt=0)
@@ -51,6 +75,8 @@ class Options(Frozen):
             raise ValueError("least_rating: name the column in rating")
         if self.title is not None and not self.items:
             raise ValueError("title: it is a column of the table of items; set items: true")
+        if self.new_items is not None and not self.items:
+            raise ValueError("new_items: their attributes are columns of the table of items; set items: true")
         names = [name for name in (self.user, self.item, self.time, self.order, self.rating) if name]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"column {twice!r} is named twice; each has one meaning")

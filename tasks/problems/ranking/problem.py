@@ -125,9 +125,10 @@ class Ranking(Problem):
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Return the best `top` items of each user with an event up to `as_of`, with `rank` from 1 and `score`.
 
-        A user's items that the release does not know count for nothing. Raises DataError when there is no event.
+        A user's items that the release does not know count for nothing. With `new_items`, items that the release does
+        not know are named too, where a table of items tells their attributes. Raises DataError when there is no event.
         """
-        return recommended(tables[EVENTS], as_of, contract, model)
+        return recommended(tables, as_of, contract, model)
 
     def last_day(self, as_of: date) -> date:
         return last_day(as_of, self.options)
@@ -171,4 +172,9 @@ def table_contracts(options: Options) -> tuple[TableContract, ...]:
     described = [Column(options.item, "string", key=True, about="what")]
     if options.title:
         described.append(Column(options.title, "string", nullable=True, about="what it is called"))
+    attributes = options.new_items
+    if attributes is not None:
+        # Numbers as texts: descriptions have words such as "unknown" among them.
+        names = [name for name in (*attributes.words, *attributes.numbers) if name != options.title]
+        described += [Column(name, "string", nullable=True, about="what tells of an item") for name in names]
     return events, TableContract(tuple(described), None, None, (options.item,), name=ITEMS, required=False)

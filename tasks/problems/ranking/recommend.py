@@ -10,28 +10,37 @@ from serving.contract.choice import chosen
 from tasks.core.errors import DataError
 from tasks.problems.base import SCORING_BYTES, FeatureContract, Predict, rows_within
 from tasks.problems.ranking.dataset import HISTORY
-from tasks.problems.ranking.events import ITEM, USER, in_order
-from tasks.problems.ranking.options import parse_options
+from tasks.problems.ranking.events import EVENTS, ITEM, ITEMS, USER, in_order
+from tasks.problems.ranking.new_items import BASIS, Matrix, weights
+from tasks.problems.ranking.options import Options, parse_options
+from tasks.tables.table import Tables
 
 
-def recommended(events: pl.LazyFrame, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+def recommended(tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
     """Return a line for each user and item that is named: the user, `rank` from 1, the item, `score`.
+
+    Items that nobody had yet come after those of the catalogue, and are scored by what is known of their likes.
 
     Raises DataError when there is no event up to `as_of`.
     """
     options = parse_options(contract.settings["options"])
-    found = in_order(events, options, as_of).group_by(USER, maintain_order=True).agg(ITEM)
+    found = in_order(tables[EVENTS], options, as_of).group_by(USER, maintain_order=True).agg(ITEM)
     book = contract.histories[HISTORY]
     field = History(HISTORY, book, contract.inputs[HISTORY][1][0])
-    items = np.array(book.values, dtype=object)
+    fresh, weighing = _new_items(tables, contract, options)
+    items = np.array([*book.values, *fresh], dtype=object)
     parts = []
     size = rows_within(max(contract.row_bytes(), 4 * len(items)), SCORING_BYTES)
     for part in found.iter_slices(size):
         known = [field.known(history) for history in part[ITEM].to_list()]
         scores = model({HISTORY: field.encode(known)})
+        if fresh:
+            scores = np.hstack([scores, scores[:, : weighing.shape[1]] @ weighing.T])
         scores = np.where([[not had] for had in known], np.float32(0), scores)  # codes are in the order of popularity
-        for user, had, line in zip(part[USER], known, scores, strict=True):
-            places = chosen(line, () if contract.repeats else [code - book.first for code in had], contract.choice)
+        for user, history, had, line in zip(part[USER], part[ITEM], known, scores, strict=True):
+            seen = [code - book.first for code in had]
+            seen += [len(book.values) + fresh[item] for item in history if item in fresh]
+            places = chosen(line, () if contract.repeats else seen, contract.choice)
             parts.append((user, items[places], line[places]))
     if not parts:
         raise DataError(f"events: no event up to {as_of}")
@@ -44,3 +53,15 @@ def recommended(events: pl.LazyFrame, as_of: date, contract: FeatureContract, mo
         },
         schema_overrides={options.user: pl.String, options.item: pl.String, "rank": pl.Int64},
     )
+
+
+def _new_items(tables: Tables, contract: FeatureContract, options: Options) -> tuple[dict[str, int], Matrix]:
+    """Return the places of items that the catalogue lacks, and (new, known) how much known items' scores count."""
+    if options.new_items is None or ITEMS not in tables:
+        return {}, np.zeros((0, 0), np.float32)
+    attributes = (*options.new_items.words, *options.new_items.numbers)
+    table = tables[ITEMS].select(pl.col(options.item).alias(ITEM), *attributes).collect(engine="streaming")
+    known = pl.DataFrame({ITEM: contract.categories[ITEM][:BASIS]}).join(table, ITEM, "left", maintain_order="left")
+    new = table.filter(~pl.col(ITEM).is_in(contract.categories[ITEM])).sort(ITEM)
+    places = {item: number for number, item in enumerate(new[ITEM])}
+    return places, weights(new, known, options.new_items) if places else np.zeros((0, 0), np.float32)

@@ -135,12 +135,12 @@ def test_no_more_requests_than_told_are_answered_at_once(
 ) -> None:
     running, seen = [0], []
 
-    def noting(*given: Any) -> Any:
+    def noting(*given: Any, **named: Any) -> Any:
         running[0] += 1
         seen.append(running[0])
         time.sleep(0.05)
         running[0] -= 1
-        return recommend(*given)
+        return recommend(*given, **named)
 
     monkeypatch.setattr("serving.service.app.recommend", noting)
     with TestClient(make_app(settings(folder, folder / "other", scores_at_once=1))) as narrow:

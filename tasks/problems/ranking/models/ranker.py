@@ -31,6 +31,11 @@ class Ranker(FeaturedModel):
     def feature_width(self) -> int:
         return self.items.embedding_dim
 
+    def vectors(self) -> list[tuple[nn.Module, str, int]]:
+        """Return the tables of item vectors, see `Catalogued`."""
+        answers: list[tuple[nn.Module, str, int]] = [] if self.answers is None else [(self, "answers", 0)]
+        return [(self.items, "weight", 1), *answers]
+
     def user(self, history: Tensor) -> Tensor:
         """Return (n, width) vectors of users by their history (n, length)."""
         raise NotImplementedError

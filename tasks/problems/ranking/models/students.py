@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tasks.core.config import Frozen
 from tasks.problems.base import FeatureContract
@@ -41,9 +42,37 @@ class DecayedSum(Ranker):
         self.dropout = nn.Dropout(options.dropout)
         self.map = nn.Linear(options.width * len(decays), options.width)
 
+    def start(self, teacher: Mapping[str, Tensor]) -> list[str]:
+        """Start as the closest product of two tables to the product of items by items of an EASE or item-kNN."""
+        product = teacher.get("product")
+        if self.answers is None or product is None or product.shape != (len(self.bias), len(self.bias)):
+            return []
+        width = self.answers.shape[1]
+        left, strengths, right = principal(product, width)
+        with torch.no_grad():
+            self.items.weight[1:] = left * strengths.sqrt()
+            self.answers.copy_(right * strengths.sqrt())
+            self.bias.copy_(teacher["popularity"])
+            self.places[0] = teacher["weights"][-self.places.shape[1] :]
+            self.map.weight.zero_()[:, :width].fill_diagonal_(1.0)
+            self.map.bias.zero_()
+        return ["items.weight", "answers", "bias", "places", "map.weight", "map.bias"]
+
     def user(self, history: Tensor) -> Tensor:
         sums: Tensor = self.places @ self.dropout(self.items(history))
         return self.map(sums.flatten(1))  # type: ignore[no-any-return]
+
+
+def principal(product: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the (items, rank) left and right vectors, and the strengths, of a product's closest one of that rank.
+
+    Vectors beyond those that the product has are zero, and a model starts to learn them from there.
+    """
+    left, strengths, right = torch.linalg.svd(product.double(), full_matrices=False)
+    found = (left[:, :rank], strengths[:rank], right[:rank].T)
+    short = rank - found[1].shape[0]
+    left, strengths, right = (functional.pad(part, (0, max(0, short))) for part in found)
+    return left.float(), strengths.float(), right.float()
 
 
 class GruOptions(Frozen):

@@ -1,0 +1,92 @@
+"""Items that nobody had yet: scored as the items that are like them, beside those of the catalogue."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from serving.contract import Contract
+from tasks.core.errors import ConfigError
+from tasks.problems.contracts import contract_to_json
+from tasks.problems.ranking.new_items import likeness, weights
+from tasks.problems.ranking.options import NewItems, parse_options
+from tests.unit.problems.ranking.films import AS_OF, OPTIONS, dataset, events, problem
+
+ATTRIBUTES = NewItems(words=("genres",), numbers={"year": 5.0}, regularisation=0.1)
+NEW = {"words": ["genres"], "numbers": {"year": 5.0}, "regularisation": 0.1}
+
+
+def items(new: int = 2) -> pl.DataFrame:
+    """Films f00 to f39 of two genres, and new ones: n0 is like the odd ones, n1 like the even ones."""
+    ids = [f"f{number:02d}" for number in range(40)] + [f"n{number}" for number in range(new)]
+    genres = ["war drama" if number % 2 else "comedy" for number in range(40)] + ["drama war", "comedy"][:new]
+    return pl.DataFrame({"item": ids, "genres": genres, "year": ["1990"] * 40 + ["1990", "unknown"][:new]})
+
+
+def test_likeness_counts_what_is_shared_and_nothing_that_is_missing() -> None:
+    found = likeness(items()[:40], items()[-2:], ATTRIBUTES)
+    np.testing.assert_allclose(found[:2], [[2.0, 2.0], [4.0, 1.0]])  # f00 (comedy), f01 (war drama) by n0, n1
+    apart = items()[:1].with_columns(year=pl.lit("1995"))
+    assert likeness(items()[:40], apart, ATTRIBUTES)[0, 0] == pytest.approx(2 * (1 + np.exp(-0.5)))
+
+
+def test_weights_are_those_of_kernel_ridge_regression() -> None:
+    table = items()
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2, 8))[np.arange(40) % 2] + 0.01 * rng.normal(size=(40, 8))
+    found = weights(table[-2:], table[:40], ATTRIBUTES) @ vectors
+    np.testing.assert_allclose(found[0], vectors[1::2].mean(axis=0), atol=0.02)
+    assert np.linalg.norm(found[1] - vectors[0]) < np.linalg.norm(found[1] - vectors[1])
+
+
+def test_new_items_are_named_beside_the_others_and_not_again() -> None:
+    build = problem(split="leave-one-out", items=True, new_items=NEW, top=42)
+    made = build.features({"events": events().lazy()}, AS_OF)
+    size = made.contract.output_shape[0]
+
+    class Odd:
+        """Films of odd numbers are wanted."""
+
+        names = ("history",)
+
+        def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+            odd = [int(item[1:]) % 2 for item in made.contract.categories["_item"]]
+            return np.tile(
+                np.array(odd, np.float32) + np.linspace(0, 0.01, size, dtype=np.float32), (len(inputs["history"]), 1)
+            )
+
+    tables = {"events": events().lazy(), "items": items().lazy()}
+    found = build.predict(tables, AS_OF, made.contract, Odd())
+    mine = found.filter(pl.col("user") == "u000")
+    scores = dict(mine.select("item", "score").iter_rows())
+    assert 0.8 < scores["n0"] < 1.1 and scores["n1"] < 0.5
+    without = build.predict({"events": events().lazy()}, AS_OF, made.contract, Odd())
+    assert not without.filter(pl.col("item").is_in(["n0", "n1"])).height
+    told = without.join(found, on=("user", "item")).select(pl.col("score") == pl.col("score_right")).to_series()
+    assert told.all(), "what the catalogue has is scored as before"
+    had = pl.DataFrame({"user": ["u000"], "item": ["n0"], "time": [AS_OF], "clock": [99.0]})
+    again = build.predict({**tables, "events": pl.concat([events(), had]).lazy()}, AS_OF, made.contract, Odd())
+    named = again.filter(pl.col("user") == "u000")["item"].to_list()
+    assert "n0" not in named and "n1" in named
+    assert Contract.from_json(contract_to_json(made.contract)).choice == 40
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "new_items: .*name columns of the table of items in words or numbers"),
+        ({"numbers": {"year": 0}}, r"numbers\.year: expected a difference above 0"),
+        ({"words": ["a"], "regularisation": 0}, "new_items.regularisation"),
+    ],
+)
+def test_what_cannot_tell_of_items_is_refused(given: dict[str, object], message: str) -> None:
+    options = {name: value for name, value in OPTIONS.items() if name != "kind"}
+    with pytest.raises(ConfigError, match=message):
+        parse_options({**options, "items": True, "new_items": given})
+
+
+def test_attributes_need_a_table_of_items_which_then_has_their_columns() -> None:
+    with pytest.raises(ConfigError, match="new_items: their attributes are columns of the table of items"):
+        problem(new_items=NEW)
+    _, table = problem(items=True, new_items=NEW).tables()
+    assert [column.name for column in table.columns] == ["item", "genres", "year"]
+    assert "new_items" in dataset(items=True, new_items=NEW).contract.settings["options"]
