@@ -18,7 +18,7 @@ from serving.contract.errors import InputError
 
 PARTS = re.compile(r"\w+|[^\w\s]")
 """A word is a run of letters, digits and underscores, or one other sign."""
-SPREAD, WIDE = 0x9E3779B1, 2**32
+WIDE = 2**32
 REMEMBERED, SHORT = 2**16, 32
 """So many words are remembered with their tokens, none longer than SHORT."""
 END = "\n"
@@ -176,6 +176,12 @@ def _remembered(word: str, shortest: int, longest: int, seed: int, buckets: int)
 
 
 def _number(token: str, seed: int, buckets: int) -> int:
-    """Return the token's number, 1 to `buckets` - 1: equal on all machines. A checksum's bits are spread first."""
-    mixed = crc32(token.encode("utf-8", "surrogatepass"), seed) * SPREAD % WIDE
-    return 1 + mixed * (buckets - 1) // WIDE
+    """Return the token's number, 1 to `buckets` - 1: equal on all machines.
+
+    Checksums of tokens that differ in one letter are near to each other; MurmurHash3's last steps (Appleby 2011) part
+    them.
+    """
+    mixed = crc32(token.encode("utf-8", "surrogatepass"), seed)
+    mixed = (mixed ^ mixed >> 16) * 0x85EBCA6B % WIDE
+    mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 % WIDE
+    return 1 + (mixed ^ mixed >> 16) * (buckets - 1) // WIDE

@@ -34,7 +34,8 @@ INTENTS: Phrases = {
         "please exchange my {thing} for a smaller size", "is it possible to change the {thing} for another model",
     ),
     "damaged": (
-        "the {thing} arrived broken", "there is a crack in my {thing}", "the parcel was open and the {thing} is scratched",
+        "the {thing} arrived broken", "there is a crack in my {thing}",
+        "the parcel was open and the {thing} is scratched",
         "my {thing} came damaged {day}", "the box of order {number} was crushed",
     ),
     "does not work": (
@@ -46,7 +47,8 @@ INTENTS: Phrases = {
         "order {number} has something in it that is not mine", "i ordered a {thing} and got a {other}",
     ),
     "part missing": (
-        "the cable of the {thing} is missing", "there was no manual with my {thing}", "only half of order {number} came",
+        "the cable of the {thing} is missing", "there was no manual with my {thing}",
+        "only half of order {number} came",
         "the screws for the {thing} were not in the box", "one of the two parcels has not come",
     ),
     "charged twice": (
@@ -72,7 +74,8 @@ INTENTS: Phrases = {
         "the {thing} i bought {day} is cheaper now", "is there a discount for two of the {thing}",
     ),
     "in stock": (
-        "when is the {thing} back in stock", "do you have the {thing} in blue", "is the {thing} available in your store",
+        "when is the {thing} back in stock", "do you have the {thing} in blue",
+        "is the {thing} available in your store",
         "will you get more of the {thing}", "how many of the {thing} do you have",
     ),
     "log in": (
@@ -117,8 +120,10 @@ BEFORE = ("hello,", "hi,", "good morning,", "dear team,", "hey", "excuse me,", "
 AFTER = ("thanks", "please help", "thank you very much", "it is urgent", "please answer soon", "regards")
 ALIKE: Phrases = {
     "please": ("kindly", "pls"), "want": ("would like", "need"), "send": ("ship", "post"), "get": ("receive",),
-    "order": ("purchase", "order no"), "arrived": ("came", "got here"), "wrong": ("incorrect",), "how": ("in what way",),
-    "money": ("cash", "payment"), "broken": ("smashed", "in pieces"), "stop": ("halt",), "mails": ("emails", "messages"),
+    "order": ("purchase", "order no"), "arrived": ("came", "got here"), "wrong": ("incorrect",),
+    "how": ("in what way",),
+    "money": ("cash", "payment"), "broken": ("smashed", "in pieces"), "stop": ("halt",), "mails": ("emails",
+    "messages"),
     "cheaper": ("less expensive",), "cancel": ("call off", "undo"), "account": ("profile",), "back": ("back again",),
     "can": ("could",), "my": ("our", "the"), "cannot": ("can not", "am unable to"), "delete": ("erase", "remove"),
 }  # fmt: skip
