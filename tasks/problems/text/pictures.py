@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.problems.base import Example, Floats
 from tasks.problems.blocks.classes import Labels, probabilities
+
+Numbers = NDArray[np.float64]
 
 BARS, SHOWN, TENTHS, LETTERS, CHARACTERS = 12, 4, 10, 9, 160
 
@@ -36,7 +39,7 @@ def pictures(
     return found
 
 
-def _recall(target: Labels, chances: Mapping[str, Floats], names: Sequence[str]) -> Example:
+def _recall(target: Labels, chances: Mapping[str, Numbers], names: Sequence[str]) -> Example:
     """Return the share of each class's rows that is told right, of the classes that the first model knows worst."""
     count = np.bincount(target, minlength=len(names))
     right = {
@@ -54,7 +57,7 @@ def _recall(target: Labels, chances: Mapping[str, Floats], names: Sequence[str])
     )
 
 
-def _calibration(target: Labels, first: Floats, name: str) -> Example:
+def _calibration(target: Labels, first: Numbers, name: str) -> Example:
     top = first.max(axis=1)
     place = np.minimum((top * TENTHS).astype(np.int64), TENTHS - 1)
     there = np.unique(place)
@@ -73,5 +76,5 @@ def _short(name: str) -> str:
     return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
 
 
-def _rounded(values: Floats) -> tuple[float, ...]:
+def _rounded(values: Numbers) -> tuple[float, ...]:
     return tuple(float(f"{value:.6g}") for value in values)

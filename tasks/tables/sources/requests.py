@@ -31,7 +31,7 @@ class Options(Frozen):
     days: int = Field(default=180, gt=0)
     outside: float = Field(default=0.12, ge=0, lt=1)
     unread: float = Field(default=0.25, ge=0, lt=1)
-    mistaken: float = Field(default=0.01, ge=0, lt=1)
+    mistaken: float = Field(default=0.02, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
 
 

@@ -44,7 +44,7 @@ class Linear(nn.Module):
 
     def forward(self, grams: Tensor) -> Tensor:
         """Return (n, classes) logits of (n, length) numbers of tokens."""
-        slots = self.slots[grams].long()  # type: ignore[index]
+        slots = self.slots[grams].long()
         length = self.squares[slots].sum(dim=1).clamp(min=1e-12).sqrt()
         found: Tensor = self.weights[slots].sum(dim=1) / length + self.bias
         return found
@@ -57,7 +57,7 @@ class Linear(nn.Module):
         grams = dataset.inputs(train, (GRAMS,))[GRAMS]
         seen = np.unique(grams)
         seen = seen[seen > 0]
-        slots = np.zeros(len(self.slots), np.int32)  # type: ignore[arg-type]
+        slots = np.zeros(len(self.slots), np.int32)
         slots[seen] = np.arange(1, len(seen) + 1)
         documents = np.bincount(slots[grams[grams > 0]], minlength=len(seen) + 1)[1:]
         idf = np.log((1 + len(train)) / (1 + documents)) + 1

@@ -28,7 +28,7 @@ WORDS = ("today", "now", "please", "bitte", "Köln", "42", "again", "heute", "so
 
 
 def letters(count: int = 360) -> pl.DataFrame:
-    """Every tenth letter has no label."""
+    """Every tenth letter has no label, and of the others a twelfth a mistaken one."""
     rng = np.random.default_rng(11)
     kinds = sorted(SAID)
     rows = []
@@ -38,6 +38,7 @@ def letters(count: int = 360) -> pl.DataFrame:
         words = [WORDS[int(place)] for place in rng.integers(len(WORDS), size=3)]
         text = " ".join([said[int(rng.integers(len(said)))], *words])
         day = AS_OF - timedelta(days=(count - number) // 4)
+        label = sorted({kind for kind, _ in kinds})[int(rng.integers(3))] if rng.random() < 1 / 8 else label
         rows.append((f"l{number:04d}", day, language, text, None if number % 10 == 9 else label))
     return pl.DataFrame(rows, ["letter", "day", "language", "text", "label"], orient="row")
 
