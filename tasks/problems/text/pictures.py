@@ -19,8 +19,9 @@ def pictures(
     """Return recall by class and calibration of all models, then the surest mistakes of the first one."""
     chances = {name: probabilities(output) for name, output in outputs.items()}
     first = next(iter(chances.values()))
-    found = [_recall(target, chances, names), _calibration(target, first, next(iter(chances)))]
     predicted = first.argmax(axis=1)
+    found = [_recall(target, chances, names), _calibration(target, first, next(iter(chances)))]
+    found += _confused(target, chances, names)
     wrong = np.flatnonzero(predicted != target)
     surest = wrong[np.argsort(-first[wrong].max(axis=1), kind="stable")]
     for row in surest[: max(0, count - len(found))]:
@@ -55,6 +56,32 @@ def _recall(target: Labels, chances: Mapping[str, Numbers], names: Sequence[str]
         actual=(),
         curves={name: _rounded(values[worst]) for name, values in right.items()},
     )
+
+
+def _confused(target: Labels, chances: Mapping[str, Numbers], names: Sequence[str]) -> list[Example]:
+    """Return how often each model takes one class for another, of the pairs that the first one confuses most.
+
+    Of many classes that is what a matrix of all pairs shows: nearly all its cells are empty.
+    """
+    pairs = {
+        name: np.where(values.argmax(axis=1) == target, -1, target * len(names) + values.argmax(axis=1))
+        for name, values in chances.items()
+    }
+    found, count = np.unique(next(iter(pairs.values())), return_counts=True)
+    found, count = found[found >= 0], count[found >= 0]
+    most = found[np.argsort(-count, kind="stable")][:SHOWN]
+    if not len(most):
+        return []
+    told = "; ".join(f"{names[pair // len(names)]} taken for {names[pair % len(names)]}" for pair in most)
+    return [
+        Example(
+            title=f"rows of the most frequent mistakes: {told}",
+            dates=tuple(_short(names[pair // len(names)]) for pair in most),
+            past=(),
+            actual=(),
+            curves={name: tuple(float((values == pair).sum()) for pair in most) for name, values in pairs.items()},
+        )
+    ]
 
 
 def _calibration(target: Labels, first: Numbers, name: str) -> Example:

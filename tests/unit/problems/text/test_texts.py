@@ -156,7 +156,10 @@ def test_pictures_show_the_surest_mistakes_with_their_text() -> None:
     sure[:, 0] = 3
     found = problem().examples(made, rows, {"candidate": sure, "naive": sure * 0}, 5)
     assert len(found) == 5
-    assert all(picture.title.startswith("“") and "taken for order" in picture.title for picture in found[2:])
+    assert found[2].title.startswith("rows of the most frequent mistakes: ") and sum(
+        found[2].curves["candidate"]
+    ) == sum(made.target(rows) > 0)
+    assert all(picture.title.startswith("“") and "taken for order" in picture.title for picture in found[3:])
 
 
 def test_no_profile_keeps_what_people_wrote() -> None:
