@@ -4,6 +4,7 @@ from serving.client.champion import Champion, Model, Recommended
 from serving.client.errors import IntegrityError, NoRelease, ServingError, SettingError, UnavailableError
 from serving.client.release import Release
 from serving.contract import Contract, InputError
+from serving.contract.labels import Told
 
 __all__ = [
     "Champion",
@@ -16,5 +17,6 @@ __all__ = [
     "Release",
     "ServingError",
     "SettingError",
+    "Told",
     "UnavailableError",
 ]

@@ -18,6 +18,7 @@ from serving.client.release import CONTRACT, MANIFEST, MODEL, SIGNATURE, Ledger,
 from serving.client.signature import TrustedKeys
 from serving.contract import Contract, InputError
 from serving.contract.choice import chosen, raw_ids, require_count
+from serving.contract.labels import Told, told
 from serving.contract.onnx_file import require_self_contained
 
 DTYPES = {
@@ -36,6 +37,8 @@ DTYPES = {
 }
 
 LIMITS = {CONTRACT: 64 << 20, MODEL: 2 << 30}
+TEXTS = 1024
+"""So many texts are made numbers and read at once."""
 SCORES_BYTES = 16 << 20
 """Scores of a whole catalogue are held for so many users at once as fit in this."""
 
@@ -80,6 +83,23 @@ class Model:
         if not finite.all():
             raise InputError("", f"row {int(finite.argmin())}: the output is not finite; no training saw such inputs")
         return output
+
+    def predict_texts(self, texts: Sequence[str]) -> list[Told]:
+        """Return the label of each text, with the chances of all: texts become numbers as in training.
+
+        Raises InputError where the release does not read texts alone, or one is no text or too long.
+        """
+        fields, classes = self.contract.texts, self.contract.classes
+        if isinstance(texts, str):
+            raise InputError("", "one text; expected a list of texts")
+        if not classes or not set(self.names) <= set(fields):
+            raise InputError("", f"a release of {self.contract.problem} does not tell the label of a text")
+        parts = [texts[start : start + TEXTS] for start in range(0, len(texts), TEXTS)]
+        for number, part in enumerate(parts):
+            for row, text in enumerate(part):
+                fields[self.names[0]].require(text, number * TEXTS + row)
+        outputs = (self.predict({name: fields[name].encode(part) for name in self.names}) for part in parts)
+        return [one for output in outputs for one in told(output, classes)]
 
     def recommend(self, histories: Sequence[Sequence[Any]], count: int) -> list["Recommended"]:
         """Return for each history of raw ids, the last one at the end, the `count` best items that are not in it.
@@ -192,6 +212,10 @@ class Champion:
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return (rows, *output_shape) of inputs (rows, *shape) under the contract. Raises InputError with the name."""
         return self.model.predict(inputs)
+
+    def predict_texts(self, texts: Sequence[str]) -> list[Told]:
+        """Return the label of each text, with the chances of all. Raises InputError."""
+        return self.model.predict_texts(texts)
 
     def recommend(self, history: Sequence[Any], k: int = 10) -> Recommended:
         """Return the `k` best items for a user's history of raw ids, the last one at the end. Raises InputError."""

@@ -3,6 +3,7 @@
 from serving.contract.contract import Contract
 from serving.contract.errors import InputError, ServingError
 from serving.contract.fields import Codebook, Codes, Field, History, Numbers, side_by_side, stacked
+from serving.contract.tokens import Tokens
 
 __all__ = [
     "Codebook",
@@ -13,6 +14,7 @@ __all__ = [
     "InputError",
     "Numbers",
     "ServingError",
+    "Tokens",
     "side_by_side",
     "stacked",
 ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serving.contract.errors import InputError
 from serving.contract.fields import Codebook, Codes, Field, History, Numbers, side_by_side, stacked
+from serving.contract.tokens import Tokens
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -65,7 +66,8 @@ class Contract:
         }
         limits = found.get("limits", _limits_of_before(found))
         inputs = {
-            name: _field(name, found["inputs"][name], coded, histories, limits.get(name)) for name in found["order"]
+            name: _tokens(name, found) or _field(name, found["inputs"][name], coded, histories, limits.get(name))
+            for name in found["order"]
         }
         shape, choice = _shape("output_shape", found["output_shape"]), found.get("choice", 0)
         if type(choice) is not int or choice < 0 or (choice and not histories):
@@ -109,6 +111,19 @@ class Contract:
     def histories(self) -> Mapping[str, History]:
         """Return the inputs that hold histories."""
         return {name: field for name, field in self.inputs.items() if isinstance(field, History)}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the labels that the outputs are of, in order; empty where they are of none."""
+        options = self.settings.get("options")
+        found = options.get("classes") if isinstance(options, Mapping) else None
+        known = isinstance(found, list | tuple) and self.output_shape == (len(found),)
+        return tuple(map(str, found)) if known and found else ()
+
+    @property
+    def texts(self) -> Mapping[str, Tokens]:
+        """Return the inputs that are made of texts."""
+        return {name: field for name, field in self.inputs.items() if isinstance(field, Tokens)}
 
 
 def codes_json(coded: Mapping[str, tuple[Codebook, ...]]) -> dict[str, Any]:
@@ -157,6 +172,15 @@ def _limits_of_before(found: Mapping[str, Any]) -> Mapping[str, Any]:
     options = found["settings"].get("options", {}) if found["problem"] == "forecasting" else {}
     amounts = isinstance(options, Mapping) and options.get("positive") is True
     return {"units": (0, None), "observed": (0, 1)} if amounts else {}
+
+
+def _tokens(name: str, found: Mapping[str, Any]) -> Tokens | None:
+    """Return the field of an input that is made of texts, if it is one."""
+    about = found.get("tokens", {}).get(name)
+    if about is None:
+        return None
+    dtype, sizes = found["inputs"][name]
+    return Tokens.from_json(name, dtype, _shape(name, sizes), about)
 
 
 def _field(

@@ -193,6 +193,7 @@ def _about(model: Model) -> dict[str, Any]:
             "histories": {
                 name: {"column": item.book.name, "first": item.book.first} for name, item in contract.histories.items()
             },
+            "tokens": {name: item.to_json() for name, item in contract.texts.items()},
             "choice": contract.choice,
             "repeats": contract.repeats,
             "settings": contract.settings,

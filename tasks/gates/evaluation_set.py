@@ -79,11 +79,11 @@ class EvaluationSet:
 
     def disturbed(self, kind: str, level: float, seed: int) -> Batches:
         """Return the inputs under a disturbance, the same for every model. Raises ConfigError on an unknown kind."""
-        self.problem.corrupt(kind, level, self.dataset.inputs(self.rows[:1]), seed)
+        self.problem.disturbed(self.dataset, self.rows[:1], kind, level, seed)
 
         def make() -> Iterator[Inputs]:
-            for number, inputs in enumerate(self.dataset.batches(self.rows)):
-                yield self.problem.corrupt(kind, level, inputs, _seed(seed, number))
+            for number, rows in enumerate(self.dataset.parts(self.rows)):
+                yield self.problem.disturbed(self.dataset, rows, kind, level, _seed(seed, number))
 
         return Batches(len(self.rows), make)
 

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from serving.contract import Codebook
+from serving.contract import Codebook, Tokens
 from tasks.core.config import Frozen
 from tasks.core.errors import ConfigError
 from tasks.tables.table import TableContract, Tables
@@ -67,7 +67,7 @@ class FeatureContract:
     input of numbers -> what they are at least and at most. `histories`: name of an input that holds codes of what
     happened before, the last one at the end and 0 before the first -> the code book of them all. `choice`: so many of
     the best outputs does the exported model name, as codes of that book; 0: none. `repeats`: those in the history may
-    be named too.
+    be named too. `tokens`: name of an input that is made of texts -> how.
     """
 
     problem: str
@@ -81,6 +81,7 @@ class FeatureContract:
     histories: Mapping[str, Codebook] = field(default_factory=dict)
     choice: int = 0
     repeats: bool = False
+    tokens: Mapping[str, Tokens] = field(default_factory=dict)
 
     def row_bytes(self, names: Collection[str] = ()) -> int:
         """Count the bytes that one row of these inputs takes in a batch; without names, of all inputs."""
@@ -440,6 +441,13 @@ class Problem(ABC):
 
         Raises ConfigError on an unknown kind.
         """
+
+    def disturbed(self, dataset: Dataset, rows: Rows, kind: str, level: float, seed: int) -> Inputs:
+        """Return the inputs of some rows under a declared disturbance: `corrupt`, unless raw rows tell more.
+
+        Raises ConfigError on an unknown kind.
+        """
+        return self.corrupt(kind, level, dataset.inputs(rows), seed)
 
     def recent(self, tables: Tables, as_of: date, contract: FeatureContract) -> Tables:
         """Return the raw rows that predictions on `as_of` can depend on: all, unless the problem knows better."""

@@ -21,6 +21,7 @@ def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
         "limits": contract.limits,
         **({"histories": histories_json(contract.histories)} if contract.histories else {}),
         **({"choice": contract.choice, "repeats": contract.repeats} if contract.choice else {}),
+        **({"tokens": {name: item.to_json() for name, item in contract.tokens.items()}} if contract.tokens else {}),
         "statistics": contract.statistics,
         "settings": contract.settings,
     }
@@ -46,6 +47,7 @@ def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
         histories={name: item.book for name, item in read.histories.items()},
         choice=read.choice,
         repeats=read.repeats,
+        tokens=read.texts,
     )
 
 

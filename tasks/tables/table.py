@@ -20,7 +20,8 @@ class Column:
 
     `kind`: polars-independent type family; a `moment` is finer than a `date`. `known_ahead`: also given for steps after
     `as_of`; another column of such a table has no values there. `fixed`: by entity, so that rows after `as_of` need not
-    tell it. `low`/`high`: inclusive limits of numbers; `above`: what they must be larger than.
+    tell it. `free`: what people wrote, of which no profile keeps a value. `low`/`high`: inclusive limits of
+    numbers; `above`: what they must be larger than.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Column:
     key: bool = False
     known_ahead: bool = False
     fixed: bool = False
+    free: bool = False
     low: float | None = None
     high: float | None = None
     above: float | None = None

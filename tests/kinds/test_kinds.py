@@ -79,6 +79,7 @@ def _section(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[
     sections = load_workloads(Path(__file__).parents[2] / "params.yaml")
     section = next(section for section in sections.values() if section.source.kind == kind)
     small = {"stores": 2, "departments": 2} if kind == "complete-journey" else {}
+    small = {"days": 3} if kind == "simulated-requests" else small
     return Spec(**{**section.source.model_dump(), **small}), get_problem(section.problem).tables()[0]
 
 
@@ -177,6 +178,7 @@ MODELS = [("forecasting", model) for model in (*networks("forecasting"), *trees(
 MODELS += [("tabular", "mlp")]  # the others are for rows with a label
 MODELS += [(world, model) for world in LABELLED for model in (*networks("tabular"), *trees("tabular"))]
 MODELS += [("ranking", model) for model in (*networks("ranking"), *trees("ranking"))]
+MODELS += [("text", model) for model in (*networks("text"), *trees("text"))]
 MODELS += [("tabular", "acme-line"), ("acme-visits", "acme-line")]
 OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()} | {
     ("forecasting", "lightgbm"): {"trees": 5, "leaves": 4, "samples": 400},
@@ -185,6 +187,7 @@ OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()}
     **{(world, "lightgbm"): {"trees": 20, "leaves": 4} for world in LABELLED},
     **{("ranking", kind): {"width": 8} for kind in networks("ranking")},
     **{("ranking", f"sequence-{kind}"): {"width": 8, "epochs": 1} for kind in ("gru", "transformer")},
+    **{("text", kind): {"width": 8, "rows": 257} for kind in networks("text")},
     **{(world, "catboost"): {"trees": 20, "depth": 3} for world in LABELLED},
     **{(world, "tabm"): {"members": 3, "hidden": [8]} for world in LABELLED},
 }
@@ -236,6 +239,7 @@ TERMS = ("multi-scale", "frequency")
 LOSSES = [(world, kind) for world in ("tabular", "tabular/yes-no", "tabular/classes") for kind in TABULAR_LOSSES]
 LOSSES += [("tabular/value", kind) for kind in ("squared", "absolute")]
 LOSSES += [("forecasting", kind) for kind in (*FORECASTING_LOSSES, *TERMS)]
+LOSSES += [("text", kind) for kind in TABULAR_LOSSES]
 LOSSES += [("ranking", kind) for kind in ("shares", "top-items", "relaxed-ranking")]
 LOSSES += [(learning, "acme-gap") for learning in LEARNING]
 

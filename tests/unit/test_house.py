@@ -10,7 +10,7 @@ import pytest
 from tests.unit.imports import imported_names, module_file
 
 PROJECT = Path(__file__).parents[2]
-KINDS = ("tasks/problems/forecasting", "tasks/problems/ranking", "tasks/problems/tabular")
+KINDS = tuple(f"tasks/problems/{kind}" for kind in ("forecasting", "ranking", "tabular", "text"))
 # What knows the interface alone.
 BLIND = (
     "tasks/distillation",

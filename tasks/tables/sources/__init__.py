@@ -15,6 +15,7 @@ SOURCES = {
     "complete-journey-households": "tasks.tables.sources.journey_households:JourneyHouseholds",
     "table": "tasks.tables.sources.table:TableSource",
     "sql": "tasks.tables.sources.sql:SqlSource",
+    "simulated-requests": "tasks.tables.sources.requests:SimulatedRequests",
     "package": "tasks.tables.sources.package:PackageSource",
 }
 

@@ -1,0 +1,26 @@
+"""What a model of classes says is told here: a label, and how likely each is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Told:
+    """Told is one row's answer: the likeliest label, and the chance of each, which sum to 1."""
+
+    label: str
+    chances: Mapping[str, float]
+
+
+def told(logits: NDArray[np.float32], classes: Sequence[str]) -> list[Told]:
+    """Return the answers of (rows, classes) logits."""
+    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    chances = odds / odds.sum(axis=1, keepdims=True)
+    best = chances.argmax(axis=1)
+    return [
+        Told(classes[place], dict(zip(classes, map(float, line), strict=True)))
+        for place, line in zip(best, chances, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""This kind of learning reads a text and answers with one of several labels."""

@@ -1,0 +1,118 @@
+"""The linear teacher weighs every token that training saw: TF-IDF and one hyperplane a class, fitted by liblinear."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy import optimize, sparse
+from torch import Tensor, nn
+
+from tasks.core.config import Frozen
+from tasks.problems.base import Dataset, FeatureContract, Floats, Rows
+from tasks.problems.blocks.classes import probabilities
+from tasks.problems.text.dataset import GRAMS, Texts
+from tasks.problems.text.metrics import score_labels
+
+COLDEST, HOTTEST = -3.0, 3.0
+
+
+class LinearOptions(Frozen):
+    """`strength`: liblinear's C, the weight of errors against that of large numbers."""
+
+    strength: float = Field(default=0.5, gt=0)
+
+
+class Linear(nn.Module):
+    """Linear scores a text by the sum of its tokens' weights, divided by the length of its vector of TF-IDF.
+
+    The weights are a linear support vector machine's, one class against all others (Fan et al. 2008, LIBLINEAR); its
+    margins become logits by one factor that is best on the validation rows (Guo et al. 2017, arXiv:1706.04599).
+    """
+
+    def __init__(self, options: LinearOptions, contract: FeatureContract) -> None:
+        super().__init__()
+        self.uses = (GRAMS,)
+        self.options = options
+        classes = contract.output_shape[0]
+        self.register_buffer("slots", torch.zeros(contract.tokens[GRAMS].buckets, dtype=torch.int32))
+        self.weights = nn.Parameter(torch.zeros(1, classes), requires_grad=False)
+        self.squares = nn.Parameter(torch.zeros(1, 1), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(classes), requires_grad=False)
+
+    def forward(self, grams: Tensor) -> Tensor:
+        """Return (n, classes) logits of (n, length) numbers of tokens."""
+        slots = self.slots[grams].long()
+        length = self.squares[slots].sum(dim=1).clamp(min=1e-12).sqrt()
+        found: Tensor = self.weights[slots].sum(dim=1) / length + self.bias
+        return found
+
+    def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
+        """Learn from `train`; return the validation error after scaling."""
+        from sklearn.svm import LinearSVC
+
+        assert isinstance(dataset, Texts)
+        grams = dataset.inputs(train, (GRAMS,))[GRAMS]
+        seen = np.unique(grams)
+        seen = seen[seen > 0]
+        slots = np.zeros(len(self.slots), np.int32)
+        slots[seen] = np.arange(1, len(seen) + 1)
+        documents = np.bincount(slots[grams[grams > 0]], minlength=len(seen) + 1)[1:]
+        idf = np.log((1 + len(train)) / (1 + documents)) + 1
+        label = dataset.target(train)
+        machine = LinearSVC(C=self.options.strength, random_state=seed)
+        machine.fit(_matrix(slots[grams], idf), label)
+        classes = self.bias.shape[0]
+        weights, bias = np.zeros((len(seen) + 1, classes)), np.full(classes, -1.0)
+        known = machine.classes_
+        if len(known) == 2:  # one hyperplane for both
+            weights[1:, known] = np.stack([-machine.coef_[0], machine.coef_[0]], axis=1) * idf[:, None]
+            bias[known] = -machine.intercept_[0], machine.intercept_[0]
+        else:
+            weights[1:, known] = machine.coef_.T * idf[:, None]
+            bias[known] = machine.intercept_
+        self._keep(slots, weights, bias, np.concatenate([[0.0], idf**2]))
+        margins = self._outputs(dataset, valid)
+        factor = _factor(margins, dataset.target(valid))
+        self._keep(slots, weights * factor, bias * factor, np.concatenate([[0.0], idf**2]))
+        return [score_labels(self._outputs(dataset, valid), dataset.target(valid), None).error]
+
+    def _keep(
+        self, slots: NDArray[np.int32], weights: NDArray[np.float64], bias: NDArray[np.float64], squares: Floats
+    ) -> None:
+        self.slots = torch.from_numpy(slots)
+        for name, values in (("weights", weights), ("bias", bias), ("squares", squares[:, None])):
+            setattr(self, name, nn.Parameter(torch.from_numpy(values.astype(np.float32)), requires_grad=False))
+
+    def _outputs(self, dataset: Dataset, rows: Rows) -> Floats:
+        with torch.no_grad():
+            parts = [
+                self(torch.from_numpy(dataset.inputs(part, (GRAMS,))[GRAMS]))
+                for part in dataset.parts(rows, (GRAMS,), most=128)
+            ]
+        return torch.cat(parts).numpy()
+
+
+def _matrix(slots: NDArray[np.int32], idf: NDArray[np.float64]) -> sparse.csr_matrix:
+    """Return (rows, tokens) TF-IDF of tokens that stand once in a text, each row of length 1."""
+    row, place = np.nonzero(slots)
+    column = slots[row, place] - 1
+    values = idf[column]
+    length = np.sqrt(np.bincount(row, values**2, len(slots)))
+    return sparse.csr_matrix((values / length[row], (row, column)), shape=(len(slots), len(idf)))
+
+
+def _factor(margins: Floats, target: NDArray[np.int64]) -> float:
+    def error(logarithm: float) -> float:
+        chances = probabilities(margins * np.float32(np.exp(logarithm)))
+        return float(-np.log(np.maximum(chances[np.arange(len(target)), target], 1e-300)).mean())
+
+    found = optimize.minimize_scalar(error, bounds=(COLDEST, HOTTEST), method="bounded")
+    return float(np.exp(found.x))
+
+
+def build_linear(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build an unfitted model. Raises ValidationError on a wrong option."""
+    return Linear(LinearOptions.model_validate(dict(options)), contract)

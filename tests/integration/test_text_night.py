@@ -1,0 +1,79 @@
+"""A night of texts in one process: what is released says the same to all who ask it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from serving.client import Champion, InputError
+from tasks.config.workload import load_workload
+from tasks.core.files import read_json
+from tasks.core.settings import Settings
+from tasks.releases.store import ReleaseStore
+from tasks.scoring.scorer import Scorer
+from tests.in_process import whole_night
+from tests.unit.problems.text.letters import AS_OF, OPTIONS, letters
+
+PROJECT = Path(__file__).parents[2]
+
+
+def section() -> dict[str, Any]:
+    """The workload's own section, with small models and letters of the tests."""
+    found = load_workload(PROJECT / "params.yaml", "text").model_dump(mode="json")
+    training = {"epochs": 6, "batch_size": 16, "learning_rate": 0.02}
+    student = {"model": {"kind": "bag", "width": 8, "rows": 509, "drop_tokens": 0.1}, "training": training}
+    found |= {
+        "source": {"kind": "table", "path": "letters.parquet"},
+        "problem": {**OPTIONS},
+        "folds": 2,
+        "teachers": {"linear": {"model": {"kind": "linear"}}},
+        "students": {"student": {**student, "alpha": 0.3, "augment": {"kind": "unlabelled", "rows": 20}},
+                     "twin": {**student, "alpha": 1.0}},
+        "recipes": {"int8-weights": found["recipes"]["int8-weights"]},
+        "checks": {"max_volume_ratio": 50},
+    }  # fmt: skip
+    gates = found["gates"]
+    gates["accuracy"] |= {"limit": 1, "naive_margin": 0.1, "retention": 100, "max_gain": 1, "resamples": 200}
+    gates["segments"] |= {"by": ["label", "language"], "min_rows": 5}
+    gates["latency"] |= {"rounds": 10, "max_p50_ratio": 1e6, "max_p95_ratio": 1e6}
+    gates["robustness"] = [{**item, "limit": 100} for item in gates["robustness"]]
+    return found
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A night's folder, its settings and its verdict."""
+    root = tmp_path_factory.mktemp("night")
+    shutil.copy(PROJECT / "dvc.yaml", root)
+    letters().write_parquet(root / "letters.parquet")
+    settings = Settings(home=root / "home", project=root)
+    with pytest.MonkeyPatch.context() as patch:
+        verdict = whole_night(root, settings, section(), "letters", AS_OF, patch)
+    return root, settings, verdict
+
+
+def test_a_night_is_promoted_and_its_page_shows_mistakes_with_their_text(night: Any) -> None:
+    root, _, verdict = night
+    assert read_json(root / "artifacts" / "promotion" / "outcome.json")["outcome"] == "promoted", verdict["reason"]
+    models = {model["name"]: model for model in verdict["models"]}
+    told = models[verdict["winner"]]["metrics"]
+    assert told.keys() >= {"accuracy", "macro_f1", "calibration_error", "other_auc"} and told["accuracy"] > 0.8
+    assert {"robustness/typos", "robustness/drop", "robustness/case"} <= {gate["gate"] for gate in verdict["gates"]}
+    pages = "".join(path.read_text() for path in (root / "pages").rglob("*.html") if "data-docs" not in path.parts)
+    assert "share of each class that is told right" in pages
+
+
+def test_client_and_table_say_the_same(night: Any) -> None:
+    root, settings, _ = night
+    scores = Scorer(ReleaseStore(settings.releases(), "letters"), "letters").score({"rows": letters()}, AS_OF)
+    assert scores.columns == ["letter", "p_order", "p_refund", "p_other", "predicted"] and len(scores) == 360
+    champion = Champion.open(str(settings.release_store), "letters", cache=root / "cache")
+    told = champion.predict_texts(letters()["text"].to_list())
+    assert [one.label for one in told] == scores["predicted"].to_list()
+    chances = pl.DataFrame([one.chances for one in told])
+    for name in chances.columns:
+        assert chances[name].to_list() == pytest.approx(scores[f"p_{name}"].to_list(), rel=1e-5)
+    with pytest.raises(InputError, match="301 characters in row 0; expected at most 300"):
+        champion.predict_texts(["x" * 301])
