@@ -1,22 +1,9 @@
 """This module defines errors of class predictions, and the naive baseline. Outputs are logits (n, classes)."""
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.problems.base import Floats, Score
-
-Labels = NDArray[np.int64]
-BINS = 15
-
-
-def probabilities(logits: Floats) -> NDArray[np.float64]:
-    """Return the softmax over the classes, (n, classes)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    odds = np.exp(shifted)
-    result: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
-    return result
+from tasks.problems.blocks.classes import Labels, calibration_error, macro_f1, probabilities, roc_auc
 
 
 def score_classes(logits: Floats, target: Labels) -> Score:
@@ -44,46 +31,9 @@ def score_classes(logits: Floats, target: Labels) -> Score:
     return Score(loss=loss, weight=np.ones(len(target)), metrics=metrics)
 
 
-def macro_f1(predicted: Labels, target: Labels) -> float:
-    """Return the mean F1 of the classes that occur in `target`."""
-    scores = []
-    for label in np.unique(target):
-        hit = ((predicted == label) & (target == label)).sum()
-        scores.append(2 * hit / ((predicted == label).sum() + (target == label).sum()))
-    return float(np.mean(scores))
-
-
-def roc_auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Return the chance that a positive row scores higher than a negative one, ties counting half (Mann-Whitney U)."""
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    count = int(positive.sum())
-    above = ranks[positive].sum() - count * (count + 1) / 2
-    return float(above / (count * (len(score) - count)))
-
-
-def calibration_error(chances: NDArray[np.float64], number: NDArray[np.int64], weight: NDArray[np.float64]) -> float:
-    """Return the expected calibration error: mean |share right - chance| of the likeliest class, in 15 equal bins.
-
-    Naeini, Cooper & Hauskrecht 2015; Guo et al. 2017, arXiv:1706.04599.
-    """
-    top = chances.max(axis=1)
-    right = chances.argmax(axis=1) == number
-    place = np.minimum((top * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(place, weight * (right - top), BINS)
-    return float(np.abs(gaps).sum() / weight.sum())
-
-
 def transitions(previous: Labels, following: Labels, classes: int) -> Floats:
     """Return (classes, classes) log shares of rows that went from a class (line) to the next, each count plus one."""
     counts = np.ones((classes, classes))
     np.add.at(counts, (previous, following), 1)
     shares: Floats = np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
     return shares
-
-
-def mean_logits(outputs: list[Floats], weights: Sequence[float] | None = None) -> Floats:
-    """Return the logits of the mean of several models' probabilities; `weights` sum to 1, None: equal ones."""
-    chances = [probabilities(output) for output in outputs]
-    mean: NDArray[np.float64] = np.mean(chances, axis=0) if weights is None else np.tensordot(weights, chances, axes=1)
-    return np.log(np.maximum(mean, np.finfo(np.float32).tiny)).astype(np.float32)

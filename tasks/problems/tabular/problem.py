@@ -27,11 +27,12 @@ from tasks.problems.base import (
     Strategies,
     rows_within,
 )
+from tasks.problems.blocks.classes import mean_logits, probabilities
 from tasks.problems.tabular.afterwards import naive_chances, outcomes, with_chances
 from tasks.problems.tabular.dataset import EVENTS, EntityRows, build_rows, load_rows, make_contract, model_inputs
 from tasks.problems.tabular.disturbances import disturb
 from tasks.problems.tabular.history import PREVIOUS, UNKNOWN, Origins, feature_names, features
-from tasks.problems.tabular.metrics import mean_logits, probabilities, score_classes, transitions
+from tasks.problems.tabular.metrics import score_classes, transitions
 from tasks.problems.tabular.options import parse_options
 from tasks.tables.table import Column, TableContract, Tables
 
@@ -81,12 +82,12 @@ class Tabular(Problem):
         return load_rows(folder)
 
     def hard_loss(self, contract: FeatureContract) -> HardRows:
-        from tasks.problems.tabular.losses import cross_entropy
+        from tasks.problems.blocks.class_losses import cross_entropy
 
         return cross_entropy
 
     def strategies(self) -> Strategies:
-        from tasks.problems.tabular.losses import SOFT
+        from tasks.problems.blocks.class_losses import SOFT
 
         return Strategies(SOFT)
 

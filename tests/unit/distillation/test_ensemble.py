@@ -59,7 +59,7 @@ def test_a_plain_mean_needs_no_weights(sales: Any, how: Any, count: int) -> None
 def test_weighed_forecasts_and_classes(sales: Any) -> None:
     outputs = [np.array([[[0.0, 4.0]]], dtype=np.float32), np.array([[[8.0, 8.0]]], dtype=np.float32)]
     assert sales.problem().ensemble(outputs, (0.75, 0.25)).tolist() == [[[2.0, 5.0]]]
-    from tasks.problems.tabular.metrics import mean_logits, probabilities
+    from tasks.problems.blocks.classes import mean_logits, probabilities
 
     logits = [np.log(np.array([[0.9, 0.1]], dtype=np.float32)), np.log(np.array([[0.1, 0.9]], dtype=np.float32))]
     assert probabilities(mean_logits(logits, (0.75, 0.25)))[0].tolist() == pytest.approx([0.7, 0.3])

@@ -13,11 +13,11 @@ from tasks.distillation.options import Student
 from tasks.distillation.parts import check_students, parts_of
 from tasks.distillation.schedule import Cosine
 from tasks.problems import get_problem
+from tasks.problems.blocks.class_losses import Kl
 from tasks.problems.forecasting.augment import Mixup
 from tasks.problems.forecasting.series import Frequency, MultiScale
 from tasks.problems.forecasting.soft import Absolute, Bounded
 from tasks.problems.tabular.labelled.synthesis import Mixed
-from tasks.problems.tabular.losses import Kl
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 

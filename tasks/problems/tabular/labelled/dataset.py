@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
 from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows
+from tasks.problems.blocks.splits import LEFT_OUT, SPLITS
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.tabular.labelled.columns import contract_of, model_inputs
 from tasks.problems.tabular.labelled.options import Options, parse_options
-from tasks.problems.tabular.labelled.splits import LEFT_OUT, SPLITS, keys_of, split_of
+from tasks.problems.tabular.labelled.splits import keys_of, split_of
 
 ROWS = "rows"
 """The raw table has this name."""

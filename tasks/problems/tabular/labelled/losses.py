@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tasks.problems.base import FeatureContract, HardRows, SoftLoss, SoftRows
-from tasks.problems.tabular.losses import Kl, Logits, SoftCrossEntropy, cross_entropy
+from tasks.problems.blocks.class_losses import Kl, Logits, SoftCrossEntropy, cross_entropy
 
 
 def parts(target: Tensor) -> tuple[Tensor, Tensor | float]:

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.problems.base import FeatureContract, Floats, Score
+from tasks.problems.blocks.classes import calibration_error, macro_f1, probabilities, roc_auc
 from tasks.problems.tabular.labelled.options import Options
-from tasks.problems.tabular.metrics import calibration_error, macro_f1, probabilities, roc_auc
 
 TINY = np.finfo(np.float64).tiny
 

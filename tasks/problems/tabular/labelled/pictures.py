@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.problems.base import Example, Floats
-from tasks.problems.tabular.metrics import probabilities
+from tasks.problems.blocks.classes import probabilities
 
 TENTHS = 10
 RESIDUALS = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -28,6 +28,7 @@ from tasks.problems.base import (
     Strategies,
     rows_within,
 )
+from tasks.problems.blocks.classes import mean_logits, probabilities
 from tasks.problems.tabular.labelled.afterwards import Constant, outcomes
 from tasks.problems.tabular.labelled.columns import draft_contract, model_inputs
 from tasks.problems.tabular.labelled.dataset import PLACE, ROWS, LabelledRows, build_rows, load_rows
@@ -36,7 +37,7 @@ from tasks.problems.tabular.labelled.metrics import by_last, naive_output, parts
 from tasks.problems.tabular.labelled.options import Options, parse_options
 from tasks.problems.tabular.labelled.pictures import of_classes, of_values
 from tasks.problems.tabular.labelled.synthesis import SYNTHESIS
-from tasks.problems.tabular.metrics import mean_logits, probabilities, transitions
+from tasks.problems.tabular.metrics import transitions
 from tasks.tables.table import Column, TableContract, Tables
 
 ROW = "row"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tasks.problems.base import FeatureContract
-from tasks.problems.tabular.losses import SOFT, cross_entropy
+from tasks.problems.blocks.class_losses import SOFT, cross_entropy
 
 CONTRACT = FeatureContract("tabular", {}, (2,))
 

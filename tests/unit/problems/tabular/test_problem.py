@@ -16,11 +16,12 @@ from tasks.core.errors import ConfigError, DataError
 from tasks.core.files import read_json
 from tasks.problems import get_problem
 from tasks.problems.base import Dataset, Floats, Inputs, Raw
+from tasks.problems.blocks.class_losses import Kl
+from tasks.problems.blocks.classes import roc_auc
 from tasks.problems.contracts import contract_from_json
 from tasks.problems.tabular.dataset import EntityRows, build_rows
 from tasks.problems.tabular.history import Origins, amounts_after, features
-from tasks.problems.tabular.losses import Kl
-from tasks.problems.tabular.metrics import roc_auc, transitions
+from tasks.problems.tabular.metrics import transitions
 from tasks.problems.tabular.options import Options
 from tasks.problems.tabular.problem import Tabular
 

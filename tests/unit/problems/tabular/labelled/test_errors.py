@@ -15,12 +15,12 @@ from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
 from tasks.gates.comparison import compare
 from tasks.problems.base import Batches, Clusters
+from tasks.problems.blocks.classes import calibration_error, probabilities
 from tasks.problems.blocks.outputs import outputs
 from tasks.problems.models import build_model
 from tasks.problems.tabular.labelled.losses import OF_VALUES, hard_loss
 from tasks.problems.tabular.labelled.metrics import score_classes, score_values
 from tasks.problems.tabular.labelled.synthesis import Mixed
-from tasks.problems.tabular.metrics import calibration_error, probabilities
 from tasks.problems.tabular.models import boosted
 from tests.unit.problems.tabular.labelled.homes import AS_OF, CLASSES, VALUE, YES_NO, dataset, homes, problem
 
