@@ -3,6 +3,7 @@
 from serving.contract.contract import Contract
 from serving.contract.errors import InputError, ServingError
 from serving.contract.fields import Codebook, Codes, Field, History, Numbers, side_by_side, stacked
+from serving.contract.images import Image
 
 __all__ = [
     "Codebook",
@@ -10,6 +11,7 @@ __all__ = [
     "Contract",
     "Field",
     "History",
+    "Image",
     "InputError",
     "Numbers",
     "ServingError",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serving.contract.errors import InputError
 from serving.contract.fields import Codebook, Codes, Field, History, Numbers, side_by_side, stacked
+from serving.contract.images import Image, image_of
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -67,6 +68,9 @@ class Contract:
         inputs = {
             name: _field(name, found["inputs"][name], coded, histories, limits.get(name)) for name in found["order"]
         }
+        for name, how in found.get("images", {}).items():
+            dtype, form = found["inputs"][name]
+            inputs[name] = image_of(name, dtype, _shape(name, form), how)
         shape, choice = _shape("output_shape", found["output_shape"]), found.get("choice", 0)
         if type(choice) is not int or choice < 0 or (choice and not histories):
             raise TypeError(f"choice: {choice!r:.80} is not how many of the best are named")
@@ -109,6 +113,11 @@ class Contract:
     def histories(self) -> Mapping[str, History]:
         """Return the inputs that hold histories."""
         return {name: field for name, field in self.inputs.items() if isinstance(field, History)}
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        """Return the inputs that hold images."""
+        return {name: field for name, field in self.inputs.items() if isinstance(field, Image)}
 
 
 def codes_json(coded: Mapping[str, tuple[Codebook, ...]]) -> dict[str, Any]:

@@ -193,6 +193,9 @@ def _about(model: Model) -> dict[str, Any]:
             "histories": {
                 name: {"column": item.book.name, "first": item.book.first} for name, item in contract.histories.items()
             },
+            "images": {
+                name: {"fit": item.fit, "most_pixels": item.most_pixels} for name, item in contract.images.items()
+            },
             "choice": contract.choice,
             "repeats": contract.repeats,
             "settings": contract.settings,

@@ -59,7 +59,12 @@ METRICS: dict[int | str, Schema] = {
 }
 CONTRACT = {
     "type": "object",
-    "properties": {"histories": HISTORY_BOOKS, "choice": COUNT, "repeats": {"type": "boolean"}},
+    "properties": {
+        "histories": HISTORY_BOOKS,
+        "images": {"type": "object"},
+        "choice": COUNT,
+        "repeats": {"type": "boolean"},
+    },
 }
 MODEL = _answers(_object(**ABOUT, problem=TEXT, contract=CONTRACT), 503)
 PREDICT = _answers(

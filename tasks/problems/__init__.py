@@ -8,6 +8,7 @@ PROBLEMS = {
     "forecasting": "tasks.problems.forecasting.problem:Forecasting",
     "tabular": "tasks.problems.tabular.ways:make_tabular",
     "ranking": "tasks.problems.ranking.problem:Ranking",
+    "vision": "tasks.problems.vision.problem:Vision",
 }
 
 

@@ -21,6 +21,7 @@ from tests.unit.gates.conftest import evaluation, gates, make_candidate, make_on
 from tests.unit.problems.ranking import films
 from tests.unit.problems.tabular.labelled import homes
 from tests.unit.problems.tabular.test_problem import AS_OF, OPTIONS, shop
+from tests.unit.problems.vision import shapes
 
 # Kinds of learning with another way to their rows: name of the world -> options.
 LABELLED: dict[str, dict[str, Any]] = {
@@ -57,6 +58,7 @@ class World:
             "forecasting": Sales.options,
             "tabular": OPTIONS,
             "ranking": {name: value for name, value in films.OPTIONS.items() if name != "kind"},
+            "vision": {name: value for name, value in shapes.OPTIONS.items() if name != "kind"},
             "acme-visits": {"days": 7},
         }[self.kind]
         return get_problem(Spec(kind=self.kind, **options))
@@ -65,7 +67,8 @@ class World:
     def as_of(self) -> date:
         if self.name in LABELLED:
             return homes.AS_OF
-        return {"forecasting": Sales.as_of, "tabular": AS_OF, "ranking": films.AS_OF}.get(self.kind, date(2026, 3, 1))
+        known = {"forecasting": Sales.as_of, "tabular": AS_OF, "ranking": films.AS_OF, "vision": shapes.AS_OF}
+        return known.get(self.kind, date(2026, 3, 1))
 
     @cached_property
     def table(self) -> pl.LazyFrame:
@@ -78,6 +81,8 @@ class World:
             return shop()
         if self.kind == "ranking":
             return films.events().lazy()
+        if self.kind == "vision":
+            return shapes.labels().lazy()
         (contract,) = self.problem.tables()
         source = get_source(Spec(kind="acme-shop"), (contract,), "visits", Path())
         return source.fetch(self.as_of).tables[contract.name].lazy()

@@ -177,6 +177,7 @@ MODELS = [("forecasting", model) for model in (*networks("forecasting"), *trees(
 MODELS += [("tabular", "mlp")]  # the others are for rows with a label
 MODELS += [(world, model) for world in LABELLED for model in (*networks("tabular"), *trees("tabular"))]
 MODELS += [("ranking", model) for model in (*networks("ranking"), *trees("ranking"))]
+MODELS += [("vision", model) for model in (*networks("vision"), *trees("vision"))]
 MODELS += [("tabular", "acme-line"), ("acme-visits", "acme-line")]
 OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()} | {
     ("forecasting", "lightgbm"): {"trees": 5, "leaves": 4, "samples": 400},
@@ -185,6 +186,9 @@ OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()}
     **{(world, "lightgbm"): {"trees": 20, "leaves": 4} for world in LABELLED},
     **{("ranking", kind): {"width": 8} for kind in networks("ranking")},
     **{("ranking", f"sequence-{kind}"): {"width": 8, "epochs": 1} for kind in ("gru", "transformer")},
+    ("vision", "resnet"): {"blocks": [1, 1], "width": 4},
+    ("vision", "fast"): {"widths": [4, 8]},
+    ("vision", "separable"): {"widths": [4, 4, 8]},
     **{(world, "catboost"): {"trees": 20, "depth": 3} for world in LABELLED},
     **{(world, "tabm"): {"members": 3, "hidden": [8]} for world in LABELLED},
 }
@@ -233,7 +237,8 @@ FORECASTING_LOSSES = (
     "soft-labels",
 )
 TERMS = ("multi-scale", "frequency")
-LOSSES = [(world, kind) for world in ("tabular", "tabular/yes-no", "tabular/classes") for kind in TABULAR_LOSSES]
+OF_CLASSES = ("tabular", "tabular/yes-no", "tabular/classes", "vision")
+LOSSES = [(world, kind) for world in OF_CLASSES for kind in TABULAR_LOSSES]
 LOSSES += [("tabular/value", kind) for kind in ("squared", "absolute")]
 LOSSES += [("forecasting", kind) for kind in (*FORECASTING_LOSSES, *TERMS)]
 LOSSES += [("ranking", kind) for kind in ("shares", "top-items", "relaxed-ranking")]

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.imports import imported_names, module_file
 
 PROJECT = Path(__file__).parents[2]
-KINDS = ("tasks/problems/forecasting", "tasks/problems/ranking", "tasks/problems/tabular")
+KINDS = ("tasks/problems/forecasting", "tasks/problems/ranking", "tasks/problems/tabular", "tasks/problems/vision")
 # What knows the interface alone.
 BLIND = (
     "tasks/distillation",

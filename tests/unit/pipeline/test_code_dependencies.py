@@ -77,7 +77,7 @@ def _graph(workload: str = "sales") -> Graph:
 
 
 STAGES = ("snapshot", "validate", "features", "teach", "distil", "compress", "evaluate", "promote")
-KINDS = {"sales": "forecasting", "customers": "tabular", "recommendation": "ranking"}
+KINDS = {"sales": "forecasting", "customers": "tabular", "recommendation": "ranking", "images": "vision"}
 
 
 def _deps(workload: str, name: str) -> tuple[str, ...]:
