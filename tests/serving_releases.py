@@ -126,7 +126,7 @@ def table_model(contract: FeatureContract) -> bytes:
     nodes, sums, values = [], [], []
     shape = [1, *contract.output_shape]
     for place, (name, (dtype, form)) in enumerate(contract.inputs.items()):
-        kind = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}[dtype]
+        kind = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8}[dtype]
         values.append(helper.make_tensor_value_info(name, kind, ["batch", *form]))
         nodes += [
             helper.make_node("Cast", [name], [f"{name}_f"], to=TensorProto.FLOAT),

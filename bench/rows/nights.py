@@ -72,7 +72,12 @@ class Night:
 def night_of(workload: str, folder: Path, seed: int | None = None) -> Night:
     """Return a workload's night in a folder, begun or not, with another seed if one is given."""
     section = load_workload(PROJECT / "params.yaml", workload).model_dump(mode="json")
-    run = Run(**section | ({} if seed is None else {"seed": seed}), workload=workload, as_of=AS_OF, champion=0)
+    return night_of_section(workload, section | ({} if seed is None else {"seed": seed}), folder)
+
+
+def night_of_section(workload: str, section: dict[str, Any], folder: Path) -> Night:
+    """Return the night of a workload's section in a folder, begun or not."""
+    run = Run(**section, workload=workload, as_of=AS_OF, champion=0)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN_FILE).write_text(run.to_yaml())
     set_up(run.seed, run.threads)

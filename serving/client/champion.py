@@ -234,6 +234,19 @@ class Champion:
             raise InputError(name, f"name an input that holds codes; there are: {', '.join(coded) or 'none'}")
         return coded[name].encode(values)
 
+    def read_images(self, files: Sequence[bytes], name: str | None = None) -> NDArray[np.uint8]:
+        """Return images (files, height, width, channels) for `predict`, of the bytes of JPEG and PNG files.
+
+        They are read as training reads them. `name`: the input, where the contract has several that hold images. Raises
+        InputError naming the first file that is none, ServingError without the library Pillow.
+        """
+        images = self.contract.images
+        only = next(iter(images)) if len(images) == 1 else ""
+        name = only if name is None else name
+        if name not in images:
+            raise InputError(name, f"name an input that holds images; there are: {', '.join(images) or 'none'}")
+        return images[name].encode(files)
+
     def refresh(self) -> bool:
         """Load the ledger's newest champion if it is another one. Returns whether it did.
 

@@ -3,6 +3,7 @@
 from serving.contract.contract import Contract
 from serving.contract.errors import InputError, ServingError
 from serving.contract.fields import Codebook, Codes, Field, History, Numbers, side_by_side, stacked
+from serving.contract.images import Image
 from serving.contract.tokens import Tokens
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Contract",
     "Field",
     "History",
+    "Image",
     "InputError",
     "Numbers",
     "ServingError",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serving.contract.errors import InputError
 from serving.contract.fields import Codebook, Codes, Field, History, Numbers, side_by_side, stacked
+from serving.contract.images import Image, image_of
 from serving.contract.tokens import Tokens
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -69,6 +70,9 @@ class Contract:
             name: _tokens(name, found) or _field(name, found["inputs"][name], coded, histories, limits.get(name))
             for name in found["order"]
         }
+        for name, how in found.get("images", {}).items():
+            dtype, form = found["inputs"][name]
+            inputs[name] = image_of(name, dtype, _shape(name, form), how)
         shape, choice = _shape("output_shape", found["output_shape"]), found.get("choice", 0)
         if type(choice) is not int or choice < 0 or (choice and not histories):
             raise TypeError(f"choice: {choice!r:.80} is not how many of the best are named")
@@ -124,6 +128,11 @@ class Contract:
     def texts(self) -> Mapping[str, Tokens]:
         """Return the inputs that are made of texts."""
         return {name: field for name, field in self.inputs.items() if isinstance(field, Tokens)}
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        """Return the inputs that hold images."""
+        return {name: field for name, field in self.inputs.items() if isinstance(field, Image)}
 
 
 def codes_json(coded: Mapping[str, tuple[Codebook, ...]]) -> dict[str, Any]:

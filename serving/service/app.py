@@ -194,6 +194,9 @@ def _about(model: Model) -> dict[str, Any]:
                 name: {"column": item.book.name, "first": item.book.first} for name, item in contract.histories.items()
             },
             "tokens": {name: item.to_json() for name, item in contract.texts.items()},
+            "images": {
+                name: {"fit": item.fit, "most_pixels": item.most_pixels} for name, item in contract.images.items()
+            },
             "choice": contract.choice,
             "repeats": contract.repeats,
             "settings": contract.settings,

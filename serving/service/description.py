@@ -62,6 +62,7 @@ CONTRACT = {
     "properties": {
         "histories": HISTORY_BOOKS,
         "tokens": {"type": "object"},
+        "images": {"type": "object"},
         "choice": COUNT,
         "repeats": {"type": "boolean"},
     },

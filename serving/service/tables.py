@@ -67,6 +67,7 @@ def score(
         tables = scorer.check(given)
         main = scorer.contracts[0]
         _count(tables[main.name], main, settings.max_rows)
+        _count_pixels(tables[main.name], main, model, settings.max_pixels)
         found = scorer.predict(tables, day, Feed(model))
     except RuleError as error:
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
@@ -124,6 +125,17 @@ def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
     if entities > limit:
         said = f"{entities} of {', '.join(contract.entity) or 'the rows'} in one request"
         raise Refused(422, f"{said}; at most {limit} are allowed, send them in parts")
+
+
+def _count_pixels(table: pl.DataFrame, contract: TableContract, model: Model, limit: int) -> None:
+    """Refuse more pixels than `limit`, by what the heads of image files say, before any of them is unpacked."""
+    columns = [column.name for column in contract.columns if column.kind == "binary" and column.name in table.columns]
+    for field in model.contract.images.values():
+        for name in columns:
+            count = field.pixels([content or b"" for content in table[name]])
+            if count > limit:
+                said = f"{name}: {count:,} pixels in one request; at most {limit:,} are unpacked, send them in parts"
+                raise Refused(422, said, name)
 
 
 def _day(text: str | None) -> date:

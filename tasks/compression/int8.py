@@ -67,7 +67,8 @@ class Int8Dynamic(GraphStep):
 class Int8Static(GraphStep):
     """Weights and activations are in eight bits, with ranges fixed on `samples` training rows (QDQ format).
 
-    `per_channel`: one scale per output neuron. Outputs of a product stay float32.
+    `per_channel`: one scale per output neuron. Outputs of a product stay float32. `convolutions`: these are computed in
+    eight bits too, with weights symmetric around the middle level, and what lies between them stays in eight bits.
     """
 
     kind = "int8-static"
@@ -76,21 +77,24 @@ class Int8Static(GraphStep):
     leaves = frozenset()
     samples: int = Field(default=512, gt=0)
     per_channel: bool = True
+    convolutions: bool = False
 
     def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
+        kinds = [*OPERATORS, "Conv"] if self.convolutions else OPERATORS
+        further = {"WeightSymmetric": True} if self.convolutions else {}
         with _files() as folder:
             quantize_static(
                 _prepared(model, self.kind),
                 folder / "model.onnx",
                 _Reader(calibration(self.samples)),
                 quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=OPERATORS,
+                op_types_to_quantize=kinds,
                 nodes_to_exclude=_sums(model),
                 per_channel=self.per_channel,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QUInt8,
                 calibrate_method=CalibrationMethod.MinMax,
-                extra_options={"OpTypesToExcludeOutputQuantization": OPERATORS},
+                extra_options={"OpTypesToExcludeOutputQuantization": OPERATORS, **further},
             )
             return onnx.load(folder / "model.onnx")
 

@@ -100,8 +100,20 @@ class Objective(nn.Module):
         if not all(np.isfinite(values[part]).all() for values in given for part in _parts(values, rows)):
             raise DataError("soft targets: missing for some training rows; run the teachers again")
 
-    def loss(self, model: Forward, rows: Rows, done: float, rng: np.random.Generator, device: torch.device) -> Tensor:
-        """Return the loss of one batch, with gradient; `done`: share of the training's steps that are past."""
+    def loss(
+        self,
+        model: Forward,
+        rows: Rows,
+        done: float,
+        rng: np.random.Generator,
+        device: torch.device,
+        *,
+        narrow: bool = False,
+    ) -> Tensor:
+        """Return the loss of one batch, with gradient; `done`: share of the training's steps that are past.
+
+        `narrow`: the model computes in bfloat16, the losses do not.
+        """
         names = inputs_of(model, self.dataset.contract.inputs)
         batch = self._batch(rows, names, rng)
 
@@ -109,7 +121,7 @@ class Objective(nn.Module):
             return torch.from_numpy(values).to(device, non_blocking=True)
 
         inputs = [tensor(batch.inputs[name]) for name in names]
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
             if len(self.alignments):
                 output, features = model.with_features(*inputs)  # type: ignore[attr-defined]
             else:
@@ -127,7 +139,7 @@ class Objective(nn.Module):
                 parts.append(part.weight * part.loss(features.float(), theirs, fold))
             return torch.stack(parts).sum(dim=0)
 
-        made = self._of_made(teaching, model, len(rows), done, rng, device) if teaching.made else 0.0
+        made = self._of_made(teaching, model, len(rows), done, rng, device, narrow=narrow) if teaching.made else 0.0
         if self.balance is not None:
             balanced: Tensor = self.balance(self._by_row(self.hard, output, target).mean(), taught().mean() + made)
             return balanced
@@ -150,6 +162,8 @@ class Objective(nn.Module):
         done: float,
         rng: np.random.Generator,
         device: torch.device,
+        *,
+        narrow: bool,
     ) -> Tensor:
         """Return the part of the loss, (), that rows have which the teachers alone have labelled."""
         made = teaching.made
@@ -160,7 +174,7 @@ class Objective(nn.Module):
             torch.from_numpy(made.inputs[name][chosen]).to(device)
             for name in inputs_of(model, self.dataset.contract.inputs)
         ]
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
             output = model(*inputs)
         soft, target = (
             torch.from_numpy(values).to(device) for values in (made.soft[chosen], self.dataset.target(parents))

@@ -8,7 +8,10 @@ from tasks.core.config import Frozen, Name, Spec
 
 
 class Training(Frozen):
-    """Training defines how one network is trained. `patience` counts epochs without a better validation error."""
+    """Training defines how one network is trained. `patience` counts epochs without a better validation error.
+
+    `precision`: of products and convolutions in training on a processor; weights, losses and files stay float32.
+    """
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
@@ -16,17 +19,19 @@ class Training(Frozen):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     patience: int = Field(default=5, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class Teacher(Frozen):
     """A Teacher is one member of the teacher ensemble. `training`: of a network; trees fit themselves.
 
-    `keep`: what students may ask of it beyond its outputs.
+    `keep`: what students may ask of it beyond its outputs. `augment`: how a network's training rows are changed.
     """
 
     model: Spec
     training: Training | None = None
     keep: tuple[Literal["features", "weights"], ...] = ()
+    augment: Spec | None = None
 
 
 class Term(Spec):

@@ -12,7 +12,7 @@ from tasks.distillation.adaptive import ADAPTATIONS, LEAST, Adaptation, Correctn
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
 from tasks.distillation.options import Student, Teacher
 from tasks.distillation.schedule import SCHEDULES, Schedule
-from tasks.distillation.teacher import SelfTrained
+from tasks.distillation.teacher import SelfTrained, augmentation
 from tasks.problems.base import Augment, Problem, SoftLoss, Synthesis
 from tasks.problems.models import build_model, models, trees
 
@@ -129,6 +129,12 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
         if not trained and ("features" in teacher.keep or (teacher.keep and not any(True for _ in model.parameters()))):
             what = f"a {teacher.model.kind} has neither features nor weights of a network"
             raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
+        if teacher.augment and not trained:
+            raise ConfigError(f"teachers.{name}.augment: a {teacher.model.kind} fits itself; leave it out")
+        try:
+            augmentation(problem, teacher)
+        except ConfigError as error:
+            raise ConfigError(f"teachers.{name}.{error}") from error
     for name, student in students.items():
         try:
             _check(problem, teachers, student)

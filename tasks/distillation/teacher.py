@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tasks.core.config import pick
 from tasks.core.errors import ConfigError, DataError
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.objective import Objective
 from tasks.distillation.options import Assistant, Teacher
 from tasks.distillation.trainer import History, Progress, TrainingData, features, predict, train
-from tasks.problems.base import Dataset, Floats, Problem, Rows
+from tasks.problems.base import Augment, Dataset, Floats, Problem, Rows
 from tasks.problems.blocks.features import Featured
 from tasks.problems.models import build_model
 
@@ -102,6 +103,7 @@ def teach(
     fold model its own.
     """
     fold_of = assign_folds(dataset.groups, folds, seed)
+    hard, augment = problem.hard_loss(dataset.contract), augmentation(problem, teacher)
     valid = dataset.splits["valid"]
     soft = np.full((len(dataset.groups), *dataset.contract.output_shape), np.nan, dtype=np.float32)
     members: list[nn.Module] = []
@@ -119,7 +121,7 @@ def teach(
             history = train(
                 model,
                 TrainingData(dataset, learn, valid, lambda output, target: problem.score(output, target).error),
-                objective(model) if objective else Objective(dataset, problem.hard_loss(dataset.contract)),
+                objective(model) if objective else Objective(dataset, hard, augment=augment),
                 teacher.training,
                 seed=seed + fold,
                 checkpoint=checkpoint(fold) if checkpoint else None,
@@ -131,6 +133,19 @@ def teach(
     mean = Mean(members).eval()
     soft[valid] = predict(mean, dataset, valid)
     return Taught(mean, soft, histories, problem.score(soft[valid], dataset.target(valid)).error)
+
+
+def augmentation(problem: Problem, teacher: Teacher | Assistant) -> Augment | None:
+    """Return how a teacher's training rows are changed. Raises ConfigError on an unknown kind, or one that makes rows.
+
+    An assistant's are changed by its student's objective.
+    """
+    if not isinstance(teacher, Teacher) or teacher.augment is None:
+        return None
+    found = pick(teacher.augment, problem.strategies().augment, "augment")
+    if not isinstance(found, Augment):
+        raise ConfigError(f"augment: {teacher.augment.kind} makes rows that teachers label; it is for students")
+    return found
 
 
 def _labelled(part: str, rows: int) -> Callable[[int], None]:

@@ -156,6 +156,7 @@ class _Loop:
         self.model, self.objective = model.to(device()), objective.to(device())
         self.compiled = torch.compile(model) if device().type == "cuda" else model
         self.training, self.fingerprint = training, fingerprint
+        self.narrow = device().type == "cuda" or training.precision == "bfloat16"
         balance = [] if objective.balance is None else list(objective.balance.parameters())
         others = (*model.parameters(), *objective.parameters())
         trained = [each for each in others if each.requires_grad and not any(each is one for one in balance)]
@@ -269,7 +270,7 @@ def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | N
             rate = _learning_rate(done, planned, loop.training.learning_rate)
             for group in loop.optimizer.param_groups:
                 group["lr"] = rate
-            loss = loop.objective.loss(loop.compiled, rows, done / planned, chance, where)
+            loss = loop.objective.loss(loop.compiled, rows, done / planned, chance, where, narrow=loop.narrow)
             loop.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(loop.parameters, GRADIENT_LIMIT)

@@ -105,7 +105,7 @@ def _profile_table(table: pl.LazyFrame, contract: TableContract, as_of: date) ->
     chosen = [
         item.name
         for item in contract.columns
-        if not (item.key or item.free) and item.kind not in ("date", "moment") and item.name in names
+        if not (item.key or item.free) and item.kind not in ("date", "moment", "binary") and item.name in names
     ]
     found = {}
     for name in chosen:  # one at a time: a table is many columns, each as long as the snapshot

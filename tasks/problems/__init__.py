@@ -9,6 +9,7 @@ PROBLEMS = {
     "tabular": "tasks.problems.tabular.ways:make_tabular",
     "ranking": "tasks.problems.ranking.problem:Ranking",
     "text": "tasks.problems.text.problem:Text",
+    "vision": "tasks.problems.vision.problem:Vision",
 }
 
 

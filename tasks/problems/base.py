@@ -67,7 +67,8 @@ class FeatureContract:
     input of numbers -> what they are at least and at most. `histories`: name of an input that holds codes of what
     happened before, the last one at the end and 0 before the first -> the code book of them all. `choice`: so many of
     the best outputs does the exported model name, as codes of that book; 0: none. `repeats`: those in the history may
-    be named too. `tokens`: name of an input that is made of texts -> how.
+    be named too. `tokens`: name of an input that is made of texts -> how. `images`: name of an input that holds images
+    -> how files of it are read (`serving.contract.Image`).
     """
 
     problem: str
@@ -82,6 +83,7 @@ class FeatureContract:
     choice: int = 0
     repeats: bool = False
     tokens: Mapping[str, Tokens] = field(default_factory=dict)
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def row_bytes(self, names: Collection[str] = ()) -> int:
         """Count the bytes that one row of these inputs takes in a batch; without names, of all inputs."""
@@ -307,7 +309,8 @@ class Example:
     """An Example is one picture for the report: a series' past and future against forecasts, or the like.
 
     `past`/`actual`/`champion`/`candidate`/`teacher`: (n,) values; `dates`: those of the future part. `actual` is None
-    where nothing was observed.
+    where nothing was observed. A table of counts has `cells`, line by line, and a gallery has `images`, addresses of
+    data; both have their names in `dates`.
     """
 
     title: str
@@ -317,6 +320,8 @@ class Example:
     curves: Mapping[str, tuple[float, ...]]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    cells: tuple[tuple[float, ...], ...] = ()
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

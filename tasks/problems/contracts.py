@@ -5,6 +5,7 @@ from typing import Any
 
 from serving.contract import Contract
 from serving.contract.contract import codes_json, histories_json
+from serving.contract.images import images_json
 from tasks.problems.base import FeatureContract
 
 
@@ -20,6 +21,7 @@ def contract_to_json(contract: FeatureContract) -> dict[str, Any]:
         "codes": codes_json(contract.codes),
         "limits": contract.limits,
         **({"histories": histories_json(contract.histories)} if contract.histories else {}),
+        **({"images": images_json(contract.images)} if contract.images else {}),
         **({"choice": contract.choice, "repeats": contract.repeats} if contract.choice else {}),
         **({"tokens": {name: item.to_json() for name, item in contract.tokens.items()}} if contract.tokens else {}),
         "statistics": contract.statistics,
@@ -45,6 +47,7 @@ def contract_from_json(data: Mapping[str, Any]) -> FeatureContract:
         codes={name: item.books for name, item in read.coded.items()},
         limits={name: (low, high) for name, (low, high) in data.get("limits", {}).items()},
         histories={name: item.book for name, item in read.histories.items()},
+        images={name: {"fit": item.fit, "most_pixels": item.most_pixels} for name, item in read.images.items()},
         choice=read.choice,
         repeats=read.repeats,
         tokens=read.texts,

@@ -99,7 +99,8 @@ def _path(points: Iterable[tuple[float, Number]], x: Scale, y: Scale, style: str
     return f'<path class="{style}" d="{"".join(parts)}"/>' if parts else ""
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start", style: str = "") -> str:
+def written(x: float, y: float, text: str, anchor: str = "start", style: str = "") -> str:
+    """Return a text at a place."""
     css = f' class="{style}"' if style else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{css}>{escape(text)}</text>'
 
@@ -107,12 +108,13 @@ def _text(x: float, y: float, text: str, anchor: str = "start", style: str = "")
 def _y_axis(y: Scale, right: float = WIDTH - RIGHT) -> str:
     return "".join(
         f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-        + _text(LEFT - 6, y(tick) + 4, f"{tick:,.6g}", "end")
+        + written(LEFT - 6, y(tick) + 4, f"{tick:,.6g}", "end")
         for tick in y.ticks()
     )
 
 
-def _frame(body: str, about: str) -> Markup:
+def framed(body: str, about: str) -> Markup:
+    """Return a whole chart of its parts; `about` says what it shows to those who cannot see it."""
     label = escape(about, {'"': "&quot;"})
     return Markup(  # noqa: S704 escaped parts
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -156,11 +158,11 @@ def forecast(picture: Picture) -> Markup | None:
     body.append(ahead(picture.curves.get("candidate", ()), "candidate"))
     if picture.labels:
         middle = x(split) if split else float(LEFT)
-        body.append(_text(middle, HEIGHT - 8, picture.labels[0]))
-        body.append(_text(WIDTH - RIGHT, HEIGHT - 8, picture.labels[-1], "end"))
+        body.append(written(middle, HEIGHT - 8, picture.labels[0]))
+        body.append(written(WIDTH - RIGHT, HEIGHT - 8, picture.labels[-1], "end"))
     if split:
-        body.append(_text(LEFT, HEIGHT - 8, f"{split} steps before"))
-    return _frame("".join(body), f"{picture.title}: forecast against what happened")
+        body.append(written(LEFT, HEIGHT - 8, f"{split} steps before"))
+    return framed("".join(body), f"{picture.title}: forecast against what happened")
 
 
 def bars(picture: Picture) -> Markup | None:
@@ -175,14 +177,14 @@ def bars(picture: Picture) -> Markup | None:
     body = [_y_axis(y)]
     for group, label in enumerate(picture.labels):
         start = LEFT + slot * group
-        body.append(_text(start + slot / 2, HEIGHT - 8, label, "middle"))
+        body.append(written(start + slot / 2, HEIGHT - 8, label, "middle"))
         for place, (style, line) in enumerate(series.items()):
             value = line[group] if group < len(line) else None
             if value is not None and math.isfinite(value):
                 top, base = sorted((y(value), y(0)))
                 body.append(f'<rect class="{escape(style)}" x="{start + slot * 0.1 + width * place:.1f}" '
                             f'y="{top:.1f}" width="{width * 0.92:.1f}" height="{base - top:.1f}"/>')  # fmt: skip
-    return _frame("".join(body), f"{picture.title}: predicted against actual")
+    return framed("".join(body), f"{picture.title}: predicted against actual")
 
 
 def losses(curve: LossCurve) -> Markup | None:
@@ -196,16 +198,16 @@ def losses(curve: LossCurve) -> Markup | None:
     x = Scale(1, max(last, 2), LEFT, right)
     y_valid, y_train = (_snug(values) for values in (valid, train))
     body = [_y_axis(y_valid, right)]
-    body += [_text(right + 6, y_train(tick) + 4, f"{tick:,.6g}") for tick in y_train.ticks()]
+    body += [written(right + 6, y_train(tick) + 4, f"{tick:,.6g}") for tick in y_train.ticks()]
     for fold in curve.folds:
         body.append(_path(enumerate(fold.train, 1), x, y_train, "train"))
         body.append(_path(enumerate(fold.valid, 1), x, y_valid, "valid"))
         best = fold.valid[fold.best] if fold.best is not None and fold.best < len(fold.valid) else None
         if best is not None and fold.best is not None and math.isfinite(best):
             body.append(f'<circle class="best" cx="{x(fold.best + 1):.1f}" cy="{y_valid(best):.1f}" r="3.5"/>')
-    body.append(_text(LEFT, HEIGHT - 8, "epoch 1"))
-    body.append(_text(right, HEIGHT - 8, str(last), "end"))
-    return _frame("".join(body), f"{curve.name}: validation error and training loss by epoch")
+    body.append(written(LEFT, HEIGHT - 8, "epoch 1"))
+    body.append(written(right, HEIGHT - 8, str(last), "end"))
+    return framed("".join(body), f"{curve.name}: validation error and training loss by epoch")
 
 
 def _snug(values: Sequence[float]) -> Scale:
@@ -229,8 +231,8 @@ def pareto(models: Sequence[ModelFacts], metric: str, size_text: Callable[[float
     sizes = [size for size, _, _ in points]
     x = Scale(min(sizes) / 1.6, max(sizes) * 1.6, LEFT + 4, WIDTH - RIGHT, log=True)
     y = Scale(best - spread * 0.2, ceiling + spread * 0.25, HEIGHT - BOTTOM - 6, TOP + 12)
-    body = [_y_axis(y), _text(LEFT, TOP, f"{metric} (lower is better)")]
-    body.extend(_text(x(tick), HEIGHT - 8, size_text(tick), "middle") for tick in x.ticks() if tick >= 100)
+    body = [_y_axis(y), written(LEFT, TOP, f"{metric} (lower is better)")]
+    body.extend(written(x(tick), HEIGHT - 8, size_text(tick), "middle") for tick in x.ticks() if tick >= 100)
     body.append(_front(points, x, y))
     order = sorted(points, key=lambda point: (not point[2].winner, point[1]))
     spots = [(x(size), max(y(error), TOP + 14.0)) for size, error, _ in order]
@@ -241,7 +243,7 @@ def pareto(models: Sequence[ModelFacts], metric: str, size_text: Callable[[float
         body.append(f'<circle class="dot {escape(model.role)}" cx="{cx:.1f}" cy="{cy:.1f}" r="5"/>')
         label = model.name if error <= ceiling else f"↑ {model.name} {error:.4g}"
         body.append(_label(cx, cy, label, taken, "strong" if model.winner else ""))
-    return _frame("".join(body), f"{metric} against bytes of every model")
+    return framed("".join(body), f"{metric} against bytes of every model")
 
 
 def search(found: Search, metric: str, size_text: Callable[[float], str]) -> Markup | None:
@@ -262,8 +264,8 @@ def search(found: Search, metric: str, size_text: Callable[[float], str]) -> Mar
     sizes = [*(size for size, _, _ in points), *([near["bytes"]] if "bytes" in near else [])]
     x = Scale(min(sizes) / 1.3, max(sizes) * 1.3, LEFT + 4, WIDTH - RIGHT, log=True)
     y = Scale(floor - spread * 0.2, ceiling + spread * 0.25, HEIGHT - BOTTOM - 6, TOP + 12)
-    body = [_y_axis(y), _text(LEFT, TOP, f"{metric} (lower is better)")]
-    body.extend(_text(x(tick), HEIGHT - 8, size_text(tick), "middle") for tick in x.ticks())
+    body = [_y_axis(y), written(LEFT, TOP, f"{metric} (lower is better)")]
+    body.extend(written(x(tick), HEIGHT - 8, size_text(tick), "middle") for tick in x.ticks())
     if "bytes" in near:
         at = f"{x(near['bytes']):.1f}"
         body.append(f'<line class="limit" x1="{at}" x2="{at}" y1="{TOP + 6}" y2="{HEIGHT - BOTTOM}"/>')
@@ -277,7 +279,7 @@ def search(found: Search, metric: str, size_text: Callable[[float], str]) -> Mar
         style = f"trial format-{min(found.formats.index(trial.numbers), 5)}{' pruned' if trial.pruned else ''}"
         about = escape(f"trial {trial.number + 1}: {trial.steps}; {metric} {error:.4g}, {size_text(size)}")
         body.append(f'<circle class="{style}" cx="{cx}" cy="{cy}" r="4"><title>{about}</title></circle>')
-    return _frame("".join(body), f"{metric} against bytes of every trial of {found.recipe}")
+    return framed("".join(body), f"{metric} against bytes of every trial of {found.recipe}")
 
 
 def _front(points: Iterable[tuple[float, float, ModelFacts]], x: Scale, y: Scale) -> str:
@@ -305,7 +307,7 @@ def _label(cx: float, cy: float, text: str, taken: list[tuple[float, float, floa
     _, _, _, anchor, box = min(offers)
     taken.append(box)
     at = {"start": box[0], "end": box[2], "middle": (box[0] + box[2]) / 2}[anchor]
-    return _text(at, (box[1] + box[3]) / 2 + 4, text, anchor, style)
+    return written(at, (box[1] + box[3]) / 2 + 4, text, anchor, style)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:

@@ -191,6 +191,8 @@ def _pictures(examples: Any) -> tuple[Picture, ...]:
             curves={name: tuple(line) for name, line in row["curves"].items()},
             low=tuple(row["low"]),
             high=tuple(row["high"]),
+            cells=tuple(tuple(line) for line in row.get("cells", ())),
+            images=tuple(row.get("images", ())),
         )
         for row in examples or ()
     )

@@ -78,7 +78,7 @@ class GateTable:
 class Picture:
     """A picture shows a forecast and its outcome; `past` precedes `actual`, all other sequences have its length.
 
-    `labels`: dates, or classes where the problem has no time axis.
+    `labels`: dates, or classes where the problem has no time axis. `cells`, `images`: of a table of counts, a gallery.
     """
 
     title: str
@@ -88,6 +88,8 @@ class Picture:
     curves: Mapping[str, tuple[Number, ...]]
     low: tuple[Number, ...] = ()
     high: tuple[Number, ...] = ()
+    cells: tuple[tuple[Number, ...], ...] = ()
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.reporting import charts
+from tasks.reporting import charts, galleries
 from tasks.reporting.facts import ModelFacts, Number, Picture, ReportFacts, Segment
 
 DASH = "–"
@@ -73,7 +73,11 @@ def render(facts: ReportFacts) -> str:
 
 
 def draw(picture: Picture) -> Markup | None:
-    """Draw the chart that fits a picture: a line in time, or bars by class where there is no past."""
+    """Draw what fits a picture: a line in time, a table, a gallery, or else bars by class."""
+    if picture.cells:
+        return galleries.table(picture)
+    if picture.images:
+        return galleries.gallery(picture)
     return charts.forecast(picture) if picture.past else charts.bars(picture)
 
 

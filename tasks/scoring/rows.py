@@ -21,6 +21,7 @@ TYPES: Mapping[str, tuple[pl.DataType, tuple[type, ...], str]] = {
     "number": (pl.Float64(), (float, int), "a number"),
     "integer": (pl.Int64(), (int,), "a whole number"),
     "boolean": (pl.Boolean(), (bool,), "true or false"),
+    "binary": (pl.String(), (str,), "bytes in base64"),
 }
 TIMED = ("date", "moment")
 MAX_COLUMNS, HEADER_BYTES = 1000, 65536  # of a CSV file
@@ -131,7 +132,9 @@ def _check_sizes(found: Sizes, rows: int, size: int) -> None:
 
 def _bounded(table: pl.DataFrame, rows: int, size: int) -> pl.DataFrame:
     """Return the table if it keeps the limits after all: many rows may share one long text, which no size tells."""
-    texts = table.select(pl.col(pl.String, pl.Categorical).cast(pl.String).str.len_bytes().sum())
+    texts = table.select(
+        pl.col(pl.String, pl.Categorical).cast(pl.String).str.len_bytes().sum(), pl.col(pl.Binary).bin.size().sum()
+    )
     if len(table) > rows:
         raise too_many(rows)
     if table.estimated_size() > size or sum(texts.row(0) if len(texts) else ()) > size:
@@ -160,6 +163,8 @@ def _typed(column: Column, values: list[Any], contract: TableContract) -> pl.Ser
         found = pl.Series(column.name, values, dtype)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
         raise _wrong(column, values, lambda value: abs(value) < 2**63) from None
+    if column.kind == "binary":
+        return _whole(column, found, _bytes(found))
     return _whole(column, found, read_moments(found, column, contract)) if column.kind in TIMED else found
 
 
@@ -167,6 +172,8 @@ def _of_text(column: Column, values: pl.Series, contract: TableContract) -> pl.S
     """Return text as the column's own type."""
     if column.kind == "string":
         return values
+    if column.kind == "binary":
+        return _whole(column, values, _bytes(values))
     if column.kind in TIMED:
         return _whole(column, values, read_moments(values, column, contract))
     if column.kind == "boolean":
@@ -174,6 +181,11 @@ def _of_text(column: Column, values: pl.Series, contract: TableContract) -> pl.S
     else:
         found = values.cast(TYPES[column.kind][0], strict=False)
     return _whole(column, values, found)
+
+
+def _bytes(values: pl.Series) -> pl.Series:
+    """Return the bytes of texts in base64, null where a text is none."""
+    return values.str.decode("base64", strict=False)
 
 
 def _whole(column: Column, values: pl.Series, found: pl.Series) -> pl.Series:

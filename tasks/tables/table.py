@@ -25,7 +25,7 @@ class Column:
     """
 
     name: str
-    kind: Literal["string", "date", "moment", "number", "integer", "boolean"]
+    kind: Literal["string", "date", "moment", "number", "integer", "boolean", "binary"]
     required: bool = True
     nullable: bool = False
     key: bool = False

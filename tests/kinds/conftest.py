@@ -22,6 +22,7 @@ from tests.unit.problems.ranking import films
 from tests.unit.problems.tabular.labelled import homes
 from tests.unit.problems.tabular.test_problem import AS_OF, OPTIONS, shop
 from tests.unit.problems.text import letters
+from tests.unit.problems.vision import shapes
 
 # Kinds of learning with another way to their rows: name of the world -> options.
 LABELLED: dict[str, dict[str, Any]] = {
@@ -59,6 +60,7 @@ class World:
             "tabular": OPTIONS,
             "ranking": {name: value for name, value in films.OPTIONS.items() if name != "kind"},
             "text": {name: value for name, value in letters.OPTIONS.items() if name != "kind"},
+            "vision": {name: value for name, value in shapes.OPTIONS.items() if name != "kind"},
             "acme-visits": {"days": 7},
         }[self.kind]
         return get_problem(Spec(kind=self.kind, **options))
@@ -67,22 +69,25 @@ class World:
     def as_of(self) -> date:
         if self.name in LABELLED:
             return homes.AS_OF
-        known = {"forecasting": Sales.as_of, "tabular": AS_OF, "ranking": films.AS_OF, "text": letters.AS_OF}
+        known = {
+            "forecasting": Sales.as_of, "tabular": AS_OF, "ranking": films.AS_OF, "text": letters.AS_OF,
+            "vision": shapes.AS_OF,
+        }  # fmt: skip
         return known.get(self.kind, date(2026, 3, 1))
 
     @cached_property
     def table(self) -> pl.LazyFrame:
         if self.name in LABELLED:
             return homes.homes().lazy()
-        if self.kind == "forecasting":
-            found: pl.LazyFrame = Sales().table()
-            return found
-        if self.kind == "tabular":
-            return shop()
-        if self.kind == "ranking":
-            return films.events().lazy()
-        if self.kind == "text":
-            return letters.letters().lazy()
+        ours: dict[str, Callable[[], pl.LazyFrame]] = {
+            "forecasting": lambda: Sales().table(),
+            "tabular": shop,
+            "ranking": lambda: films.events().lazy(),
+            "text": lambda: letters.letters().lazy(),
+            "vision": lambda: shapes.labels().lazy(),
+        }
+        if self.kind in ours:
+            return ours[self.kind]()
         (contract,) = self.problem.tables()
         source = get_source(Spec(kind="acme-shop"), (contract,), "visits", Path())
         return source.fetch(self.as_of).tables[contract.name].lazy()

@@ -179,6 +179,7 @@ MODELS += [("tabular", "mlp")]  # the others are for rows with a label
 MODELS += [(world, model) for world in LABELLED for model in (*networks("tabular"), *trees("tabular"))]
 MODELS += [("ranking", model) for model in (*networks("ranking"), *trees("ranking"))]
 MODELS += [("text", model) for model in (*networks("text"), *trees("text"))]
+MODELS += [("vision", model) for model in (*networks("vision"), *trees("vision"))]
 MODELS += [("tabular", "acme-line"), ("acme-visits", "acme-line")]
 OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()} | {
     ("forecasting", "lightgbm"): {"trees": 5, "leaves": 4, "samples": 400},
@@ -188,6 +189,9 @@ OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()}
     **{("ranking", kind): {"width": 8} for kind in networks("ranking")},
     **{("ranking", f"sequence-{kind}"): {"width": 8, "epochs": 1} for kind in ("gru", "transformer")},
     **{("text", kind): {"width": 8, "rows": 257} for kind in networks("text")},
+    ("vision", "resnet"): {"blocks": [1, 1], "width": 4},
+    ("vision", "fast"): {"widths": [4, 8]},
+    ("vision", "separable"): {"widths": [4, 4, 8]},
     **{(world, "catboost"): {"trees": 20, "depth": 3} for world in LABELLED},
     **{(world, "tabm"): {"members": 3, "hidden": [8]} for world in LABELLED},
 }
@@ -236,7 +240,8 @@ FORECASTING_LOSSES = (
     "soft-labels",
 )
 TERMS = ("multi-scale", "frequency")
-LOSSES = [(world, kind) for world in ("tabular", "tabular/yes-no", "tabular/classes") for kind in TABULAR_LOSSES]
+OF_CLASSES = ("tabular", "tabular/yes-no", "tabular/classes", "vision")
+LOSSES = [(world, kind) for world in OF_CLASSES for kind in TABULAR_LOSSES]
 LOSSES += [("tabular/value", kind) for kind in ("squared", "absolute")]
 LOSSES += [("forecasting", kind) for kind in (*FORECASTING_LOSSES, *TERMS)]
 LOSSES += [("text", kind) for kind in TABULAR_LOSSES]

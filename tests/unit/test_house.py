@@ -10,7 +10,7 @@ import pytest
 from tests.unit.imports import imported_names, module_file
 
 PROJECT = Path(__file__).parents[2]
-KINDS = tuple(f"tasks/problems/{kind}" for kind in ("forecasting", "ranking", "tabular", "text"))
+KINDS = tuple(f"tasks/problems/{kind}" for kind in ("forecasting", "ranking", "tabular", "text", "vision"))
 # What knows the interface alone.
 BLIND = (
     "tasks/distillation",

@@ -30,7 +30,8 @@ class CsvForm(Frozen):
 
     `separator`: the sign between fields. `decimal` and `thousands`: the signs within numbers. `encoding`: as Python
     names it; a byte order mark may stand before UTF-8. `header`: names of the columns in the file's order, in place of
-    its first line; a column that is called "" is left out.
+    its first line; a column that is called "" is left out. `headless`: there is no such line, and columns are called by
+    their places: 0, 1, 2 …
     """
 
     separator: str = ","
@@ -38,6 +39,7 @@ class CsvForm(Frozen):
     thousands: str | None = Field(default=None, min_length=1, max_length=1)
     encoding: str = "utf-8"
     header: tuple[str, ...] = ()
+    headless: bool = False
 
     @field_validator("separator")
     @classmethod
@@ -64,6 +66,8 @@ class CsvForm(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.header and self.headless:
+            raise ValueError("headless: header takes the place of a line that such a file lacks; leave one of both out")
         sign = self.thousands
         if sign is not None and (sign == self.decimal or sign.isalnum() or sign in '+-"'):
             raise ValueError("thousands: expected one sign other than decimal, such as ',', '.' or ' '")
@@ -90,7 +94,7 @@ def read_text(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collect
                 stream,
                 read_options=arrow_csv.ReadOptions(
                     encoding=_codec(form).removesuffix("-sig"),
-                    column_names=header if form.header else None,
+                    column_names=header if form.header or form.headless else None,
                     skip_rows=1 if form.header else 0,
                 ),
                 parse_options=arrow_csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
@@ -255,6 +259,8 @@ def _header(name: str, content: Path | BytesIO, form: CsvForm, wanted: Collectio
     text = codecs.getincrementaldecoder(_codec(form))().decode(head, final=len(head) < HEAD_BYTES)
     lines = text.splitlines(keepends=True)
     header = next(csv.reader(lines, delimiter=form.separator), [])
+    if form.headless:
+        return [str(place) for place in range(len(header))]
     if form.header:
         if len(form.header) != len(header):
             counts = f"source.header has {len(form.header)} names, the first line {len(header)}"
@@ -275,8 +281,11 @@ def _fault(name: str, content: Path | BytesIO, form: CsvForm) -> str | None:
     """Take a second, slower look at a file that cannot be parsed; return the fault."""
     try:
         with _unpacked(name, content) as stream:
+            names = not (form.header or form.headless)
             return shape_fault(
-                TextIOWrapper(stream, encoding=_codec(form), newline=""), form.separator, names=not form.header
+                TextIOWrapper(stream, encoding=_codec(form), newline=""),
+                form.separator,
+                names=names,
             )
     except UnicodeError as error:
         return _not_text(form, error)

@@ -17,6 +17,7 @@ EMPTY: Mapping[str, pl.DataType] = {
     "date": pl.Date(),
     "moment": pl.Datetime("us"),
     "boolean": pl.Boolean(),
+    "binary": pl.Binary(),
 }
 """A column without any value gets this type, by the contract's kind; all others are numbers."""
 

@@ -4,8 +4,10 @@ Nothing is made up: what these options do not name stays as it is, and validatio
 """
 
 from datetime import date
+from io import BytesIO
 from typing import Self
 
+import numpy as np
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
@@ -26,12 +28,37 @@ class Unpivot(Frozen):
     value: str = Field(min_length=1)
 
 
+class Pixels(Frozen):
+    """Pixels are columns of grey values, row by row from the upper left, of which the column `image` is made (PNG).
+
+    `columns`: by default 0, 1, 2 …; `high`: the value of white.
+    """
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    high: float = Field(default=255, gt=0)
+    columns: tuple[str, ...] = ()
+    image: str = "image"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the columns."""
+        return self.columns or tuple(map(str, range(self.height * self.width)))
+
+    @model_validator(mode="after")
+    def _as_many(self) -> Self:
+        if len(self.names) != self.height * self.width:
+            raise ValueError(f"columns: {len(self.names)} of them; {self.height} × {self.width} pixels need as many")
+        return self
+
+
 class Shape(Frozen):
     """`moment`: columns with the year, month, day and, of hours, the hour of a row, of which its time is made.
 
     `time_format`: how a time is written that is not in ISO form, such as `%d-%b-%y`. `seconds`: a column with the
     seconds since 1970, of which its day is made (UTC); the column stays, as it tells more. `missing`: texts that stand
     for no value. `without`: columns that are left out. `unpivot`: columns that are series, side by side, become rows.
+    `pixels`: columns that are pixels, side by side, become an image.
     `since`: the first day that is read.
     `distinct`: of rows with equal keys the first stays. `observed`: rows without a target are left out: gaps.
     """
@@ -42,6 +69,7 @@ class Shape(Frozen):
     missing: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     unpivot: Unpivot | None = None
+    pixels: Pixels | None = None
     since: date | None = None
     distinct: bool = False
     observed: bool = False
@@ -62,7 +90,8 @@ class Shape(Frozen):
     def before(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
         """Return a file's rows, text or typed, with a column of times called `named`. Raises Unreadable."""
         unpivoted = self.unpivot.columns if self.unpivot else ()
-        for name in (*self.moment, *self.without, *unpivoted, *([self.seconds] if self.seconds else [])):
+        pixels = self.pixels.names if self.pixels else ()
+        for name in (*self.moment, *self.without, *unpivoted, *pixels, *([self.seconds] if self.seconds else [])):
             if name not in table.columns:
                 raise Unreadable(f"source.shape: the table has no column {name!r}; it has: {', '.join(table.columns)}")
         table = table.drop(self.without)
@@ -70,6 +99,8 @@ class Shape(Frozen):
             table = table.with_columns(
                 pl.when(pl.col(pl.String).is_in(self.missing)).then(None).otherwise(pl.col(pl.String)).name.keep()
             )
+        if self.pixels is not None:
+            table = _drawn(table, self.pixels)
         if self.seconds:
             table = self._dated(table, named)
         if self.time_format is not None:
@@ -123,6 +154,26 @@ class Shape(Frozen):
         if self.observed and contract.target in rows.columns:
             rows = rows.filter(pl.col(contract.target).is_not_null())
         return rows
+
+
+def _drawn(table: pl.DataFrame, pixels: Pixels) -> pl.DataFrame:
+    """Return the table with an image in place of its pixels. Raises Unreadable naming a value that is no grey."""
+    import PIL.Image
+
+    values = table.select(pl.col(pixels.names).cast(pl.Float64, strict=False))
+    grey = values.to_numpy() * (255 / pixels.high)
+    odd = ~((grey >= 0) & (grey <= 255.5))
+    if odd.any():
+        row, place = divmod(int(odd.argmax()), len(pixels.names))
+        name = pixels.names[place]
+        said = f"{table[name][row]!r:.40} of {name} in row {row} is no grey of 0 to {pixels.high:g}"
+        raise Unreadable(f"source.shape.pixels: {said}")
+    files = []
+    for image in grey.round().astype(np.uint8).reshape(-1, pixels.height, pixels.width):
+        content = BytesIO()
+        PIL.Image.fromarray(image).save(content, "PNG")
+        files.append(content.getvalue())
+    return table.drop(pixels.names).with_columns(pl.Series(pixels.image, files, pl.Binary))
 
 
 def _rows_of(table: pl.DataFrame, wide: Unpivot) -> pl.DataFrame:

@@ -32,6 +32,7 @@ _ALLOWED = {
     "number": ("number", "integer"),
     "integer": ("integer",),
     "boolean": ("boolean",),
+    "binary": ("binary",),
 }
 
 
@@ -79,8 +80,8 @@ def family(dtype: pl.DataType) -> str:
         return "date"
     if isinstance(dtype, pl.Datetime):
         return "moment"
-    if dtype == pl.Boolean:
-        return "boolean"
+    if dtype in (pl.Boolean, pl.Binary):
+        return "boolean" if dtype == pl.Boolean else "binary"
     if dtype.is_integer():
         return "integer"
     return "number" if dtype.is_numeric() else str(dtype)
@@ -259,9 +260,13 @@ def shown(sample: Mapping[str, Any]) -> str:
 def _records(rows: pl.DataFrame) -> Iterator[Mapping[str, Any]]:
     for row in rows.iter_rows(named=True):
         yield {
-            key: value if value is None or isinstance(value, (bool, int, str)) or _is_finite(value) else str(value)
+            key: value if value is None or isinstance(value, (bool, int, str)) or _is_finite(value) else _told(value)
             for key, value in row.items()
         }
+
+
+def _told(value: object) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
 
 
 def _is_finite(value: object) -> bool:

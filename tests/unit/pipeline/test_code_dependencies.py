@@ -77,7 +77,9 @@ def _graph(workload: str = "sales") -> Graph:
 
 
 STAGES = ("snapshot", "validate", "features", "teach", "distil", "compress", "evaluate", "promote")
-KINDS = {"sales": "forecasting", "customers": "tabular", "recommendation": "ranking", "text": "text"}
+KINDS = {
+    "sales": "forecasting", "customers": "tabular", "recommendation": "ranking", "text": "text", "images": "vision",
+}  # fmt: skip
 
 
 def _deps(workload: str, name: str) -> tuple[str, ...]:

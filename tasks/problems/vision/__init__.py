@@ -1,0 +1,1 @@
+"""Vision tells the class of an image."""

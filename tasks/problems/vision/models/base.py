@@ -1,0 +1,73 @@
+"""A network of images turns bytes into numbers, computes features by convolutions, and classes of these."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tasks.problems.base import FeatureContract
+from tasks.problems.blocks.features import FeaturedModel
+from tasks.problems.vision.options import IMAGE
+
+
+class Standardise(nn.Module):
+    """It maps bytes (n, height, width, channels) to numbers (n, channels, height, width), less mean, over scale.
+
+    As a part of the graph it lets released bytes take images as they are read. Channels stay innermost in memory, which
+    is how convolutions on a processor are fastest.
+    """
+
+    shift: Tensor
+    factor: Tensor
+
+    def __init__(self, contract: FeatureContract) -> None:
+        super().__init__()
+        mean, scale = (torch.tensor(contract.statistics[name], dtype=torch.float32) for name in ("mean", "scale"))
+        self.register_buffer("shift", (mean / scale).view(-1, 1, 1))
+        self.register_buffer("factor", (1 / (255 * scale)).view(-1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.permute(0, 3, 1, 2).float() * self.factor - self.shift
+
+
+class ImageModel(FeaturedModel):
+    """An ImageModel's `body` maps numbers (n, channels, height, width) to maps, whose means are the features."""
+
+    def __init__(self, contract: FeatureContract, width: int) -> None:
+        super().__init__()
+        self.uses = (IMAGE,)
+        self.standardise = Standardise(contract)
+        self.output = nn.Linear(width, contract.output_shape[0])
+
+    def body(self, numbers: Tensor) -> Tensor:
+        """Return (n, width, rows, columns) maps."""
+        raise NotImplementedError
+
+    @property
+    def feature_width(self) -> int:
+        """Return the width of the features."""
+        return int(self.output.in_features)
+
+    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.body(self.standardise(inputs[0])).mean(dim=(2, 3))
+        return self.output(features), features
+
+
+def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """Return a convolution without bias, whose maps are as large as its input, or by `stride` smaller."""
+    layer = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return layer
+
+
+class Normed(nn.Module):
+    """Normed is a convolution and a batch normalisation, which is part of the convolution in an exported file."""
+
+    def __init__(self, layer: nn.Conv2d, *, active: bool = True, zero: bool = False) -> None:
+        super().__init__()
+        self.layer, self.norm, self.active = layer, nn.BatchNorm2d(layer.out_channels), active
+        if zero:
+            nn.init.zeros_(self.norm.weight)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        found: Tensor = self.norm(self.layer(maps))
+        return functional.relu(found) if self.active else found

@@ -1,0 +1,94 @@
+"""A narrow network that learns small images fast, after airbench (Jordan 2024, arXiv:2404.00498).
+
+Taken from there: three groups of two convolutions with pooling, GELU, batch normalisation that follows quickly and has
+no factor, convolutions that begin as the identity, outputs scaled down. Left out: the first layer of whitened patches,
+which are made from data, and the optimizer.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tasks.core.config import Frozen
+from tasks.problems.base import FeatureContract
+from tasks.problems.vision.models.base import ImageModel, convolution
+
+MOMENTUM = 0.4
+SCALE = 1 / 9
+
+
+class FastOptions(Frozen):
+    """`widths`: channels of the maps of each group. `residual`: a third convolution of each group adds to its input."""
+
+    widths: tuple[int, ...] = Field(default=(32, 64, 64), min_length=1)
+    residual: bool = True
+
+
+class Step(nn.Module):
+    """A Step is a convolution that begins as the identity as far as it has inputs, normalised, and GELU."""
+
+    def __init__(self, inputs: int, outputs: int, *, pool: bool = False) -> None:
+        super().__init__()
+        self.layer = convolution(inputs, outputs)
+        with torch.no_grad():
+            nn.init.dirac_(self.layer.weight[:inputs])
+        self.pool = pool
+        self.norm = nn.BatchNorm2d(outputs, momentum=MOMENTUM)
+        self.norm.weight.requires_grad = False
+
+    def forward(self, maps: Tensor) -> Tensor:
+        found = self.layer(maps)
+        if not self.pool:
+            found = self.norm(found)
+        elif self.training:
+            found = self.norm(functional.max_pool2d(found, 2))
+        else:  # the same, as the norm's factor is above 0: so it can become part of the convolution in a file
+            found = functional.max_pool2d(self.norm(found), 2)
+        return functional.gelu(found)
+
+
+class Group(nn.Module):
+    """A Group halves the maps, if they are at least 4 pixels wide, and has two or three convolutions."""
+
+    def __init__(self, inputs: int, outputs: int, *, pool: bool, residual: bool) -> None:
+        super().__init__()
+        self.first = Step(inputs, outputs, pool=pool)
+        self.second = Step(outputs, outputs)
+        self.third = Step(outputs, outputs) if residual else None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = self.second(self.first(maps))
+        return maps if self.third is None else maps + self.third(maps)
+
+
+class Fast(ImageModel):
+    """Fast is a convolution and groups; its outputs are scaled down so that first steps are small."""
+
+    def __init__(self, options: FastOptions, contract: FeatureContract) -> None:
+        super().__init__(contract, options.widths[-1])
+        size, channels = min(contract.inputs["image"][1][:2]), contract.inputs["image"][1][2]
+        self.stem = convolution(channels, options.widths[0])
+        groups: list[nn.Module] = []
+        inputs = options.widths[0]
+        for outputs in options.widths:
+            pool = size >= 4
+            groups.append(Group(inputs, outputs, pool=pool, residual=options.residual))
+            inputs, size = outputs, size // 2 if pool else size
+        self.groups = nn.Sequential(*groups)
+
+    def body(self, numbers: Tensor) -> Tensor:
+        found: Tensor = self.groups(functional.gelu(self.stem(numbers)))
+        return found
+
+    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.body(self.standardise(inputs[0])).amax(dim=(2, 3))
+        return self.output(features) * SCALE, features
+
+
+def build_fast(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:
+    """Build a network with fresh weights. Raises ValidationError on a wrong option."""
+    return Fast(FastOptions.model_validate(dict(options)), contract)

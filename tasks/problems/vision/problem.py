@@ -1,0 +1,161 @@
+"""The vision problem wires images, metrics and losses to the interface that all stages know."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tasks.core.errors import DataError
+from tasks.problems.base import (
+    SCORING_BYTES,
+    Dataset,
+    Example,
+    FeatureContract,
+    Finding,
+    Floats,
+    HardRows,
+    Inputs,
+    Outcomes,
+    Predict,
+    Problem,
+    Rows,
+    Score,
+    Since,
+    Strategies,
+    rows_within,
+)
+from tasks.problems.blocks.classes import mean_logits, probabilities
+from tasks.problems.vision.afterwards import Constant, outcomes
+from tasks.problems.vision.checks import findings
+from tasks.problems.vision.dataset import LabelledImages, build_images, load_images, make_contract
+from tasks.problems.vision.disturbances import disturb
+from tasks.problems.vision.files import LABELS, PLACE, known
+from tasks.problems.vision.metrics import naive_output, score_images
+from tasks.problems.vision.options import CLASS, IMAGE, Options, parse_options
+from tasks.problems.vision.pictures import of_images
+from tasks.tables.table import Column, TableContract, Tables
+
+ROW = "row"
+
+
+class Vision(Problem):
+    """Vision tells the class of an image."""
+
+    kind: ClassVar[str] = "vision"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = parse_options(options)
+
+    @property
+    def primary_metric(self) -> str:
+        return self.options.metric
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return self.options.classes
+
+    @property
+    def segment_columns(self) -> tuple[str, ...]:
+        return (CLASS, *self.options.by)
+
+    def tables(self) -> tuple[TableContract, ...]:
+        return (table_contract(self.options),)
+
+    def findings(self, tables: Tables, as_of: date) -> Iterable[Finding]:
+        return findings(tables, self.options, as_of)
+
+    def draft_contract(self) -> FeatureContract:
+        channels, count = self.options.channels, len(self.options.classes)
+        return make_contract(self.options, [0.0] * channels, [1.0] * channels, [1 / count] * count)
+
+    def features(self, tables: Tables, as_of: date) -> Dataset:
+        return build_images(known(tables[LABELS], self.options, as_of), self.options)
+
+    def load(self, folder: Path) -> Dataset:
+        return load_images(folder)
+
+    def hard_loss(self, contract: FeatureContract) -> HardRows:
+        """Return the cross-entropy, of either error: the share of mistakes has no slope."""
+        from tasks.problems.blocks.class_losses import cross_entropy
+
+        return cross_entropy
+
+    def strategies(self) -> Strategies:
+        from tasks.problems.blocks.class_losses import SOFT
+        from tasks.problems.vision.augment import AUGMENT
+
+        return Strategies(SOFT, augment=AUGMENT)
+
+    def naive(self, dataset: Dataset, rows: Rows) -> Floats:
+        """Return log shares of the classes in training."""
+        return naive_output(dataset.contract, len(rows))
+
+    def score(self, output: Floats, target: NDArray[Any]) -> Score:
+        return score_images(output, target, self.options.metric)
+
+    def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
+        """Return logits of the mean chances."""
+        return mean_logits(list(outputs), weights)
+
+    def corrupt(self, kind: str, level: float, inputs: Inputs, seed: int) -> Inputs:
+        return disturb(kind, level, inputs, seed)
+
+    def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
+        """Return a line for each row up to `as_of`: its id, or else `row`, its place from 0; then what is predicted.
+
+        p_<class> of each class, and `predicted`, the likeliest. Raises DataError when there is no row, InputError
+        naming a file that cannot be read.
+        """
+        options = parse_options(contract.settings["options"])
+        table = known(tables[LABELS], options, as_of)
+        rows = table.select(pl.col(options.id) if options.id else pl.col(PLACE).cast(pl.Int64).alias(ROW))
+        found = rows.collect(engine="streaming")
+        if found.is_empty():
+            raise DataError(f"{LABELS}: no rows up to {as_of}")
+        size = rows_within(contract.row_bytes(), SCORING_BYTES)
+        files = table.select(options.image).collect(engine="streaming").to_series()
+        output = np.concatenate(
+            [model({IMAGE: _encoded(files, start, size, options)}) for start in range(0, len(files), size)]
+        )
+        chances = probabilities(output)
+        return found.with_columns(
+            *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],
+            pl.Series("predicted", np.array(options.classes)[chances.argmax(axis=1)]),
+        )
+
+    def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
+        return self.predict(since.now, since.as_of, contract, Constant(contract))
+
+    def outcomes(self, predictions: pl.DataFrame, since: Since, contract: FeatureContract) -> Outcomes:
+        """Score predictions of images whose label has come since."""
+        return outcomes(predictions, since, self.options)
+
+    def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
+        """Show which classes are taken for which, the worst mistakes with their images, and calibration."""
+        assert isinstance(dataset, LabelledImages)
+        return of_images(dataset, rows, outputs)[:count]
+
+
+def _encoded(files: pl.Series, start: int, size: int, options: Options) -> NDArray[np.uint8]:
+    """Return the images of some files. Raises InputError naming the first row whose file cannot be read."""
+    return options.field.encode([content or b"" for content in files[start : start + size]], start)
+
+
+def table_contract(options: Options) -> TableContract:
+    """Return the contract of the one table. The label may be missing: images to be predicted have none."""
+    columns = [
+        Column(options.label, "string", required=False, nullable=True, about="label"),
+        Column(options.image, "binary", about="JPEG or PNG file"),
+        *[Column(name, "string", nullable=True, about="segment") for name in options.by],
+    ]
+    if options.id:
+        columns.append(Column(options.id, "string", key=True, about="id of a row"))
+    if options.time:
+        columns.append(Column(options.time, "date", about="day"))
+    if options.group and options.group not in options.by:
+        columns.append(Column(options.group, "string", required=False, nullable=True, about="group"))
+    return TableContract(tuple(columns), options.time, None, (options.id,) if options.id else (), name=LABELS)
