@@ -20,7 +20,14 @@ from tasks.problems.models import build_model
 NOBODY = np.empty(0, np.int64)
 TRAINING = {"epochs": 4, "batch_size": 16, "learning_rate": 0.05}
 MODEL = {"kind": "linear-mlp", "hidden": 6, "embedding": 2, "projection": 2}
-TREES = {"kind": "lightgbm", "trees": 12, "leaves": 4, "min_leaf": 5, "stopping": 2, "learning_rate": 0.3}
+TREES: dict[str, Any] = {
+    "kind": "lightgbm",
+    "trees": 12,
+    "leaves": 4,
+    "min_leaf": 5,
+    "stopping": 2,
+    "learning_rate": 0.3,
+}
 MLP = {"kind": "mlp", "hidden": 4, "blocks": 1, "projection": 2}
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from tasks.config.run import Run, parse_run
 from tasks.config.workload import Workload, load_workload
+from tasks.core.errors import ConfigError
 from tasks.pipeline.graph import Graph, load_graph
+from tasks.planning.soundness import require_sound
 from tests.unit.pipeline.test_code_dependencies import undeclared
 
 PROJECT = Path(__file__).parents[3]
@@ -63,3 +65,11 @@ def test_a_run_yaml_of_before_is_one_without_it() -> None:
 def test_a_recipe_of_its_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"recipes\.newest: refit gives its candidate this name"):
         Workload.model_validate(section(refit="newest", recipes={"newest": {}}))
+
+
+def test_check_refuses_it_where_rows_are_not_trained_on_again() -> None:
+    ranking = load_workload(PROJECT / "params.yaml", "recommendation").model_copy(update={"refit": "newest"})
+    with pytest.raises(
+        ConfigError, match=r"workloads\.recommendation\.refit: rows of ranking are not trained on again"
+    ):
+        require_sound("recommendation", ranking, PROJECT)
