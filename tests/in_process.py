@@ -9,7 +9,7 @@ import pytest
 from tasks.config.run import Run
 from tasks.core.files import read_json
 from tasks.core.settings import Settings
-from tasks.stages import compress, distil, evaluate, features, promote, report, snapshot, teach, validate
+from tasks.stages import compress, distil, evaluate, features, promote, refit, report, snapshot, teach, validate
 from tasks.stages.context import Context
 
 
@@ -21,6 +21,8 @@ def judge(context: Context) -> dict[str, Any]:
     for stage, names in ((teach, run.teachers), (distil, run.students), (compress, run.recipes)):
         for name in names:
             stage.run(context, name)
+    for name in run.code.refit:
+        refit.run(context, name)
     evaluate.run(context)
     verdict: dict[str, Any] = read_json(context.artifacts / "evaluation" / "verdict.json")
     return verdict

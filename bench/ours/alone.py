@@ -1,6 +1,7 @@
 """Models side by side, each trained alone: `python -m bench.ours.alone --set walmart`, in the task environment.
 
-What a kind of model is worth by itself: no teachers, no compression; see alone.yaml. A line a model is printed.
+What a kind of model is worth by itself: no teachers, no compression; see alone.yaml. A line a model is printed, and
+with `--refit` another one: trained again with all rows before those of the test, for as many trees or epochs.
 """
 
 import time
@@ -27,7 +28,8 @@ from tasks.core.errors import UsageError
 from tasks.core.settings import Settings
 from tasks.distillation.objective import Objective
 from tasks.distillation.options import Training
-from tasks.distillation.trainer import TrainingData, predict, set_up, train
+from tasks.distillation.student import training_data
+from tasks.distillation.trainer import History, predict, set_up, train
 from tasks.problems import get_problem
 from tasks.problems.base import Dataset, Inputs, Problem
 from tasks.problems.blocks.inputs import inputs_of
@@ -54,6 +56,8 @@ def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help=f"Of {', '.join(CHOICES)}. Default: all.")] = None,
     models: Annotated[list[str] | None, typer.Option("--model", help="Default: all of the set.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
+    *,
+    refit: Annotated[bool, typer.Option("--refit", help="Also train each again with the newest rows.")] = False,
 ) -> None:
     """Print of each model: validation and test error, weights, bytes, seconds of the processor, and time of a call."""
     for name in sets or CHOICES:
@@ -66,13 +70,16 @@ def main(
                 began = time.process_time()
                 spec, training = choice_of(name, kind)
                 spec = ground.run.teachers[kind].model if kind == TREES else spec
-                model, valid = trained(ground.dataset, ground.problem, spec, training, seed)
+                model, valid, history = trained(ground.dataset, ground.problem, spec, training, seed)
                 seconds, weights = time.process_time() - began, count_parameters(model)
                 files[kind] = exported(model, ground.dataset)
                 typer.echo(
                     f"{name} {kind}: validation {valid:.4f}, test {ground.test(model):.4f}, "
                     f"{weights} weights, {len(files[kind])} bytes, {seconds:.0f} s"
                 )
+                if refit:
+                    newest = trained_again(ground.dataset.newest(), ground.problem, spec, training, seed, history)
+                    typer.echo(f"{name} {kind}: again with the newest rows: test {ground.test(newest):.4f}")
             for kind, times in beside(files, ground.dataset).items():
                 typer.echo(f"{name} {kind}: {times:.2f} times the call of {next(iter(files))}")
 
@@ -98,17 +105,34 @@ def choice_of(name: str, kind: str) -> tuple[Spec, Training]:
 
 def trained(
     dataset: Dataset, problem: Problem, spec: Spec, training: Training, seed: int
-) -> tuple[torch.nn.Module, float]:
-    """Return a model, trained on the truth alone, and its validation error."""
+) -> tuple[torch.nn.Module, float, History]:
+    """Return a model, trained on the truth alone, its validation error, and how it was trained."""
     set_up(seed, threads=1)
     learn, valid = dataset.splits["train"], dataset.splits["valid"]
     model: Any = build_model(spec, dataset.contract)
     if spec.kind == TREES:
-        model.eval().fit(dataset, learn, valid, seed=seed)
+        history = History(valid=model.eval().fit(dataset, learn, valid, seed=seed), rounds=model.rounds)
     else:
-        data = TrainingData(dataset, learn, valid, lambda output, target: problem.score(output, target).error)
-        train(model, data, Objective(dataset, problem.hard_loss(dataset.contract)), training, seed=seed)
-    return model, problem.score(predict(model, dataset, valid), dataset.target(valid)).error
+        history = train(model, training_data(dataset, problem), _truth(dataset, problem), training, seed=seed)
+    return model, problem.score(predict(model, dataset, valid), dataset.target(valid)).error, history
+
+
+def trained_again(
+    newest: Dataset, problem: Problem, spec: Spec, training: Training, seed: int, history: History
+) -> torch.nn.Module:
+    """Return a model that learned from the newest rows too, for as many trees or epochs as before."""
+    set_up(seed, threads=1)
+    model: Any = build_model(spec, newest.contract)
+    if spec.kind == TREES:
+        model.eval().fit_again(newest, newest.splits["train"], history.rounds, seed=seed)
+    else:
+        ends = history.best + 1
+        train(model, training_data(newest, problem), _truth(newest, problem), training, seed=seed, ends=ends)
+    return model  # type: ignore[no-any-return]
+
+
+def _truth(dataset: Dataset, problem: Problem) -> Objective:
+    return Objective(dataset, problem.hard_loss(dataset.contract))
 
 
 def _ground(name: str, seed: int, folder: Path) -> Ground:

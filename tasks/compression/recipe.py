@@ -1,10 +1,11 @@
 """This module runs one recipe from start to end: torch steps, export, graph steps, and the cost and saving of each."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 from torch import nn
 
@@ -15,7 +16,7 @@ from tasks.compression.parity import Parity, parity
 from tasks.compression.runtime import OnnxModel
 from tasks.compression.step import Calibration, FineTune, also
 from tasks.compression.timing import Latency, machine, measure_all
-from tasks.problems.base import Batches, FeatureContract, Floats
+from tasks.problems.base import Batches, Dataset, FeatureContract, Floats, Inputs
 from tasks.problems.blocks.outputs import outputs
 
 EXAMPLE_ROWS = 4
@@ -66,6 +67,17 @@ class Compressed:
             for stock, found in zip(self.history, self.timings, strict=bool(self.timings))
         ]
         return {"machine": machine(), "steps": steps}
+
+
+def sampled(dataset: Dataset, names: Collection[str]) -> Calibration:
+    """Return a sampler: the inputs `names` of n training rows, spread evenly."""
+    rows = dataset.splits["train"]
+
+    def sample(count: int) -> Inputs:
+        places = np.unique(np.linspace(0, len(rows) - 1, count).astype(np.int64))
+        return dataset.inputs(rows[places], names)
+
+    return sample
 
 
 def compress(  # noqa: PLR0913 named arguments

@@ -14,15 +14,21 @@ from tasks.config.workload import Workload
 from tasks.core.config import Frozen, Name, explained
 from tasks.core.documents import read_mapping, to_yaml
 from tasks.core.files import RUN_FILE
+from tasks.pipeline.graph import CANDIDATES, refit_variables
 
 FURTHER = ("workload", "as_of", "champion", "dry_run", "plugins", "code")
 NO_KIND = "tasks/problems/blocks/__init__.py"
 
 
 class Code(Frozen):
-    """Code names our files that dvc.yaml reaches by variables. `problem`: the workload's kind of learning."""
+    """Code names what dvc.yaml reaches by variables. `problem`: the files of the workload's kind of learning.
+
+    `refit`: the stages of that name, and `candidates` the folder of those that are judged.
+    """
 
     problem: str
+    refit: tuple[str, ...] = ()
+    candidates: str = CANDIDATES
 
 
 class Run(Workload):
@@ -52,7 +58,8 @@ class Run(Workload):
             members = data.get(part)
             empty: dict[str, Any] = {name: {} for name in members} if isinstance(members, Mapping) else {}
             plugins[part] = {**empty, **(plugins.get(part) or {})}
-        return {**data, "plugins": plugins, "code": data.get("code") or {"problem": _code(data, plugins)}}
+        code = {"problem": _code(data, plugins), **refit_variables(data.get("refit"))}
+        return {**data, "plugins": plugins, "code": data.get("code") or code}
 
     def section(self) -> Workload:
         """Return the workload's part alone."""

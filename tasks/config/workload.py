@@ -1,9 +1,9 @@
 """`params.yaml` holds what people edit, one section for each workload."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.compression.options import Recipe
 from tasks.core.config import Frozen, Name, Spec, explained
@@ -51,10 +51,20 @@ class Workload(Frozen):
     ensemble: Literal["mean", "validation"] = Field(default="mean", description="how the teachers are weighed")
     students: dict[Name, Student] = Field(min_length=1)
     recipes: dict[Name, Recipe] = Field(min_length=1)
+    # Left out of files where it is the default: those of releases before it say the same.
+    refit: Literal["newest"] | None = Field(
+        default=None, exclude_if=lambda rows: rows is None, description="None: what was chosen is not trained again"
+    )
     gates: Gates
     watch: Watch = Field(default=Watch(), exclude=True, description="changes no night, so it stands in no run.yaml")
     runner: Literal["process", "docker", "kubernetes"] | None = Field(default=None, description="None: the setting's")
     resources: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _named_apart(self) -> Self:
+        if self.refit in self.recipes:
+            raise ValueError(f"recipes.{self.refit}: refit gives its candidate this name; call the recipe another one")
+        return self
 
     @field_validator("resources")
     @classmethod

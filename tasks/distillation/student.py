@@ -13,11 +13,11 @@ from tasks.distillation.adaptive import Balance, Correctness, Gap, Learned
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.objective import Aligned, Made, Objective, Teaching
-from tasks.distillation.options import Student
+from tasks.distillation.options import Student, Training
 from tasks.distillation.parts import feature_teacher, parts_of
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import assign_folds, teach
-from tasks.distillation.trainer import History, Progress, TrainingData, train
+from tasks.distillation.trainer import AfterStep, History, Progress, TrainingData, train
 from tasks.distillation.trust import correctness, trust
 from tasks.problems.base import Dataset, Floats, Problem, Synthesis
 from tasks.problems.blocks.features import Featured
@@ -38,7 +38,7 @@ class Distilled:
     assistant: Floats | None = None
 
 
-def distil(
+def distil(  # noqa: PLR0913 named arguments
     dataset: Dataset,
     problem: Problem,
     student: Student,
@@ -48,8 +48,11 @@ def distil(
     seed: int,
     checkpoint: Callable[[str], Checkpoint | None],
     progress: Callable[[str], Progress],
+    again: History | None = None,
 ) -> Distilled:
     """Train the student; `checkpoint(part)` and `progress(part)` are for it and for each fold of its assistant.
+
+    `again`: how it was trained before, on fewer rows; it ends where that did.
 
     An assistant learns from the teachers as the student would, by the teachers' folds, so that its labels are
     out-of-fold too, and the student learns from it (Mirzadeh et al. 2020, arXiv:1902.03393). Raises ConfigError.
@@ -92,6 +95,7 @@ def distil(
         seed=seed,
         checkpoint=checkpoint("state"),
         progress=progress("student"),
+        ends=None if again is None else again.best + 1,
     )
     return Distilled(model, history, assistant)
 
@@ -123,6 +127,29 @@ def fine_tuning_objective(
     features, and the projectors are gone.
     """
     return _objective(dataset, problem, student.model_copy(update={"schedule": None}), soft, made=made)
+
+
+def fine_tuning(
+    dataset: Dataset, problem: Problem, training: Training, objective: Callable[[], Objective], seed: int
+) -> Callable[..., None]:
+    """Return a further training of (model, epochs, factor of the learning rate, what to do after each step).
+
+    Training that does not improve on a step's model is undone, unless the step goes on while it trains.
+    """
+
+    def tune(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
+        learning_rate = training.learning_rate * learning_rate_factor
+        train(
+            model,
+            training_data(dataset, problem),
+            objective(),
+            training.model_copy(update={"epochs": epochs, "learning_rate": learning_rate}),
+            seed=seed,
+            after_step=after_step,
+            only_better=after_step is None,
+        )
+
+    return tune
 
 
 def _objective(

@@ -1,8 +1,9 @@
 """A teacher is trained by folds over groups: a training row's soft targets come from a model that never saw it."""
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -33,6 +34,20 @@ class SelfTrained(Protocol):
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
         """Learn from `train`, stop early on `valid`; return validation losses, one for each part."""
+        ...
+
+
+@runtime_checkable
+class FitsAgain(Protocol):
+    """A FitsAgain model fits itself, and can do so without validation rows: it knows how far it went."""
+
+    @property
+    def rounds(self) -> list[int]:
+        """Return how many rounds each part was learned for, such as the trees of each output."""
+        ...
+
+    def fit_again(self, dataset: Dataset, train: Rows, rounds: Sequence[int], *, seed: int) -> None:
+        """Learn from `train`, each part for so many rounds."""
         ...
 
 
@@ -84,7 +99,7 @@ def fold_rows(train_rows: Rows, fold_of: NDArray[np.int64], fold: int) -> tuple[
     return train_rows[~held_out], train_rows[held_out]
 
 
-def teach(
+def teach(  # noqa: PLR0913 named arguments
     dataset: Dataset,
     problem: Problem,
     teacher: Teacher | Assistant,
@@ -94,13 +109,15 @@ def teach(
     objective: Callable[[nn.Module], Objective] | None = None,
     checkpoint: Callable[[int], Checkpoint | None] | None = None,
     progress: Callable[[int], Progress] | None = None,
+    again: Sequence[History] | None = None,
 ) -> Taught:
     """Train one model a fold, each with early stopping on the validation rows, and collect the soft targets.
 
     Networks by the training loop; models that fit themselves do so, without checkpoints.
 
     `objective(model)`: what each learns, the truth if not given. `checkpoint(fold)` and `progress(fold)` give each
-    fold model its own.
+    fold model its own. `again`: histories of folds that were trained before, which end where those did; then there
+    need be no validation rows, and without any the error is NaN.
     """
     fold_of = assign_folds(dataset.groups, folds, seed)
     hard, augment = problem.hard_loss(dataset.contract), augmentation(problem, teacher)
@@ -112,9 +129,16 @@ def teach(
         learn, label = fold_rows(dataset.splits["train"], fold_of, fold)
         torch.manual_seed(seed + fold)
         model = build_model(teacher.model, dataset.contract)
-        if isinstance(model, SelfTrained):
+        if again is not None and isinstance(model, FitsAgain):
+            log.info(
+                "fold %d/%d: a %s learns again, from %s rows", fold + 1, folds, teacher.model.kind, f"{len(learn):,}"
+            )
+            model.fit_again(dataset, learn, again[fold].rounds, seed=seed + fold)
+            history = History(rounds=model.rounds)
+        elif isinstance(model, SelfTrained):
             log.info("fold %d/%d: a %s learns from %s rows", fold + 1, folds, teacher.model.kind, f"{len(learn):,}")
             history = History(valid=model.fit(dataset, learn, valid, seed=seed + fold))
+            history.rounds = model.rounds if isinstance(model, FitsAgain) else []
         elif teacher.training is None:
             raise ConfigError(f"teachers: a {teacher.model.kind} is a network; say in `training` how it is trained")
         else:
@@ -126,11 +150,14 @@ def teach(
                 seed=seed + fold,
                 checkpoint=checkpoint(fold) if checkpoint else None,
                 progress=progress(fold) if progress else None,
+                ends=None if again is None else again[fold].best + 1,
             )
         soft[label] = predict(model, dataset, label, _labelled(f"fold {fold + 1}/{folds}", len(label)))
         members.append(model)
         histories.append(history)
     mean = Mean(members).eval()
+    if not len(valid):
+        return Taught(mean, soft, histories, math.nan)
     soft[valid] = predict(mean, dataset, valid)
     return Taught(mean, soft, histories, problem.score(soft[valid], dataset.target(valid)).error)
 

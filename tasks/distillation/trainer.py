@@ -35,7 +35,7 @@ FINGERPRINT_ROWS = 64
 class TrainingData:
     """TrainingData names the rows `train` and `valid` of `dataset`.
 
-    `error(output, target)`: watched by early stopping, lower is better.
+    `error(output, target)`: watched by early stopping, lower is better. Without rows `valid` nothing is watched.
     """
 
     dataset: Dataset
@@ -48,16 +48,18 @@ class TrainingData:
 class History:
     """History holds each epoch's mean training loss and validation error; `best`: epoch of the kept weights, from 0.
 
-    It is -1 when training made the first weights no better.
+    It is -1 when training made the first weights no better. `rounds`: of each part of a model that fits itself.
     """
 
     train: list[float] = field(default_factory=list)
     valid: list[float] = field(default_factory=list)
     best: int = 0
+    rounds: list[int] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, for history.json."""
-        return {"train": self.train, "valid": self.valid, "best": self.best}
+        told = {"train": self.train, "valid": self.valid, "best": self.best}
+        return told | ({"rounds": self.rounds} if self.rounds else {})
 
 
 Progress = Callable[[int, float, float], None]
@@ -89,10 +91,12 @@ def train(  # noqa: PLR0913 named arguments
     progress: Progress | None = None,
     after_step: AfterStep | None = None,
     only_better: bool = False,
+    ends: int | None = None,
 ) -> History:
     """Train in place by AdamW on the objective, and leave the weights of the best epoch, on the CPU.
 
-    `only_better`: than the first weights, which else stay; for weights that have learned something before.
+    `only_better`: than the first weights, which else stay; for weights that have learned something before. `ends`:
+    after so many of the planned epochs. Without validation rows no epoch is the best, and the last one's weights stay.
 
     The learning rate rises over the first tenth of the steps and falls as a cosine to zero (Loshchilov & Hutter 2017).
     Each epoch draws its order, its dropout and its augmentation from (seed, epoch) alone, so training that resumes
@@ -102,12 +106,15 @@ def train(  # noqa: PLR0913 named arguments
     Raises DataError when the objective lacks a training row.
     """
     objective.check(data.train)
-    loop = _Loop(model, objective, training, _fingerprint(model, data, objective, training, seed))
+    last = training.epochs if ends is None else min(ends, training.epochs)
+    loop = _Loop(model, objective, training, _fingerprint(model, data, objective, training, seed), last)
 
     def measured() -> float:
+        if not len(data.valid):
+            return math.nan
         return data.error(predict(model, data.dataset, data.valid), data.dataset.target(data.valid))
 
-    if only_better:
+    if only_better and len(data.valid):
         loop.begin(measured())
     if checkpoint is not None:
         loop.resume(checkpoint.load())
@@ -152,10 +159,10 @@ def _forward(
 class _Loop:
     """A loop holds everything that changes from epoch to epoch, to and from a checkpoint."""
 
-    def __init__(self, model: nn.Module, objective: Objective, training: Training, fingerprint: str) -> None:
+    def __init__(self, model: nn.Module, objective: Objective, training: Training, fingerprint: str, last: int) -> None:
         self.model, self.objective = model.to(device()), objective.to(device())
         self.compiled = torch.compile(model) if device().type == "cuda" else model
-        self.training, self.fingerprint = training, fingerprint
+        self.training, self.fingerprint, self.last = training, fingerprint, last
         self.narrow = device().type == "cuda" or training.precision == "bfloat16"
         balance = [] if objective.balance is None else list(objective.balance.parameters())
         others = (*model.parameters(), *objective.parameters())
@@ -180,7 +187,7 @@ class _Loop:
     def finished(self) -> bool:
         """Return whether all epochs are done, or the last `patience` ones were no better than the best."""
         stale = self.epoch - 1 - self.history.best
-        return self.epoch >= self.training.epochs or (self.epoch > 0 and stale >= self.training.patience)
+        return self.epoch >= self.last or (self.epoch > 0 and stale >= self.training.patience)
 
     def begin(self, error: float) -> None:
         """Take the first weights for the best so far."""
@@ -244,6 +251,8 @@ def _fingerprint(model: nn.Module, data: TrainingData, objective: Objective, tra
     for name, tensor in model.state_dict().items():
         add(name, tensor.numpy())
     for part in (data.train, data.valid):
+        if not len(part):
+            continue
         rows = part[:: max(1, len(part) // FINGERPRINT_ROWS)]
         add("rows", rows)
         for name, values in data.dataset.inputs(rows).items():

@@ -30,6 +30,12 @@ class Candidate:
         value = self.about.get("valid_error")
         return float(value) if isinstance(value, int | float) else math.nan
 
+    @property
+    def of(self) -> str | None:
+        """Return the candidate that this one was made from again, with newer rows; None for most."""
+        value = self.about.get("of")
+        return value if isinstance(value, str) else None
+
 
 @dataclass(frozen=True)
 class Opponents:

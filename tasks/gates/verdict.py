@@ -62,8 +62,12 @@ def decide(
 
 
 def in_order_of_choice(candidates: Sequence[Candidate], tolerance: float) -> list[Candidate]:
-    """Sort: first candidates within `tolerance` of the best error, smallest file first; then the rest by error."""
-    known = [candidate.valid_error for candidate in candidates if math.isfinite(candidate.valid_error)]
+    """Sort: first candidates within `tolerance` of the best error, smallest file first; then the rest by error.
+
+    One that was made again stands before the one that was chosen for it: it has no validation error of its own.
+    """
+    chosen = [candidate for candidate in candidates if candidate.of is None]
+    known = [candidate.valid_error for candidate in chosen if math.isfinite(candidate.valid_error)]
     bound = min(known, default=math.nan) * (1 + tolerance)
 
     def key(candidate: Candidate) -> tuple[int, float, str]:
@@ -75,7 +79,11 @@ def in_order_of_choice(candidates: Sequence[Candidate], tolerance: float) -> lis
             else (2, 0.0, candidate.name)
         )
 
-    return sorted(candidates, key=key)
+    found = sorted(chosen, key=key)
+    for again in (candidate for candidate in candidates if candidate.of is not None):
+        names = [candidate.name for candidate in found]
+        found.insert(names.index(again.of) if again.of in names else len(found), again)
+    return found
 
 
 def judge(

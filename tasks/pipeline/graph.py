@@ -14,6 +14,7 @@ from typing import Any
 from tasks.core.documents import read_mapping
 from tasks.core.errors import ConfigError
 
+CANDIDATES, REFITTED = "artifacts/candidates", "artifacts/refit"
 _PLACEHOLDER = re.compile(r"\$\{\s*([\w.\-]+)\s*\}")
 
 
@@ -63,6 +64,11 @@ class Graph:
         return tuple(stage for stage in self.stages if stage in wanted)
 
 
+def refit_variables(rows: str | None) -> dict[str, Any]:
+    """Return the variables of dvc.yaml that follow from a workload's `refit`: its stages, and what is judged."""
+    return {"refit": [rows], "candidates": REFITTED} if rows else {"refit": [], "candidates": CANDIDATES}
+
+
 def covers(parent: str, path: str) -> bool:
     """Return whether `path` is `parent` or lies below it."""
     return PurePosixPath(path).is_relative_to(PurePosixPath(parent))
@@ -75,7 +81,8 @@ def load_graph(text: str, variables: Mapping[str, Any]) -> Graph:
     """
     if "code" not in variables and isinstance(variables.get("problem"), Mapping):
         # Only run.yaml says where the code of a kind of learning is; for a section's graph a name will do.
-        variables = {**variables, "code": {"problem": f"tasks/problems/{variables['problem'].get('kind')}"}}
+        code = {"problem": f"tasks/problems/{variables['problem'].get('kind')}"}
+        variables = {**variables, "code": {**code, **refit_variables(variables.get("refit"))}}
     try:
         document = read_mapping(text, "dvc.yaml")
     except ConfigError as error:

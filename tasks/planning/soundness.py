@@ -9,6 +9,7 @@ from tasks.config.workload import Workload
 from tasks.core.errors import ConfigError
 from tasks.core.params import PARAMS_FILE
 from tasks.distillation.parts import check_students
+from tasks.distillation.refit import check_refit
 from tasks.gates.further import parse_gates
 from tasks.gates.segments import check_columns
 from tasks.problems import get_problem
@@ -27,6 +28,8 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
         if problem.segment_columns is not None:
             check_columns(section.gates.segments.by, problem.segment_columns)
         check_students(problem, section.teachers, section.students)
+        if section.refit:
+            check_refit(problem, section.teachers, section.students)
         contract = problem.draft_contract()
         students = {key: traits_of(build_model(item.model, contract)) for key, item in section.students.items()}
         for recipe_name, recipe in section.recipes.items():

@@ -173,6 +173,13 @@ class Dataset(ABC):
         """Return the entity and blocks of time of some rows; a dataset without times of its own has one block."""
         return Clusters(self.groups[rows], np.zeros((len(rows), 1), dtype=np.int64))
 
+    def newest(self) -> "Dataset":
+        """Return this data with all rows to train on whose targets end before those of the test begin.
+
+        It has no validation rows, and its rows are numbered anew. Raises ConfigError if the kind of learning has none.
+        """
+        raise ConfigError(f"refit: rows of {self.contract.problem} are not trained on again; leave it out")
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write deterministic files into `folder` (equal data: equal bytes); `Problem.load` reads them."""
@@ -363,10 +370,11 @@ class Outcomes:
 class Problem(ABC):
     """A Problem is one kind of learning, configured by a workload's `problem` section (validated in __init__).
 
-    Raises ConfigError from __init__ on options it does not know.
+    Raises ConfigError from __init__ on options it does not know. `refits`: its datasets have `newest` rows.
     """
 
     kind: ClassVar[str]
+    refits: ClassVar[bool] = False
 
     @property
     @abstractmethod

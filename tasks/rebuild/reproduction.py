@@ -301,10 +301,11 @@ class Rebuild:
     def _model(self, manifests: Mapping[str, Manifest]) -> str | None:
         """Return SHA-256 of the rebuilt bytes of the candidate that was released."""
         winner = json.loads(self.releases.read(self.entry, "verdict.json"))["winner"]
+        folder = parse_run(self.releases.read(self.entry, "run.yaml")).code.candidates
         for manifest in manifests.values():
             if manifest.finished:
                 try:
-                    return sha256(self.remote.read(self.store.lock(manifest), f"artifacts/candidates/{winner}/{MODEL}"))
+                    return sha256(self.remote.read(self.store.lock(manifest), f"{folder}/{winner}/{MODEL}"))
                 except KeyError:
                     continue
         return None

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.config.run import Run
@@ -48,6 +48,11 @@ class Material:
     pages: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     lineage: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def candidates(self) -> str:
+        """Return the folder of the candidates that were judged, below the artifacts."""
+        return PurePosixPath(self.run.code.candidates).name
+
     def json(self, path: str) -> Any:
         """Return JSON of a file below the artifacts, None if a stage did not write it."""
         file = self.artifacts / path
@@ -89,6 +94,7 @@ def collect(material: Material) -> ReportFacts:
         searches=_searches(material),
         data=_data(about),
         data_notes=tuple(about.get("notes", ())),
+        notes=_made_again(material),
         checks=_checks(material),
         segments=_segments(material.json("evaluation/segments.json")),
         drift=drift_table(material.json("evaluation/drift.json")),
@@ -217,7 +223,7 @@ def _fold(history: Mapping[str, Any]) -> Fold:
 
 def _students(material: Material) -> tuple[Student, ...]:
     """Return all trained students, and mark the ones from which candidates were made."""
-    abouts = [material.json(f"candidates/{recipe}/about.json") or {} for recipe in material.run.recipes]
+    abouts = [material.json(f"{material.candidates}/{recipe}/about.json") or {} for recipe in material.run.recipes]
     chosen = {about.get("student") for about in abouts}
     found = []
     for name, student in material.run.students.items():
@@ -227,10 +233,24 @@ def _students(material: Material) -> tuple[Student, ...]:
     return tuple(found)
 
 
+def _made_again(material: Material) -> tuple[str, ...]:
+    """Say of what was made again with newer rows what it was chosen by."""
+    found = []
+    for name in material.run.code.refit:
+        about = material.json(f"{material.candidates}/{name}/about.json") or {}
+        if rows := about.get("rows"):
+            found.append(
+                f"{name} is {about['of']} made again: {about['student']} learned from {rows['now']:,} rows, up to "
+                f"those of the test, and from {rows['before']:,} before. Student, epochs, teachers' weights and recipe "
+                f"were chosen then, on validation rows; the validation error told of {name} is that of {about['of']}."
+            )
+    return tuple(found)
+
+
 def _compression(material: Material) -> tuple[Compression, ...]:
     found = []
     for recipe in material.run.recipes:
-        about = material.json(f"candidates/{recipe}/about.json")
+        about = material.json(f"{material.candidates}/{recipe}/about.json")
         if about and about.get("history"):
             history = about["history"]
             timed = (material.page(*latency_page(recipe)) or {}).get("steps") or [{}] * len(history)
@@ -256,10 +276,10 @@ def search_page(recipe: str) -> tuple[str, str]:
 def _searches(material: Material) -> tuple[Search, ...]:
     found = []
     for recipe in material.run.recipes:
-        told = material.json(f"candidates/{recipe}/trials.json")
+        told = material.json(f"{material.candidates}/{recipe}/trials.json")
         if not told:
             continue
-        about = material.json(f"candidates/{recipe}/about.json") or {}
+        about = material.json(f"{material.candidates}/{recipe}/about.json") or {}
         times = (material.page(*search_page(recipe)) or {}).get("trials", ())
         latency = {row["number"]: row["ratio_p50"] for row in times}
         limits: dict[str, float] = {}

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,18 @@ from torch import nn
 
 from tasks.compression.chain import Chain, parse_chain
 from tasks.compression.options import Search
-from tasks.compression.recipe import ROUNDS, Compressed, compress
+from tasks.compression.recipe import ROUNDS, Compressed, compress, sampled
 from tasks.compression.search.space import default_space, parse_space
 from tasks.compression.search.trial import Memory
+from tasks.compression.step import FineTune
 from tasks.compression.timing import Latency, measure
 from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.files import read_json, write_json
 from tasks.core.storage import open_store
 from tasks.distillation.knowledge import SOFT, load_knowledge
 from tasks.distillation.objective import Made, Objective
-from tasks.distillation.student import fine_tuning_objective, make_rows, training_data
-from tasks.distillation.trainer import AfterStep, set_up, train
+from tasks.distillation.student import fine_tuning, fine_tuning_objective, make_rows
+from tasks.distillation.trainer import set_up
 from tasks.problems import get_problem
 from tasks.problems.base import Dataset, Floats, Inputs, Problem
 from tasks.problems.blocks.inputs import inputs_of
@@ -50,7 +51,7 @@ def run(ctx: Context, name: str | None = None) -> None:
     load_weights(model, (ctx.artifacts / "students" / chosen / "model.safetensors").read_bytes())
     names, rows = inputs_of(model, dataset.contract.inputs), dataset.splits["valid"]
     valid, target = dataset.batches(rows, names), dataset.target(rows)
-    calibration, tune = _calibration(dataset, names), _fine_tuning(ctx, problem, dataset, chosen)
+    calibration, tune = sampled(dataset, names), _fine_tuning(ctx, problem, dataset, chosen)
 
     def build(chain: Chain) -> Compressed:
         set_up(ctx.run.seed, ctx.run.threads)
@@ -124,22 +125,8 @@ def better_student(ctx: Context) -> str:
     return min(known, key=lambda name: (known[name], ctx.run.students[name].alpha, name))
 
 
-def _calibration(dataset: Dataset, names: Collection[str]) -> Callable[[int], Inputs]:
-    """Return a sampler: the inputs `names` of n training rows, spread evenly."""
-    rows = dataset.splits["train"]
-
-    def sample(count: int) -> Inputs:
-        places = np.unique(np.linspace(0, len(rows) - 1, count).astype(np.int64))
-        return dataset.inputs(rows[places], names)
-
-    return sample
-
-
-def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) -> Callable[..., None]:
-    """Return a training on the objective of student `name`: its alpha, its losses, and its soft targets.
-
-    Training that does not improve on a step's model is undone, unless the step goes on while it trains.
-    """
+def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) -> FineTune:
+    """Return a training on the objective of student `name`: its alpha, its losses, and its soft targets."""
     student, folder = ctx.run.students[name], ctx.artifacts / "students" / name
 
     @cache
@@ -154,16 +141,4 @@ def _fine_tuning(ctx: Context, problem: Problem, dataset: Dataset, name: str) ->
             made = make_rows(dataset, problem, student, knowledge, ctx.run.seed)
         return fine_tuning_objective(dataset, problem, student, soft, made)
 
-    def tune(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
-        learning_rate = student.training.learning_rate * learning_rate_factor
-        train(
-            model,
-            training_data(dataset, problem),
-            objective(),
-            student.training.model_copy(update={"epochs": epochs, "learning_rate": learning_rate}),
-            seed=ctx.run.seed,
-            after_step=after_step,
-            only_better=after_step is None,
-        )
-
-    return tune
+    return fine_tuning(dataset, problem, student.training, objective, ctx.run.seed)

@@ -34,6 +34,11 @@ class Context:
         """Return the folder of all declared outputs."""
         return self.root / "artifacts"
 
+    @property
+    def candidates(self) -> Path:
+        """Return the folder of the candidates that are judged."""
+        return self.root / self.run.code.candidates
+
     def tables(self) -> "Tables":
         """Return the snapshot's tables by name, each read on first use."""
         import polars as pl

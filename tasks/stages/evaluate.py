@@ -56,7 +56,7 @@ def run(ctx: Context, name: str | None = None) -> None:
         champion=champion,
         drift=drift_since(ctx.run.champion, _released(ctx, PROFILE), inputs, _predictions(evaluation, champion.output)),
     )
-    candidates = [_candidate(ctx.artifacts / "candidates" / recipe, recipe) for recipe in ctx.run.recipes]
+    candidates = [_candidate(ctx.candidates / made, made) for made in (*ctx.run.recipes, *ctx.run.code.refit)]
     verdict = decide(candidates, evaluation, opponents, gates, seed)
     log.info("%s: %s", "promote" if verdict.winner else "reject", verdict.reason)
     models = _models(ctx, verdict, opponents, _students(ctx, evaluation), evaluation.baselines())

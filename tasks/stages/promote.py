@@ -79,7 +79,7 @@ def _overtaken(releases: ReleaseStore, seq: int) -> str:
 
 def _judged_model(ctx: Context, verdict: Mapping[str, Any]) -> bytes:
     """Return the winner's bytes. Raises IntegrityError if they, or the champion, are not those of the verdict."""
-    path = ctx.artifacts / "candidates" / verdict["winner"] / MODEL
+    path = ctx.candidates / verdict["winner"] / MODEL
     model: bytes = path.read_bytes()
     if manifest.sha256(model) != verdict["winner_sha256"]:
         raise IntegrityError(f"{path}: not the bytes that evaluation judged; run the evaluate stage again")

@@ -13,12 +13,12 @@ from tasks.pipeline.graph import load_graph
 PROJECT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("workload", ["sales", "customers"])
-def test_dvc_resolves_the_same_stages(workload: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workload", "refit"), [("sales", None), ("sales", "newest"), ("customers", None)])
+def test_dvc_resolves_the_same_stages(workload: str, refit: str | None, tmp_path: Path) -> None:
     from dvc.repo import Repo
 
     section = load_workload(PROJECT / "params.yaml", workload)
-    run = Run(**dict(section), workload=workload, as_of=date(2026, 11, 20), champion=3)
+    run = Run(**{**dict(section), "refit": refit}, workload=workload, as_of=date(2026, 11, 20), champion=3)
     shutil.copy(PROJECT / "dvc.yaml", tmp_path)
     (tmp_path / "run.yaml").write_text(run.to_yaml())
     theirs = {stage.name: stage for stage in Repo.init(str(tmp_path), no_scm=True).index.stages}

@@ -1,6 +1,6 @@
 """Small data of every kind of learning, ours and that of the example package, which is installed for these tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property

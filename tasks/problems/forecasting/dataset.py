@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from tasks.core.errors import DataError
+from tasks.core.errors import DataError, IntegrityError
 from tasks.core.files import read_json, write_json
 from tasks.problems.base import Clusters, Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
@@ -95,6 +95,19 @@ class Windows(Dataset):
         if differing and raw is not None:
             return self._rebuilt(contract, theirs, raw)
         return Windows(self.panel, contract, self.lines, self.origins, dict(self.splits))
+
+    def newest(self) -> "Windows":
+        """Return windows whose training origins go on, `stride` apart, to a horizon before the first of the test."""
+        train, test = (np.unique(self.origins[self.splits[name]]) for name in ("train", "test"))
+        last, stride = test[0] - self.options.horizon, self.options.stride
+        origins: dict[Split, Sequence[int]] = {
+            "train": [*train.tolist(), *range(int(train[-1]) + stride, int(last) + 1, stride)],
+            "test": test.tolist(),
+        }
+        lines, positions, splits = rows_of(self.panel, self.options, origins)
+        found = Windows(self.panel, self.contract, lines, positions, {**splits, "valid": np.empty(0, np.int64)})
+        require_earlier(found)
+        return found
 
     def _rebuilt(self, contract: FeatureContract, theirs: Options, raw: Raw) -> "Windows":
         covariates = (column for known in KNOWN for column in theirs.covariates_known(known))
@@ -228,6 +241,18 @@ def build_windows(panel: Panel, options: Options, origins: Mapping[Split, Sequen
     Raises DataError when the history is too short.
     """
     origins = origins or split_origins(len(panel.times), options)
+    lines, positions, splits = rows_of(panel, options, origins)
+    end_of_training = origins["train"][-1] + options.horizon + 1
+    trained = np.unique(lines[splits["train"]])
+    statistics = statistics_of(panel, trained, end_of_training, options)
+    contract = make_contract(options, code_books(panel, trained, options), statistics)
+    return Windows(panel, contract, lines, positions, splits)
+
+
+def rows_of(
+    panel: Panel, options: Options, origins: Mapping[Split, Sequence[int]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[Split, Rows]]:
+    """Return series and origin of each row (rows,), and the rows of each split, as `build_windows` counts them."""
     started = np.where(panel.observed.any(axis=1), panel.observed.argmax(axis=1), len(panel.times))
     lines, positions, splits, count = [], [], dict[Split, Rows](), 0
     for name, split in origins.items():
@@ -241,8 +266,12 @@ def build_windows(panel: Panel, options: Options, origins: Mapping[Split, Sequen
         positions.append(grid[use])
         splits[name] = np.arange(count, count + int(use.sum()), dtype=np.int64)
         count += int(use.sum())
-    end_of_training = origins["train"][-1] + options.horizon + 1
-    trained = np.unique(lines[0])
-    statistics = statistics_of(panel, trained, end_of_training, options)
-    contract = make_contract(options, code_books(panel, trained, options), statistics)
-    return Windows(panel, contract, np.concatenate(lines), np.concatenate(positions), splits)
+    return np.concatenate(lines), np.concatenate(positions), splits
+
+
+def require_earlier(windows: Windows) -> None:
+    """Raise IntegrityError unless every target of a training window lies before the first target of the test."""
+    last = int(windows.origins[windows.splits["train"]].max()) + windows.options.horizon
+    first = int(windows.origins[windows.splits["test"]].min()) + 1
+    if last >= first:
+        raise IntegrityError(f"refit: targets to train on reach {last - first + 1} steps into those of the test")

@@ -45,6 +45,7 @@ class Forecasting(Problem):
     """Forecasting predicts quantiles of the units of many series, `horizon` steps ahead."""
 
     kind: ClassVar[str] = "forecasting"
+    refits: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = parse_options(options)

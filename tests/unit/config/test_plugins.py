@@ -111,7 +111,7 @@ def test_a_changed_package_changes_what_its_users_track_and_nothing_else(
 def test_a_changed_kind_of_learning_reruns_all_that_learn(site: Path) -> None:
     workload = load_workload(PROJECT / "tests" / "plugins" / "params.yaml", "visits")
     before = opened(workload)
-    assert before["code"] == {"problem": "tasks/problems/blocks/__init__.py"}
+    assert before["code"]["problem"] == "tasks/problems/blocks/__init__.py"
     for dep in {dep for stage in graph(before).stages.values() for dep in stage.deps if dep.startswith("tasks/")}:
         assert (PROJECT / dep).exists(), dep
     assert set(changed(before, opened(workload))) == set()
@@ -135,7 +135,7 @@ def test_a_run_yaml_of_before_there_were_plugins_is_read_as_one_that_uses_none()
     assert parse_run(yaml.safe_dump(old)).to_yaml() == parse_run(yaml.safe_dump(now)).to_yaml()
     assert parse_run(yaml.safe_dump(old)).section() == workload
     assert now["plugins"]["source"] == now["plugins"]["gates"] == now["plugins"]["teachers"]["mlp-wide"] == {}
-    assert now["code"] == {"problem": "tasks/problems/tabular"}
+    assert now["code"] == {"problem": "tasks/problems/tabular", "refit": [], "candidates": "artifacts/candidates"}
 
 
 def test_a_stage_refuses_a_package_that_is_not_the_run_s(site: Path) -> None:

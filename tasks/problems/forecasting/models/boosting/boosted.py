@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,6 +104,21 @@ class Boosted(nn.Module):
             self.trees.append(Trees(best))
             losses.append(float(next(iter(booster.best_score["valid_0"].values()))))
         return losses
+
+    @property
+    def rounds(self) -> list[int]:
+        """Return the trees of each output."""
+        return [trees.booster.num_trees() for trees in self.trees if isinstance(trees, Trees)]
+
+    def fit_again(self, dataset: Dataset, train: Rows, rounds: Sequence[int], *, seed: int) -> None:
+        """Learn so many trees of each output from `train`."""
+        import lightgbm
+
+        learn = self._lines(dataset, train, seed)
+        for place, count in enumerate(rounds):
+            settings = {**self._objective(place), **self._settings(seed)}
+            train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2])
+            self.trees.append(Trees(lightgbm.train(settings, train_set, count)))
 
     def _progress(self, place: int) -> "Callable[[CallbackEnv], None]":
         """Return a callback that logs how far an output's trees are: a line every `TREES_A_LINE` of them."""
