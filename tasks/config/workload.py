@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from tasks.compression.options import Recipe
+from tasks.core.approval import Approval
 from tasks.core.config import Frozen, Name, Spec, explained
 from tasks.core.errors import ConfigError
 from tasks.core.params import DEADLINE_MINUTES, POLL_MINUTES, Found, find_sections
@@ -52,6 +53,7 @@ class Workload(Frozen):
     students: dict[Name, Student] = Field(min_length=1)
     recipes: dict[Name, Recipe] = Field(min_length=1)
     gates: Gates
+    approval: Approval | None = Field(default=None, description="None: what passes its gates is released")
     watch: Watch = Field(default=Watch(), exclude=True, description="changes no night, so it stands in no run.yaml")
     runner: Literal["process", "docker", "kubernetes"] | None = Field(default=None, description="None: the setting's")
     resources: dict[str, dict[str, Any]] = Field(default_factory=dict)
