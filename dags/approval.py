@@ -14,12 +14,13 @@ from airflow.sdk.execution_time.hitl import HITLUser
 from dags import docs
 from dags.notify import OpsNotifier
 from dags.project import HOME, safe_run_id
-from tasks.core.approval import Answer, Approval, answered
+from tasks.core.approval import Answer, Approval
 from tasks.core.reason import LONGEST, SHORTEST, WORD, one_line
-from tasks.core.storage import ObjectStore, open_store
+from tasks.core.storage import open_store
 from tasks.pipeline.handover.manifest import run_key
 
 DECISIONS = {"Approve": "approve", "Hold": "hold", "Reject": "reject"}
+ANSWER = "{{ '--answer=' ~ ti.xcom_pull(task_ids='approve') if ti.xcom_pull(task_ids='approve') else '' }}"
 FORM = {
     "reason": Param(
         "gates and comparison looked at",  # Airflow 3.3 starts no task one of whose fields has no value
@@ -36,8 +37,8 @@ FORM = {
 class ApproveOperator(HITLOperator):
     """This shows the candidate's gates and how it compares with the champion, and waits for one of `approval.by`.
 
-    The answer is written into the run's run.yaml, where the promotion reads it. Nobody is asked about a candidate that
-    the gates refused, or in a dry run.
+    Its XCom is the answer as JSON, which the promotion's command takes; None where nobody was asked: about a candidate
+    that the gates refused, or in a dry run.
     """
 
     ui_color = "#fff3cd"
@@ -61,7 +62,9 @@ class ApproveOperator(HITLOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask, if there is something to ask. Raises what the run store raises."""
-        found = json.loads(_store().read(self._key(context, "evaluate.json")))["summary"]
+        key = run_key(self.workload, safe_run_id(str(context["run_id"])), "evaluate.json")
+        store = open_store(os.environ.get("NIGHTSTILL_RUN_STORE") or str(HOME / "store"))
+        found = json.loads(store.read(key))["summary"]
         if found["verdict"] != "promote" or context["params"].get("dry_run"):
             self.log.info("nobody is asked: %s", found["reason"])
             return None
@@ -69,7 +72,7 @@ class ApproveOperator(HITLOperator):
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Keep the answer. Raises AirflowFailException on one of somebody who may not give it."""
+        """Hand on the answer. Raises AirflowFailException on one of somebody who may not give it."""
         found = super().execute_complete(context, event)
         user = found["responded_by_user"]
         name = str(user["id"]) if user else ""
@@ -81,13 +84,8 @@ class ApproveOperator(HITLOperator):
         answer = Answer.model_validate(
             {"decision": DECISIONS[found["chosen_options"][0]], "by": name, "reason": reason or "no reason given"}
         )
-        store, key = _store(), self._key(context, "run.yaml")
-        store.write(key, answered(store.read(key), answer))
         self.log.info("%s", answer)
-        return answer.model_dump()
-
-    def _key(self, context: Context, name: str) -> str:
-        return run_key(self.workload, safe_run_id(str(context["run_id"])), name)
+        return answer.model_dump_json()
 
 
 def body(found: Mapping[str, Any]) -> str:
@@ -124,7 +122,3 @@ def _number(value: float | None) -> str:
 
 def _interval(found: Any) -> str:
     return "–" if not found else f"{found[0]:+.1%} to {found[1]:+.1%}"
-
-
-def _store() -> ObjectStore:
-    return open_store(os.environ.get("NIGHTSTILL_RUN_STORE") or str(HOME / "store"))

@@ -20,7 +20,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # its stub lacks the na
 
 from dags import docs
 from dags.announce import AnnounceOperator
-from dags.approval import ApproveOperator
+from dags.approval import ANSWER, ApproveOperator
 from dags.defaults import task_defaults
 from dags.notify import Recovered, deadline_missed
 from dags.project import AS_OF, as_of, forecasts_uri, pipeline, release_uri, safe_run_id, workloads
@@ -190,6 +190,7 @@ def _stages(workload: str, section: Section, graph: Graph, plan: BaseOperator) -
                 "run-stage",
                 stage.name,
                 *_run_of(workload),
+                ANSWER if stage.name == PROMOTE and section.get("approval") else "",
                 result=f"{stage.name}.json",
             ),
             task_id=member or kind,

@@ -31,6 +31,7 @@ from tasks.cli.release import release_app
 from tasks.config.plugins import require_installed
 from tasks.config.run import Run
 from tasks.config.workload import load_workload, load_workloads
+from tasks.core.approval import parse_answer
 from tasks.core.errors import ConfigError, NightstillError, NotYetError, UsageError
 from tasks.core.files import RUN_FILE
 from tasks.core.params import find_sections
@@ -46,6 +47,7 @@ from tasks.pipeline.handover.run_store import RunStore
 from tasks.pipeline.handover.workspace import PIPELINE_FILE
 from tasks.pipeline.resources import Resources
 from tasks.planning import opening as planning
+from tasks.planning.approving import keep_answer
 from tasks.planning.run_all import pipeline, run_all
 
 REJECTED = 3
@@ -133,11 +135,14 @@ def run_stage(
     stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as teach@lstm.")],
     workload: Annotated[str, typer.Option()],
     run_id: RunId = "",
+    answer: Annotated[str, typer.Option(help="What people decided of the candidate, as JSON (for runners).")] = "",
 ) -> None:
     """Bring one stage of an open run to its end, in a fresh workspace."""
     settings = Settings()
     store = RunStore(settings.runs())
     run_id = run_id or latest_run(store, workload)["run_id"]
+    if answer:
+        keep_answer(store, workload, run_id, parse_answer(answer))
     outcome = bring_to_end(settings, workload, run_id, stage)
     manifest = outcome.manifest
     key = store.key(workload, run_id, f"{stage}.json")

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tasks.core.config import Frozen, explained
 from tasks.core.documents import read_mapping, to_yaml
+from tasks.core.errors import UsageError
 
 Decision = Literal["approve", "hold", "reject"]
 Person = Annotated[str, Field(pattern=r"^[\w.@+-]{1,100}$")]
@@ -42,6 +43,12 @@ def parse_approval(section: Any, where: str) -> Approval | None:
     """Return a workload's `approval`, None without one. Raises ConfigError, whose message begins with `where`."""
     with explained(where):
         return None if section is None else Approval.model_validate(section)
+
+
+def parse_answer(text: str) -> Answer:
+    """Return an answer from its JSON. Raises UsageError."""
+    with explained("--answer", raises=UsageError):
+        return Answer.model_validate_json(text)
 
 
 def answered(run_yaml: bytes, answer: Answer) -> bytes:

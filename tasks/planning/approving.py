@@ -38,13 +38,19 @@ def approve(settings: Settings, workload: str, run_id: str, by: str, reason: str
             f"compared with entry {run.champion or 'none'}; let a new night compare with that champion"
         )
     pin = pinned_by(entries)
-    answer = Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0)
-    key = store.key(workload, run_id, "run.yaml")
-    store.store.write(key, answered(store.store.read(key), answer))
+    keep_answer(store, workload, run_id, Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0))
     outcome = run_stage(settings, workload, run_id, "promote").manifest.summary
     if outcome["outcome"] != "promoted":
         raise Superseded(f"run {run_id}: ended as {outcome['outcome']}: {outcome['reason']}")
     return _entry(ledger, outcome)
+
+
+def keep_answer(store: RunStore, workload: str, run_id: str, answer: Answer) -> None:
+    """Write what was decided into the run's run.yaml; nothing once its candidate is released."""
+    manifest = store.manifest(workload, run_id, "promote")
+    if manifest is None or manifest.summary.get("outcome") != "promoted":
+        key = store.key(workload, run_id, "run.yaml")
+        store.store.write(key, answered(store.run_yaml(workload, run_id).encode(), answer))
 
 
 def _refuse_stranger(run: Run, by: str) -> None:

@@ -11,12 +11,12 @@ import yaml
 from tasks.cli.main import main
 from tasks.config.run import Run
 from tasks.config.workload import load_workload
-from tasks.core.approval import Approval
+from tasks.core.approval import Answer, Approval
 from tasks.core.errors import UsageError
 from tasks.core.settings import Settings
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.run_store import RunStore
-from tasks.planning.approving import approve
+from tasks.planning.approving import approve, keep_answer
 from tasks.releases.ledger import Superseded
 from tasks.releases.pins import pin
 from tasks.releases.store import ReleaseStore
@@ -78,6 +78,8 @@ def test_a_held_candidate_is_approved(
     assert (entry.seq, entry.run_id, entry.approved_by, entry.approved_why) == (3, "night", "anna", REASON)
     manifest = place.store.manifest("sales", "night", "promote")
     assert manifest is not None and manifest.summary["outcome"] == "promoted"
+    keep_answer(place.store, "sales", "night", Answer(decision="reject", by="bob", reason="too late"))
+    assert "too late" not in place.store.run_yaml("sales", "night"), "what is released is not unsaid"
     assert approve(place.settings, "sales", "night", "bob", "asked for once more") == entry, "nothing is done twice"
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.config.run import Run
-from tasks.core.approval import Answer, Approval, answered, parse_approval
-from tasks.core.errors import ConfigError
+from tasks.core.approval import Answer, Approval, answered, parse_answer, parse_approval
+from tasks.core.errors import ConfigError, UsageError
 
 
 def test_a_section_names_people_and_has_defaults() -> None:
@@ -37,3 +37,11 @@ def test_an_answer_takes_the_place_of_a_former_one() -> None:
 
 def test_a_run_of_before_there_were_approvals_has_none() -> None:
     assert (Run.model_fields["answer"].default, Run.model_fields["approval"].default) == (None, None)
+
+
+def test_an_answer_on_the_command_line_is_read_strictly() -> None:
+    answer = Answer(decision="approve", by="anna", reason="better in every store")
+    assert parse_answer(answer.model_dump_json()) == answer
+    for bad in ("{}", "yes", '{"decision": "approve", "by": "anna", "reason": "x", "pin": -1}'):
+        with pytest.raises(UsageError, match="--answer"):
+            parse_answer(bad)
