@@ -362,10 +362,14 @@ def nights(
     workload: Annotated[str | None, typer.Argument(help="One workload; default: how each of them stands.")] = None,
     last: Annotated[int, typer.Option(min=1, help="How many nights.")] = 30,
     page: Annotated[bool, typer.Option("--page", help="Write the pages into the run store, too.")] = False,
+    metrics: Annotated[
+        Path | None, typer.Option(help="Write the last nights' numbers here, in Prometheus' text format.")
+    ] = None,
 ) -> None:
     """Show the last nights side by side, from manifests and the ledger; without a workload, an overview of all."""
     from tasks.cli import after
     from tasks.nights import collect
+    from tasks.nights import numbers as figures
     from tasks.nights import page as pages
     from tasks.nights.standing import standing
 
@@ -375,13 +379,14 @@ def nights(
     if workload is not None and workload not in sections:
         raise UsageError(f"no workload {workload!r}; there are: {', '.join(sorted(sections))}")
     # The overview needs all; a workload's own page is one of those that it leads to.
-    ran = {*sections} & {*collect.workloads(runs)} if workload is None or page else set()
+    ran = {*sections} & {*collect.workloads(runs)} if workload is None or page or metrics else set()
     names = sorted(ran | ({workload} if workload else set()))
-    found = []
+    found, points = [], []
     for name in names:
         some = collect.collect(runs, releases, name, last)
-        schedule = sections[name].section.get("schedule")
-        found.append((some, standing(some, today, scheduled=isinstance(schedule, str))))
+        scheduled = isinstance(sections[name].section.get("schedule"), str)
+        found.append((some, standing(some, today, scheduled=scheduled)))
+        points += figures.numbers(some, scheduled=scheduled)
     if workload is None:
         after.show_overview(console, found)
     for some, how in found:
@@ -393,6 +398,10 @@ def nights(
         console.print(
             f"Pages    {pages.write(runs, '', pages.render_overview(found))}", soft_wrap=True, highlight=False
         )
+        if lost := figures.send(points):
+            errors.print(lost, highlight=False)
+    if metrics:
+        figures.write(metrics, points)
 
 
 @app.command()
