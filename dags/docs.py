@@ -26,6 +26,15 @@ night goes on.
 clear this task when the data are there. Other codes are those of `snapshot`.
 """
 
+APPROVE = """
+Asks the people whom `approval.by` names whether the candidate is to be released: under *Required Actions* of this
+task, with its gates and the comparison with the champion. Who answered and why goes into the ledger. Nobody is asked
+about a candidate that the gates refused, or in a dry run. If nobody answers within `approval.minutes`, the candidate is
+held or rejected, as `approval.otherwise` says. Clear this task, with what is downstream, to ask once more.
+
+**If it fails**: somebody else answered, or the run store did not answer (retried).
+"""
+
 SCORE_NIGHT = """
 Scores the night's data with the champion, whatever became of the candidate, and keeps the forecasts:
 `<workload>/<as_of>/<release>.parquet` below `NIGHTSTILL_FORECASTS`, with a manifest. It runs also when the training

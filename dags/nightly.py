@@ -1,5 +1,6 @@
 """Each workload that is shown has one DAG, `nightly_<workload>`, with the stages of dvc.yaml as its tasks."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -19,18 +20,20 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # its stub lacks the na
 
 from dags import docs
 from dags.announce import AnnounceOperator
+from dags.approval import ANSWER, ApproveOperator
 from dags.defaults import task_defaults
 from dags.notify import Recovered, deadline_missed
 from dags.project import AS_OF, as_of, forecasts_uri, pipeline, release_uri, safe_run_id, workloads
 from dags.runners import run_command
 from dags.runners.command import Command
 from dags.waiting import wait_for_data
+from tasks.core.approval import Approval, parse_approval
 from tasks.core.params import DEADLINE_MINUTES, Section, patience, upstream_asset
 from tasks.pipeline.graph import Graph, Stage
 from tasks.pipeline.handover.manifest import run_key
 from tasks.pipeline.resources import Resources
 
-VALIDATE, PROMOTE = "validate", "promote"
+VALIDATE, EVALUATE, PROMOTE = "validate", "evaluate", "promote"
 RUN_ID = "{{ safe_run_id(run_id) }}"
 FORM = {
     "as_of": Param(
@@ -48,7 +51,9 @@ FORM = {
 def make(workload: str, section: Section) -> DAG:
     """Make the nightly DAG of one workload."""
     graph = pipeline(section)
-    minutes = int(section.get("deadline_minutes", DEADLINE_MINUTES))
+    approval = parse_approval(section.get("approval"), f"workloads.{workload}.approval")
+    # What people may take is not the night's own time.
+    minutes = int(section.get("deadline_minutes", DEADLINE_MINUTES)) + (approval.minutes if approval else 0)
     timezone = section.get("timezone", "UTC")
     dag = DAG(
         f"nightly_{workload}",
@@ -103,9 +108,13 @@ def make(workload: str, section: Section) -> DAG:
                 outlets=[Asset(release_uri(workload))],
             )
             tasks[PROMOTE] >> announce
+            if approval:
+                _ask(workload, approval, tasks)
             # Beside `announce`, not behind it: a run's state is that of its last tasks, and one in which the training
             # failed has failed though its forecasts were made.
-            [tasks[name] for name in (VALIDATE, PROMOTE) if name in tasks] >> _score(workload, section)
+            # Where people are asked, forecasts do not wait for them: what they release is scored by `score_<workload>`.
+            settled = EVALUATE if approval else PROMOTE
+            [tasks[name] for name in (VALIDATE, settled) if name in tasks] >> _score(workload, section)
     return dag
 
 
@@ -128,6 +137,12 @@ def _fresh(workload: str, section: Section) -> BaseOperator:
         doc_md=docs.FRESH,
         execution_timeout=timedelta(minutes=30),
     )
+
+
+def _ask(workload: str, approval: Approval, tasks: Mapping[str, BaseOperator]) -> None:
+    """Put the question between evaluation and promotion."""
+    ask = ApproveOperator(task_id="approve", workload=workload, approval=approval)
+    tasks[EVALUATE] >> ask >> tasks[PROMOTE]
 
 
 def _score(workload: str, section: Section) -> BaseOperator:
@@ -175,6 +190,7 @@ def _stages(workload: str, section: Section, graph: Graph, plan: BaseOperator) -
                 "run-stage",
                 stage.name,
                 *_run_of(workload),
+                ANSWER if stage.name == PROMOTE and section.get("approval") else "",
                 result=f"{stage.name}.json",
             ),
             task_id=member or kind,

@@ -65,6 +65,9 @@ def airflow_environment(port: int, *, scheduled: bool = True) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
         "NIGHTSTILL_PROJECT": str(PROJECT),
+        # One switch for Airflow's metrics and the nights' own.
+        "AIRFLOW__METRICS__OTEL_ON": str("OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ),
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
     }
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**defaults, **os.environ, "NIGHTSTILL_HOME": str(HOME), "PYTHONPATH": os.pathsep.join(paths)}

@@ -136,11 +136,17 @@ def run_stage(
     stage: Annotated[str, typer.Argument(help="A stage of dvc.yaml, such as teach@lstm.")],
     workload: Annotated[str, typer.Option()],
     run_id: RunId = "",
+    answer: Annotated[str, typer.Option(help="What people decided of the candidate, as JSON (for runners).")] = "",
 ) -> None:
     """Bring one stage of an open run to its end, in a fresh workspace."""
     settings = Settings()
     store = RunStore(settings.runs())
     run_id = run_id or latest_run(store, workload)["run_id"]
+    if answer:
+        from tasks.core.approval import parse_answer
+        from tasks.planning.approving import keep_answer
+
+        keep_answer(store, workload, run_id, parse_answer(answer))
     outcome = bring_to_end(settings, workload, run_id, stage)
     manifest = outcome.manifest
     key = store.key(workload, run_id, f"{stage}.json")
@@ -373,10 +379,14 @@ def nights(
     workload: Annotated[str | None, typer.Argument(help="One workload; default: how each of them stands.")] = None,
     last: Annotated[int, typer.Option(min=1, help="How many nights.")] = 30,
     page: Annotated[bool, typer.Option("--page", help="Write the pages into the run store, too.")] = False,
+    metrics: Annotated[
+        Path | None, typer.Option(help="Write the last nights' numbers here, in Prometheus' text format.")
+    ] = None,
 ) -> None:
     """Show the last nights side by side, from manifests and the ledger; without a workload, an overview of all."""
     from tasks.cli import after
     from tasks.nights import collect
+    from tasks.nights import numbers as figures
     from tasks.nights import page as pages
     from tasks.nights.standing import standing
 
@@ -386,13 +396,14 @@ def nights(
     if workload is not None and workload not in sections:
         raise UsageError(f"no workload {workload!r}; there are: {', '.join(sorted(sections))}")
     # The overview needs all; a workload's own page is one of those that it leads to.
-    ran = {*sections} & {*collect.workloads(runs)} if workload is None or page else set()
+    ran = {*sections} & {*collect.workloads(runs)} if workload is None or page or metrics else set()
     names = sorted(ran | ({workload} if workload else set()))
-    found = []
+    found, points = [], []
     for name in names:
         some = collect.collect(runs, releases, name, last)
-        schedule = sections[name].section.get("schedule")
-        found.append((some, standing(some, today, scheduled=isinstance(schedule, str))))
+        scheduled = isinstance(sections[name].section.get("schedule"), str)
+        found.append((some, standing(some, today, scheduled=scheduled)))
+        points += figures.numbers(some, scheduled=scheduled)
     if workload is None:
         after.show_overview(console, found)
     for some, how in found:
@@ -404,6 +415,10 @@ def nights(
         console.print(
             f"Pages    {pages.write(runs, '', pages.render_overview(found))}", soft_wrap=True, highlight=False
         )
+        if lost := figures.send(points):
+            errors.print(lost, highlight=False)
+    if metrics:
+        figures.write(metrics, points)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """`nightstill release` lists, checks, compares, rolls back, pins, prunes and rebuilds releases."""
 
+import getpass
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,6 +90,21 @@ def release_rollback(
 ) -> None:
     """Make an earlier release champion again. By a new ledger entry, once its digests hold."""
     _tell(workload, _releases(workload).rollback(to, reason, run_id), "champion again")
+
+
+@release_app.command("approve")
+def release_approve(
+    workload: WorkloadArgument,
+    run_id: Annotated[str, typer.Argument(help="A run that ended as held.")],
+    reason: Reason,
+    by: Annotated[str, typer.Option(help="Who approves; default: the user of this system.")] = "",
+) -> None:
+    """Release a candidate that is held. If nobody changed the ledger since it was compared; a pin ends with it."""
+    from tasks.planning.approving import approve
+
+    who = by or getpass.getuser()
+    entry = approve(Settings(), workload, run_id, who, reason)
+    _tell(workload, entry, f"champion, approved by {entry.approved_by}")
 
 
 @release_app.command("pin")

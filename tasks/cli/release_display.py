@@ -42,9 +42,14 @@ def list_releases(console: Console, workload: str, entries: Sequence[Entry]) -> 
             plain(entry.created[:16].replace("T", " ")),
             entry.run_id,
             entry.model_sha256[:12],
-            plain(entry.reason + (f" (removed: {named(entry.pruned)})" if entry.pruned else "")),
+            plain(entry.reason + _more(entry)),
         )
     console.print(table if entries else f"{workload}: no release yet")
+
+
+def _more(entry: Entry) -> str:
+    approved = f" (approved by {entry.approved_by}: {entry.approved_why})" if entry.approved_by else ""
+    return approved + (f" (removed: {named(entry.pruned)})" if entry.pruned else "")
 
 
 def show_release(console: Console, releases: ReleaseStore, number: int) -> None:

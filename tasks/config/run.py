@@ -11,12 +11,13 @@ from pydantic import Field, model_validator
 
 from tasks.config.plugins import Plugins
 from tasks.config.workload import Workload
+from tasks.core.approval import Answer
 from tasks.core.config import Frozen, Name, explained
 from tasks.core.documents import read_mapping, to_yaml
 from tasks.core.files import RUN_FILE
 from tasks.pipeline.graph import CANDIDATES, refit_variables
 
-FURTHER = ("workload", "as_of", "champion", "dry_run", "plugins", "code")
+FURTHER = ("workload", "as_of", "champion", "dry_run", "answer", "plugins", "code")
 NO_KIND = "tasks/problems/blocks/__init__.py"
 
 
@@ -35,14 +36,15 @@ class Run(Workload):
     """A run is the content of run.yaml: a workload's section and what varies by night.
 
     `champion` is the sequence number of the ledger's last entry (0: none): the entry that evaluation compares
-    with and that promotion is fenced against. `plugins`: other packages that it uses, by user; a part that uses none is
-    empty, because DVC refuses a parameter that is missing.
+    with and that promotion is fenced against. `answer`: what people decided of the candidate. `plugins`: other packages
+    that it uses, by user; a part that uses none is empty, because DVC refuses a parameter that is missing.
     """
 
     workload: Name
     as_of: date
     champion: int = Field(ge=0)
     dry_run: bool = False
+    answer: Answer | None = None
     plugins: Plugins
     code: Code
 

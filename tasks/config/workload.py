@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tasks.compression.options import Recipe
+from tasks.core.approval import Approval
 from tasks.core.config import Frozen, Name, Spec, explained
 from tasks.core.errors import ConfigError
 from tasks.core.params import DEADLINE_MINUTES, POLL_MINUTES, Found, find_sections
@@ -56,6 +57,7 @@ class Workload(Frozen):
         default=None, exclude_if=lambda rows: rows is None, description="None: what was chosen is not trained again"
     )
     gates: Gates
+    approval: Approval | None = Field(default=None, description="None: what passes its gates is released")
     watch: Watch = Field(default=Watch(), exclude=True, description="changes no night, so it stands in no run.yaml")
     runner: Literal["process", "docker", "kubernetes"] | None = Field(default=None, description="None: the setting's")
     resources: dict[str, dict[str, Any]] = Field(default_factory=dict)

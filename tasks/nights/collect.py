@@ -40,7 +40,9 @@ class Night:
 
     `outcome`: promoted, rejected, unchanged, superseded, held, dry-run, stopped, or open while neither is known.
     `interval`: of the candidate's error, from the paired comparison with the champion, or the naive baseline without
-    one. `seconds`: by stage, members of a stage together. `page`: key of its report, empty if there is none.
+    one. `seconds`: by stage, members of a stage together. `memory_mb`: peak by stage, of its largest member.
+    `margins`: by gate, how far its number is on the right side of its limit; negative where it refused. `page`: key of
+    its report, empty if there is none.
     """
 
     run_id: str
@@ -61,6 +63,8 @@ class Night:
     rows: int | None = None
     failed_rules: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    memory_mb: Mapping[str, float] = field(default_factory=dict)
+    margins: Mapping[str, float] = field(default_factory=dict)
     release: int | None = None
     page: str = ""
     live: Live | None = None
@@ -141,8 +145,11 @@ def _night(
     evaluated, promoted = told.get("evaluate", {}), told.get("promote", {})
     failed = sorted((one for one in stages.values() if one.status == "failed"), key=lambda one: one.started)
     seconds: dict[str, float] = defaultdict(float)
+    memory: dict[str, float] = defaultdict(float)
     for manifest in sorted(stages.values(), key=lambda one: one.started):  # in the order of the pipeline
-        seconds[manifest.stage.partition("@")[0]] += manifest.seconds
+        kind = manifest.stage.partition("@")[0]
+        seconds[kind] += manifest.seconds
+        memory[kind] = max(memory[kind], manifest.peak_memory_mb)
     outcome = promoted.get("outcome") or ("stopped" if failed else "open")
     reason = promoted.get("reason") or (f"{failed[0].stage}: {failed[0].error}" if failed else "")
     report = stages.get("report")
@@ -165,10 +172,22 @@ def _night(
         rows=told.get("snapshot", {}).get("rows"),
         failed_rules=told.get("validate", {}).get("failed"),
         seconds=dict(seconds),
+        memory_mb=dict(memory),
+        margins=_margins(evaluated.get("gates", ())),
         release=promoted.get("release"),
         page=run_key(workload, info["run_id"], "pages", "report", "report.html") if report and report.pages_uri else "",
         live=_live(live),
     )
+
+
+def _margins(gates: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the least margin of each gate that measured something."""
+    found: dict[str, float] = {}
+    for gate in gates:
+        if gate["observed"] is not None and gate["limit"] is not None:
+            margin = abs(gate["limit"] - gate["observed"]) * (1 if gate["passed"] else -1)
+            found[gate["gate"]] = min(margin, found.get(gate["gate"], margin))
+    return found
 
 
 def _interval(evaluated: Mapping[str, Any]) -> Interval:

@@ -90,7 +90,9 @@ def compare(releases: ReleaseStore, a: Entry, b: Entry, *, latency: bool = True)
     sections = {
         "data": _rows([_data(one) for one in pair]),
         "code": _code(before, after),
-        "params": _rows([_flat(_without(one.run, "gates", "champion", "dry_run", "plugins", "code")) for one in pair]),
+        "params": _rows(
+            [_flat(_without(one.run, "gates", "champion", "dry_run", "answer", "plugins", "code")) for one in pair]
+        ),
         "libraries": _rows([_libraries(one) for one in pair]),
         "gates": _rows([_flat(one.run.get("gates", {})) for one in pair]),
         "metrics": _rows([_metrics(one) for one in pair]),

@@ -23,6 +23,7 @@ Kind = Literal["promote", "rollback", "pin", "unpin", "prune"]
 
 
 FILES = re.compile(r"[0-9a-f]{1,64}")
+LATER = ("pruned", "approved_by", "approved_why")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -44,7 +45,7 @@ class Entry(BaseModel):
     `release`: the number of the release, which is the `seq` of the promotion that made it. `files`: key of the folder
     with its files. `previous`: SHA-256 of the former entry's bytes, empty for the first. `digest`: SHA-256 of this
     entry's other fields, so that a change of the last entry shows too. `created`: UTC. `pruned`: the releases whose
-    files a `prune` removes.
+    files a `prune` removes. `approved_by`, `approved_why`: who approved the release and why, if somebody was asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +62,8 @@ class Entry(BaseModel):
     created: str
     previous: str
     pruned: tuple[int, ...] = ()
+    approved_by: str = ""
+    approved_why: str = ""
     digest: str = ""
 
     def sealed(self) -> "Entry":
@@ -78,8 +81,8 @@ class Entry(BaseModel):
         return _canonical(self._stored(set()))
 
     def _stored(self, without: set[str]) -> dict[str, Any]:
-        """Return the written fields: `pruned` only where there is any, so that entries of before it still hold."""
-        return self.model_dump(mode="json", exclude=without if self.pruned else without | {"pruned"})
+        """Return the written fields; LATER ones only where they say anything, so that entries of before still hold."""
+        return self.model_dump(mode="json", exclude=without | {name for name in LATER if not getattr(self, name)})
 
 
 def _canonical(data: dict[str, Any]) -> bytes:
@@ -152,8 +155,11 @@ class Ledger:
         reason: str,
         release: int | None = None,
         pruned: Sequence[int] = (),
+        approved: tuple[str, str] = ("", ""),
     ) -> Entry:
         """Write entry `expected` + 1. `release`: None for a new one, which gets that number.
+
+        `approved`: by whom and why; empty if nobody was asked.
 
         Raises Superseded when the number is taken (of racing callers one wins), IntegrityError when `expected` itself
         is not there, ConfigError when the store cannot fence, UsageError on a value that no entry may hold.
@@ -173,6 +179,8 @@ class Ledger:
             created=datetime.now(UTC).isoformat(),
             previous=self._existing(expected).sha256 if expected else "",
             pruned=tuple(pruned),
+            approved_by=approved[0],
+            approved_why=approved[1],
         ).sealed()
         if not self._sound(entry):  # what could not be read back must not be written
             raise UsageError(

@@ -74,9 +74,10 @@ def before_release(entries: Iterable[Entry], release: int) -> int | None:
     return None
 
 
-def refuse_if_pinned(entries: Iterable[Entry], workload: str) -> None:
-    """Raise Held, with the way out, if the champion of these entries is pinned."""
-    if pin := pinned_by(entries):
+def refuse_if_pinned(entries: Iterable[Entry], workload: str, but: int = 0) -> None:
+    """Raise Held, with the way out, if the champion of these entries is pinned, by another entry than `but`."""
+    pin = pinned_by(entries)
+    if pin and pin.seq != but:
         raise Held(
             f"{workload}: release {pin.release} is pinned by ledger entry {pin.seq} ({pin.reason}); "
             f"`nightstill release unpin {workload} --reason …` first"

@@ -34,14 +34,25 @@ class ReleaseStore:
         self.keys = keys
         self.ledger = Ledger(store, workload)
 
-    def publish(self, files: Mapping[str, bytes], *, expected: int, run_id: str, as_of: date, reason: str) -> Entry:
+    def publish(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        expected: int,
+        run_id: str,
+        as_of: date,
+        reason: str,
+        approved: tuple[str, str] = ("", ""),
+        over_pin: int = 0,
+    ) -> Entry:
         """Release `files` (`model.onnx` among them) as ledger entry `expected` + 1.
 
-        `expected`: the entry that the run compared with, 0 for none. Doing it again after a kill, with the same files
+        `expected`: the entry that the run compared with, 0 for none. `approved`: by whom and why, if somebody
+        was asked; `over_pin`: the pin in spite of which they approved. Doing it again after a kill, with the same files
         and run_id, finishes the work or returns the entry that is there. Raises Superseded when another run was faster,
         Held when entry `expected` has its champion pinned.
         """
-        refuse_if_pinned(self._since_change(expected), self.workload)
+        refuse_if_pinned(self._since_change(expected), self.workload, over_pin)
         listing = manifest.build(files)
         digest = manifest.sha256(listing)
         folder = f"{self.workload}/files/{digest[:16]}"
@@ -58,6 +69,7 @@ class ReleaseStore:
                 run_id=run_id,
                 as_of=as_of,
                 reason=reason,
+                approved=approved,
             )
         except Superseded:
             taken = self.ledger.get(expected + 1)

@@ -219,6 +219,7 @@ def _summarise(ctx: Context, findings: Mapping[str, Any], verdict: Verdict, oppo
             **{key: findings[key] for key in ("verdict", "winner", "reason", "champion", "primary_metric")},
             "error": _number(leader.score.error) if leader and leader.score else None,
             **{name: _number(score.error) if score else None for name, score in errors.items()},
+            "gates": [result.to_json() for result in leader.results] if leader else [],
             "bytes": len(leader.candidate.model or b"") if leader else None,
             "weights": leader.candidate.about.get("parameters") if leader else None,
             "latency_ratio": _number(leader.latency.ratio_p50) if leader and leader.latency else None,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.contract.onnx_file import ExternalData, require_self_contained
+from tasks.config.run import Run
 from tasks.core.errors import IntegrityError
 from tasks.core.files import RUN_FILE, read_json, write_json
 from tasks.releases import manifest
@@ -36,10 +37,13 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
     keys = load_keys(ctx.settings.signing_key, ctx.settings.trusted_keys)
     releases = ReleaseStore(ctx.settings.releases(), ctx.run.workload, keys)
     known = [entry for entry in releases.ledger.entries() if entry.seq <= expected]
-    if stays := _champion_stays(known, model, verdict):
+    answer = ctx.run.answer
+    if stays := _champion_stays(known, model, verdict, over_pin=answer.pin if answer else 0):
         return stays
     if ctx.run.dry_run:
         return {"outcome": "dry-run", "reason": f"would be released: {verdict['reason']}"}
+    if waits := _not_approved(ctx.run, verdict):
+        return waits
     try:
         entry = releases.publish(
             _files(ctx, verdict, model),
@@ -47,14 +51,42 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
             run_id=ctx.run_id,
             as_of=ctx.run.as_of,
             reason=verdict["reason"],
+            approved=(answer.by, answer.reason) if answer else ("", ""),
+            over_pin=answer.pin if answer else 0,
         )
     except Superseded:
         return {"outcome": "superseded", "reason": _overtaken(releases, expected + 1)}
-    return {"outcome": "promoted", "reason": entry.reason, "entry": entry.seq, "release": entry.release}
+    said = f"{entry.reason}; approved by {answer.by}: {answer.reason}" if answer else entry.reason
+    return {"outcome": "promoted", "reason": said, "entry": entry.seq, "release": entry.release}
 
 
-def _champion_stays(known: Sequence[Entry], model: bytes, verdict: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return why a passing candidate is not to be released, judged by the entries up to the one compared with."""
+def _not_approved(run: Run, verdict: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return why a passing candidate is not released though nothing else is in its way; None if nothing is.
+
+    Raises IntegrityError on an approval of somebody who may not give it.
+    """
+    answer, asked = run.answer, run.approval
+    if answer is None:
+        if asked is None:
+            return None
+        return {"outcome": "held", "reason": f"waits for the approval of {' or '.join(asked.by)}; {verdict['reason']}"}
+    if answer.decision == "approve":
+        if asked and answer.by not in asked.by:
+            raise IntegrityError(
+                f"{RUN_FILE}: answer.by: {answer.by!r} may not approve; approval.by names {', '.join(asked.by)}"
+            )
+        return None
+    outcome = "held" if answer.decision == "hold" else "rejected"
+    return {"outcome": outcome, "reason": f"{answer.by}: {answer.reason}" if answer.by else answer.reason}
+
+
+def _champion_stays(
+    known: Sequence[Entry], model: bytes, verdict: Mapping[str, Any], *, over_pin: int
+) -> dict[str, Any] | None:
+    """Return why a passing candidate is not to be released, judged by the entries up to the one compared with.
+
+    `over_pin`: the entry whose pin is no reason, because somebody approved the candidate in spite of it; 0 for none.
+    """
     if known and known[-1].model_sha256 == manifest.sha256(model):
         return {
             "outcome": "unchanged",
@@ -63,7 +95,8 @@ def _champion_stays(known: Sequence[Entry], model: bytes, verdict: Mapping[str, 
     if rollback := withdrawn(known).get(manifest.sha256(model)):
         reason = f"these bytes were rolled back by ledger entry {rollback.seq} ({rollback.reason})"
         return {"outcome": "rejected", "reason": reason}
-    if pin := pinned_by(known):  # a later one is met at the fence
+    pin = pinned_by(known)  # a later one is met at the fence
+    if pin and pin.seq != over_pin:
         reason = f"release {pin.release} is pinned by ledger entry {pin.seq} ({pin.reason}); {verdict['reason']}"
         return {"outcome": "held", "reason": reason}
     return None

@@ -16,7 +16,16 @@ HEAVY = {"dvc", "great_expectations", "mlflow", "numpy", "onnx", "onnxruntime", 
 OURS = {
     f"tasks.{name}"
     for name in (
-        *("core", "core.config", "core.documents", "core.errors", "core.params", "core.reason", "core.redaction"),
+        *(
+            "core",
+            "core.approval",
+            "core.config",
+            "core.documents",
+            "core.errors",
+            "core.params",
+            "core.reason",
+            "core.redaction",
+        ),
         "core.storage",
         *("pipeline", "pipeline.graph", "pipeline.resources"),
         *("pipeline.handover", "pipeline.handover.manifest", "pipeline.handover.surroundings"),

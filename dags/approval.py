@@ -1,0 +1,124 @@
+"""Between evaluation and promotion a workload may ask people: by Airflow's own operator, on its own pages."""
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Context, Param
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.hitl import HITLUser
+
+from dags import docs
+from dags.notify import OpsNotifier
+from dags.project import HOME, safe_run_id
+from tasks.core.approval import Answer, Approval
+from tasks.core.reason import LONGEST, SHORTEST, WORD, one_line
+from tasks.core.storage import open_store
+from tasks.pipeline.handover.manifest import run_key
+
+DECISIONS = {"Approve": "approve", "Hold": "hold", "Reject": "reject"}
+ANSWER = "{{ '--answer=' ~ ti.xcom_pull(task_ids='approve') if ti.xcom_pull(task_ids='approve') else '' }}"
+FORM = {
+    "reason": Param(
+        "gates and comparison looked at",  # Airflow 3.3 starts no task one of whose fields has no value
+        type="string",
+        minLength=SHORTEST,
+        maxLength=LONGEST,
+        pattern=WORD,
+        title="Reason",
+        description="Why, for the ledger and for whoever reads it later.",
+    )
+}
+
+
+class ApproveOperator(HITLOperator):
+    """This shows the candidate's gates and how it compares with the champion, and waits for one of `approval.by`.
+
+    Its XCom is the answer as JSON, which the promotion's command takes; None where nobody was asked: about a candidate
+    that the gates refused, or in a dry run.
+    """
+
+    ui_color = "#fff3cd"
+
+    def __init__(self, *, workload: str, approval: Approval, **kwargs: Any) -> None:
+        self.workload, self.approval = workload, approval
+        kwargs["params"] = FORM  # the DAG's own are among them, and no matter of whoever answers
+        super().__init__(
+            subject=f"Release the candidate of {workload}?",
+            body="",
+            options=list(DECISIONS),
+            defaults=approval.otherwise.capitalize(),
+            assigned_users=[HITLUser(id=name, name=name) for name in approval.by],
+            notifiers=[
+                OpsNotifier(event="approval", workload=workload, reason=f"waits for {' or '.join(approval.by)}")
+            ],
+            response_timeout=timedelta(minutes=approval.minutes),
+            doc_md=docs.APPROVE,
+            **kwargs,
+        )
+
+    def execute(self, context: Context) -> Any:
+        """Ask, if there is something to ask. Raises what the run store raises."""
+        key = run_key(self.workload, safe_run_id(str(context["run_id"])), "evaluate.json")
+        store = open_store(os.environ.get("NIGHTSTILL_RUN_STORE") or str(HOME / "store"))
+        found = json.loads(store.read(key))["summary"]
+        if found["verdict"] != "promote" or context["params"].get("dry_run"):
+            self.log.info("nobody is asked: %s", found["reason"])
+            return None
+        self.body = body(found)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Hand on the answer. Raises AirflowFailException on one of somebody who may not give it."""
+        found = super().execute_complete(context, event)
+        user = found["responded_by_user"]
+        name = str(user["id"]) if user else ""
+        if user and name not in self.approval.by:
+            raise AirflowFailException(f"{name} may not decide this; approval.by names {', '.join(self.approval.by)}")
+        reason = one_line(str(found["params_input"].get("reason") or ""))
+        if not user:
+            reason = f"nobody answered within {self.approval.minutes} minutes"
+        answer = Answer.model_validate(
+            {"decision": DECISIONS[found["chosen_options"][0]], "by": name, "reason": reason or "no reason given"}
+        )
+        self.log.info("%s", answer)
+        return answer.model_dump_json()
+
+
+def body(found: Mapping[str, Any]) -> str:
+    """Return what people need in order to decide, as Markdown, from the numbers that evaluation left."""
+    errors = [
+        ("candidate", found.get("error"), None),
+        ("champion", found.get("champion_error"), found.get("against_champion")),
+        ("naive", found.get("naive_error"), found.get("against_naive")),
+        ("teacher", found.get("teacher_error"), None),
+    ]
+    lines = [
+        f"**{found['winner']}**: {found['reason']}",
+        "",
+        f"| {found['primary_metric']} | error | the candidate's against it |",
+        "|---|---|---|",
+        *(f"| {name} | {_number(error)} | {_interval(against)} |" for name, error, against in errors),
+        "",
+        f"{found.get('bytes') or 0:,} bytes; latency ratio {_number(found.get('latency_ratio'))}; {found.get('drift')}",
+        "",
+        "| gate | measured | limit |",
+        "|---|---|---|",
+        *(
+            f"| {gate['gate']}{'' if gate['passed'] else ' (not passed)'} | {_number(gate['observed'])} "
+            f"| {_number(gate['limit'])} |"
+            for gate in found.get("gates", ())
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.6g}"
+
+
+def _interval(found: Any) -> str:
+    return "–" if not found else f"{found[0]:+.1%} to {found[1]:+.1%}"

@@ -1,0 +1,74 @@
+"""Somebody approves a candidate that is held: its run is brought to its end once more, with that answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.config.run import Run, parse_run
+from tasks.core.approval import Answer, answered
+from tasks.core.errors import IntegrityError, UsageError
+from tasks.core.settings import Settings
+from tasks.pipeline.handover.run_stage import run_stage
+from tasks.pipeline.handover.run_store import RunStore
+from tasks.releases.ledger import Entry, Ledger, Superseded
+from tasks.releases.standing import pinned_by
+
+
+def approve(settings: Settings, workload: str, run_id: str, by: str, reason: str) -> Entry:
+    """Release the candidate of a run that ended as held; in spite of the champion's pin, if that is what held it.
+
+    Doing it again returns the entry that is there. Raises UsageError when `by` is not among those who may, or the run
+    has no candidate that is held; Superseded when the ledger went on since the candidate was compared.
+    """
+    store, ledger = RunStore(settings.runs()), Ledger(settings.releases(), workload)
+    run = parse_run(store.run_yaml(workload, run_id))
+    _refuse_stranger(run, by)
+    entries = ledger.entries()
+    outcome = _outcome(store, workload, run_id)
+    if outcome["outcome"] == "promoted":
+        return _entry(ledger, outcome)
+    if outcome["outcome"] != "held":
+        raise UsageError(
+            f"run {run_id}: ended as {outcome['outcome']} ({outcome['reason']}); only a candidate that is held can be "
+            "approved"
+        )
+    if len(entries) != run.champion:
+        last = entries[-1]
+        raise Superseded(
+            f"{workload}: ledger entry {last.seq}, a {last.kind} ({last.reason}), was written since run {run_id} "
+            f"compared with entry {run.champion or 'none'}; let a new night compare with that champion"
+        )
+    pin = pinned_by(entries)
+    keep_answer(store, workload, run_id, Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0))
+    outcome = run_stage(settings, workload, run_id, "promote").manifest.summary
+    if outcome["outcome"] != "promoted":
+        raise Superseded(f"run {run_id}: ended as {outcome['outcome']}: {outcome['reason']}")
+    return _entry(ledger, outcome)
+
+
+def keep_answer(store: RunStore, workload: str, run_id: str, answer: Answer) -> None:
+    """Write what was decided into the run's run.yaml; nothing once its candidate is released."""
+    manifest = store.manifest(workload, run_id, "promote")
+    if manifest is None or manifest.summary.get("outcome") != "promoted":
+        key = store.key(workload, run_id, "run.yaml")
+        store.store.write(key, answered(store.run_yaml(workload, run_id).encode(), answer))
+
+
+def _refuse_stranger(run: Run, by: str) -> None:
+    if run.approval and by not in run.approval.by:
+        raise UsageError(
+            f"--by {by!r:.80}: may not approve; {run.workload}.approval.by names {', '.join(run.approval.by)}"
+        )
+
+
+def _entry(ledger: Ledger, outcome: Mapping[str, Any]) -> Entry:
+    found = ledger.get(int(outcome["entry"]))
+    if found is None:
+        raise IntegrityError(f"{ledger.workload}: no ledger entry {outcome['entry']}, though a promotion names it")
+    return found
+
+
+def _outcome(store: RunStore, workload: str, run_id: str) -> Mapping[str, Any]:
+    manifest = store.manifest(workload, run_id, "promote")
+    if manifest is None or not manifest.finished:
+        raise UsageError(f"run {run_id}: has not come to its promotion, so there is nothing to approve")
+    return manifest.summary

@@ -1,0 +1,116 @@
+"""Somebody approves a candidate that is held, through the real hand-over, promotion and fence."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.cli.main import main
+from tasks.config.run import Run
+from tasks.config.workload import load_workload
+from tasks.core.approval import Answer, Approval
+from tasks.core.errors import UsageError
+from tasks.core.settings import Settings
+from tasks.pipeline.handover.manifest import Manifest
+from tasks.pipeline.handover.run_store import RunStore
+from tasks.planning.approving import approve, keep_answer
+from tasks.releases.ledger import Superseded
+from tasks.releases.pins import pin
+from tasks.releases.store import ReleaseStore
+from tests.conftest import PROJECT, Project
+from tests.unit.stages.test_promote import Night
+
+REASON = "better in every store"
+
+
+class Place:
+    """Runs that got as far as promotion."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.section = dict(load_workload(PROJECT / "params.yaml", "sales"))
+        self.store = RunStore(settings.runs())
+        self.releases = ReleaseStore(settings.releases(), "sales")
+
+    def opened(self, run_id: str = "night", *, champion: int = 0, by: tuple[str, ...] = ("anna", "bob")) -> None:
+        """Open a run that got as far as promotion."""
+        section = {**self.section, "approval": Approval(by=by) if by else None}
+        run = Run(**section, workload="sales", as_of=date(2026, 1, 1), champion=champion)
+        info = {"run_id": run_id, "created": "2026", "force": False, "git_commit": ""}
+        self.store.open_run("sales", run_id, run.to_yaml(), info)
+
+    def ended(self, outcome: str, run_id: str = "night", **more: Any) -> None:
+        """Leave a promotion's manifest that says so."""
+        summary = {"outcome": outcome, "reason": "so it is", "entry": None, **more}
+        found = Manifest(stage="promote", workload="sales", run_id=run_id, status="done", reason="", summary=summary)
+        self.store.finish(found, None)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(Settings(home=tmp_path, project=PROJECT))
+
+
+def test_a_held_candidate_is_approved(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pipeline has the promotion alone; what the stages before it leave lies in the project."""
+    pipeline = yaml.safe_load((project.root / "dvc.yaml").read_text())
+    pipeline["stages"] = {"promote": pipeline["stages"]["promote"]}
+    (project.root / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    context = Night(tmp_path / "made").prepare("two", champion=2, run_id="made")
+    shutil.copytree(context.artifacts, project.root / "artifacts")
+    place = Place(Settings(home=project.home, project=project.root))
+    for name, value in place.settings.environment().items():
+        monkeypatch.setenv(name, value)
+    place.releases.publish({"model.onnx": b"one"}, expected=0, run_id="r", as_of=date(2026, 1, 1), reason="better")
+    pin(place.releases, "until somebody has looked")
+    place.opened(champion=2)
+    place.ended("held")
+    with pytest.raises(SystemExit) as done:
+        main(["release", "approve", "sales", "night", "--by", "anna", "--reason", REASON])
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert (done.value.code, said) == (0, "sales: ledger entry 3: release 3 is champion, approved by anna")
+    entry = place.releases.release()
+    assert (entry.seq, entry.run_id, entry.approved_by, entry.approved_why) == (3, "night", "anna", REASON)
+    manifest = place.store.manifest("sales", "night", "promote")
+    assert manifest is not None and manifest.summary["outcome"] == "promoted"
+    keep_answer(place.store, "sales", "night", Answer(decision="reject", by="bob", reason="too late"))
+    assert "too late" not in place.store.run_yaml("sales", "night"), "what is released is not unsaid"
+    assert approve(place.settings, "sales", "night", "bob", "asked for once more") == entry, "nothing is done twice"
+
+
+def test_who_is_not_named_does_not_approve(place: Place) -> None:
+    place.opened()
+    place.ended("held")
+    before = place.store.run_yaml("sales", "night")
+    with pytest.raises(UsageError, match=r"--by 'mallory': may not approve; sales\.approval\.by names anna, bob"):
+        approve(place.settings, "sales", "night", "mallory", REASON)
+    assert place.store.run_yaml("sales", "night") == before and place.releases.champion() is None
+
+
+@pytest.mark.parametrize("by", [("anna",), ()])
+def test_a_moved_fence_lets_nothing_pass(place: Place, by: tuple[str, ...]) -> None:
+    place.opened(by=by)
+    place.ended("held")
+    place.releases.publish({"model.onnx": b"one"}, expected=0, run_id="r", as_of=date(2026, 1, 1), reason="better")
+    with pytest.raises(Superseded, match=r"ledger entry 1, a promote .* compared with entry none"):
+        approve(place.settings, "sales", "night", "anna", REASON)
+    assert len(place.releases.ledger.entries()) == 1
+
+
+@pytest.mark.parametrize("outcome", ["rejected", "superseded", "unchanged", "dry-run"])
+def test_only_what_is_held_can_be_approved(place: Place, outcome: str) -> None:
+    place.opened()
+    place.ended(outcome)
+    with pytest.raises(UsageError, match=rf"ended as {outcome} \(so it is\); only a candidate that is held"):
+        approve(place.settings, "sales", "night", "anna", REASON)
+
+
+def test_a_run_that_has_not_come_to_its_promotion_cannot_be_approved(place: Place) -> None:
+    place.opened()
+    with pytest.raises(UsageError, match="has not come to its promotion"):
+        approve(place.settings, "sales", "night", "anna", REASON)
