@@ -11,6 +11,8 @@ from tasks.reporting.facts import LossCurve, ModelFacts, Number, Picture, Search
 
 WIDTH, HEIGHT = 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 26
+LETTER = 6.2
+"""A letter of a label is about so wide."""
 
 # Colours are variables, so the page's dark mode and print rules recolour the charts.
 PALETTE = """
@@ -113,6 +115,17 @@ def _y_axis(y: Scale, right: float = WIDTH - RIGHT) -> str:
     )
 
 
+def _ends(first_at: float, first: str, last: str) -> list[str]:
+    """Return the labels of the first and last step; of few steps the first label ends before the last begins."""
+    right, gap = float(WIDTH - RIGHT), 2 * LETTER
+    start = right - LETTER * len(last) - gap
+    if first == last:
+        return [written(right, HEIGHT - 8, last, "end")]
+    fits = first_at + LETTER * len(first) <= start
+    begin = written(first_at, HEIGHT - 8, first) if fits else written(start, HEIGHT - 8, first, "end")
+    return [begin, written(right, HEIGHT - 8, last, "end")]
+
+
 def framed(body: str, about: str) -> Markup:
     """Return a whole chart of its parts; `about` says what it shows to those who cannot see it."""
     label = escape(about, {'"': "&quot;"})
@@ -157,9 +170,7 @@ def forecast(picture: Picture) -> Markup | None:
     body.append(ahead(picture.actual, "actual"))
     body.append(ahead(picture.curves.get("candidate", ()), "candidate"))
     if picture.labels:
-        middle = x(split) if split else float(LEFT)
-        body.append(written(middle, HEIGHT - 8, picture.labels[0]))
-        body.append(written(WIDTH - RIGHT, HEIGHT - 8, picture.labels[-1], "end"))
+        body += _ends(x(split) if split else float(LEFT), picture.labels[0], picture.labels[-1])
     if split:
         body.append(written(LEFT, HEIGHT - 8, f"{split} steps before"))
     return framed("".join(body), f"{picture.title}: forecast against what happened")
@@ -294,7 +305,7 @@ def _front(points: Iterable[tuple[float, float, ModelFacts]], x: Scale, y: Scale
 
 def _label(cx: float, cy: float, text: str, taken: list[tuple[float, float, float, float]], style: str) -> str:
     """Put the text where it hides least of what is drawn already, and remember its box in `taken`."""
-    wide, high = 6.2 * len(text) + 4, 12.0
+    wide, high = LETTER * len(text) + 4, 12.0
     offers = []
     for dy in (0.0, -13.0, 13.0, -26.0, 26.0, -39.0, 39.0, -52.0, 52.0):
         for anchor, left in (("start", cx + 9), ("end", cx - 9 - wide), ("middle", cx - wide / 2)):

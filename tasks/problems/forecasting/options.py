@@ -36,7 +36,7 @@ class Options(Frozen):
     mean: bool = False
     metric: Literal["wape", "wql", "mae", "mse"] = "wape"
     positive: bool = True
-    normalise: Literal["scale", "standard", "last"] = "scale"
+    normalise: Literal["scale", "standard", "last", "volatility"] = "scale"
     season: int = Field(default=7, gt=0)
     # Left out of files where they are the defaults, like `series`.
     naive: Literal["season", "trailing"] = Field(default="season", exclude_if=lambda kind: kind == "season")

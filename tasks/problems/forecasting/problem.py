@@ -38,6 +38,8 @@ from tasks.problems.forecasting.windows import UNKNOWN, draft_statistics, encode
 from tasks.tables.table import Column, TableContract, Tables
 
 PAST_STEPS_SHOWN = 42
+PLACES_SHOWN = 3
+"""Numbers of pictures have so many decimal places, and more where values are below one."""
 ABOUT = {"ahead": "known ahead", "past": "known up to as_of"}
 
 
@@ -234,8 +236,10 @@ class Forecasting(Problem):
         dates = tuple((time.date() if self.options.step.whole_days else time).isoformat() for time in times)
         band = next(iter(outputs.values()))[row]
 
+        places = max(PLACES_SHOWN, PLACES_SHOWN - math.floor(math.log10(dataset.contract.statistics["mean_units"])))
+
         def line(values: Floats) -> tuple[float, ...]:
-            return tuple(round(float(value), 3) for value in values)
+            return tuple(round(float(value), places) for value in values)
 
         return Example(
             title=str(dataset.panel.names[dataset.lines[rows[row]]]),

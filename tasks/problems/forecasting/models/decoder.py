@@ -67,19 +67,19 @@ class Encoded(FeaturedModel):
         self.standard = Standard(contract, self.uses)
         self.embedding = StaticEmbedding(contract, embedding)
         self.encoder = encoder
-        self.decoder = FutureDecoder(contract, width + self.embedding.width + 1, hidden, dropout)
+        self.decoder = FutureDecoder(contract, width + self.embedding.width + self.norm.told, hidden, dropout)
         self.quantiles = OrderedQuantiles(contract)
 
     @property
     def feature_width(self) -> int:
         """Return the width of the encoder's summary, which pruning narrows."""
-        return self.decoder.from_past.in_features - self.embedding.width - 1
+        return self.decoder.from_past.in_features - self.embedding.width - self.norm.told
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         values, observed, future, static, past, calendar = self.standard(*inputs)
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
         encoded = self.encoder(torch.cat([torch.stack([units, observed], dim=2), past], dim=2))
-        summary = torch.cat([encoded, self.embedding(static), torch.log(scale)], dim=1)
+        summary = torch.cat([encoded, self.embedding(static), self.norm.levels(values, observed, scale)], dim=1)
         raw = self.decoder(summary, units, torch.cat([future, calendar], dim=2))
         return self.quantiles(raw, centre, scale), encoded

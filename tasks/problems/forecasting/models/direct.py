@@ -27,7 +27,7 @@ from tasks.problems.forecasting.models.standard import Standard
 class Window(NamedTuple):
     """A Window holds a student's inputs. `units` (n, look back) normalised; `observed`, `future` as in the contract.
 
-    `fixed`: the logarithm of the scale (n, 1) and the embedded static columns (n, columns * size).
+    `fixed`: the window's `levels` (n, told) and the embedded static columns (n, columns * size).
     `known` (n, horizon * per day): the numbers that each future step's covariates are reduced to.
     `more`: past and calendar, for those that use them.
     """
@@ -78,13 +78,14 @@ class Direct(FeaturedModel):
     step, such as price, promotion and holidays, to `projection` numbers for the representation and to their direct
     effects on the step's outputs. The calendar enters by the place in the season where the forecast begins, a code
     among the static ones, and by the skip, in which each step meets the same place in past seasons.
+    Without `skip` that map is left out: one of noise learns noise.
     A subclass defines its layers, calls `add_head`, and gives the representation (n, width), which is what `features`
     gives. Few nodes matter here: at batch 1 most of the time goes into starting them, not into computing.
     """
 
     uses: tuple[str, ...] = STUDENT_INPUTS
     output: nn.Linear
-    skip: nn.Linear | Factored
+    skip: nn.Linear | Factored | None
     effects: Tensor
 
     def __init__(
@@ -96,6 +97,7 @@ class Direct(FeaturedModel):
         projection: int = 0,
         resolutions: Resolutions = (),
         past: bool = False,
+        skip: bool = True,
     ) -> None:
         super().__init__()
         if past:
@@ -105,12 +107,12 @@ class Direct(FeaturedModel):
         self.standard = Standard(contract, self.uses)
         self.look_back = LookBack(layout.context, resolutions)
         self.embedding = StaticEmbedding(contract, embedding)
-        self.fixed_width = 1 + self.embedding.width
+        self.fixed_width = self.norm.told + self.embedding.width
         self.projected = projection > 0
         self.known_width = layout.horizon * (projection + layout.outputs)
         self.dropout = nn.Dropout(dropout)
         self.covariates = nn.Linear(layout.own, projection + layout.outputs)
-        self.skip = _skip(contract, self.look_back)
+        self.skip = _skip(contract, self.look_back) if skip else None
         self.quantiles = OrderedQuantiles(contract)
         self.past_effects = PastEffects(contract) if past else None
         places = torch.arange(self.known_width).reshape(layout.horizon, -1)[:, projection:].flatten()
@@ -121,7 +123,7 @@ class Direct(FeaturedModel):
 
     def add_head(self, width: int) -> None:
         """Add the layer behind a representation of `width` numbers."""
-        self.output = nn.Linear(width, self.skip.out_features, bias=False)
+        self.output = nn.Linear(width, self.layout.horizon * self.layout.outputs, bias=False)
         nn.init.normal_(self.output.weight, std=0.01)
 
     @property
@@ -141,8 +143,10 @@ class Direct(FeaturedModel):
             units = self.past_effects(units, more[0])
         units = self.look_back(units)
         known = self.covariates(future.flatten(0, 1)).reshape(-1, self.known_width)
-        fixed = (torch.log(scale), self.embedding(static))
+        fixed = (self.norm.levels(values, observed, scale), self.embedding(static))
         features = self.represent(Window(units, observed, future, fixed, known, tuple(more)))
         effects = known.index_select(1, self.effects) if self.projected else known
-        raw = plus(self.output, self.dropout(features), plus(self.skip, units, effects))
+        if self.skip is not None:
+            effects = plus(self.skip, units, effects)
+        raw = plus(self.output, self.dropout(features), effects)
         return self.quantiles(raw, centre, scale), features

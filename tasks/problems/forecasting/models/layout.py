@@ -6,7 +6,7 @@ from typing import Any, Self
 from tasks.core.errors import ConfigError
 from tasks.problems.base import FeatureContract
 
-NORMALISATIONS = ("scale", "standard", "last")
+NORMALISATIONS = ("scale", "standard", "last", "volatility")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,12 @@ class Layout:
     @property
     def centred(self) -> bool:
         """Return whether windows are normalised around anything but zero."""
-        return self.normalise != "scale"
+        return self.normalise in ("standard", "last")
+
+    @property
+    def half_lives(self) -> tuple[int, ...]:
+        """Return those of the means that make a volatility, in steps: a season and the context."""
+        return (self.season, self.context) if self.normalise == "volatility" else ()
 
     @property
     def median(self) -> int:

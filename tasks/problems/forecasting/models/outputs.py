@@ -89,9 +89,12 @@ def quantile_offsets(contract: FeatureContract) -> Tensor:
 def seasonal_average(contract: FeatureContract) -> Tensor:
     """Return (horizon, context) start values of a linear skip: half the season's steps, half the overall average.
 
-    A context shorter than the season, or a season of one step, leaves the overall average alone.
+    A context shorter than the season, or a season of one step, leaves the overall average alone. Of values whose
+    volatility is what can be told, such as returns, there is none: zeros.
     """
     layout = Layout.of(contract)
+    if layout.half_lives:
+        return torch.zeros(layout.horizon, layout.context)
     if layout.season > layout.context:
         return torch.full((layout.horizon, layout.context), 1 / layout.context)
     step, lag = torch.arange(layout.horizon)[:, None], torch.arange(-layout.context, 0)[None, :]

@@ -58,7 +58,7 @@ class Patch(FeaturedModel):
         self.hidden = nn.Linear(steps, options.hidden) if options.hidden else None
         self.output = nn.Linear(options.hidden, outputs, bias=False) if options.hidden else None
         self.linear = nn.Linear(steps, outputs)
-        self.level = nn.Linear(1 + self.embedding.width, layout.outputs, bias=False)
+        self.level = nn.Linear(self.norm.told + self.embedding.width, layout.outputs, bias=False)
         self.cycle = nn.Embedding(layout.season, layout.horizon * layout.outputs) if options.cycle else None
         self.effects = nn.Linear(layout.own, layout.outputs, bias=False)
         self.quantiles = OrderedQuantiles(contract)
@@ -91,7 +91,9 @@ class Patch(FeaturedModel):
             raw = raw + self.output(features)
         days = raw.reshape(-1, self.patches.width, self.seasons, self.layout.outputs).transpose(1, 2)
         days = days.reshape(-1, self.seasons * self.patches.width, self.layout.outputs)  # flatten would ask for shapes
-        level = self.level(torch.cat([torch.log(scale), self.embedding(static)], dim=1)).unsqueeze(1)
+        level = self.level(
+            torch.cat([self.norm.levels(values, observed, scale), self.embedding(static)], dim=1)
+        ).unsqueeze(1)
         if days.shape[1] > self.layout.horizon:
             days = days[:, : self.layout.horizon]
         raw = days + self.effects(future) + level

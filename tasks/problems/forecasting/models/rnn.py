@@ -11,6 +11,7 @@ from tasks.problems.base import FeatureContract
 from tasks.problems.forecasting.models.direct import Direct, Window, known_steps
 from tasks.problems.forecasting.models.inputs import ALL_INPUTS
 from tasks.problems.forecasting.models.patches import Patches
+from tasks.problems.forecasting.models.resolutions import Resolutions
 
 
 class NetworkOptions(Frozen):
@@ -23,9 +24,14 @@ class NetworkOptions(Frozen):
 
 
 class RnnOptions(NetworkOptions):
-    """`past` says whether the covariates of past steps are seen too (see `PastEffects`)."""
+    """`past` says whether the covariates of past steps are seen too (see `PastEffects`). `resolutions`: see `LookBack`.
+
+    `skip`: whether there is a linear map from the window to the outputs beside the network.
+    """
 
     past: bool = False
+    resolutions: Resolutions = ()
+    skip: bool = True
 
 
 class MultiRnnOptions(NetworkOptions):
@@ -52,8 +58,15 @@ class Rnn(Direct):
     """The representation is the network's last state, with scale and static columns beside it."""
 
     def __init__(self, options: RnnOptions, contract: FeatureContract) -> None:
-        super().__init__(contract, options.embedding, options.dropout, past=options.past)
-        self.past = Recurrence(Patches(self.layout.context, options.patch or self.layout.season), options.hidden)
+        super().__init__(
+            contract,
+            options.embedding,
+            options.dropout,
+            resolutions=options.resolutions,
+            past=options.past,
+            skip=options.skip,
+        )
+        self.past = Recurrence(Patches(self.look_back.width, options.patch or self.layout.season), options.hidden)
         self.add_head(options.hidden + self.fixed_width)
 
     def represent(self, window: Window) -> Tensor:

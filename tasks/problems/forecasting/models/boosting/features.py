@@ -54,7 +54,7 @@ class WindowFeatures(nn.Module):
         )
         statics = contract.inputs["static"][1][0]
         self.lags = min(lags, layout.context)
-        of_window = self.lags + len(self.spans) + 3
+        of_window = self.lags + len(self.spans) + 2 + self.norm.told
         of_step = sum(self.counts) + len(self.counts) + layout.known + 2
         self.width = of_window + of_step + statics - 1 + (self.alike.width if self.alike else 0)
 
@@ -66,7 +66,9 @@ class WindowFeatures(nn.Module):
         spread = ((units - units.mean(dim=1, keepdim=True)) ** 2).mean(dim=1, keepdim=True).sqrt()
         zeros = (values == 0).float().mean(dim=1, keepdim=True)
         codes = static[:, 1:].float()
-        window = torch.cat([units[:, -self.lags :], *means, spread, zeros, torch.log(scale), codes], dim=1)
+        window = torch.cat(
+            [units[:, -self.lags :], *means, spread, zeros, self.norm.levels(values, observed, scale), codes], dim=1
+        )
         same = units[:, self.places].reshape(-1, self.horizon, sum(self.counts))
         usual = [part.mean(dim=2, keepdim=True) for part in torch.split(same, self.counts, dim=2)]
         repeated = window.unsqueeze(1) + torch.zeros_like(same[:, :, :1])

@@ -61,6 +61,6 @@ def test_a_window_times_two_has_twice_the_scale() -> None:
 
 def test_an_unknown_normalisation_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"problem\.normalise: unknown kind 'minmax'; there are: scale, standard, last"
+        ConfigError, match=r"problem\.normalise: unknown kind 'minmax'; there are: scale, standard, last, volatility"
     ):
         norm_of("minmax")

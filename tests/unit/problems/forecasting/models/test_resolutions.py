@@ -53,8 +53,8 @@ def test_parts_that_do_not_fit_are_refused(parts: tuple[tuple[int, int], ...], m
 def test_a_student_looks_back_in_parts_in_torch_and_as_a_file(kind: str) -> None:
     windows, whole, coarse = windows_of(64), model_of(kind), model_of(kind, resolutions=PARTS)
     assert isinstance(whole, Direct) and isinstance(coarse, Direct)
-    assert coarse.skip.in_features == 8 < whole.skip.in_features == 14
     assert isinstance(whole.skip, nn.Linear) and isinstance(coarse.skip, nn.Linear)
+    assert coarse.skip.in_features == 8 < whole.skip.in_features == 14
     with torch.no_grad():  # both start as the same average of what was
         assert torch.allclose(coarse.skip.weight.sum(1), whole.skip.weight.sum(1), atol=1e-5)
     rows = {name: values.numpy() for name, values in windows.items()}
