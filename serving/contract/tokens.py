@@ -5,9 +5,10 @@ A token's number is a hash of it, so a release needs no list of words; words tha
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from zlib import crc32
 
@@ -42,7 +43,8 @@ class Tokens:
     `column`: of the table. `words`: runs of up to so many words are tokens. `letters`: shortest and longest run of
     letters of one word, with a space at its ends, that are tokens too; None: words alone. With `once` a token stands at
     its first place alone, without it in all. Numbers are below `buckets`, different ones for each `seed`. What a text
-    has beyond `length` tokens is not seen; one of more than `longest` characters is refused.
+    has beyond `length` tokens is not seen, nor what one word has beyond them; a text of more than `longest` characters
+    is refused.
     """
 
     name: str
@@ -106,30 +108,30 @@ class Tokens:
     def numbers(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens in order, at most `length`."""
         found: list[int] = []
-        seen: set[int] = set()
-        for number in self._all(words_of(text)):
+        once: dict[int, None] = {}
+        for part in self._parts(words_of(text)):
             if self.once:
-                if number in seen:
-                    continue
-                seen.add(number)
-            found.append(number)
-            if len(found) == self.length:
+                once.update(dict.fromkeys(part))
+            else:
+                found.extend(part)
+            if len(once) + len(found) >= self.length:
                 break
-        return found
+        return (list(once) if self.once else found)[: self.length]
 
-    def _all(self, words: list[str]) -> Iterator[int]:
+    def _parts(self, words: list[str]) -> Iterator[Iterable[int]]:
+        """Yield the numbers of each word, then those of the runs of words that end with it."""
         shortest, longest = self.letters or (1, 0)
         before = [END]
         for word in words:
             if len(word) > SHORT:
-                yield from _of_word(word, shortest, longest, self.seed, self.buckets)
+                yield islice(_of_word(word, shortest, longest, self.seed, self.buckets), self.length)
             else:
-                yield from _remembered(word, shortest, longest, self.seed, self.buckets)
+                yield _remembered(word, shortest, longest, self.seed, self.buckets)
             if self.words > 1:
                 before = [*before[1 - self.words :], word]
-                yield from self._runs(before)
+                yield self._runs(before)
         if self.words > 1 and words:
-            yield from self._runs([*before[1 - self.words :], END])
+            yield self._runs([*before[1 - self.words :], END])
 
     def _runs(self, last: list[str]) -> Iterator[int]:
         for length in range(2, len(last) + 1):

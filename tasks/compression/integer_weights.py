@@ -44,10 +44,21 @@ class IntegerWeights(GraphStep):
 
     def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         axes, squares = output_axes(model.graph), mean_squares(model, calibration(self.samples))
-        narrow_weights(model.graph, lambda tensor: self._narrow(tensor, axes.get(tensor.name, -1), squares))
+        looked_up = self.in_fewest_bits(model.graph)
+        narrow_weights(model.graph, lambda tensor: self._narrow(tensor, axes.get(tensor.name, -1), squares, looked_up))
         return model
 
-    def _narrow(self, tensor: onnx.TensorProto, axis: int, squares: dict[str, NDArray[np.float64]]) -> Narrow | None:
+    def in_fewest_bits(self, graph: onnx.GraphProto) -> frozenset[str]:
+        """Return the names of tensors that no product reads, and that have as few levels as those of products."""
+        return frozenset()
+
+    def _narrow(
+        self,
+        tensor: onnx.TensorProto,
+        axis: int,
+        squares: dict[str, NDArray[np.float64]],
+        looked_up: frozenset[str],
+    ) -> Narrow | None:
         size = np.prod(tensor.dims)
         if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2 or size < self.min_elements:
             return None
@@ -57,7 +68,7 @@ class IntegerWeights(GraphStep):
         last = np.moveaxis(values, axis, -1)
         matrix = torch.from_numpy(last.reshape(-1, last.shape[-1]).astype(np.float64))
         known = squares.get(tensor.name)
-        largest = EIGHT if known is None else self.largest
+        largest = EIGHT if known is None and tensor.name not in looked_up else self.largest
         levels, scales = round_weights(matrix, None if known is None else torch.from_numpy(known), largest)
         whole = np.moveaxis(levels.numpy().astype(np.int8).reshape(last.shape), -1, axis)
         shape = np.ones(values.ndim, dtype=np.int64)
@@ -90,11 +101,15 @@ class Int8Weights(IntegerWeights):
 
 
 class Int4Weights(IntegerWeights):
-    """The levels go from -7 to 7 for weights that products read; the rest takes eight bits."""
+    """The levels go from -7 to 7 for weights that products read; the rest takes eight bits.
+
+    `tables`: so do tables whose rows are looked up, such as vectors of tokens; their values go to the nearest level.
+    """
 
     kind = "int4-weights"
     leaves = frozenset()
     largest = 7
+    tables: bool = False
 
     def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         """The graph gets the version of ONNX that knows of four bits."""
@@ -102,6 +117,11 @@ class Int4Weights(IntegerWeights):
             model = version_converter.convert_version(model, OPSET_OF_INT4)
             model.ir_version = max(model.ir_version, IR_OF_INT4)
         return super().apply(model, calibration)
+
+    def in_fewest_bits(self, graph: onnx.GraphProto) -> frozenset[str]:
+        return (
+            frozenset(node.input[0] for node in graph.node if node.op_type == "Gather") if self.tables else frozenset()
+        )
 
 
 def output_axes(graph: onnx.GraphProto) -> dict[str, int]:
