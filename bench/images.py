@@ -14,7 +14,8 @@ import polars as pl
 import typer
 
 from bench.rows.nights import Night, night_of_section
-from tasks.config.workload import load_workload
+from tasks.config.workload import Workload
+from tasks.core.documents import read_mapping
 from tasks.core.files import read_json
 
 SETTINGS = Path(__file__).with_suffix(".yaml")
@@ -26,15 +27,15 @@ BATCHES = (1, 64)
 def section_of(data: Path, images: int | None, epochs: int | None, seed: int, folder: Path) -> dict[str, Any]:
     """Write the night's table into `folder`, the first `images` of each class alike, and return the section."""
     table = pl.read_parquet(data)
-    names = {"label": pl.String, "image": pl.Binary}
     (label,) = [name for name, dtype in table.schema.items() if dtype != pl.Binary]
     (image,) = [name for name, dtype in table.schema.items() if dtype == pl.Binary]
-    rows = table.select(pl.col(label).cast(pl.String).alias("label"), pl.col(image).alias("image")).cast(names)
+    rows = table.select(pl.col(label).cast(pl.String).alias("label"), pl.col(image).alias("image"))
     if images is not None:
         rows = rows.filter(pl.int_range(pl.len()).over("label") < images // rows["label"].n_unique())
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(folder / "labels.parquet")
-    section = load_workload(SETTINGS, WORKLOAD).model_dump(mode="json")
+    found = read_mapping(SETTINGS.read_text(), str(SETTINGS))["workloads"][WORKLOAD]
+    section = Workload.model_validate(found).model_dump(mode="json")
     section["source"]["path"] = str((folder / "labels.parquet").resolve())
     section["seed"] = seed
     for part in ("teachers", "students"):

@@ -142,7 +142,7 @@ def _plain(image: "PIL.Image.Image", mode: str) -> "PIL.Image.Image":
     """Return the image in one of MODES."""
     pillow = _pillow()
     if image.mode.startswith("I"):  # 16 bits of grey
-        levels = np.asarray(image).astype(np.int64).clip(0, 65535) // WIDE_STEP
+        levels = np.asarray(image).clip(0, 65535) // WIDE_STEP
         image = pillow.fromarray(levels.astype(np.uint8))
     if image.has_transparency_data:
         white = pillow.new("RGBA", image.size, "white")

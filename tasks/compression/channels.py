@@ -1,11 +1,12 @@
 """This step prunes convolutions by structure: whole channels leave, so that the network's kernels and file shrink."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from pydantic import Field
 from torch import nn
 
-from tasks.compression.narrowing import Layer, keep_most_important
+from tasks.compression.narrowing import Layer, Norm, keep_most_important
 from tasks.compression.step import ALL, Calibration, FineTune, TorchStep
 from tasks.core.errors import ConfigError
 
@@ -14,11 +15,12 @@ from tasks.core.errors import ConfigError
 class ChannelPrunable(Protocol):
     """A ChannelPrunable model can lose channels."""
 
-    def channels(self) -> list[tuple[list[Layer], list[Layer]]]:
+    def channels(self) -> Sequence[tuple[Sequence[Layer | Norm], Sequence[Layer]]]:
         """Return (producers, consumers) of each set of channels that may shrink.
 
         Channel i is output i of every producer and input i of every consumer, and of nothing else; layers that add to
-        one residual stream belong together. Between them there are only functions that work on each channel alone.
+        one residual stream belong together, and a batch normalisation with the layer before it. Between them there
+        are only functions that work on each channel alone.
         """
         ...
 

@@ -122,10 +122,10 @@ def build_images(table: pl.LazyFrame, options: Options) -> LabelledImages:
         pl.Series(SPLIT, _split_of(rows, keys, options).astype(np.str_)),
         keys.rank("dense").cast(pl.Int64).alias(GROUP),
     ).select(PLACE, SPLIT, GROUP, LABEL, *options.by)
-    images: Images = pixels.array[: len(rows)]
-    stays = (rows[SPLIT] != LEFT_OUT).to_numpy()
-    if not stays.all() or len(images) < len(pixels.array):
-        images, rows = _compacted(images, np.flatnonzero(stays), options), rows.filter(stays)
+    stays = np.flatnonzero((rows[SPLIT] != LEFT_OUT).to_numpy())
+    if len(stays) < len(pixels.array):
+        pixels, rows = _of(pixels, stays, options), rows[stays]
+    images = pixels.array
     contract = contract_of(images, rows, options)
     return LabelledImages(rows, images, contract, pixels.scratch)
 
@@ -154,12 +154,12 @@ def _kept(part: Part, options: Options, pixels: _Pixels) -> pl.DataFrame:
     return rows.filter(stays).drop("_fault", options.label)
 
 
-def _compacted(images: Images, stays: NDArray[np.int64], options: Options) -> Images:
-    """Return the images that stay, in memory: those of a group's earlier time, and the unreadable ones, are few."""
-    found = np.empty((len(stays), *options.field.shape), np.uint8)
+def _of(pixels: _Pixels, places: NDArray[np.int64], options: Options) -> _Pixels:
+    """Return the pixels at these places: a group's earlier rows and unreadable files are left out."""
+    found = _Pixels(options, len(places))
     size = rows_within(int(np.prod(options.field.shape)))
-    for start in range(0, len(stays), size):
-        found[start : start + size] = images[stays[start : start + size]]
+    for start in range(0, len(places), size):
+        found.add(pixels.array[places[start : start + size]])
     return found
 
 

@@ -46,7 +46,7 @@ def _mistakes(
     wrong = np.flatnonzero(said != label)
     worst = wrong[np.argsort(true[wrong], kind="stable")][:WORST]
     classes = dataset.options.classes
-    texts = tuple(f"{classes[label[at]]}, not {classes[said[at]]} ({chances[at, said[at]]:.0%})" for at in worst)
+    texts = tuple(f"{classes[label[at]]} taken for {classes[said[at]]} ({chances[at, said[at]]:.0%})" for at in worst)
     images = dataset.inputs(rows[worst])[IMAGE]
     return Example(f"{name}: worst mistakes", texts, (), (), {}, images=tuple(_shown(image) for image in images))
 

@@ -167,7 +167,7 @@ def typed(
     columns: Mapping[str, str],
     form: CsvForm,
 ) -> pl.DataFrame:
-    """Convert the columns `texts` to numbers and booleans as the contract has them; dates are left.
+    """Convert the columns `texts` to numbers, booleans and bytes (of base64) as the contract has them; dates are left.
 
     `columns`: contract name -> the file's name. A column with a value that is none stays text, so that validation
     names it. Raises Unreadable where numbers look as if they were written in another form than `form`.
@@ -180,6 +180,8 @@ def typed(
             table = table.with_columns(_numbers(where, table[name], form))
         elif column.kind == "boolean":
             table = table.with_columns(_booleans(table[name]))
+        elif column.kind == "binary":
+            table = table.with_columns(_bytes(table[name]))
     return table
 
 
@@ -230,6 +232,12 @@ def _booleans(values: pl.Series) -> pl.Series:
     words = values.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
     whole = values.cast(pl.Int64, strict=False)
     return next((found for found in (words, whole) if found.null_count() == values.null_count()), values)
+
+
+def _bytes(values: pl.Series) -> pl.Series:
+    """Convert texts in base64 to bytes; if one is none, return the text as it is."""
+    found = values.str.decode("base64", strict=False)
+    return found if found.null_count() == values.null_count() else values
 
 
 def _codec(form: CsvForm) -> str:

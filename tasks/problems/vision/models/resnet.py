@@ -1,6 +1,7 @@
 """A residual network of any depth and width (He et al. 2016, arXiv:1512.03385), with a stem for small images too."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -78,6 +79,11 @@ class Block(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         return functional.relu(self.layers(maps) + self.skip(maps))
 
+    def channels(self) -> list[tuple[list[nn.Conv2d | nn.BatchNorm2d], list[nn.Conv2d]]]:
+        """Return (producers, consumers) of the channels within the block; those of the sums stay."""
+        layers = [layer for layer in self.layers if isinstance(layer, Normed)]
+        return [([one.layer, one.norm], [following.layer]) for one, following in pairwise(layers)]
+
 
 class ResNet(ImageModel):
     """A ResNet is a stem and stages of blocks."""
@@ -105,6 +111,10 @@ class ResNet(ImageModel):
     def body(self, numbers: Tensor) -> Tensor:
         found: Tensor = self.stages(self.stem(numbers))
         return found
+
+    def channels(self) -> list[tuple[list[nn.Conv2d | nn.BatchNorm2d], list[nn.Conv2d]]]:
+        """Return (producers, consumers) of the channels that may leave: those within blocks."""
+        return [pair for block in self.stages if isinstance(block, Block) for pair in block.channels()]
 
 
 def build_resnet(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:

@@ -1,6 +1,8 @@
 """The kind vision: rows, splits, checks, errors, disturbances, and candidates that its gates must refuse."""
 
+from base64 import b64encode
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from tasks.problems.models import build_model
 from tasks.problems.vision.augment import AUGMENT
 from tasks.problems.vision.disturbances import KINDS, disturb, moved
 from tasks.problems.vision.metrics import score_images
+from tasks.tables.sources.files import read_files
 from tests.unit.problems.vision import shapes
 
 LABELS = shapes.labels()
@@ -26,7 +29,7 @@ def said(table: pl.DataFrame, **changes: Any) -> dict[str, Any]:
     return {each.rule: each for each in found if each.value > each.high}
 
 
-def test_pixels_stay_bytes_until_the_model_and_lie_on_the_disk(tmp_path: Any) -> None:
+def test_pixels_stay_bytes_until_the_model_and_lie_on_the_disk(tmp_path: Path) -> None:
     rows = shapes.dataset(LABELS)
     rows.save(tmp_path)
     loaded = shapes.problem().load(tmp_path)
@@ -200,3 +203,11 @@ def test_what_came_of_predictions_is_told_of_rows_that_got_their_label_since() -
     assert found["loss"].to_numpy() == pytest.approx(-np.log(shares[found["truth"].to_numpy().astype(int)]), rel=1e-5)
     with pytest.raises(ConfigError, match=r"problem\.id"):
         shapes.problem(id=None).outcomes(naive, since, contract)
+
+
+def test_a_csv_file_has_image_files_in_base64(tmp_path: Path) -> None:
+    encoded = [b64encode(content).decode() for content in LABELS["image"]]
+    LABELS.with_columns(pl.Series("image", encoded)).write_csv(tmp_path / "labels.csv")
+    problem = shapes.problem()
+    read = read_files([str(tmp_path / "labels.csv")], problem.tables())["labels"].collect()
+    assert read.select(LABELS.columns).equals(LABELS)
