@@ -30,7 +30,7 @@ def make(out: Path) -> None:
     small = section()
     small["teachers"]["ease"]["keep"] = ["weights"]
     small["students"] = {"student": {**small["students"]["student"], "start_from": "ease"}}
-    small["recipes"] = {"int8-weights": {"steps": [{"kind": "int8-weights"}]}}
+    small["recipes"] = {"int8-weights": small["recipes"]["int8-weights"]}
     with pytest.MonkeyPatch.context() as patch:
         verdict = whole_night(out, settings, small, "films", AS_OF, patch)
     assert verdict["winner"], verdict["reason"]

@@ -7,7 +7,7 @@ import orjson
 
 from serving.client import InputError, Model
 from serving.contract.choice import require_count
-from serving.service.bodies import BadBody
+from serving.service.bodies import SPARE, BadBody
 from serving.service.http import Refused
 
 MOST_BYTES = 262_144
@@ -35,6 +35,8 @@ def recommend(body: bytes, model: Model, about: Mapping[str, Any], max_rows: int
 
 
 def _asked(body: bytes, max_rows: int) -> tuple[list[list[Any]], int]:
+    if (lists := body.count(b"[")) > max_rows + SPARE:  # making them would keep all others waiting
+        raise InputError("histories", f"{lists} lists; expected 1 to {max_rows} histories in one request")
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:

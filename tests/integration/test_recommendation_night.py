@@ -37,6 +37,7 @@ def section() -> dict[str, Any]:
         "teachers": {"ease": {"model": {"kind": "ease", "regularisation": 5}}},
         "students": {"student": {**student, "alpha": 0.3, "soft": {"kind": "top-items", "top": 5}},
                      "twin": {**student, "alpha": 1.0}},
+        "recipes": {kind: {"steps": [{"kind": kind}]} for kind in ("int8-weights", "int4-weights")},
         "checks": {"max_volume_ratio": 50},
     }  # fmt: skip
     gates = found["gates"]

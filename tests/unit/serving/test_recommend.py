@@ -93,6 +93,7 @@ def test_the_client_says_the_same(client: TestClient, folder: Path, cache: Path)
         ({"histories": [["a"]], "n": 3}, 422, "n", "no such field; the request has: histories, k"),
         ({"histories": []}, 422, "histories", "0 of them; expected 1 to 100 in one request"),
         ({"histories": [["a"]] * 101}, 422, "histories", "101 of them"),
+        ({"histories": [[]] * 1200}, 422, "histories", "1201 lists; expected 1 to 100 histories in one request"),
         ({"histories": ["a"]}, 422, "histories", "number 0 is no list"),
         ({"histories": [["a"], ["b", None]]}, 422, "histories", "None at [1, 1]; expected the id of an item"),
         ({"histories": [["a", True]]}, 422, "histories", "True at [0, 1]"),
