@@ -11,6 +11,7 @@ from tasks.reporting.facts import LossCurve, ModelFacts, Number, Picture, Search
 
 WIDTH, HEIGHT = 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 26
+MINUTE = len("2026-11-27T04:00")
 LETTER = 6.2
 """A letter of a label is about so wide."""
 
@@ -116,14 +117,17 @@ def _y_axis(y: Scale, right: float = WIDTH - RIGHT) -> str:
 
 
 def _ends(first_at: float, first: str, last: str) -> list[str]:
-    """Return the labels of the first and last step; of few steps the first label ends before the last begins."""
-    right, gap = float(WIDTH - RIGHT), 2 * LETTER
-    start = right - LETTER * len(last) - gap
+    """Return the labels of the first and last step; of few steps one that names both.
+
+    A moment is told to the minute, without its zone.
+    """
+    first, last = (label[:MINUTE].replace("T", " ") for label in (first, last))
+    right = float(WIDTH - RIGHT)
     if first == last:
         return [written(right, HEIGHT - 8, last, "end")]
-    fits = first_at + LETTER * len(first) <= start
-    begin = written(first_at, HEIGHT - 8, first) if fits else written(start, HEIGHT - 8, first, "end")
-    return [begin, written(right, HEIGHT - 8, last, "end")]
+    if first_at + LETTER * (len(first) + 2 + len(last)) > right:
+        return [written(right, HEIGHT - 8, f"{first} to {last}", "end")]
+    return [written(first_at, HEIGHT - 8, first), written(right, HEIGHT - 8, last, "end")]
 
 
 def framed(body: str, about: str) -> Markup:
