@@ -106,7 +106,9 @@ def make_app(settings: ServiceSettings) -> FastAPI:
         wanted = wanted_type(request.headers.get("accept", ""), sent)
         # The columns of few requests at once are all that memory must hold.
         async with intake.body(request, _limit(sent, settings)) as body, intake.work(len(body)):
-            answer, rows = await run_sync(score, body, sent, wanted, as_of, model, settings, reader, limiter=scoring)
+            answer, rows = await run_sync(
+                score, body, sent, wanted, as_of, model, settings, reader, metrics.asked, limiter=scoring
+            )
         metrics.rows.inc(rows)
         return Response(answer, media_type=wanted, headers={"X-Nightstill-Release": str(model.release.number)})
 
@@ -155,6 +157,7 @@ def _predict(
     except InputError as error:
         raise Refused(422, str(error), error.field) from None
     metrics.rows.inc(len(output))
+    metrics.asked.see_output(model, output)
     headers = {"X-Nightstill-Release": str(model.release.number)}
     make = json_answer if sent == JSON else safetensors_answer
     return Response(make(_release(model, settings), output), media_type=sent, headers=headers)
