@@ -26,6 +26,14 @@ def first(workload: str, cause: str) -> bool:
     return True
 
 
+def forget(workload: str, cause: str) -> None:
+    """Forget that somebody was told of a cause, because nobody was."""
+    try:
+        _store().delete(_key(workload, "told", cause))
+    except NightstillError as error:
+        log.warning("this will not be told again: %s", error)
+
+
 def open_trouble(workload: str, place: str, text: str) -> None:
     """Remember that something is wrong at a place, such as a DAG, until `end_trouble`."""
     try:

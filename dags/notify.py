@@ -69,14 +69,18 @@ class OpsNotifier(BaseNotifier):
 
 
 def once(told: Message, cause: str, place: str) -> None:
-    """Send a message if it is the first of its event and cause. `place`: where trouble is, and ends."""
+    """Send a message if it is the first of its event and cause. `place`: where trouble is, and ends.
+
+    One that no channel took counts as not told: the next of its cause is sent again.
+    """
     workload, event = told["workload"], told["event"]
     if not causes.first(workload, f"{event}/{cause}"):
         log.info("told before: %s", told["text"])
         return
     if event in TROUBLE:
         causes.open_trouble(workload, place, told["text"])
-    send(told)
+    if not send(told):
+        causes.forget(workload, f"{event}/{cause}")
 
 
 def recovered(workload: str, place: str, run_id: str) -> None:
@@ -129,11 +133,12 @@ def message(event: str, workload: str, run_id: str, reason: str, **more: str) ->
     }
 
 
-def send(told: Message) -> None:
-    """Send a message to every channel whose route it is on.
+def send(told: Message) -> bool:
+    """Send a message to every channel whose route it is on. Returns False if it is on some, and none took it.
 
     A failing one does not keep it from the others, and is named in the file.
     """
+    taken: list[bool] = []
     for channel in os.environ.get("NIGHTSTILL_NOTIFY", "file").split():
         route = ROUTE.fullmatch(channel)
         if not _on_route(told, route):
@@ -141,10 +146,13 @@ def send(told: Message) -> None:
         kind, _, target = (route[3] if route else channel).partition(":")
         try:
             CHANNELS[kind](target, told)
+            taken.append(True)
         except Exception as error:  # noqa: BLE001 told in one line, without a trace that would show the address
             said = redact(f"{kind}: {type(error).__name__}: {error}")
             log.error("notification not sent through %s", said)  # noqa: TRY400
             _file("", {**told, "not_sent": said})
+            taken.append(False)
+    return any(taken) or not taken
 
 
 def _on_route(told: Message, route: "re.Match[str] | None") -> bool:

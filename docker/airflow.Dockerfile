@@ -29,7 +29,7 @@ COPY --chmod=755 docker/healthcheck.py docker/
 ARG COMMIT=unknown
 ARG LOCK=unknown
 ENV PATH=/opt/airflow/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/airflow AIRFLOW_HOME=/airflow AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__PLUGINS_FOLDER=/app/dags/plugins AIRFLOW__CORE__LOAD_EXAMPLES=False \
+    HOME=/airflow AIRFLOW_HOME=/airflow AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__PLUGINS_FOLDER=/app/dags/plugins AIRFLOW__CORE__LOAD_EXAMPLES=False AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK=True \
     NIGHTSTILL_PROJECT=/app NIGHTSTILL_HOME=/airflow/nightstill NIGHTSTILL_RUNNER=docker
 LABEL org.opencontainers.image.title="nightstill-airflow" \
       org.opencontainers.image.description="Airflow with the nightly DAGs" \

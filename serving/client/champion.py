@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving.client.cache import Cache, default_folder
 from serving.client.errors import IntegrityError, NoRelease, ServingError, UnavailableError
 from serving.client.origin import SMALL, open_origin
-from serving.client.release import CONTRACT, MANIFEST, MODEL, SIGNATURE, Ledger, Release, digests, sha256
+from serving.client.release import CONTRACT, MANIFEST, MODEL, PROFILE, SIGNATURE, Ledger, Release, digests, sha256
 from serving.client.signature import TrustedKeys
 from serving.contract import Contract, InputError
 from serving.contract.choice import chosen, raw_ids, require_count
@@ -36,7 +36,7 @@ DTYPES = {
     "tensor(bool)": "bool",
 }
 
-LIMITS = {CONTRACT: 64 << 20, MODEL: 2 << 30}
+LIMITS = {CONTRACT: 64 << 20, PROFILE: 64 << 20, MODEL: 2 << 30}
 TEXTS = 1024
 """So many texts are made numbers and read at once."""
 SCORES_BYTES = 16 << 20

@@ -15,6 +15,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 MODEL = "model.onnx"
 CONTRACT = "contract.json"
+PROFILE = "profile.json"
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")

@@ -112,6 +112,7 @@ def make_app(settings: ServiceSettings) -> FastAPI:
             model=model,
             settings=settings,
             reader=reader,
+            asked=metrics.asked,
         )
         return await scoring.answer(request, _limit(sent, settings), wanted, model, make)
 
@@ -156,6 +157,7 @@ def _predict(
         raise Refused(400, str(error)) from None
     except InputError as error:
         raise Refused(422, str(error), error.field) from None
+    metrics.asked.see_output(model, output)
     make = json_answer if sent == JSON else safetensors_answer
     return respond(make(_release(model, settings), output), len(output), sent, model, metrics)
 

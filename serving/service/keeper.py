@@ -4,6 +4,7 @@ import logging
 import threading
 
 from serving.client import Champion, Model, ServingError
+from serving.client.release import PROFILE
 from serving.service.metrics import Metrics
 from serving.service.settings import ServiceSettings
 from serving.service.tables import RUN
@@ -51,7 +52,7 @@ class Keeper:
                     cache=settings.cache,
                     trusted_keys=settings.trusted_keys,
                     threads=settings.threads,
-                    files=(RUN,),
+                    files=(RUN, PROFILE),
                 )
                 log.info("%s: serving release %s", settings.workload, self._champion.release.number)
             elif self._champion.refresh():

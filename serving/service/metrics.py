@@ -1,11 +1,33 @@
 """This module gives operations the figures of a service, for Prometheus."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from serving.service.drift import Asked
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class _Drift(Collector):
+    """This reads the indices whenever somebody asks for the metrics, and never before."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield one gauge with a point for each field."""
+        found = GaugeMetricFamily(
+            "nightstill_drift",
+            "Population stability index of what is asked and answered, against the release's profile",
+            labels=["kind", "field"],
+        )
+        for kind, name, index in self._asked.indices():
+            found.add_metric([kind, name], index)
+        yield found
 
 
 class Metrics:
@@ -13,6 +35,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.asked = Asked()
+        self.registry.register(_Drift(self.asked))
         self.requests = Counter("nightstill_requests", "Requests answered", ["path", "code"], registry=self.registry)
         self.latency = Histogram(
             "nightstill_request_seconds",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from serving.client import InputError, Model
 from serving.client.release import CONTRACT
 from serving.service.bodies import JSON
+from serving.service.drift import Asked
 from serving.service.http import Refused
 from serving.service.reader import APART_BYTES, Reader
 from serving.service.records import tables_of
@@ -31,11 +32,14 @@ DAYS = (date(1900, 1, 1), date(2199, 12, 31))  # far from where calendars and na
 class Feed:
     """A feed is the model as the feature code calls it: every call is checked against the contract."""
 
-    def __init__(self, model: Model) -> None:
-        self.names, self._model = model.names, model
+    def __init__(self, model: Model, asked: Asked | None = None) -> None:
+        self.names, self._model, self._asked = model.names, model, asked
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        return self._model.predict({name: inputs[name] for name in self.names})
+        output = self._model.predict({name: inputs[name] for name in self.names})
+        if self._asked is not None:
+            self._asked.see_output(self._model, output)
+        return output
 
 
 @lru_cache(maxsize=1)  # reading YAML takes longer than scoring
@@ -59,6 +63,7 @@ def score(
     model: Model,
     settings: ServiceSettings,
     reader: Reader,
+    asked: Asked,
 ) -> tuple[bytes, int]:
     """Answer a request's body in the media type `wanted`, with its number of rows. Raises Refused."""
     scorer = scorer_of(model)
@@ -68,7 +73,7 @@ def score(
         main = scorer.contracts[0]
         _count(tables[main.name], main, settings.max_rows)
         _count_pixels(tables[main.name], main, model, settings.max_pixels)
-        found = scorer.predict(tables, day, Feed(model))
+        found = scorer.predict(tables, day, Feed(model, asked))
     except RuleError as error:
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
     except DataError as error:
@@ -79,6 +84,7 @@ def score(
         raise Refused(422, "the table cannot be read") from None
     except InputError as error:
         raise Refused(422, str(error), error.field) from None
+    asked.see_tables(model, tables, several=len(scorer.contracts) > 1)
     return _answer(found, wanted, day, model, settings.workload), len(found)
 
 

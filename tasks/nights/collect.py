@@ -41,6 +41,7 @@ class Night:
     `outcome`: promoted, rejected, unchanged, superseded, held, dry-run, stopped, or open while neither is known.
     `interval`: of the candidate's error, from the paired comparison with the champion, or the naive baseline without
     one. `seconds`: by stage, members of a stage together. `memory_mb`: peak by stage, of its largest member.
+    `joules`: by stage; `energy`: measured, or estimated if any of it is, empty where it is not known.
     `margins`: by gate, how far its number is on the right side of its limit; negative where it refused. `page`: key of
     its report, empty if there is none.
     """
@@ -64,6 +65,8 @@ class Night:
     failed_rules: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     memory_mb: Mapping[str, float] = field(default_factory=dict)
+    joules: Mapping[str, float] = field(default_factory=dict)
+    energy: str = ""
     margins: Mapping[str, float] = field(default_factory=dict)
     release: int | None = None
     page: str = ""
@@ -146,10 +149,13 @@ def _night(
     failed = sorted((one for one in stages.values() if one.status == "failed"), key=lambda one: one.started)
     seconds: dict[str, float] = defaultdict(float)
     memory: dict[str, float] = defaultdict(float)
+    joules: dict[str, float] = defaultdict(float)
     for manifest in sorted(stages.values(), key=lambda one: one.started):  # in the order of the pipeline
         kind = manifest.stage.partition("@")[0]
         seconds[kind] += manifest.seconds
         memory[kind] = max(memory[kind], manifest.peak_memory_mb)
+        if manifest.energy:
+            joules[kind] += manifest.joules
     outcome = promoted.get("outcome") or ("stopped" if failed else "open")
     reason = promoted.get("reason") or (f"{failed[0].stage}: {failed[0].error}" if failed else "")
     report = stages.get("report")
@@ -173,6 +179,8 @@ def _night(
         failed_rules=told.get("validate", {}).get("failed"),
         seconds=dict(seconds),
         memory_mb=dict(memory),
+        joules=dict(joules),
+        energy=min((one.energy for one in stages.values() if one.energy), default=""),  # estimated, if any is
         margins=_margins(evaluated.get("gates", ())),
         release=promoted.get("release"),
         page=run_key(workload, info["run_id"], "pages", "report", "report.html") if report and report.pages_uri else "",

@@ -28,6 +28,7 @@ HELP = {
     "nightstill_night_bytes": "Bytes of the candidate",
     "nightstill_night_stage_seconds": "Wall time of a stage, its members together",
     "nightstill_night_stage_peak_memory_bytes": "Peak memory of a stage, of its largest member",
+    "nightstill_night_stage_energy_joules": "Energy of a stage, its members together",
     "nightstill_champion_release": "Number of the release that is champion",
     "nightstill_champion_timestamp_seconds": "When it became champion",
     "nightstill_champion_pinned": "1 if it is pinned",
@@ -144,6 +145,10 @@ def _night(nights: Sequence[Night], *, scheduled: bool) -> list[tuple[str, float
         *(
             ("night_stage_peak_memory_bytes", value * MEGABYTE, {"stage": stage})
             for stage, value in last.memory_mb.items()
+        ),
+        *(
+            ("night_stage_energy_joules", value, {"stage": stage, "how": last.energy})
+            for stage, value in last.joules.items()
         ),
         *(("live_outcome", live.outcome == outcome, {"outcome": outcome}) for outcome in LIVE_OUTCOMES if live),
         ("live_error", live.error if live else None, {"metric": last.metric}),

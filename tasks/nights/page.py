@@ -35,6 +35,11 @@ def link(night: Night) -> str:
     return posixpath.relpath(night.page, FOLDER) if night.page else ""
 
 
+def _energy(nights: Sequence[Night]) -> str:
+    how = min((night.energy for night in nights if night.energy), default="")
+    return f"energy in Wh{', estimated from CPU time' if how == 'estimated' else ''}"
+
+
 def render(found: Nights, standing: Standing) -> str:
     """Return a workload's page as HTML text."""
     nights = found.nights
@@ -51,6 +56,7 @@ def render(found: Nights, standing: Standing) -> str:
         "weights of the candidate": [night.weights for night in nights],
         "worst drift (population stability index)": [night.drift for night in nights],
         "rows of the snapshot": [night.rows for night in nights],
+        _energy(nights): [sum(night.joules.values()) / 3600 if night.energy else None for night in nights],
         "failed rules of validation": [night.failed_rules for night in nights],
     }
     small = {name: drawing.lines(nights, [Line("candidate", some)], link, name) for name, some in quantities.items()}

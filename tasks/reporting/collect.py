@@ -391,5 +391,7 @@ def _stage(name: str, manifest: Manifest | None) -> StageRecord:
         status=manifest.status,
         seconds=manifest.seconds,
         memory_mb=manifest.peak_memory_mb,
+        joules=manifest.joules if manifest.energy else None,
+        energy=manifest.energy,
         note=manifest.error or manifest.reason,
     )

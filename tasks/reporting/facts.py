@@ -212,12 +212,17 @@ class LatencyRow:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A record tells how one stage of the run went. `status`: done, reused, partial, failed or missing."""
+    """A record tells how one stage of the run went. `status`: done, reused, partial, failed or missing.
+
+    `energy`: whether `joules` were measured or are estimated; empty where they are not known.
+    """
 
     stage: str
     status: str
     seconds: Number = None
     memory_mb: Number = None
+    joules: Number = None
+    energy: str = ""
     note: str = ""
 
 

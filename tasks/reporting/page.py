@@ -68,6 +68,7 @@ def render(facts: ReportFacts) -> str:
         segments=worst_segments(facts.segments),
         longest=max([*charts.known(stage.seconds for stage in facts.stages), 1e-9]),
         largest=max([*charts.known(stage.memory_mb for stage in facts.stages), 1e-9]),
+        energy=energy_line(facts),
         total=sum(charts.known(stage.seconds for stage in facts.stages)),
     )
 
@@ -79,6 +80,16 @@ def draw(picture: Picture) -> Markup | None:
     if picture.images:
         return galleries.gallery(picture)
     return charts.forecast(picture) if picture.past else charts.bars(picture)
+
+
+def energy_line(facts: ReportFacts) -> str:
+    """Return the energy of all stages in words; empty where none is known."""
+    used = charts.known(stage.joules for stage in facts.stages)
+    if not any(used):
+        return ""
+    estimated = any(stage.energy == "estimated" for stage in facts.stages)
+    how = "estimated from CPU time" if estimated else "by the processor's own count"
+    return f"Energy: {sum(used) / 3600:.3g} Wh, {how}."
 
 
 def key_numbers(facts: ReportFacts) -> list[KeyNumber]:

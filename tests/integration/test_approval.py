@@ -78,6 +78,7 @@ def test_a_held_candidate_is_approved(
     assert (entry.seq, entry.run_id, entry.approved_by, entry.approved_why) == (3, "night", "anna", REASON)
     manifest = place.store.manifest("sales", "night", "promote")
     assert manifest is not None and manifest.summary["outcome"] == "promoted"
+    assert manifest.energy in ("estimated", "measured") and manifest.cpu_seconds > 0 and manifest.joules > 0
     keep_answer(place.store, "sales", "night", Answer(decision="reject", by="bob", reason="too late"))
     assert "too late" not in place.store.run_yaml("sales", "night"), "what is released is not unsaid"
     assert approve(place.settings, "sales", "night", "bob", "asked for once more") == entry, "nothing is done twice"

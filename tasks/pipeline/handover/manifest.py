@@ -17,6 +17,7 @@ class Manifest(BaseModel):
 
     `inputs_key`: SHA-256 over command, params and the digests of all inputs. `reused_from`: run_id whose outputs were
     taken. `seconds`: wall time. `peak_memory_mb`: of the stage's own process. `partial`: ran without all its inputs.
+    `cpu_seconds`, `joules`: of its commands; `energy`: whether joules are measured or estimated, empty: not known.
     `surroundings`: processor, libraries and the like of the machine that made the outputs.
     """
 
@@ -34,6 +35,9 @@ class Manifest(BaseModel):
     ended: str = ""
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
+    cpu_seconds: float = 0.0
+    joules: float = 0.0
+    energy: str = ""
     host: str = ""
     pages_uri: str = ""
     summary: dict[str, Any] = {}

@@ -28,6 +28,7 @@ from tasks.core.files import RUN_FILE
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import Graph, Stage, load_graph
+from tasks.pipeline.handover.energy import Meter
 from tasks.pipeline.handover.locks import Lock, StageInputs, check_lock, differences, foretell, from_lock, outputs
 from tasks.pipeline.handover.machine import describe_machine
 from tasks.pipeline.handover.manifest import Manifest, Status
@@ -94,6 +95,7 @@ class _Attempt:
         self.remote = DataRemote(open_store(settings.dvc_remote))
         self.started = datetime.now(UTC)
         self.clock = time.monotonic()
+        self.meter = Meter()
         self.inputs_key = ""
         self.pages_uri = ""
         self.summary: dict[str, Any] = {}
@@ -349,6 +351,7 @@ class _Attempt:
         return summary
 
     def manifest(self, status: Status, reason: str, *, summary: Mapping[str, Any] | None = None) -> Manifest:
+        energy = self.meter.read()
         return Manifest(
             stage=self.name,
             workload=self.workload,
@@ -360,6 +363,9 @@ class _Attempt:
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self.clock, 2),
             peak_memory_mb=round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
+            cpu_seconds=energy.cpu_seconds,
+            joules=energy.joules,
+            energy=energy.how,
             host=socket.gethostname(),
             pages_uri=self.pages_uri,
             summary=dict(summary or {}),

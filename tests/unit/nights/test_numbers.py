@@ -14,8 +14,12 @@ import pytest
 from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from tasks.nights import page
 from tasks.nights.numbers import ENDPOINT, Number, exposition, numbers, otlp, send, write
+from tasks.nights.standing import Standing
 from tests.unit.nights.test_nights import Past
+
+AMBER = Standing("amber", "why")
 
 GATES = [
     {"gate": "size", "observed": 40_000, "limit": 65_536, "passed": True},
@@ -69,6 +73,16 @@ def test_what_a_night_did_not_come_to_is_left_out(tmp_path: Path) -> None:
     names = {point.name for point in points(past)}
     assert "nightstill_night_error" not in names and "nightstill_champion_release" not in names
     assert values(past, "night_outcome")["stopped",] == 1
+
+
+def test_energy_is_told_by_stage_and_said_to_be_estimated(tmp_path: Path) -> None:
+    past = Past(tmp_path)
+    past.night(0)
+    assert values(past, "night_stage_energy_joules") == {}, "a night of before it was counted"
+    for member, how in (("a", "measured"), ("b", "estimated")):
+        past.stage("runs/sales/2026-01-01-r0", f"teach@{member}", joules=3600.0, energy=how)
+    assert values(past, "night_stage_energy_joules") == {("teach", "estimated"): 7200}
+    assert "energy in Wh, estimated from CPU time" in page.render(past.collected(), AMBER)
 
 
 def test_a_pin_leaves_the_champion_its_age(past: Past) -> None:
