@@ -13,8 +13,8 @@ from tasks.stages import compress, distil, evaluate, features, promote, refit, r
 from tasks.stages.context import Context
 
 
-def judge(context: Context) -> dict[str, Any]:
-    """Run a workload's stages up to evaluate, and return the verdict."""
+def make(context: Context) -> None:
+    """Run a workload's stages up to the candidates that are judged."""
     for stage in (snapshot, validate, features):
         stage.run(context)
     run = context.run
@@ -23,6 +23,11 @@ def judge(context: Context) -> dict[str, Any]:
             stage.run(context, name)
     for name in run.code.refit:
         refit.run(context, name)
+
+
+def judge(context: Context) -> dict[str, Any]:
+    """Run a workload's stages up to evaluate, and return the verdict."""
+    make(context)
     evaluate.run(context)
     verdict: dict[str, Any] = read_json(context.artifacts / "evaluation" / "verdict.json")
     return verdict

@@ -28,6 +28,8 @@ MEMORY = 100_000
 """After so many values of a field their counts are halved, so that what was asked long ago fades."""
 ROWS = 500
 """Of a larger table, or output, so many rows by chance are looked at: equal distances could meet a week's beat."""
+EVERY = 10
+"""Tables of one in so many requests are looked at, the first among them, so that requests take no longer."""
 OTHER = "(other)"
 
 
@@ -88,6 +90,7 @@ class Asked:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._model: Model | None = None
+        self._requests = 0
         self._columns: dict[str, Field] = {}
         self._outputs: list[tuple[str, Field]] = []
 
@@ -95,6 +98,9 @@ class Asked:
         """Count the columns of tables. `several`: a column's name follows that of its table, as in the profile."""
         with self._lock:
             self._follow(model)
+            self._requests += 1
+            if self._requests % EVERY != 1:
+                return
             for table, frame in tables.items():
                 some = frame.sample(ROWS) if len(frame) > ROWS else frame
                 for column in some.iter_columns():
@@ -129,7 +135,7 @@ class Asked:
     def _follow(self, model: Model) -> None:
         if model is self._model:
             return
-        self._model, self._columns, self._outputs = model, {}, []
+        self._model, self._columns, self._outputs, self._requests = model, {}, [], 0
         try:
             profile = json.loads(model.files.get(PROFILE, b"{}"))
             columns = {name: Field(found) for name, found in profile.get("inputs", {}).items()}

@@ -14,7 +14,7 @@ from tasks.problems import get_problem
 from tasks.reporting.collect import Material, collect
 from tasks.stages import promote, refit
 from tasks.stages.context import Context
-from tests.in_process import judge
+from tests.in_process import judge, make
 from tests.integration.test_covariates_night import night
 from tests.weather import AHEAD, AS_OF, weather_table
 
@@ -79,7 +79,7 @@ def test_the_values_of_the_test_change_no_byte_of_it(judged: tuple[Context, dict
         units=pl.when(pl.col("date").is_between(first, AS_OF)).then(pl.col("units") * 3 + 1).otherwise(pl.col("units"))
     )
     other = with_refit(tmp_path, table)
-    judge(other)
+    make(other)
     seen = get_problem(other.run.problem).load(other.artifacts / "features")
     rows = dataset.splits["test"]
     assert (seen.target(rows) != dataset.target(rows)).any()
