@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dvc  # noqa: F401 it keeps the streams that it finds when it is loaded: not those of one test
 import pytest
 import yaml
 
