@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.config.run import Run, parse_run
-from tasks.core.approval import Answer, answered
+from tasks.core.approval import Answer
 from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.settings import Settings
 from tasks.pipeline.handover.run_stage import run_stage
@@ -46,11 +46,11 @@ def approve(settings: Settings, workload: str, run_id: str, by: str, reason: str
 
 
 def keep_answer(store: RunStore, workload: str, run_id: str, answer: Answer) -> None:
-    """Write what was decided into the run's run.yaml; nothing once its candidate is released."""
+    """Write what was decided into run.yaml, in place of any former answer; nothing once the candidate is released."""
     manifest = store.manifest(workload, run_id, "promote")
     if manifest is None or manifest.summary.get("outcome") != "promoted":
-        key = store.key(workload, run_id, "run.yaml")
-        store.store.write(key, answered(store.run_yaml(workload, run_id).encode(), answer))
+        run = parse_run(store.run_yaml(workload, run_id)).model_copy(update={"answer": answer})
+        store.store.write(store.key(workload, run_id, "run.yaml"), run.to_yaml().encode())
 
 
 def _refuse_stranger(run: Run, by: str) -> None:

@@ -42,6 +42,13 @@ class Place:
         info = {"run_id": run_id, "created": "2026", "force": False, "git_commit": ""}
         self.store.open_run("sales", run_id, run.to_yaml(), info)
 
+    def of_before(self) -> None:
+        """Take from the run what no run.yaml had before people were asked and models made again."""
+        now = yaml.safe_load(self.store.run_yaml("sales", "night"))
+        before = {key: value for key, value in now.items() if key not in ("answer", "approval")}
+        before["code"] = {"problem": now["code"]["problem"]}
+        self.store.store.write(self.store.key("sales", "night", "run.yaml"), yaml.safe_dump(before).encode())
+
     def ended(self, outcome: str, run_id: str = "night", **more: Any) -> None:
         """Leave a promotion's manifest that says so."""
         summary = {"outcome": outcome, "reason": "so it is", "entry": None, **more}
@@ -69,11 +76,14 @@ def test_a_held_candidate_is_approved(
     place.releases.publish({"model.onnx": b"one"}, expected=0, run_id="r", as_of=date(2026, 1, 1), reason="better")
     pin(place.releases, "until somebody has looked")
     place.opened(champion=2)
+    place.of_before()
     place.ended("held")
+    keep_answer(place.store, "sales", "night", Answer(decision="hold", by="", reason="nobody answered"))
     with pytest.raises(SystemExit) as done:
         main(["release", "approve", "sales", "night", "--by", "anna", "--reason", REASON])
     said = capsys.readouterr().out.splitlines()[-1]
     assert (done.value.code, said) == (0, "sales: ledger entry 3: release 3 is champion, approved by anna")
+    assert "nobody answered" not in place.store.run_yaml("sales", "night"), "an answer takes a former one's place"
     entry = place.releases.release()
     assert (entry.seq, entry.run_id, entry.approved_by, entry.approved_why) == (3, "night", "anna", REASON)
     manifest = place.store.manifest("sales", "night", "promote")
