@@ -31,14 +31,18 @@ def approve(settings: Settings, workload: str, run_id: str, by: str, reason: str
             f"run {run_id}: ended as {outcome['outcome']} ({outcome['reason']}); only a candidate that is held can be "
             "approved"
         )
-    if len(entries) != run.champion:
+    since = entries[run.champion :]
+    ours = bool(since) and (since[0].kind, since[0].run_id) == ("promote", run_id)
+    if since and not ours:
         last = entries[-1]
         raise Superseded(
             f"{workload}: ledger entry {last.seq}, a {last.kind} ({last.reason}), was written since run {run_id} "
             f"compared with entry {run.champion or 'none'}; let a new night compare with that champion"
         )
-    pin = pinned_by(entries)
-    keep_answer(store, workload, run_id, Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0))
+    if not ours:  # else an approval ended after its ledger entry: its own answer stands
+        pin = pinned_by(entries)
+        answer = Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0)
+        keep_answer(store, workload, run_id, answer)
     outcome = run_stage(settings, workload, run_id, "promote").manifest.summary
     if outcome["outcome"] != "promoted":
         raise Superseded(f"run {run_id}: ended as {outcome['outcome']}: {outcome['reason']}")

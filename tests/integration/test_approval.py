@@ -55,6 +55,19 @@ class Place:
         found = Manifest(stage="promote", workload="sales", run_id=run_id, status="done", reason="", summary=summary)
         self.store.finish(found, None)
 
+    def killed(self) -> None:
+        """Take away what an approval records after the ledger's entry."""
+        store = self.store.store
+        for key in (*store.keys("index/sales/promote/"), self.store.key("sales", "night", "promote.lock")):
+            store.delete(key)
+        self.ended("held")
+
+    def outcome(self) -> str:
+        """Return what the promotion's manifest says."""
+        manifest = self.store.manifest("sales", "night", "promote")
+        assert manifest is not None
+        return str(manifest.summary["outcome"])
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
@@ -86,8 +99,10 @@ def test_a_held_candidate_is_approved(
     assert "nobody answered" not in place.store.run_yaml("sales", "night"), "an answer takes a former one's place"
     entry = place.releases.release()
     assert (entry.seq, entry.run_id, entry.approved_by, entry.approved_why) == (3, "night", "anna", REASON)
-    manifest = place.store.manifest("sales", "night", "promote")
-    assert manifest is not None and manifest.summary["outcome"] == "promoted"
+    assert place.outcome() == "promoted"
+    place.killed()
+    assert approve(place.settings, "sales", "night", "bob", "I have looked too") == entry
+    assert place.outcome() == "promoted"
     keep_answer(place.store, "sales", "night", Answer(decision="reject", by="bob", reason="too late"))
     assert "too late" not in place.store.run_yaml("sales", "night"), "what is released is not unsaid"
     assert approve(place.settings, "sales", "night", "bob", "asked for once more") == entry, "nothing is done twice"
