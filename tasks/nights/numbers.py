@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.nights.collect import Night, Nights
+from tasks.nights.standing import usual_pause
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TIMEOUT_SECONDS = 2.0
 OUTCOMES = ("promoted", "rejected", "unchanged", "superseded", "held", "dry-run", "stopped", "open")
 LIVE_OUTCOMES = ("fine", "regression", "held", "rolled-back")
 MEGABYTE = 1024**2
+DAY_SECONDS, GRACE_SECONDS = 86_400, 43_200
 
 HELP = {
     "nightstill_night_outcome": "1 for the outcome of the last night, 0 for others",
     "nightstill_night_timestamp_seconds": "When the last night was opened",
+    "nightstill_night_late_after_seconds": "A further night is late so long after the last one, by the usual pause",
     "nightstill_night_rejected_in_a_row": "How many of the last nights were rejected one after the other",
     "nightstill_night_error": "Error of the candidate, the champion and the naive baseline",
     "nightstill_night_gate_margin": "How far a gate's number is on the right side of its limit; below 0: refused",
@@ -52,6 +55,8 @@ def numbers(found: Nights, *, scheduled: bool) -> list[Number]:
     points: list[tuple[str, float | None, dict[str, str]]] = []
     if found.nights:
         points += _night(found.nights, scheduled=scheduled)
+        late_after = usual_pause(found) * DAY_SECONDS + GRACE_SECONDS
+        points.append(("night_late_after_seconds", late_after, {"scheduled": str(scheduled).lower()}))
     if champion := found.champion:
         points += [
             ("champion_release", champion.release, {}),

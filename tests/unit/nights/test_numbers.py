@@ -63,6 +63,12 @@ def test_the_last_night_is_told(past: Past) -> None:
     assert values(past, "live_error") == {("wape",): 0.35}
 
 
+def test_a_night_is_late_by_the_rhythm_of_the_last_ones(past: Past) -> None:
+    assert values(past, "night_late_after_seconds") == {("true",): 1.5 * 86_400}
+    past.night(9)
+    assert values(past, "night_late_after_seconds") == {("true",): 7.5 * 86_400}
+
+
 def test_what_a_night_did_not_come_to_is_left_out(tmp_path: Path) -> None:
     past = Past(tmp_path)
     past.night(0, stopped_at="validate")
