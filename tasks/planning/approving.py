@@ -49,6 +49,15 @@ def approve(settings: Settings, workload: str, run_id: str, by: str, reason: str
     return _entry(ledger, outcome)
 
 
+def report_again(settings: Settings, workload: str, run_id: str) -> str:
+    """Write the run's report once more, now that its candidate is released. Returns why it was not; empty if it was."""
+    try:
+        run_stage(settings, workload, run_id, "report")
+    except Exception as error:  # noqa: BLE001 the release is made, whatever becomes of the page
+        return f"the run's report is still that of before ({error}); `nightstill run-stage report` writes it"
+    return ""
+
+
 def keep_answer(store: RunStore, workload: str, run_id: str, answer: Answer) -> None:
     """Write what was decided into run.yaml, in place of any former answer; nothing once the candidate is released."""
     manifest = store.manifest(workload, run_id, "promote")
