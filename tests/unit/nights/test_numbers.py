@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from tasks.nights.numbers import ENDPOINT, Number, exposition, numbers, otlp, send, write
+from tasks.nights.numbers import ENDPOINT, HEADERS, Number, exposition, numbers, otlp, send, write
 from tests.unit.nights.test_nights import Past
 
 GATES = [
@@ -111,7 +111,7 @@ def collector(status: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            taken.append({"path": self.path, **body})
+            taken.append({"path": self.path, "headers": dict(self.headers), **body})
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -135,7 +135,9 @@ def test_a_collector_gets_them(past: Past, monkeypatch: pytest.MonkeyPatch) -> N
     assert send(points(past)) == "", "without the setting nothing is sent"
     with collector(200) as (url, taken):
         monkeypatch.setenv(ENDPOINT, url)
+        monkeypatch.setenv(HEADERS, "Authorization=Bearer%20a-token, X-Team=sales")
         assert send(points(past)) == ""
+    assert taken[0]["headers"]["Authorization"] == "Bearer a-token" and taken[0]["headers"]["X-Team"] == "sales"
     assert [one["path"] for one in taken] == ["/v1/metrics"]
 
 
