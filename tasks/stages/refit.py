@@ -113,7 +113,9 @@ def _made_again(ctx: Context, chosen: Candidate, folder: Path) -> dict[str, Any]
         valid=dataset.batches(valid, names),
         error=lambda output: problem.score(output, target).error,
         calibration=sampled(newest, names),
-        tune=fine_tuning(newest, problem, student.training, objective, ctx.run.seed),
+        tune=fine_tuning(
+            newest, problem, student.training, objective, ctx.run.seed, again=chosen.about.get("tuned", ())
+        ),
         threads=ctx.run.threads,
         rounds=0,
     )
