@@ -8,18 +8,20 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Context, Param
-from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.hitl import HITLUser
 
 from dags import docs
 from dags.notify import OpsNotifier
 from dags.project import HOME, safe_run_id
-from tasks.core.approval import Answer, Approval
+from dags.runners.containers import container_settings, secret_environment
+from tasks.core.approval import Answer, Approval, Decision
 from tasks.core.reason import LONGEST, SHORTEST, WORD, one_line
 from tasks.core.storage import open_store
 from tasks.pipeline.handover.manifest import run_key
+from tasks.releases.ledger import Ledger
+from tasks.releases.standing import pinned_by, withdrawn
 
-DECISIONS = {"Approve": "approve", "Hold": "hold", "Reject": "reject"}
+DECISIONS: dict[str, Decision] = {"Approve": "approve", "Hold": "hold", "Reject": "reject"}
 ANSWER = "{{ '--answer=' ~ ti.xcom_pull(task_ids='approve') if ti.xcom_pull(task_ids='approve') else '' }}"
 FORM = {
     "reason": Param(
@@ -38,7 +40,7 @@ class ApproveOperator(HITLOperator):
     """This shows the candidate's gates and how it compares with the champion, and waits for one of `approval.by`.
 
     Its XCom is the answer as JSON, which the promotion's command takes; None where nobody was asked: about a candidate
-    that the gates refused, or in a dry run.
+    that the gates refused or that the ledger keeps from being released, or in a dry run.
     """
 
     ui_color = "#fff3cd"
@@ -61,31 +63,50 @@ class ApproveOperator(HITLOperator):
         )
 
     def execute(self, context: Context) -> Any:
-        """Ask, if there is something to ask. Raises what the run store raises."""
+        """Ask, if there is something to ask. Raises what the stores raise."""
+        if container_settings().s3_connection:
+            secret_environment()
         key = run_key(self.workload, safe_run_id(str(context["run_id"])), "evaluate.json")
         store = open_store(os.environ.get("NIGHTSTILL_RUN_STORE") or str(HOME / "store"))
         found = json.loads(store.read(key))["summary"]
         if found["verdict"] != "promote" or context["params"].get("dry_run"):
             self.log.info("nobody is asked: %s", found["reason"])
             return None
+        if stays := champion_stays(self.workload, found.get("winner_sha256", "")):
+            self.log.info("nobody is asked: %s", stays)
+            return None
         self.body = body(found)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Hand on the answer. Raises AirflowFailException on one of somebody who may not give it."""
+        """Hand on the answer; one of somebody who may not give it holds the candidate."""
         found = super().execute_complete(context, event)
         user = found["responded_by_user"]
         name = str(user["id"]) if user else ""
         if user and name not in self.approval.by:
-            raise AirflowFailException(f"{name} may not decide this; approval.by names {', '.join(self.approval.by)}")
+            reason = one_line(f"{name} may not decide this; approval.by names {', '.join(self.approval.by)}")
+            return self._handed_on(Answer(decision="hold", by="", reason=reason))
         reason = one_line(str(found["params_input"].get("reason") or ""))
         if not user:
             reason = f"nobody answered within {self.approval.minutes} minutes"
-        answer = Answer.model_validate(
-            {"decision": DECISIONS[found["chosen_options"][0]], "by": name, "reason": reason or "no reason given"}
-        )
+        decision = DECISIONS[found["chosen_options"][0]]
+        return self._handed_on(Answer(decision=decision, by=name, reason=reason or "no reason given"))
+
+    def _handed_on(self, answer: Answer) -> str:
         self.log.info("%s", answer)
         return answer.model_dump_json()
+
+
+def champion_stays(workload: str, winner_sha256: str) -> str:
+    """Return why the ledger lets no candidate with these bytes take the champion's place; empty if it does."""
+    store = open_store(os.environ.get("NIGHTSTILL_RELEASE_STORE") or str(HOME / "releases"))
+    entries = Ledger(store, workload).entries()
+    if entries and entries[-1].model_sha256 == winner_sha256:
+        return f"the candidate's bytes are those of the champion, entry {entries[-1].seq}"
+    if winner_sha256 in withdrawn(entries):
+        return "these bytes were rolled back before"
+    pin = pinned_by(entries)
+    return f"release {pin.release} is pinned by ledger entry {pin.seq} ({pin.reason})" if pin else ""
 
 
 def body(found: Mapping[str, Any]) -> str:

@@ -29,10 +29,11 @@ clear this task when the data are there. Other codes are those of `snapshot`.
 APPROVE = """
 Asks the people whom `approval.by` names whether the candidate is to be released: under *Required Actions* of this
 task, with its gates and the comparison with the champion. Who answered and why goes into the ledger. Nobody is asked
-about a candidate that the gates refused, or in a dry run. If nobody answers within `approval.minutes`, the candidate is
-held or rejected, as `approval.otherwise` says. Clear this task, with what is downstream, to ask once more.
+about a candidate that the gates refused, that equals the champion or was rolled back, while the champion is pinned, or
+in a dry run. An answer of somebody else holds the candidate. If nobody answers within `approval.minutes`, it is held or
+rejected, as `approval.otherwise` says. Clear this task, with what is downstream, to ask once more.
 
-**If it fails**: somebody else answered, or the run store did not answer (retried).
+**If it fails**: the run store or the release store did not answer (retried).
 """
 
 SCORE_NIGHT = """

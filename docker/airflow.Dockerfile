@@ -24,6 +24,7 @@ COPY tasks/__init__.py tasks/
 COPY tasks/core/__init__.py tasks/core/approval.py tasks/core/config.py tasks/core/documents.py tasks/core/errors.py tasks/core/params.py tasks/core/reason.py tasks/core/redaction.py tasks/core/storage.py tasks/core/
 COPY tasks/pipeline/__init__.py tasks/pipeline/graph.py tasks/pipeline/resources.py tasks/pipeline/
 COPY tasks/pipeline/handover/__init__.py tasks/pipeline/handover/manifest.py tasks/pipeline/handover/surroundings.py tasks/pipeline/handover/
+COPY tasks/releases/__init__.py tasks/releases/ledger.py tasks/releases/manifest.py tasks/releases/standing.py tasks/releases/
 RUN python3 -m compileall -q dags tasks
 COPY --chmod=755 docker/healthcheck.py docker/
 ARG COMMIT=unknown

@@ -66,8 +66,10 @@ def airflow_environment(port: int, *, scheduled: bool = True) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
         "NIGHTSTILL_PROJECT": str(PROJECT),
         # One switch for Airflow's metrics and the nights' own.
-        "AIRFLOW__METRICS__OTEL_ON": str("OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ),
+        "AIRFLOW__METRICS__OTEL_ON": str(bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))),
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        # Seconds; each task sends as it ends, and would wait 10 for a collector that is down.
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
     }
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**defaults, **os.environ, "NIGHTSTILL_HOME": str(HOME), "PYTHONPATH": os.pathsep.join(paths)}

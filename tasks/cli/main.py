@@ -139,6 +139,8 @@ def run_stage(
     answer: Annotated[str, typer.Option(help="What people decided of the candidate, as JSON (for runners).")] = "",
 ) -> None:
     """Bring one stage of an open run to its end, in a fresh workspace."""
+    from tasks.planning.completion import complete_run
+
     settings = Settings()
     store = RunStore(settings.runs())
     run_id = run_id or latest_run(store, workload)["run_id"]
@@ -147,6 +149,7 @@ def run_stage(
         from tasks.planning.approving import keep_answer
 
         keep_answer(store, workload, run_id, parse_answer(answer))
+    complete_run(settings, workload, run_id)
     outcome = bring_to_end(settings, workload, run_id, stage)
     manifest = outcome.manifest
     key = store.key(workload, run_id, f"{stage}.json")

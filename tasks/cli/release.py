@@ -100,11 +100,13 @@ def release_approve(
     by: Annotated[str, typer.Option(help="Who approves; default: the user of this system.")] = "",
 ) -> None:
     """Release a candidate that is held. If nobody changed the ledger since it was compared; a pin ends with it."""
-    from tasks.planning.approving import approve
+    from tasks.planning.approving import approve, report_again
 
-    who = by or getpass.getuser()
-    entry = approve(Settings(), workload, run_id, who, reason)
+    settings = Settings()
+    entry = approve(settings, workload, run_id, _person(by), reason)
     _tell(workload, entry, f"champion, approved by {entry.approved_by}")
+    if lost := report_again(settings, workload, run_id):
+        errors.print(lost, highlight=False, markup=False)
 
 
 @release_app.command("pin")
@@ -167,6 +169,22 @@ def release_reproduce(
 
 release_app.command("keygen")(key_cli.keygen)
 release_app.command("sign")(key_cli.sign)
+
+
+def _person(by: str) -> str:
+    """Return who approves: `by`, or the user of this system. Raises UsageError when neither is a name."""
+    from pydantic import TypeAdapter
+
+    from tasks.core.approval import Person
+    from tasks.core.config import explained
+
+    if not by:
+        try:
+            by = getpass.getuser()
+        except (KeyError, OSError):
+            raise UsageError("--by: this system does not know its user; name who approves") from None
+    with explained("--by", raises=UsageError):
+        return TypeAdapter(Person).validate_python(by)
 
 
 def _tell(workload: str, entry: "Entry", what: str) -> None:

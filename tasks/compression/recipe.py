@@ -14,7 +14,7 @@ from tasks.compression.export import export_onnx
 from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.parity import Parity, parity
 from tasks.compression.runtime import OnnxModel
-from tasks.compression.step import Calibration, FineTune, also
+from tasks.compression.step import AfterStep, Calibration, FineTune, also
 from tasks.compression.timing import Latency, machine, measure_all
 from tasks.problems.base import Batches, Dataset, FeatureContract, Floats, Inputs
 from tasks.problems.blocks.outputs import outputs
@@ -38,7 +38,8 @@ class Compressed:
 
     `parameters`, `nonzero`: of the torch model that was exported. `history`: the untouched student first.
 
-    `timings`: latency of the bytes of each entry of `history`, empty if it was not measured.
+    `timings`: latency of the bytes of each entry of `history`, empty if it was not measured. `tuned`: of each
+    fine-tuning, after how many epochs the kept weights were; 0: it was undone.
     """
 
     model: bytes
@@ -47,6 +48,7 @@ class Compressed:
     parity: Parity
     history: tuple[Stock, ...]
     timings: tuple[Latency, ...] = ()
+    tuned: tuple[int, ...] = ()
 
     def about(self) -> dict[str, Any]:
         """Return the measured part of about.json without times, which vary by run; `sha256` ties it to these bytes."""
@@ -58,6 +60,7 @@ class Compressed:
             "valid_error": self.history[-1].error,
             "parity": self.parity.to_json(),
             "history": [vars(item) for item in self.history],
+            **({"tuned": list(self.tuned)} if self.tuned else {}),
         }
 
     def latency(self) -> dict[str, Any]:
@@ -110,10 +113,17 @@ def compress(  # noqa: PLR0913 named arguments
         files.append(data)
         return output
 
+    tuned: list[int] = []
+
+    def kept(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> int:
+        tuned.append(tune(model, epochs, learning_rate_factor, after_step))
+        return tuned[-1]
+
+    further: FineTune = kept
     output = record("student", export_onnx(model, contract, example))
     for step in chain.before_export:
-        restore = step.apply(model, tune, calibration)
-        tune = also(tune, restore) if restore else tune
+        restore = step.apply(model, further, calibration)
+        further = also(further, restore) if restore else further
         output = record(step.kind, export_onnx(model, contract, example))
     for change in chain.after_export:
         output = record(change.kind, to_bytes(change.apply(onnx.load_model_from_string(files[-1]), calibration)))
@@ -125,4 +135,5 @@ def compress(  # noqa: PLR0913 named arguments
         parity=parity(output, outputs(model, valid)),
         history=tuple(history),
         timings=measure_all(files, first, batch=1, threads=threads, rounds=rounds) if rounds else (),
+        tuned=tuple(tuned),
     )

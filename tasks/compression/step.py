@@ -48,11 +48,14 @@ Calibration = Callable[[int], Inputs]
 
 
 class FineTune(Protocol):
-    """FineTune trains a model in place for a few epochs on the student's own loss."""
+    """FineTune trains a model in place for a few epochs on the student's own loss.
+
+    It returns after how many of them the kept weights were; 0: it was no better, and undone.
+    """
 
     def __call__(
         self, model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None
-    ) -> None: ...
+    ) -> int: ...
 
 
 class Step(Frozen):
@@ -96,12 +99,12 @@ class GraphStep(Step):
 def also(tune: FineTune, restore: AfterStep) -> FineTune:
     """Return `tune`, with `restore` after each of its training steps, behind the step's own."""
 
-    def tuned(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
+    def tuned(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> int:
         def both(trained: nn.Module) -> None:
             if after_step is not None:
                 after_step(trained)
             restore(trained)
 
-        tune(model, epochs, learning_rate_factor, both)
+        return tune(model, epochs, learning_rate_factor, both)
 
     return tuned

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tasks.core.config import Frozen, explained
-from tasks.core.documents import read_mapping, to_yaml
 from tasks.core.errors import UsageError
 
 Decision = Literal["approve", "hold", "reject"]
@@ -49,8 +48,3 @@ def parse_answer(text: str) -> Answer:
     """Return an answer from its JSON. Raises UsageError."""
     with explained("--answer", raises=UsageError):
         return Answer.model_validate_json(text)
-
-
-def answered(run_yaml: bytes, answer: Answer) -> bytes:
-    """Return a run.yaml with what was decided of the run's candidate, in place of any former answer."""
-    return to_yaml({**read_mapping(run_yaml, "run.yaml"), "answer": answer.model_dump()}, sort_keys=True).encode()

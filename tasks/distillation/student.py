@@ -1,6 +1,6 @@
 """A student is trained on the truth and on the knowledge of its teachers, or of an assistant between them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,16 +130,27 @@ def fine_tuning_objective(
 
 
 def fine_tuning(
-    dataset: Dataset, problem: Problem, training: Training, objective: Callable[[], Objective], seed: int
-) -> Callable[..., None]:
+    dataset: Dataset,
+    problem: Problem,
+    training: Training,
+    objective: Callable[[], Objective],
+    seed: int,
+    again: Sequence[int] = (),
+) -> Callable[..., int]:
     """Return a further training of (model, epochs, factor of the learning rate, what to do after each step).
 
-    Training that does not improve on a step's model is undone, unless the step goes on while it trains.
+    Training that does not improve on a step's model is undone, unless the step goes on while it trains. What it returns
+    says after how many epochs the kept weights were, 0 if it was undone. `again`: that of each training before, on
+    fewer rows, in their order; it ends where that did.
     """
+    before = iter(again)
 
-    def tune(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
+    def tune(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> int:
+        ends = next(before, None)
+        if ends == 0:
+            return 0
         learning_rate = training.learning_rate * learning_rate_factor
-        train(
+        history = train(
             model,
             training_data(dataset, problem),
             objective(),
@@ -147,7 +158,9 @@ def fine_tuning(
             seed=seed,
             after_step=after_step,
             only_better=after_step is None,
+            ends=ends,
         )
+        return history.best + 1
 
     return tune
 

@@ -9,18 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from tasks.nights.collect import Night, Nights
+from tasks.nights.standing import usual_pause
 
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+ENDPOINT, HEADERS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"
 TIMEOUT_SECONDS = 2.0
 OUTCOMES = ("promoted", "rejected", "unchanged", "superseded", "held", "dry-run", "stopped", "open")
 LIVE_OUTCOMES = ("fine", "regression", "held", "rolled-back")
 MEGABYTE = 1024**2
+DAY_SECONDS, GRACE_SECONDS = 86_400, 43_200
 
 HELP = {
     "nightstill_night_outcome": "1 for the outcome of the last night, 0 for others",
     "nightstill_night_timestamp_seconds": "When the last night was opened",
+    "nightstill_night_late_after_seconds": "A further night is late so long after the last one, by the usual pause",
     "nightstill_night_rejected_in_a_row": "How many of the last nights were rejected one after the other",
     "nightstill_night_error": "Error of the candidate, the champion and the naive baseline",
     "nightstill_night_gate_margin": "How far a gate's number is on the right side of its limit; below 0: refused",
@@ -53,6 +57,8 @@ def numbers(found: Nights, *, scheduled: bool) -> list[Number]:
     points: list[tuple[str, float | None, dict[str, str]]] = []
     if found.nights:
         points += _night(found.nights, scheduled=scheduled)
+        late_after = usual_pause(found) * DAY_SECONDS + GRACE_SECONDS
+        points.append(("night_late_after_seconds", late_after, {"scheduled": str(scheduled).lower()}))
     if champion := found.champion:
         points += [
             ("champion_release", champion.release, {}),
@@ -113,20 +119,27 @@ def otlp(found: Iterable[Number], now: datetime) -> dict[str, Any]:
 def send(found: Iterable[Number], *, timeout: float = TIMEOUT_SECONDS) -> str:
     """Send the numbers to the collector that ENDPOINT names, once. Returns why they were not taken; empty if they were.
 
-    Without that setting nothing is sent. A collector that is down raises nothing and costs `timeout` seconds at most.
+    HEADERS go with them (`name=value,…`, URL-encoded), such as a token. Without ENDPOINT nothing is sent. A collector
+    that is down raises nothing; `timeout` is in seconds per operation: to connect, and each wait for its answer.
     """
     endpoint = os.environ.get(ENDPOINT, "")
     if not endpoint:
         return ""
     body = json.dumps(otlp(found, datetime.now(UTC))).encode()
     try:
+        headers = {**_headers(os.environ.get(HEADERS, "")), "Content-Type": "application/json"}
         request = urllib.request.Request(  # noqa: S310 the operator's address
-            f"{endpoint.rstrip('/')}/v1/metrics", body, {"Content-Type": "application/json"}
+            f"{endpoint.rstrip('/')}/v1/metrics", body, headers
         )
         with urllib.request.urlopen(request, timeout=timeout):  # noqa: S310 the operator's address
             return ""
     except (OSError, ValueError, http.client.HTTPException) as error:
         return f"the numbers were not sent to {ENDPOINT}: {type(error).__name__}"
+
+
+def _headers(text: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in text.split(",") if "=" in part)
+    return {unquote(name.strip()): unquote(value.strip()) for name, _, value in pairs}
 
 
 def _night(nights: Sequence[Night], *, scheduled: bool) -> list[tuple[str, float | None, dict[str, str]]]:

@@ -10,8 +10,7 @@ from tasks.nights.collect import Nights
 Colour = Literal["red", "amber", "green"]
 REJECTED_IN_A_ROW = 3
 OLD_DAYS = 30
-LATE_DAYS, NIGHTS_OF_RHYTHM = 2, 8
-"""A night is late after so many days, or after the longest pause between so many of the last ones."""
+NIGHTS_OF_RHYTHM = 8
 ACTED = ("regression", "held", "rolled-back")
 
 
@@ -22,6 +21,12 @@ class Standing:
     colour: Colour
     reason: str
     further: tuple[str, ...] = ()
+
+
+def usual_pause(found: Nights) -> int:
+    """Return the longest pause between the last nights in days, at least one: a night that takes longer is late."""
+    as_ofs = sorted({night.as_of for night in found.nights})
+    return max([1, *((later - earlier).days for earlier, later in pairwise(as_ofs[-NIGHTS_OF_RHYTHM:]))])
 
 
 def standing(found: Nights, today: date, *, scheduled: bool = True) -> Standing:
@@ -40,11 +45,10 @@ def standing(found: Nights, today: date, *, scheduled: bool = True) -> Standing:
         red.append(f"the last night stopped at {last.reason}")
     if last.live and last.live.outcome in ACTED:
         (red if last.live.outcome == "regression" else amber).append(f"{last.live.outcome}: {last.live.reason}")
-    as_ofs = sorted({night.as_of for night in nights})
-    days = (today - as_ofs[-1]).days
-    gaps = [(later - earlier).days for earlier, later in pairwise(as_ofs[-NIGHTS_OF_RHYTHM:])]
-    if scheduled and days > max([LATE_DAYS, *(gap + 1 for gap in gaps)]):  # it is run on the day after
-        red.append(f"the last night is as of {as_ofs[-1]}, {days} days ago")
+    as_of = max(night.as_of for night in nights)
+    days = (today - as_of).days
+    if scheduled and days > usual_pause(found) + 1:  # it is run on the day after
+        red.append(f"the last night is as of {as_of}, {days} days ago")
     if champion is None:
         amber.append("there is no release yet")
     else:

@@ -5,12 +5,14 @@ Read from a workload's section by the DAGs too, so this module needs nothing but
 
 import re
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.core.config import explained
 
+REFIT, REPEATED = "refit", ("teach", "distil", "compress")
 _FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
 
@@ -67,16 +69,21 @@ class Resources:
             self._merged([name])
 
     def of(self, stage: str) -> Limits:
-        """Return the limits of one stage, by its full name."""
-        return self._merged(["default", stage.partition("@")[0], stage])
+        """Return the limits of one stage, by its full name; of `refit`, unless told, the largest of what it repeats."""
+        kind = stage.partition("@")[0]
+        if kind != REFIT:
+            return self._merged(["default", kind, stage])
+        members = (name for name in self._section if name.partition("@")[0] in REPEATED)
+        largest = reduce(Limits.or_more, (self.of(name) for name in (*REPEATED, *members)))
+        return self._merged([kind, stage], largest.model_dump())
 
     def unknown(self, stages: set[str]) -> set[str]:
         """Return the section's names that fit none of these stages."""
         known = {"default", "fresh", "plan", "score", *stages, *(stage.partition("@")[0] for stage in stages)}
         return set(self._section) - known
 
-    def _merged(self, names: list[str]) -> Limits:
-        merged: dict[str, Any] = {}
+    def _merged(self, names: list[str], base: Mapping[str, Any] | None = None) -> Limits:
+        merged: dict[str, Any] = dict(base or {})
         for name in names:
             limits = self._section.get(name) or {}
             if not isinstance(limits, Mapping):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.config.run import Run, parse_run
-from tasks.core.approval import Answer, answered
+from tasks.core.approval import Answer
 from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.settings import Settings
 from tasks.pipeline.handover.run_stage import run_stage
@@ -31,26 +31,39 @@ def approve(settings: Settings, workload: str, run_id: str, by: str, reason: str
             f"run {run_id}: ended as {outcome['outcome']} ({outcome['reason']}); only a candidate that is held can be "
             "approved"
         )
-    if len(entries) != run.champion:
+    since = entries[run.champion :]
+    ours = bool(since) and (since[0].kind, since[0].run_id) == ("promote", run_id)
+    if since and not ours:
         last = entries[-1]
         raise Superseded(
             f"{workload}: ledger entry {last.seq}, a {last.kind} ({last.reason}), was written since run {run_id} "
             f"compared with entry {run.champion or 'none'}; let a new night compare with that champion"
         )
-    pin = pinned_by(entries)
-    keep_answer(store, workload, run_id, Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0))
+    if not ours:  # else an approval ended after its ledger entry: its own answer stands
+        pin = pinned_by(entries)
+        answer = Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0)
+        keep_answer(store, workload, run_id, answer)
     outcome = run_stage(settings, workload, run_id, "promote").manifest.summary
     if outcome["outcome"] != "promoted":
         raise Superseded(f"run {run_id}: ended as {outcome['outcome']}: {outcome['reason']}")
     return _entry(ledger, outcome)
 
 
+def report_again(settings: Settings, workload: str, run_id: str) -> str:
+    """Write the run's report once more, now that its candidate is released. Returns why it was not; empty if it was."""
+    try:
+        run_stage(settings, workload, run_id, "report")
+    except Exception as error:  # noqa: BLE001 the release is made, whatever becomes of the page
+        return f"the run's report is still that of before ({error}); `nightstill run-stage report` writes it"
+    return ""
+
+
 def keep_answer(store: RunStore, workload: str, run_id: str, answer: Answer) -> None:
-    """Write what was decided into the run's run.yaml; nothing once its candidate is released."""
+    """Write what was decided into run.yaml, in place of any former answer; nothing once the candidate is released."""
     manifest = store.manifest(workload, run_id, "promote")
     if manifest is None or manifest.summary.get("outcome") != "promoted":
-        key = store.key(workload, run_id, "run.yaml")
-        store.store.write(key, answered(store.run_yaml(workload, run_id).encode(), answer))
+        run = parse_run(store.run_yaml(workload, run_id)).model_copy(update={"answer": answer})
+        store.store.write(store.key(workload, run_id, "run.yaml"), run.to_yaml().encode())
 
 
 def _refuse_stranger(run: Run, by: str) -> None:

@@ -25,7 +25,7 @@ from tasks.core.documents import read_yaml
 from tasks.core.errors import ConfigError, IntegrityError, UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
-from tasks.pipeline.graph import Graph, load_graph
+from tasks.pipeline.graph import CANDIDATES, Graph, load_graph
 from tasks.pipeline.handover.locks import Lock, differences, from_lock, outputs
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.plugins import named
@@ -48,6 +48,7 @@ from tasks.releases.store import MODEL, ReleaseStore
 RUN_ID = "reproduce"
 PUBLISHING = ("promote", "report")
 FILES_SHOWN = 6
+_CODE_KEY = re.compile(r"\$\{\s*code\.(\w+)")
 
 Status = Literal["equal", "differs", "failed", "not rebuilt", "pulled"]
 
@@ -301,7 +302,8 @@ class Rebuild:
     def _model(self, manifests: Mapping[str, Manifest]) -> str | None:
         """Return SHA-256 of the rebuilt bytes of the candidate that was released."""
         winner = json.loads(self.releases.read(self.entry, "verdict.json"))["winner"]
-        folder = parse_run(self.releases.read(self.entry, "run.yaml")).code.candidates
+        code = read_yaml(self.releases.read(self.entry, "run.yaml")).get("code") or {}
+        folder = code.get("candidates", CANDIDATES)
         for manifest in manifests.values():
             if manifest.finished:
                 try:
@@ -315,13 +317,14 @@ def _with_plugins(text: str, pipeline: str) -> str:
     """Return a release's run.yaml with the plugins that are installed here, with which it will be rebuilt.
 
     One that was written before there were plugins gets what the dvc.yaml of its code (`pipeline`) tracks, if it does.
+    Of `code` it gets what that dvc.yaml reaches by variables and no more: its code refuses a key unknown to it.
     """
     data = read_yaml(text)
     if "plugins" not in data and "plugins." not in pipeline:
         return text
     run = parse_run(text, "run.yaml of the release")
     run = Run(**{**dict(run), "plugins": installed(run)})
-    parts = run.model_dump(mode="json", include={"plugins", "code"})
+    parts = run.model_dump(mode="json", include={"plugins": True, "code": set(_CODE_KEY.findall(pipeline))})
     if missing := set(named(data.get("plugins"))) - set(named(parts["plugins"])):
         raise ConfigError(
             f"plugin {', '.join(sorted(missing))}: the release was made with it, and it is not installed here"

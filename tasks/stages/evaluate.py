@@ -216,7 +216,10 @@ def _summarise(ctx: Context, findings: Mapping[str, Any], verdict: Verdict, oppo
     ctx.summary(
         "evaluate",
         {
-            **{key: findings[key] for key in ("verdict", "winner", "reason", "champion", "primary_metric")},
+            **{
+                key: findings[key]
+                for key in ("verdict", "winner", "winner_sha256", "reason", "champion", "primary_metric")
+            },
             "error": _number(leader.score.error) if leader and leader.score else None,
             **{name: _number(score.error) if score else None for name, score in errors.items()},
             "gates": [result.to_json() for result in leader.results] if leader else [],

@@ -55,8 +55,12 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
             over_pin=answer.pin if answer else 0,
         )
     except Superseded:
-        return {"outcome": "superseded", "reason": _overtaken(releases, expected + 1)}
-    said = f"{entry.reason}; approved by {answer.by}: {answer.reason}" if answer else entry.reason
+        taken = releases.ledger.get(expected + 1)
+        mine = ("promote", ctx.run_id, verdict["winner_sha256"])
+        if taken is None or (taken.kind, taken.run_id, taken.model_sha256) != mine:
+            return {"outcome": "superseded", "reason": _overtaken(taken, expected + 1)}
+        entry = taken  # this very candidate, approved twice at once
+    said = f"{entry.reason}; approved by {entry.approved_by}: {entry.approved_why}" if answer else entry.reason
     return {"outcome": "promoted", "reason": said, "entry": entry.seq, "release": entry.release}
 
 
@@ -102,9 +106,8 @@ def _champion_stays(
     return None
 
 
-def _overtaken(releases: ReleaseStore, seq: int) -> str:
+def _overtaken(taken: Entry | None, seq: int) -> str:
     """Tell who wrote the entry that this run wanted."""
-    taken = releases.ledger.get(seq)
     if taken is None or taken.kind == "promote":
         return f"another run wrote ledger entry {seq} meanwhile; a new run can compare with that champion"
     return f"ledger entry {seq}, a {taken.kind} ({taken.reason}), was written meanwhile; a new run can compare with it"

@@ -113,7 +113,9 @@ def _made_again(ctx: Context, chosen: Candidate, folder: Path) -> dict[str, Any]
         valid=dataset.batches(valid, names),
         error=lambda output: problem.score(output, target).error,
         calibration=sampled(newest, names),
-        tune=fine_tuning(newest, problem, student.training, objective, ctx.run.seed),
+        tune=fine_tuning(
+            newest, problem, student.training, objective, ctx.run.seed, again=chosen.about.get("tuned", ())
+        ),
         threads=ctx.run.threads,
         rounds=0,
     )
@@ -134,23 +136,22 @@ def _taught_again(ctx: Context, problem: Problem, dataset: Dataset, newest: Data
     weights = member_weights(problem, dataset, before, ctx.run.ensemble)
     counts = dict(zip(before, weights, strict=True)) if weights else dict.fromkeys(before, 1.0)
     members = [name for name, weight in counts.items() if weight > 0]
-    soft = []
-    for name in members:
+
+    def taught(name: str) -> Floats:
         set_up(ctx.run.seed, ctx.run.threads)
         log.info("teacher %s is trained again", name)
-        histories = [History(**history) for history in read_json(folder / name / "history.json")]
-        taught = teach(
+        return teach(
             newest,
             problem,
             ctx.run.teachers[name],
             folds=ctx.run.folds,
             seed=ctx.run.seed,
-            checkpoint=lambda fold, name=name: _checkpoint(ctx, f"{name}-fold-{fold}"),  # type: ignore[misc]
-            progress=lambda fold, name=name: _progress(f"{name} fold {fold + 1}"),  # type: ignore[misc]
-            again=histories,
-        )
-        soft.append(taught.soft)
-    return problem.ensemble(soft, tuple(counts[name] for name in members) if weights else None)
+            checkpoint=lambda fold: _checkpoint(ctx, f"{name}-fold-{fold}"),
+            progress=lambda fold: _progress(f"{name} fold {fold + 1}"),
+            again=[History(**history) for history in read_json(folder / name / "history.json")],
+        ).soft
+
+    return problem.ensemble(map(taught, members), tuple(counts[name] for name in members) if weights else None)
 
 
 def _chain(ctx: Context, chosen: Candidate) -> Chain:

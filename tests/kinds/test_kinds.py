@@ -301,7 +301,7 @@ def test_a_step_leaves_a_file_that_runs_and_says_what_its_network_says(kind: str
         valid=dataset.batches(valid, names),
         error=lambda output: problem.score(output, dataset.target(valid)).error,
         calibration=lambda count: dataset.inputs(dataset.splits["train"][:count], names),
-        tune=lambda *_, **__: None,
+        tune=lambda *_, **__: 0,
         rounds=0,
     )
     assert [stock.step for stock in found.history] == ["student", kind]

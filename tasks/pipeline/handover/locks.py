@@ -109,9 +109,14 @@ def foretell(
             deps[dep] = path_digest(project / dep)
     return StageInputs(
         cmd=stage.cmd,
-        params={f"{file}:{key}": _value(files[file], key, file) for file, key in stage.params},
+        params=tracked(stage, files),
         deps=deps,
     )
+
+
+def tracked(stage: Stage, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the parameters of a stage, by `file:key`. Raises ConfigError naming one that is missing."""
+    return {f"{file}:{key}": _value(files[file], key, file) for file, key in stage.params}
 
 
 def _below(dep: str, out: str, digest: str, read_tree: Callable[[str], Tree]) -> Tree:

@@ -29,11 +29,15 @@ SECRETS = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
+    "OTEL_EXPORTER_OTLP_HEADERS",
 )
 
 
 def plain_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the public variables that every stage needs. Raises ConfigError on a store that hosts cannot share."""
+    """Return the public variables that every stage needs.
+
+    Raises ConfigError on a store that hosts cannot share, and on an address that names a user.
+    """
     needed = {**SHARED, **{name: ("s3",) for name in OPTIONAL if environment.get(name)}}
     for name, schemes in needed.items():
         value = environment.get(name, "")
@@ -45,5 +49,11 @@ def plain_variables(environment: Mapping[str, str]) -> dict[str, str]:
             raise ConfigError(
                 f"{name}: names a user, and everybody may see it; leave the user out and set MLFLOW_TRACKING_USERNAME "
                 "and MLFLOW_TRACKING_PASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+    for name in PASSED:
+        if "@" in environment.get(name, ""):
+            raise ConfigError(
+                f"{name}: names a user, and everybody may see it; leave the user out and set "
+                + ("OTEL_EXPORTER_OTLP_HEADERS" if name.startswith("OTEL") else "AWS_ACCESS_KEY_ID")
             )
     return {name: environment[name] for name in (*needed, *PASSED) if environment.get(name)}

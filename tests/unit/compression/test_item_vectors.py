@@ -51,7 +51,7 @@ def compressed(model: nn.Module, *steps: dict[str, Any]) -> Compressed:
         valid=Batches.of(histories(40)),
         error=lambda output: float(np.abs(output).mean()),
         calibration=histories,
-        tune=lambda *_, **__: None,
+        tune=lambda *_, **__: 0,
         rounds=0,
     )
 
@@ -81,7 +81,7 @@ def test_codes_stand_in_the_file_as_bytes_beside_what_they_share() -> None:
 def test_codes_keep_what_few_vectors_say_and_nothing_stays_nothing() -> None:
     model = student()
     before = copy.deepcopy(model)
-    ProductCodes(dims=4, levels=32, epochs=0).apply(model, lambda *_, **__: None, histories)
+    ProductCodes(dims=4, levels=32, epochs=0).apply(model, lambda *_, **__: 0, histories)
     assert not model.items.weight[0].any() and before.answers is not None and model.answers is not None
     for whole, kept in ((before.items.weight, model.items.weight), (before.answers, model.answers)):
         assert (whole - kept).square().mean() < 0.01 * whole.square().mean()
@@ -91,7 +91,7 @@ def test_codes_keep_what_few_vectors_say_and_nothing_stays_nothing() -> None:
 def test_the_tail_is_the_least_popular_and_keeps_its_bias() -> None:
     model = student()
     whole = model.items.weight.detach().clone()
-    Tail(keep=0.25, epochs=0).apply(model, lambda *_, **__: None, histories)
+    Tail(keep=0.25, epochs=0).apply(model, lambda *_, **__: 0, histories)
     assert torch.equal(model.items.weight[: 1 + ITEMS // 4], whole[: 1 + ITEMS // 4])
     assert not model.items.weight[1 + ITEMS // 4 :].any() and len(model.bias) == ITEMS
 
@@ -99,18 +99,19 @@ def test_the_tail_is_the_least_popular_and_keeps_its_bias() -> None:
 def test_fine_tuning_moves_what_is_shared_and_no_code() -> None:
     model = student()
 
-    def tune(trained: nn.Module, epochs: int, *_: Any, **__: Any) -> None:
+    def tune(trained: nn.Module, epochs: int, *_: Any, **__: Any) -> int:
         optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
         for _epoch in range(epochs):
             optimizer.zero_grad()
             trained(torch.from_numpy(histories(20)[HISTORY])).square().mean().backward()
             optimizer.step()
+        return epochs
 
     state: dict[str, Any] = {}
 
-    def noted(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
+    def noted(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> int:
         state.update(copy.deepcopy(model.state_dict()))
-        tune(model, epochs)
+        return tune(model, epochs)
 
     ProductCodes(dims=4, levels=32, epochs=2).apply(model, noted, histories)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, state[name])}
@@ -121,7 +122,7 @@ def test_fine_tuning_moves_what_is_shared_and_no_code() -> None:
 
 def test_a_table_that_codes_would_not_shrink_stays() -> None:
     small = build_model(Spec(kind="decayed-sum", width=8), make_contract(problem().options, ["a", "b", "c"]))
-    ProductCodes(epochs=0).apply(small, lambda *_, **__: None, histories)
+    ProductCodes(epochs=0).apply(small, lambda *_, **__: 0, histories)
     assert "answers" in dict(small.named_parameters())
 
 
@@ -130,7 +131,7 @@ def test_what_cannot_be_coded_is_told() -> None:
         compressed(student(), {"kind": "product-codes", "dims": 5})
     for step in (Tail(keep=0.5), ProductCodes()):
         with pytest.raises(ConfigError, match=f"^step {step.kind}: model Linear has no vectors of items; drop the st"):
-            step.apply(nn.Linear(2, 2), lambda *_, **__: None, histories)
+            step.apply(nn.Linear(2, 2), lambda *_, **__: 0, histories)
     with pytest.raises(ConfigError, match=r"tail needs vectors of a catalogue's items, which students\.net has not"):
         parse_chain("one", Recipe(steps=(Spec(**TAIL),)), {"net": traits_of(nn.Linear(2, 2))})
     with pytest.raises(ConfigError, match="tail cannot follow product-codes"):

@@ -30,7 +30,7 @@ class Towards:
     def __init__(self, inputs: torch.Tensor, teacher: torch.Tensor) -> None:
         self.inputs, self.teacher = inputs, teacher
 
-    def __call__(self, model: nn.Module, epochs: int, learning_rate_factor: float, after_step: Any = None) -> None:
+    def __call__(self, model: nn.Module, epochs: int, learning_rate_factor: float, after_step: Any = None) -> int:
         weights = list(model.parameters())
         for step in range(100 * epochs):
             loss = (model(self.inputs) - self.teacher).square().mean()
@@ -39,6 +39,7 @@ class Towards:
                     weight.sub_(0.005 * learning_rate_factor * (1 - step / (100 * epochs)) * gradient.sign())
             if after_step:
                 after_step(model)
+        return epochs
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_pruned_neuron_keeps_its_bias(network: Any, calibration: Any) -> None:
         network.hidden.bias[3] = 0.7
         network.output.weight[:, 3] = 5
     expected = outputs(network, Batches.of(calibration(300)))
-    Int8Qat(epochs=1).apply(network, lambda *_, **__: None, calibration)
+    Int8Qat(epochs=1).apply(network, lambda *_, **__: 0, calibration)
     assert network.hidden.bias[3].item() == pytest.approx(0.7, rel=1e-6)
     assert np.abs(outputs(network, Batches.of(calibration(300))) - expected).mean() < 0.02 * np.abs(expected).mean()
 
@@ -184,7 +185,7 @@ def test_layers_that_are_called_with_sequences_and_those_never_called() -> None:
     model = Days()
     rows = {"x": np.random.default_rng(0).standard_normal((50, 7, 4), dtype=np.float32)}
     expected = outputs(model, Batches.of(rows))
-    Int8Qat(epochs=1).apply(model, lambda *_, **__: None, lambda _: rows)
+    Int8Qat(epochs=1).apply(model, lambda *_, **__: 0, lambda _: rows)
     data = export_onnx(model, FeatureContract("plane", {"x": ("float32", (7, 4))}, (7, 3)), rows)
     assert [node.op_type for node in onnx.load_model_from_string(data).graph.node].count("MatMul") == 1
     np.testing.assert_allclose(run_onnx(data, rows), outputs(model, Batches.of(rows)), atol=1e-4)

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.config.run import Run
-from tasks.core.approval import Answer, Approval, answered, parse_answer, parse_approval
+from tasks.core.approval import Answer, Approval, parse_answer, parse_approval
 from tasks.core.errors import ConfigError, UsageError
 
 
@@ -27,12 +27,6 @@ def test_a_section_names_people_and_has_defaults() -> None:
 def test_a_section_that_asks_nobody_is_refused(section: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         parse_approval(section, "workloads.sales.approval")
-
-
-def test_an_answer_takes_the_place_of_a_former_one() -> None:
-    first = answered(b"champion: 3\n", Answer(decision="hold", by="", reason="nobody answered"))
-    again = answered(first, Answer(decision="approve", by="anna", reason="better in every store"))
-    assert b"champion: 3" in again and b"anna" in again and b"nobody" not in again
 
 
 def test_a_run_of_before_there_were_approvals_has_none() -> None:

@@ -70,7 +70,8 @@ class Copy:
 
 @pytest.fixture(autouse=True)
 def run_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nobody was told of anything yet."""
+    """Nobody was told of anything yet, and nothing is released."""
+    monkeypatch.setenv("NIGHTSTILL_RELEASE_STORE", str(tmp_path / "releases"))
     monkeypatch.setenv("NIGHTSTILL_RUN_STORE", str(tmp_path / "run-store"))
     return tmp_path / "run-store"
 

@@ -1,7 +1,9 @@
 """Between evaluation and promotion people are asked, where a workload says so."""
 
 import json
-from datetime import UTC, datetime, timedelta
+import os
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,13 +11,18 @@ from typing import Any
 import pytest
 import yaml
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.serialization.serialized_objects import DagSerialization
 
 from dags import approval, nightly
 from dags.approval import ApproveOperator
 from dags.project import ROOT
+from dags.runners.containers import container_settings
 from tasks.core.errors import ConfigError
+from tasks.core.storage import FolderStore
+from tasks.releases.manifest import sha256
+from tasks.releases.pins import pin
+from tasks.releases.store import ReleaseStore
 
 SALES: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())["workloads"]["sales"]
 RUN_ID = "scheduled__2026-06-30T01:00:00+00:00"
@@ -140,10 +147,62 @@ def test_if_nobody_answers_the_section_decides(otherwise: str, decision: str, ru
     assert found["reason"] == "nobody answered within 240 minutes"
 
 
-def test_an_answer_of_somebody_else_is_refused(run_store: Path) -> None:
+def test_an_answer_of_somebody_else_holds_the_candidate(run_store: Path) -> None:
     night = Night(run_store)
-    with pytest.raises(AirflowFailException, match=r"mallory may not decide this; approval\.by names anna, bob"):
-        ask_of(dag_of()).execute_complete(night.context, said("Approve", "mallory", reason="because I can"))
+    answer = ask_of(dag_of()).execute_complete(night.context, said("Approve", "Anonymous", reason="because I can"))
+    assert json.loads(answer) == {
+        "decision": "hold",
+        "by": "",
+        "reason": "Anonymous may not decide this; approval.by names anna, bob",
+        "pin": 0,
+    }
+
+
+@pytest.fixture
+def releases(tmp_path: Path) -> ReleaseStore:
+    """A champion that is the second one."""
+    found = ReleaseStore(FolderStore(tmp_path / "releases"), "sales")
+    for expected, model in enumerate((b"one", b"two")):
+        found.publish({"model.onnx": model}, expected=expected, run_id="r", as_of=date(2026, 1, 1), reason="better")
+    return found
+
+
+@pytest.mark.parametrize("why", ["equal", "pinned", "withdrawn"])
+def test_nobody_is_asked_where_the_ledger_lets_nothing_pass(
+    why: str, releases: ReleaseStore, run_store: Path, asked: list[dict[str, Any]]
+) -> None:
+    bytes_of = {"equal": b"two", "pinned": b"three", "withdrawn": b"two"}
+    night = Night(run_store, winner_sha256=sha256(bytes_of[why]))
+    if why == "pinned":
+        pin(releases, "until somebody has looked")
+    if why == "withdrawn":
+        releases.rollback(None, "worse in every store", "")
+    assert ask_of(dag_of()).execute(night.context) is None
+    assert asked == []
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Credentials of the stores that Airflow keeps as a connection."""
+    container_settings.cache_clear()
+    monkeypatch.setenv("NIGHTSTILL_S3_CONNECTION", "store")
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", "aws://reader:word@/")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "")
+    yield
+    container_settings.cache_clear()
+
+
+@pytest.mark.usefixtures("connection")
+def test_stores_are_reached_by_a_connection_of_airflow(
+    run_store: Path, releases: ReleaseStore, asked: list[dict[str, Any]]
+) -> None:
+    night = Night(run_store, winner_sha256=sha256(b"three"))
+    task = ask_of(dag_of())
+    task.notifiers = []
+    with pytest.raises(TaskAwaitingInput):
+        task.execute(night.context)
+    assert os.environ["AWS_ACCESS_KEY_ID"] == "reader" and len(asked) == 1
 
 
 def test_a_body_says_what_is_not_known() -> None:

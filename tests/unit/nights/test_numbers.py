@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tasks.nights import page
-from tasks.nights.numbers import ENDPOINT, Number, exposition, numbers, otlp, send, write
+from tasks.nights.numbers import ENDPOINT, HEADERS, Number, exposition, numbers, otlp, send, write
 from tasks.nights.standing import Standing
 from tests.unit.nights.test_nights import Past
 
@@ -65,6 +65,12 @@ def test_the_last_night_is_told(past: Past) -> None:
     live = values(past, "live_outcome")
     assert live["regression",] == 1 and live["fine",] == 0, "of the last day that was watched"
     assert values(past, "live_error") == {("wape",): 0.35}
+
+
+def test_a_night_is_late_by_the_rhythm_of_the_last_ones(past: Past) -> None:
+    assert values(past, "night_late_after_seconds") == {("true",): 1.5 * 86_400}
+    past.night(9)
+    assert values(past, "night_late_after_seconds") == {("true",): 7.5 * 86_400}
 
 
 def test_what_a_night_did_not_come_to_is_left_out(tmp_path: Path) -> None:
@@ -119,7 +125,7 @@ def collector(status: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            taken.append({"path": self.path, **body})
+            taken.append({"path": self.path, "headers": dict(self.headers), **body})
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -143,7 +149,9 @@ def test_a_collector_gets_them(past: Past, monkeypatch: pytest.MonkeyPatch) -> N
     assert send(points(past)) == "", "without the setting nothing is sent"
     with collector(200) as (url, taken):
         monkeypatch.setenv(ENDPOINT, url)
+        monkeypatch.setenv(HEADERS, "Authorization=Bearer%20a-token, X-Team=sales")
         assert send(points(past)) == ""
+    assert taken[0]["headers"]["Authorization"] == "Bearer a-token" and taken[0]["headers"]["X-Team"] == "sales"
     assert [one["path"] for one in taken] == ["/v1/metrics"]
 
 

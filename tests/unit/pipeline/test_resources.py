@@ -27,6 +27,20 @@ def test_a_member_wins_over_its_kind_and_its_kind_over_the_default() -> None:
     assert Resources(None).of("plan") == Limits()
 
 
+def test_the_last_fit_has_the_largest_limits_of_what_it_repeats() -> None:
+    section: dict[str, Any] = {
+        "default": {"memory": "1Gi"},
+        "teach": {"cpus": 2},
+        "teach@lstm": {"memory": "6Gi"},
+        "compress": {"workspace": "3Gi"},
+        "evaluate": {"memory": "9Gi"},
+    }
+    assert Resources(section).of("refit@newest") == Limits(cpus=2, memory="6Gi", workspace="3Gi")
+    told = Resources({**section, "refit": {"memory": "2Gi"}})
+    assert told.of("refit@newest") == Limits(cpus=2, memory="2Gi", workspace="3Gi")
+    assert Resources(None).of("refit@newest") == Limits()
+
+
 @pytest.mark.parametrize(("quantity", "expected"), [("512Mi", 536870912), ("4Gi", 4294967296), ("1Ki", 1024)])
 def test_quantities(quantity: str, expected: int) -> None:
     assert to_bytes(quantity) == expected

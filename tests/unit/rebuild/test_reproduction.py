@@ -68,9 +68,12 @@ def test_without_git_the_folder_s_code(tmp_path: Path) -> None:
 def test_a_run_yaml_of_before_there_were_plugins_gets_what_the_pipeline_of_its_code_tracks() -> None:
     now = opened(customers())
     old = {key: value for key, value in now.items() if key not in ("plugins", "code", "threads")}
-    found = yaml.safe_load(_with_plugins(yaml.safe_dump(old), "params: [run.yaml: [plugins.source]]"))
-    assert found == {**old, "plugins": now["plugins"], "code": now["code"]}
     text = yaml.safe_dump(old)
+    tracked = '{deps: ["${code.problem}"], params: [run.yaml: [plugins.source]]}'
+    found = yaml.safe_load(_with_plugins(text, tracked))
+    assert found == {**old, "plugins": now["plugins"], "code": {"problem": now["code"]["problem"]}}
+    found = yaml.safe_load(_with_plugins(text, tracked + '{foreach: "${code.refit}", deps: ["${code.candidates}"]}'))
+    assert found == {**old, "plugins": now["plugins"], "code": now["code"]}
     assert _with_plugins(text, "params: [run.yaml: [source]]") == text, "the release's own code tracks no plugins"
 
 
@@ -83,3 +86,10 @@ def test_a_release_is_rebuilt_with_the_plugins_that_are_installed_or_not_at_all(
         assert found["plugins"]["source"]["acme"]["version"] == "1.3"
     with pytest.raises(ConfigError, match="plugin acme: the release was made with it, and it is not installed here"):
         _with_plugins(text, "params: [run.yaml: [source]]")
+
+
+def test_a_release_of_before_refit_gets_no_variable_that_its_code_does_not_know() -> None:
+    now = opened(customers())
+    text = yaml.safe_dump({**now, "code": {"problem": now["code"]["problem"]}})
+    found = yaml.safe_load(_with_plugins(text, 'deps: ["${code.problem}"]'))
+    assert found["code"] == {"problem": now["code"]["problem"]}

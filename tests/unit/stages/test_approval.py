@@ -78,3 +78,16 @@ def test_an_approval_does_not_pass_over_a_pin_unless_it_names_it(night: Night) -
     entry = pin(night.releases, "the sale lasts")
     assert ended(night, YES)["outcome"] == "held"
     assert ended(night, YES.model_copy(update={"pin": entry.seq}), asked=None)["outcome"] == "promoted"
+
+
+def test_of_two_approvals_at_once_the_first_stands(night: Night) -> None:
+    def made(answer: Answer) -> dict[str, Any]:
+        context = night.prepare("two", champion=0, run_id="r2")
+        context = replace(context, run=context.run.model_copy(update={"approval": ASKED, "answer": answer}))
+        promote.run(context)
+        outcome: dict[str, Any] = read_json(context.artifacts / "promotion" / "outcome.json")
+        return outcome
+
+    first = made(YES)
+    assert made(Answer(decision="approve", by="bob", reason="I have looked too")) == first
+    assert first["outcome"] == "promoted" and night.releases.release().approved_by == "anna"

@@ -175,6 +175,7 @@ def test_credentials_are_named_and_never_told(project: Project, monkeypatch: pyt
             "MLFLOW_TRACKING_USERNAME": ("team-secret", "MLFLOW_TRACKING_USERNAME", True),
             "MLFLOW_TRACKING_PASSWORD": ("team-secret", "MLFLOW_TRACKING_PASSWORD", True),
             "MLFLOW_TRACKING_TOKEN": ("team-secret", "MLFLOW_TRACKING_TOKEN", True),
+            "OTEL_EXPORTER_OTLP_HEADERS": ("team-secret", "OTEL_EXPORTER_OTLP_HEADERS", True),
         }
 
 

@@ -71,7 +71,7 @@ def test_pruning_neurons_keeps_what_an_unimportant_neuron_did_not_change() -> No
         last.weight[:, 4:] = 0
     before = model(*tensors(inputs))
     assert isinstance(model, Prunable) and len(model.prunable()) == 2
-    Neurons(keep=0.5, epochs=0).apply(model, tune=lambda *_, **__: None, calibration=lambda _: inputs)
+    Neurons(keep=0.5, epochs=0).apply(model, tune=lambda *_, **__: 0, calibration=lambda _: inputs)
     assert [producer.out_features for producer, _ in model.prunable()] == [4, 3]
     assert torch.allclose(model(*tensors(inputs)), before, atol=1e-6)
 

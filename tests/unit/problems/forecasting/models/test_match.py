@@ -163,7 +163,7 @@ def test_it_is_compressed_like_the_others(name: str, sold: tuple[Problem, Datase
         valid=dataset.batches(valid, names),
         error=lambda output: problem.score(output, dataset.target(valid)).error,
         calibration=lambda count: dataset.inputs(dataset.splits["train"][:count], names),
-        tune=lambda *_, **__: None,
+        tune=lambda *_, **__: 0,
         rounds=0,
     )
     first, *_, last = found.history
