@@ -26,10 +26,9 @@ BATCHES = (1, 64)
 def section_of(data: Path, images: int | None, epochs: int | None, seed: int, folder: Path) -> dict[str, Any]:
     """Write the night's table into `folder`, the first `images` of each class alike, and return the section."""
     table = pl.read_parquet(data)
-    names = {"label": pl.String, "image": pl.Binary}
     (label,) = [name for name, dtype in table.schema.items() if dtype != pl.Binary]
     (image,) = [name for name, dtype in table.schema.items() if dtype == pl.Binary]
-    rows = table.select(pl.col(label).cast(pl.String).alias("label"), pl.col(image).alias("image")).cast(names)
+    rows = table.select(pl.col(label).cast(pl.String).alias("label"), pl.col(image).alias("image"))
     if images is not None:
         rows = rows.filter(pl.int_range(pl.len()).over("label") < images // rows["label"].n_unique())
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from tasks.compression.chain import parse_chain
 from tasks.compression.item_vectors import ProductCodes, Tail
 from tasks.compression.options import Recipe
 from tasks.compression.recipe import Compressed, compress
+from tasks.compression.step import AfterStep
 from tasks.compression.traits import traits_of
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
@@ -98,18 +99,18 @@ def test_the_tail_is_the_least_popular_and_keeps_its_bias() -> None:
 def test_fine_tuning_moves_what_is_shared_and_no_code() -> None:
     model = student()
 
-    def tune(trained: nn.Module, epochs: int, *_: Any, **__: Any) -> None:
-        optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
+    def tune(model: nn.Module, epochs: int) -> None:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         for _epoch in range(epochs):
             optimizer.zero_grad()
-            trained(torch.from_numpy(histories(20)[HISTORY])).square().mean().backward()
+            model(torch.from_numpy(histories(20)[HISTORY])).square().mean().backward()
             optimizer.step()
 
     state: dict[str, Any] = {}
 
-    def noted(trained: nn.Module, epochs: int, *_: Any, **__: Any) -> None:
-        state.update(copy.deepcopy(trained.state_dict()))
-        tune(trained, epochs)
+    def noted(model: nn.Module, epochs: int, learning_rate_factor: float, after_step: AfterStep | None = None) -> None:
+        state.update(copy.deepcopy(model.state_dict()))
+        tune(model, epochs)
 
     ProductCodes(dims=4, levels=32, epochs=2).apply(model, noted, histories)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, state[name])}

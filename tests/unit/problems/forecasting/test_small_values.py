@@ -10,7 +10,14 @@ import pytest
 
 @pytest.mark.parametrize(("size", "places"), [(0.002, 6), (2.0, 3), (2000.0, 3)])
 def test_pictures_of_small_values_keep_their_digits(sales: Any, size: float, places: int) -> None:
-    changes = {"static": [], "price": None, "promotions": [], "positive": False, "horizon": 2, "context": 8}
+    changes: dict[str, Any] = {
+        "static": [],
+        "price": None,
+        "promotions": [],
+        "positive": False,
+        "horizon": 2,
+        "context": 8,
+    }
     problem = sales.problem(**changes, season=7, min_history=8, test_origins=1, valid_origins=1)
     days = pl.date_range(date(2026, 1, 1), date(2026, 2, 10), eager=True)
     units = size * (1 + 0.123456789 * np.sin(np.arange(len(days))))

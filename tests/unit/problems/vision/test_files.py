@@ -64,7 +64,7 @@ def test_a_photograph_is_turned_as_its_camera_says() -> None:
 
 def test_other_sizes_are_fitted_as_the_contract_says() -> None:
     wide = np.tile(np.array([0, 0, 200, 200, 200, 200, 0, 0], np.uint8).repeat(2), (8, 1))  # 8 × 16
-    square = {fit: Image("image", 4, 4, 1, fit) for fit in ("exact", "stretch", "crop")}  # type: ignore[arg-type]
+    square = {fit: Image("image", 4, 4, 1, fit) for fit in ("exact", "stretch", "crop")}
     assert (square["crop"].encode([png(wide)]) == 200).all(), "the middle fills it"
     assert square["stretch"].encode([png(wide)])[0, 0, 0, 0] < 60
     with pytest.raises(InputError, match=r"^image: file 0 is 8 × 16 pixels; expected 4 × 4, as other sizes are not"):
