@@ -113,9 +113,9 @@ class Tokens:
         tokens = chain.from_iterable(self._parts(words_of(text)))
         if not self.once:
             return list(islice(tokens, self.length))
-        tokens = islice(tokens, LOOKED_AT * self.length)
+        looked_at = islice(tokens, LOOKED_AT * self.length)
         once: dict[int, None] = {}
-        while len(once) < self.length and (some := list(islice(tokens, self.length))):
+        while len(once) < self.length and (some := list(islice(looked_at, self.length))):
             once.update(dict.fromkeys(some))
         return list(once)[: self.length]
 
