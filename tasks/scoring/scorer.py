@@ -38,7 +38,7 @@ class Scorer:
         run, contract, model = (releases.read(entry, name) for name in (RUN_FILE, CONTRACT, MODEL))
         try:
             self._scorer = TableScorer(run, json.loads(contract), where)
-            self._model = OnnxModel(model, threads=usable_cores())
+            self._model = OnnxModel(model, usable_cores(), self._scorer.contract.most_rows)
         except ConfigError:
             raise
         except Exception as error:  # whatever a contract or ONNX Runtime says of what was released

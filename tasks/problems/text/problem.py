@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from serving.contract import InputError
 from tasks.core.errors import DataError, RuleError
 from tasks.problems.base import (
-    SCORING_BYTES,
     Dataset,
     Example,
     FeatureContract,
@@ -123,7 +122,7 @@ class Text(Problem):
         rows = _known(tables[ROWS], options, as_of)
         if rows.is_empty():
             raise DataError(f"{ROWS}: no rows up to {as_of}")
-        size = rows_within(contract.row_bytes(), SCORING_BYTES)
+        size = rows_within(contract.row_bytes())
         parts = (rows[options.text][start : start + size].to_list() for start in range(0, len(rows), size))
         try:
             output = np.concatenate(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import DataError
 from tasks.problems.base import (
-    SCORING_BYTES,
     Dataset,
     Example,
     FeatureContract,
@@ -116,7 +115,7 @@ class Vision(Problem):
         found = rows.collect(engine="streaming")
         if found.is_empty():
             raise DataError(f"{LABELS}: no rows up to {as_of}")
-        size = rows_within(contract.row_bytes(), SCORING_BYTES)
+        size = rows_within(contract.row_bytes())
         files = table.select(options.image).collect(engine="streaming").to_series()
         output = np.concatenate(
             [model({IMAGE: _encoded(files, start, size, options)}) for start in range(0, len(files), size)]
