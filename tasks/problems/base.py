@@ -472,6 +472,13 @@ class Problem(ABC):
         """Return the raw rows that predictions on `as_of` can depend on: all, unless the problem knows better."""
         return tables
 
+    def spared(self, tables: dict[str, pl.DataFrame], contract: FeatureContract) -> dict[str, pl.DataFrame]:
+        """Return a night's checked tables without values that the options let be bad; `predict` leaves out their rows.
+
+        A table that is sent to the service is not spared: whoever sent it is told.
+        """
+        return tables
+
     @abstractmethod
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Score raw tables with a released model, through the same feature code as training."""

@@ -122,15 +122,18 @@ class Text(Problem):
         rows = _known(tables[ROWS], options, as_of)
         if rows.is_empty():
             raise DataError(f"{ROWS}: no rows up to {as_of}")
+        field = next(iter(contract.tokens.values()))
+        for place, text in rows.select(PLACE, options.text).iter_rows():
+            try:
+                field.require(text, place)
+            except InputError as error:
+                rule = f"text of at most {options.longest} characters"
+                raise RuleError(str(error), options.text, rule, place) from None
         size = rows_within(contract.row_bytes())
         parts = (rows[options.text][start : start + size].to_list() for start in range(0, len(rows), size))
-        try:
-            output = np.concatenate(
-                [model({name: contract.tokens[name].encode(part) for name in model.names}) for part in parts]
-            )
-        except InputError as error:
-            rule = f"text of at most {options.longest} characters"
-            raise RuleError(str(error), options.text, rule) from None
+        output = np.concatenate(
+            [model({name: contract.tokens[name].encode(part) for name in model.names}) for part in parts]
+        )
         chances = probabilities(output)
         return rows.select(options.id or pl.col(PLACE).cast(pl.Int64).alias(ROW)).with_columns(
             *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],

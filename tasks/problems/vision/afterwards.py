@@ -1,30 +1,15 @@
 """What came of kept predictions: an image's label, if it had none when it was predicted."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 
 from tasks.core.errors import ConfigError
-from tasks.problems.base import BY, FeatureContract, Floats, Inputs, Outcomes, Since
+from tasks.problems.base import BY, Outcomes, Since
 from tasks.problems.vision.checks import label_numbers
 from tasks.problems.vision.files import LABELS
-from tasks.problems.vision.metrics import naive_output, score_images
+from tasks.problems.vision.metrics import score_images
 from tasks.problems.vision.options import CLASS, Options
 from tasks.tables.table import Tables
-
-
-@dataclass(frozen=True)
-class Constant:
-    """Constant is the naive answer as a model: the shares of classes for every image."""
-
-    contract: FeatureContract
-    names: Collection[str] = ()
-
-    def __call__(self, inputs: Inputs) -> Floats:
-        """Return (n, classes)."""
-        return naive_output(self.contract, len(next(iter(inputs.values()))))
 
 
 def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outcomes:

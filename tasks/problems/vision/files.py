@@ -65,6 +65,22 @@ def parts(table: pl.LazyFrame, options: Options) -> Iterator[Part]:
         yield Part(found.drop(options.image), images, tuple(faults))
 
 
+def without_unreadable(table: pl.DataFrame, options: Options) -> pl.DataFrame:
+    """Return the table with null in place of files that cannot be read, if no more of them are than may be."""
+    readable = pl.Series([_is_readable(content, options) for content in table[options.image]], dtype=pl.Boolean)
+    if (~readable).sum() > options.max_unreadable * len(table):
+        return table
+    return table.with_columns(pl.when(readable).then(options.image).alias(options.image))
+
+
+def _is_readable(content: bytes | None, options: Options) -> bool:
+    try:
+        options.field.read(content or b"")
+    except Unreadable:
+        return False
+    return True
+
+
 def named(row: dict[str, Any], options: Options) -> dict[str, Any]:
     """Return what a row is called: its id, or else its place."""
     return {options.id: row[options.id]} if options.id else {"row": row[PLACE]}

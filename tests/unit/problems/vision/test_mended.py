@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
-from tasks.problems.base import Raw
+from tasks.core.errors import RuleError
+from tasks.problems.base import Raw, Since
 from tests.unit.problems.vision import shapes
 
 LABELS = shapes.labels()
@@ -26,3 +29,41 @@ def test_a_champion_of_other_harmless_options_is_compared(tonight: dict[str, Any
     rows = made.splits["test"]
     assert under.inputs(rows)["image"].shape == (len(rows), *theirs.inputs["image"][1])
     assert set(under.segments) == set(made.segments)
+
+
+class Zeros:
+    """A model that says nothing, of images that it keeps."""
+
+    names = ("image",)
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def __call__(self, inputs: Any) -> Any:
+        self.seen.append(inputs["image"])
+        return np.zeros((len(inputs["image"]), 3), np.float32)
+
+
+BROKEN = LABELS.with_columns(pl.when(pl.col("id") == "i0003").then(pl.lit(b"x")).otherwise("image").alias("image"))
+
+
+def test_an_unreadable_file_is_told_with_its_row_or_left_out_at_night_within_the_limit() -> None:
+    for name in ("id", None):
+        strict, lax = (shapes.problem(id=name, max_unreadable=limit) for limit in (0.0, 0.01))
+        contracts = [each.draft_contract() for each in (strict, lax)]
+        with pytest.raises(RuleError, match="image: file 3 is no image") as told:
+            strict.predict({"labels": BROKEN.lazy()}, shapes.AS_OF, contracts[0], Zeros())
+        assert (told.value.column, told.value.row) == ("image", 3)
+        assert strict.spared({"labels": BROKEN}, contracts[0])["labels"] is BROKEN
+        spared = lax.spared({"labels": BROKEN}, contracts[1])["labels"]
+        found = lax.predict({"labels": spared.lazy()}, shapes.AS_OF, contracts[1], Zeros())
+        places = [place for place in range(len(LABELS)) if place != 3]
+        assert found[name or "row"].to_list() == ([LABELS["id"][place] for place in places] if name else places)
+        half = BROKEN.with_columns(image=pl.when(pl.int_range(pl.len()) < 80).then("image").otherwise(pl.lit(b"x")))
+        assert lax.spared({"labels": half}, contracts[1])["labels"] is half
+
+
+def test_the_naive_answer_reads_no_file() -> None:
+    problem, day = shapes.problem(), shapes.AS_OF
+    since = Since(day, day, {"labels": BROKEN.lazy()}, lambda: {"labels": LABELS.lazy()})
+    assert len(problem.naive_predictions(since, problem.draft_contract())) == len(LABELS)
