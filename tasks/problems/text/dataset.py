@@ -97,7 +97,8 @@ def load_texts(folder: Path) -> Texts:
 
 def build_texts(table: pl.DataFrame, options: Options) -> Texts:
     """Build the dataset; `table` has PLACE, that of a row in the raw table. Raises DataError when a split is empty."""
-    for role, name in (("target", options.target), ("group", options.group), ("split", options.split)):
+    roles = [("target", options.target), ("group", options.group), ("split", options.split), ("time", options.time)]
+    for role, name in [*roles, *(("segment", name) for name in options.segments)]:
         if name and name not in table.columns:
             raise DataError(f"{name}: the table has no such column, and training needs the {role}")
     known = pl.col(options.target).is_not_null()

@@ -156,18 +156,18 @@ class Text(Problem):
 def _known(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame:
     """Return the rows up to `as_of`, with PLACE; all of them where rows have no time."""
     table = table.with_row_index(PLACE)
-    if options.time:
+    if options.time and options.time in table.collect_schema():
         table = table.filter(pl.col(options.time).cast(pl.Date) <= as_of)
     return table.collect(engine="streaming")
 
 
 def table_contract(options: Options) -> TableContract:
-    """Return the contract of the one table. The label may be missing: rows to be predicted have none."""
+    """Return the contract of the one table. What no prediction needs may be missing: label, time and segments."""
     columns = [
         Column(options.text, "string", about="text", free=True),
         Column(options.target, "string", required=False, nullable=True, about="label"),
-        *[Column(name, "string", nullable=True, about="segment") for name in options.segments],
-        *([Column(options.time, "date", about="day")] if options.time else []),
+        *[Column(name, "string", required=False, nullable=True, about="segment") for name in options.segments],
+        *([Column(options.time, "date", required=False, about="day")] if options.time else []),
         *[Column(name, "string", key=True, about="id of a row") for name in options.id],
     ]
     if options.split:

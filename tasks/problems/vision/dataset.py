@@ -121,8 +121,9 @@ def build_images(table: pl.LazyFrame, options: Options) -> LabelledImages:
 
     Raises DataError when there are too few, or a file cannot be read.
     """
-    if options.label not in table.collect_schema():
-        raise DataError(f"{options.label}: the table has no such column, and training needs the label")
+    for role, name in [("label", options.label), *(("segment", name) for name in options.by)]:
+        if name not in table.collect_schema():
+            raise DataError(f"{name}: the table has no such column, and training needs the {role}")
     labelled = table.select(pl.col(options.label).count()).collect(engine="streaming").item()
     pixels = _Pixels(options, labelled)
     kept = [_kept(part, options, pixels) for part in parts(table, options)]

@@ -41,7 +41,9 @@ class Part:
 def known(table: pl.LazyFrame, options: Options, as_of: date) -> pl.LazyFrame:
     """Return the raw table's rows up to `as_of`, with PLACE; all of them where rows have no time."""
     placed = table.with_row_index(PLACE)
-    return placed.filter(pl.col(options.time).cast(pl.Date) <= as_of) if options.time else placed
+    if options.time and options.time in table.collect_schema():
+        return placed.filter(pl.col(options.time).cast(pl.Date) <= as_of)
+    return placed
 
 
 def parts(table: pl.LazyFrame, options: Options) -> Iterator[Part]:

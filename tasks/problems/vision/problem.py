@@ -170,16 +170,16 @@ def _encoded(rows: pl.DataFrame, options: Options) -> NDArray[np.uint8]:
 
 
 def table_contract(options: Options) -> TableContract:
-    """Return the contract of the one table. The label may be missing: images to be predicted have none."""
+    """Return the contract of the one table. What no prediction needs may be missing: label, time and segments."""
     columns = [
         Column(options.label, "string", required=False, nullable=True, about="label"),
         Column(options.image, "binary", about="JPEG or PNG file"),
-        *[Column(name, "string", nullable=True, about="segment") for name in options.by],
+        *[Column(name, "string", required=False, nullable=True, about="segment") for name in options.by],
     ]
     if options.id:
         columns.append(Column(options.id, "string", key=True, about="id of a row"))
     if options.time:
-        columns.append(Column(options.time, "date", about="day"))
+        columns.append(Column(options.time, "date", required=False, about="day"))
     if options.group and options.group not in options.by:
         columns.append(Column(options.group, "string", required=False, nullable=True, about="group"))
     return TableContract(tuple(columns), options.time, None, (options.id,) if options.id else (), name=LABELS)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.core.errors import RuleError
+from tasks.core.errors import DataError, RuleError
 from tasks.problems.base import Raw, Since
 from tests.unit.problems.vision import shapes
 
@@ -67,3 +67,27 @@ def test_the_naive_answer_reads_no_file() -> None:
     problem, day = shapes.problem(), shapes.AS_OF
     since = Since(day, day, {"labels": BROKEN.lazy()}, lambda: {"labels": LABELS.lazy()})
     assert len(problem.naive_predictions(since, problem.draft_contract())) == len(LABELS)
+
+
+def test_a_prediction_needs_the_image_and_the_id_alone_and_training_the_rest() -> None:
+    built = shapes.problem(time="day")
+    needed = [column.name for column in built.tables()[0].columns if column.required]
+    assert needed == ["image", "id"]
+    bare = LABELS.select(needed)
+    assert len(built.predict({"labels": bare.lazy()}, shapes.AS_OF, built.draft_contract(), Zeros())) == len(bare)
+    for name, options in (("day", {"time": "day"}), ("pen", {})):
+        with pytest.raises(DataError, match=f"{name}: "):
+            shapes.dataset(LABELS.drop(name, strict=False), **options)
+
+
+@pytest.mark.parametrize("name", ["truth", "entity", "loss"])
+def test_a_column_may_be_called_as_outcomes_are(name: str) -> None:
+    built = shapes.problem(by=[name])
+    table = LABELS.rename({"pen": name})
+    then = table.with_columns(label=pl.when(pl.int_range(pl.len()) < 150).then("label"))
+    day = shapes.AS_OF
+    since = Since(day, day, {"labels": table.lazy()}, lambda: {"labels": then.lazy()})
+    said = built.naive_predictions(since, built.draft_contract())
+    assert set(built.outcomes(said, since, built.draft_contract()).rows[f"by:{name}"]) == {"thin", "thick"}
+    without = Since(day, day, {"labels": table.drop(name).lazy()}, lambda: {"labels": then.lazy()})
+    assert set(built.outcomes(said, without, built.draft_contract()).rows[f"by:{name}"]) == {"null"}
