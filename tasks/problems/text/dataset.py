@@ -11,7 +11,7 @@ from serving.contract import Tokens
 from serving.contract.tokens import words_of
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
-from tasks.problems.base import Dataset, FeatureContract, Inputs, Raw, Rows
+from tasks.problems.base import Dataset, FeatureContract, Inputs, Raw, Rows, rows_within
 from tasks.problems.blocks.splits import LEFT_OUT, SPLITS, by_hash, by_time
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.text.options import Options, parse_options
@@ -49,7 +49,7 @@ class Texts(Dataset):
         self.groups = table[GROUP].to_numpy().astype(np.int64)
         self._target = table[LABEL].to_numpy().astype(np.int64)
         self.segments = self._segments() if segments is None else segments
-        self._encoded: dict[str, Numbers] = {}
+        self._encoded: dict[str, NDArray[np.int32]] = {}
 
     def _segments(self) -> dict[str, NDArray[np.str_]]:
         names = np.array(self.options.classes)
@@ -64,8 +64,15 @@ class Texts(Dataset):
         for name, field in self.contract.tokens.items():
             if not names or name in names:
                 if name not in self._encoded:
-                    self._encoded[name] = field.encode(self.texts).astype(np.int32)
+                    self._encoded[name] = self._numbers(field)
                 found[name] = self._encoded[name][rows].astype(np.int64)
+        return found
+
+    def _numbers(self, field: Tokens) -> NDArray[np.int32]:
+        found = np.empty((len(self.texts), field.length), np.int32)
+        size = rows_within(8 * field.length)
+        for start in range(0, len(found), size):
+            found[start : start + size] = field.encode(self.texts[start : start + size])
         return found
 
     def target(self, rows: Rows) -> Numbers:

@@ -138,7 +138,8 @@ def build_images(table: pl.LazyFrame, options: Options) -> LabelledImages:
     images: Images = pixels.array[: len(rows)]
     stays = (rows[SPLIT] != LEFT_OUT).to_numpy()
     if not stays.all() or len(images) < len(pixels.array):
-        images, rows = _compacted(images, np.flatnonzero(stays), options), rows.filter(stays)
+        pixels, rows = _compacted(images, np.flatnonzero(stays), options), rows.filter(stays)
+        images = pixels.array
     contract = contract_of(images, rows, options)
     return LabelledImages(rows, images, contract, pixels.scratch)
 
@@ -167,12 +168,12 @@ def _kept(part: Part, options: Options, pixels: _Pixels) -> pl.DataFrame:
     return rows.filter(stays).drop("_fault", options.label)
 
 
-def _compacted(images: Images, stays: NDArray[np.int64], options: Options) -> Images:
-    """Return the images that stay, in memory: those of a group's earlier time, and the unreadable ones, are few."""
-    found = np.empty((len(stays), *options.field.shape), np.uint8)
+def _compacted(images: Images, stays: NDArray[np.int64], options: Options) -> _Pixels:
+    """Return the images that stay, in a file of their own."""
+    found = _Pixels(options, len(stays))
     size = rows_within(int(np.prod(options.field.shape)))
     for start in range(0, len(stays), size):
-        found[start : start + size] = images[stays[start : start + size]]
+        found.add(images[stays[start : start + size]])
     return found
 
 

@@ -64,3 +64,10 @@ def test_a_column_may_be_called_as_outcomes_are(name: str) -> None:
     without = Since(AS_OF, AS_OF, {"rows": now.drop(name).lazy()}, lambda: {"rows": table.lazy()})
     told = built.outcomes(built.naive_predictions(since, built.draft_contract()), without, built.draft_contract())
     assert set(told.rows[f"by:{name}"]) == {"null"}
+
+
+def test_outputs_that_are_no_numbers_have_no_error() -> None:
+    logits = np.zeros((4, 3), np.float32)
+    logits[1] = np.nan
+    score = problem().score(logits, np.array([0, 1, 2, 0]))
+    assert np.isnan(score.error) and np.isnan(score.metrics["calibration_error"])
