@@ -72,5 +72,6 @@ def _labelled(tables: Tables, options: Options, name: pl.Expr) -> pl.DataFrame:
     table = table.with_columns(
         pl.lit(None, pl.String).alias(name) for name in (options.target, *options.segments) if name not in schema
     )
-    wanted = dict.fromkeys((options.target, *((options.time,) if options.time else ()), *options.segments))
-    return table.filter(pl.col(options.target).is_not_null()).select(name, *wanted).collect(engine="streaming")
+    columns = dict.fromkeys((*((options.time,) if options.time else ()), *options.segments))
+    known = table.filter(pl.col(options.target).is_not_null())
+    return known.select(name, pl.col(options.target).cast(pl.String), *columns).collect(engine="streaming")

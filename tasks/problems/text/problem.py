@@ -154,9 +154,11 @@ class Text(Problem):
 
 
 def _known(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame:
-    """Return the rows up to `as_of`, with PLACE; all of them where rows have no time."""
-    table = table.with_row_index(PLACE)
-    if options.time and options.time in table.collect_schema():
+    """Return the rows up to `as_of`, with PLACE; all of them where rows have no time. Categories become texts."""
+    schema = table.collect_schema()
+    texts = [name for name in (options.text, options.target, options.split) if name and name in schema]
+    table = table.with_columns(pl.col(texts).cast(pl.String)).with_row_index(PLACE)
+    if options.time and options.time in schema:
         table = table.filter(pl.col(options.time).cast(pl.Date) <= as_of)
     return table.collect(engine="streaming")
 

@@ -43,7 +43,7 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
             pl.Series("gap", gap, pl.Float64),
             pl.lit(1.0).alias("size"),
             pl.lit(None, pl.Boolean).alias("inside"),
-            pl.col(options.label).alias(BY + CLASS),
+            pl.col(options.label).cast(pl.String).alias(BY + CLASS),
             *[pl.col(name).cast(pl.String).fill_null("null").alias(BY + name) for name in options.by],
         )
     )

@@ -52,10 +52,10 @@ class LabelledImages(Dataset):
         self.segments = self._segments() if segments is None else segments
 
     def _segments(self) -> dict[str, NDArray[np.str_]]:
-        return {
-            CLASS: np.array(self.options.classes)[self.labels],
-            **{name: self.rows[name].fill_null("null").to_numpy().astype(np.str_) for name in self.options.by},
-        }
+        found = {CLASS: np.array(self.options.classes)[self.labels]}
+        for name in self.options.by:
+            found[name] = self.rows[name].cast(pl.String).fill_null("null").to_numpy().astype(np.str_)
+        return found
 
     def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
         return {IMAGE: np.asarray(self.images[rows])}

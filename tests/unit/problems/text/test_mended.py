@@ -71,3 +71,16 @@ def test_outputs_that_are_no_numbers_have_no_error() -> None:
     logits[1] = np.nan
     score = problem().score(logits, np.array([0, 1, 2, 0]))
     assert np.isnan(score.error) and np.isnan(score.metrics["calibration_error"])
+
+
+@pytest.mark.parametrize("dtype", [pl.Categorical(), pl.Enum(["order", "refund", "other"])])
+def test_categories_are_read_as_texts(dtype: Any) -> None:
+    table = letters().with_columns(pl.col("label").cast(dtype), pl.col("text", "language").cast(pl.Categorical))
+    built = problem()
+    assert all(each.value <= each.high for each in built.findings({"rows": table.lazy()}, AS_OF))
+    made, plain = dataset(table), dataset()
+    assert made.texts == plain.texts and (made.target(np.arange(9)) == plain.target(np.arange(9))).all()
+    now = table.with_columns(pl.col("label").fill_null("refund"))
+    since = Since(AS_OF, AS_OF, {"rows": now.lazy()}, lambda: {"rows": table.lazy()})
+    told = built.naive_predictions(since, made.contract)
+    assert set(built.outcomes(told, since, made.contract).rows["by:label"]) == {"refund"}

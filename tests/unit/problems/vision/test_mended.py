@@ -91,3 +91,12 @@ def test_a_column_may_be_called_as_outcomes_are(name: str) -> None:
     assert set(built.outcomes(said, since, built.draft_contract()).rows[f"by:{name}"]) == {"thin", "thick"}
     without = Since(day, day, {"labels": table.drop(name).lazy()}, lambda: {"labels": then.lazy()})
     assert set(built.outcomes(said, without, built.draft_contract()).rows[f"by:{name}"]) == {"null"}
+
+
+def test_categories_are_read_as_texts() -> None:
+    plain = LABELS.with_columns(pen=pl.when(pl.col("id") != "i0001").then("pen"))
+    label, pen = pl.Enum(shapes.CLASSES), pl.Enum(["thin", "thick"])
+    table = plain.with_columns(pl.col("label").cast(label), pl.col("pen").cast(pen))
+    assert all(each.value <= each.high for each in shapes.problem().findings({"labels": table.lazy()}, shapes.AS_OF))
+    made, texts = shapes.dataset(table), shapes.dataset(plain)
+    assert (made.labels == texts.labels).all() and (made.segments["pen"] == texts.segments["pen"]).all()
