@@ -73,12 +73,17 @@ class Model:
         rows = self.contract.check(inputs, self.names)
         if not rows:
             return np.empty((0, *self.contract.output_shape), np.float32)
+        size = self.contract.most_rows or rows
+        parts = [slice(start, start + size) for start in range(0, rows, size)]
         try:
-            found = self._session.run([self._output], {name: inputs[name] for name in self.names})
+            found = [
+                self._session.run([self._output], {name: inputs[name][part] for name in self.names})[0]
+                for part in parts
+            ]
         except Exception as error:
             # ONNX Runtime has no common base of its errors. The model is sound, so it is these values that it refuses.
             raise InputError("", f"the model refuses these values: {' '.join(str(error).split())[:200]}") from error
-        output: NDArray[np.float32] = found[0]
+        output: NDArray[np.float32] = found[0] if len(found) == 1 else np.concatenate(found)
         finite = np.isfinite(output).reshape(rows, -1).all(axis=1)
         if not finite.all():
             raise InputError("", f"row {int(finite.argmin())}: the output is not finite; no training saw such inputs")

@@ -17,6 +17,9 @@ Arrays = Mapping[str, NDArray[Any]]
 
 KINDS = "biuf"  # NumPy's, of true or false and numbers
 
+ROWS_AT_ONCE = 128
+"""A run of a model that reads images or texts has so many rows at most: its layers are far wider than its inputs."""
+
 # Releases of before typed fields do not say which input holds codes, nor where a column's codes begin.
 BEFORE = {"forecasting": ("static", stacked), "tabular": ("codes", side_by_side)}
 
@@ -37,6 +40,11 @@ class Contract:
     settings: Mapping[str, Any]
     choice: int = 0
     repeats: bool = False
+
+    @property
+    def most_rows(self) -> int | None:
+        """Return how many rows a run of the model has at most; None: any."""
+        return ROWS_AT_ONCE if self.images or self.texts else None
 
     @classmethod
     def parse(cls, data: bytes) -> "Contract":

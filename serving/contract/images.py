@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -21,6 +22,11 @@ MOST_BYTES = 2**25
 MODES = {1: "L", 3: "RGB"}
 WIDE_STEP = 257
 """So many levels of 16 bits make one of 8."""
+STRIP = 64
+"""So many lines of a file are converted at once: what stands between is small."""
+ORIENTATION, UPRIGHT = 0x0112, 1
+ONE = Lock()
+"""One file is unpacked at a time, in whatever threads: a large one takes hundreds of megabytes."""
 
 
 class Unreadable(Exception):
@@ -79,13 +85,18 @@ class Image:
 
     def read(self, content: bytes) -> NDArray[np.uint8]:
         """Return (height, width, channels) of one file. Raises Unreadable saying what it is instead."""
+        with ONE:
+            return self._fitted(self._unpacked(content))
+
+    def _unpacked(self, content: bytes) -> "PIL.Image.Image":
         with self._opened(content) as opened:
             try:
                 opened.load()
-                image = _upright(opened)
-                plain = _plain(image, MODES[self.channels])
+                return _plain(_upright(opened), MODES[self.channels])
             except Exception as error:  # noqa: BLE001 a file that is cut short, or damaged in any other way
                 raise Unreadable(f"damaged: {' '.join(str(error).split()):.80}") from None
+
+    def _fitted(self, plain: "PIL.Image.Image") -> NDArray[np.uint8]:
         wanted = (self.width, self.height)
         if plain.size != wanted:
             if self.fit == "exact":
@@ -135,11 +146,22 @@ def _pillow() -> Any:
 def _upright(image: "PIL.Image.Image") -> "PIL.Image.Image":
     from PIL import ImageOps
 
-    return ImageOps.exif_transpose(image)
+    upright = image.getexif().get(ORIENTATION, UPRIGHT) == UPRIGHT
+    return image if upright else ImageOps.exif_transpose(image)
 
 
 def _plain(image: "PIL.Image.Image", mode: str) -> "PIL.Image.Image":
     """Return the image in one of MODES."""
+    if image.mode == mode and not image.has_transparency_data:
+        return image
+    plain: PIL.Image.Image = _pillow().new(mode, image.size)
+    for top in range(0, image.height, STRIP):
+        lines = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        plain.paste(_converted(lines, mode), (0, top))
+    return plain
+
+
+def _converted(image: "PIL.Image.Image", mode: str) -> "PIL.Image.Image":
     pillow = _pillow()
     if image.mode.startswith("I"):  # 16 bits of grey
         levels = np.asarray(image).clip(0, 65535) // WIDE_STEP

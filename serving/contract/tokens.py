@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 from zlib import crc32
 
@@ -20,8 +20,10 @@ from serving.contract.errors import InputError
 PARTS = re.compile(r"\w+|[^\w\s]")
 """A word is a run of letters, digits and underscores, or one other sign."""
 WIDE = 2**32
-REMEMBERED, SHORT = 2**16, 32
-"""So many words are remembered with their tokens, none longer than SHORT."""
+REMEMBERED, SHORT = 2**12, 16
+"""So many words are remembered with their tokens, none longer than SHORT: a few megabytes, whatever texts come."""
+LOOKED_AT = 8
+"""Of a text of which tokens stand once, so many times its length are looked at: one that repeats itself ends."""
 END = "\n"
 """It stands before a text's first word and after its last; no word has it."""
 
@@ -43,7 +45,8 @@ class Tokens:
     `column`: of the table. `words`: runs of up to so many words are tokens. `letters`: shortest and longest run of
     letters of one word, with a space at its ends, that are tokens too; None: words alone. With `once` a token stands at
     its first place alone, without it in all. Numbers are below `buckets`, different ones for each `seed`. What a text
-    has beyond `length` tokens is not seen, nor what one word has beyond them; a text of more than `longest` characters
+    has beyond `length` tokens is not seen, nor what one word has beyond them, nor with `once` what
+    it has beyond LOOKED_AT times them with repetitions; a text of more than `longest` characters
     is refused.
     """
 
@@ -107,16 +110,14 @@ class Tokens:
 
     def numbers(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens in order, at most `length`."""
-        found: list[int] = []
+        tokens = chain.from_iterable(self._parts(words_of(text)))
+        if not self.once:
+            return list(islice(tokens, self.length))
+        looked_at = islice(tokens, LOOKED_AT * self.length)
         once: dict[int, None] = {}
-        for part in self._parts(words_of(text)):
-            if self.once:
-                once.update(dict.fromkeys(part))
-            else:
-                found.extend(part)
-            if len(once) + len(found) >= self.length:
-                break
-        return (list(once) if self.once else found)[: self.length]
+        while len(once) < self.length and (some := list(islice(looked_at, self.length))):
+            once.update(dict.fromkeys(some))
+        return list(once)[: self.length]
 
     def _parts(self, words: list[str]) -> Iterator[Iterable[int]]:
         """Yield the numbers of each word, then those of the runs of words that end with it."""

@@ -37,6 +37,7 @@ class ServiceSettings(BaseSettings):
     max_json_bytes: int = Field(default=4 * 2**20, ge=1, description="of a JSON body, which takes far more when read")
     max_table_bytes: int = Field(default=128 * 2**20, ge=1, description="of one request's table when it is unpacked")
     max_pixels: int = Field(default=2**26, ge=1, description="of all image files of one request once they are unpacked")
+    max_file_pixels: int = Field(default=2**22, ge=1, description="of one image file; a release may allow fewer")
     max_bytes_at_once: int = Field(default=64 * 2**20, ge=1, description="of all large bodies that are held")
     max_header_bytes: int = Field(default=16384, ge=1, description="of the address and headers of one request")
     max_connections: int = Field(default=512, ge=1, description="then the one that idles longest is closed")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -72,7 +73,7 @@ def score(
         tables = scorer.check(given)
         main = scorer.contracts[0]
         _count(tables[main.name], main, settings.max_rows)
-        _count_pixels(tables[main.name], main, model, settings.max_pixels)
+        _count_pixels(tables[main.name], main, model, settings)
         found = scorer.predict(tables, day, Feed(model, asked))
     except RuleError as error:
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None
@@ -133,12 +134,15 @@ def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
         raise Refused(422, f"{said}; at most {limit} are allowed, send them in parts")
 
 
-def _count_pixels(table: pl.DataFrame, contract: TableContract, model: Model, limit: int) -> None:
-    """Refuse more pixels than `limit`, by what the heads of image files say, before any of them is unpacked."""
+def _count_pixels(table: pl.DataFrame, contract: TableContract, model: Model, settings: ServiceSettings) -> None:
+    """Refuse more pixels than the settings allow, by what the heads of files say, before any of them is unpacked."""
+    limit = settings.max_pixels
     columns = [column.name for column in contract.columns if column.kind == "binary" and column.name in table.columns]
     for field in model.contract.images.values():
         for name in columns:
-            count = field.pixels([content or b"" for content in table[name]])
+            count = replace(field, most_pixels=min(field.most_pixels, settings.max_file_pixels)).pixels(
+                [content or b"" for content in table[name]]
+            )
             if count > limit:
                 said = f"{name}: {count:,} pixels in one request; at most {limit:,} are unpacked, send them in parts"
                 raise Refused(422, said, name)

@@ -108,7 +108,7 @@ def compress(  # noqa: PLR0913 named arguments
     files: list[bytes] = []
 
     def record(step: str, data: bytes) -> Floats:
-        output = OnnxModel(data, threads).run(valid)
+        output = OnnxModel(data, threads, contract.most_rows).run(valid)
         history.append(Stock(step, error(output), len(data)))
         files.append(data)
         return output

@@ -18,13 +18,13 @@ BATCH = 4096
 
 
 class OnnxModel:
-    """An OnnxModel is a function from inputs to outputs on the CPU, computed `batch` rows at a time at most.
+    """An OnnxModel is a function from inputs to outputs on the CPU. It computes `batch` (None: BATCH) rows at once.
 
     `threads` of those parts are computed side by side, each on one core: what one part needs stays in the processor's
     cache, which is faster than to share every operator of one large call. Outputs do not depend on their number.
     """
 
-    def __init__(self, model: bytes, threads: int = 1, batch: int = BATCH) -> None:
+    def __init__(self, model: bytes, threads: int = 1, batch: int | None = None) -> None:
         try:
             require_self_contained(model)
         except ValueError as error:
@@ -33,7 +33,7 @@ class OnnxModel:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._threads, self._batch = threads, batch
+        self._threads, self._batch = threads, batch or BATCH
         self.names = tuple(item.name for item in self._session.get_inputs())
         self._shape: tuple[int, ...] = tuple(self._session.get_outputs()[0].shape[1:])
 

@@ -48,8 +48,8 @@ class Knowledge:
     def label(self, problem: Problem, dataset: Dataset, inputs: Inputs) -> Floats:
         """Return the weighed ensemble's outputs for inputs that are none of the dataset's rows."""
         weights = member_weights(problem, dataset, self.soft, self.weighed)
-        batches = Batches.of(inputs)
-        outputs = [OnnxModel(self.models[name].read_bytes()).run(batches) for name in self.soft]
+        batches, most = Batches.of(inputs), dataset.contract.most_rows
+        outputs = [OnnxModel(self.models[name].read_bytes(), batch=most).run(batches) for name in self.soft]
         return problem.ensemble(outputs, weights)
 
 

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 WARM_UP = 0.1
 GRADIENT_LIMIT = 1.0
 PREDICTION_BATCH = 1024
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 FINGERPRINT_ROWS = 64
 
 
@@ -268,14 +269,15 @@ def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | N
     size, where = loop.training.batch_size, device()
     order = np.random.default_rng([seed, loop.epoch]).permutation(data.train)
     chance = np.random.default_rng([seed, loop.epoch, 1])
-    steps = min(loop.training.batches_per_epoch or len(order), -(-len(order) // size))
+    parts = _parts(len(order), size, loop.model)[: loop.training.batches_per_epoch]
+    steps = len(parts)
     planned = loop.training.epochs * steps
     loop.model.train()
     total = torch.zeros((), dtype=torch.float64, device=where)
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         torch.manual_seed(seed * 100_003 + loop.epoch)
-        for step in range(steps):
-            rows, done = order[step * size : (step + 1) * size], loop.epoch * steps + step
+        for step, part in enumerate(parts):
+            rows, done = order[part], loop.epoch * steps + step
             rate = _learning_rate(done, planned, loop.training.learning_rate)
             for group in loop.optimizer.param_groups:
                 group["lr"] = rate
@@ -288,6 +290,18 @@ def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | N
                 after_step(loop.model)
             total += loss.detach()  # no float(): it would wait for a GPU in every step
     return float(total) / steps
+
+
+def _parts(count: int, size: int, model: nn.Module) -> list[slice]:
+    """Return the rows of each step: `size` of them, and what is left.
+
+    One row that is left alone joins the step before it, if the model normalises batches: torch refuses one value.
+    """
+    starts = list(range(0, count, size))
+    normalises = any(isinstance(module, NORMS) for module in model.modules())
+    if normalises and len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
 
 
 def _learning_rate(step: int, steps: int, peak: float) -> float:

@@ -89,7 +89,7 @@ class EvaluationSet:
 
     def run(self, model: bytes, batches: Batches | None = None) -> Floats:
         """Return a model's outputs, by default for all rows. Raises ValueError unless finite and of the right shape."""
-        runtime = OnnxModel(model, self.threads)
+        runtime = OnnxModel(model, self.threads, self.dataset.contract.most_rows)
         output = runtime.run(self.dataset.batches(self.rows, runtime.names) if batches is None else batches)
         expected = (len(self.rows), *self.dataset.contract.output_shape)
         if output.shape != expected:

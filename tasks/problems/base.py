@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from serving.contract import Codebook, Tokens
+from serving.contract.contract import ROWS_AT_ONCE
 from tasks.core.config import Frozen
 from tasks.core.errors import ConfigError
 from tasks.tables.table import TableContract, Tables
@@ -84,6 +85,11 @@ class FeatureContract:
     repeats: bool = False
     tokens: Mapping[str, Tokens] = field(default_factory=dict)
     images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def most_rows(self) -> int | None:
+        """Return how many rows a run of the model has at most; None: any."""
+        return ROWS_AT_ONCE if self.images or self.tokens else None
 
     def row_bytes(self, names: Collection[str] = ()) -> int:
         """Count the bytes that one row of these inputs takes in a batch; without names, of all inputs."""
@@ -464,6 +470,13 @@ class Problem(ABC):
 
     def recent(self, tables: Tables, as_of: date, contract: FeatureContract) -> Tables:
         """Return the raw rows that predictions on `as_of` can depend on: all, unless the problem knows better."""
+        return tables
+
+    def spared(self, tables: dict[str, pl.DataFrame], contract: FeatureContract) -> dict[str, pl.DataFrame]:
+        """Return a night's checked tables without values that the options let be bad; `predict` leaves out their rows.
+
+        A table that is sent to the service is not spared: whoever sent it is told.
+        """
         return tables
 
     @abstractmethod

@@ -38,7 +38,7 @@ class Scorer:
         run, contract, model = (releases.read(entry, name) for name in (RUN_FILE, CONTRACT, MODEL))
         try:
             self._scorer = TableScorer(run, json.loads(contract), where)
-            self._model = OnnxModel(model, threads=usable_cores())
+            self._model = OnnxModel(model, usable_cores(), self._scorer.contract.most_rows)
         except ConfigError:
             raise
         except Exception as error:  # whatever a contract or ONNX Runtime says of what was released
@@ -58,7 +58,8 @@ class Scorer:
     def score(self, tables: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
         """Return predictions for raw tables under the problem's contracts. Raises DataError when one breaks them."""
         try:
-            return self._scorer.predict(self._scorer.check(tables), as_of, self._model)
+            given = self.problem.spared(self._scorer.check(tables), self.contract)
+            return self._scorer.predict(given, as_of, self._model)
         except InputError as error:
             raise DataError(str(error)) from None
 

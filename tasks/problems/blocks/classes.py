@@ -40,8 +40,10 @@ def roc_auc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
 def calibration_error(chances: NDArray[np.float64], number: NDArray[np.int64], weight: NDArray[np.float64]) -> float:
     """Return the expected calibration error: mean |share right - chance| of the likeliest class, in 15 equal bins.
 
-    Naeini, Cooper & Hauskrecht 2015; Guo et al. 2017, arXiv:1706.04599.
+    Naeini, Cooper & Hauskrecht 2015; Guo et al. 2017, arXiv:1706.04599. It is NaN where a chance is no number.
     """
+    if not np.isfinite(chances).all():
+        return float("nan")
     top = chances.max(axis=1)
     right = chances.argmax(axis=1) == number
     place = np.minimum((top * BINS).astype(np.int64), BINS - 1)

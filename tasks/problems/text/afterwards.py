@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tasks.core.errors import ConfigError
+from tasks.core.errors import ConfigError, DataError
 from tasks.problems.base import BY, FeatureContract, Floats, Inputs, Outcomes, Since
 from tasks.problems.text.dataset import BY_LABEL, ROWS, labels_of
 from tasks.problems.text.metrics import naive_output, score_labels
 from tasks.problems.text.options import Options
 from tasks.tables.table import Tables
+
+ENTITY = "_entity"
+"""The source's own columns are never called so."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,9 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
     """
     if not options.id:
         raise ConfigError("problem.id: nobody can tell which row a later label is of; name the columns that say it")
-    name = pl.concat_str([pl.col(column).cast(pl.String) for column in options.id], separator="/").alias("entity")
-    rows = _labelled(since.now, options, name).join(_labelled(since.then(), options, name), on="entity", how="anti")
-    found = predictions.with_columns(name).join(rows, on="entity", maintain_order="left")
+    name = pl.concat_str([pl.col(column).cast(pl.String) for column in options.id], separator="/").alias(ENTITY)
+    rows = _labelled(since.now, options, name).join(_labelled(since.then(), options, name), on=ENTITY, how="anti")
+    found = predictions.with_columns(name).join(rows, on=ENTITY, maintain_order="left")
     label = labels_of(found[options.target], options)
     chances = found.select(f"p_{each}" for each in options.classes).to_numpy().reshape(len(found), -1)
     gap = chances.max(axis=1) - (chances.argmax(axis=1) == label) if len(found) else np.zeros(0)
@@ -45,7 +48,7 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
     by = [pl.col(each).cast(pl.String).fill_null("null").alias(BY + each) for each in options.segments]
     return Outcomes(
         found.select(
-            "entity",
+            pl.col(ENTITY).alias("entity"),
             day.alias("day"),
             pl.lit(1, pl.Int32).alias("step"),
             pl.Series("truth", label, pl.Float64),
@@ -63,7 +66,12 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
 def _labelled(tables: Tables, options: Options, name: pl.Expr) -> pl.DataFrame:
     """Return the rows with a label: their name, label, day and segments."""
     table = tables[ROWS]
-    if options.target not in table.collect_schema():
-        table = table.with_columns(pl.lit(None, pl.String).alias(options.target))
-    wanted = dict.fromkeys((options.target, *((options.time,) if options.time else ()), *options.segments))
-    return table.filter(pl.col(options.target).is_not_null()).select(name, *wanted).collect(engine="streaming")
+    schema = table.collect_schema()
+    if options.time and options.time not in schema:
+        raise DataError(f"{options.time}: the table has no such column, and the watch needs the time")
+    table = table.with_columns(
+        pl.lit(None, pl.String).alias(name) for name in (options.target, *options.segments) if name not in schema
+    )
+    columns = dict.fromkeys((*((options.time,) if options.time else ()), *options.segments))
+    known = table.filter(pl.col(options.target).is_not_null())
+    return known.select(name, pl.col(options.target).cast(pl.String), *columns).collect(engine="streaming")

@@ -1,6 +1,6 @@
 """A dataset of texts keeps the texts themselves, so that it can be read under another release's contract."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from serving.contract import Tokens
 from serving.contract.tokens import words_of
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
-from tasks.problems.base import Dataset, FeatureContract, Inputs, Raw, Rows
+from tasks.problems.base import Dataset, FeatureContract, Inputs, Raw, Rows, rows_within
 from tasks.problems.blocks.splits import LEFT_OUT, SPLITS, by_hash, by_time
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.text.options import Options, parse_options
@@ -23,28 +23,40 @@ GRAMS, WORDS = "grams", "words"
 PLACE, SPLIT, GROUP, LABEL = "_place", "_split", "_group", "_label"
 BY_LABEL = "label"
 """The segment of a row's own class is called so."""
-SAME = ("text", "target", "classes", "other", "group", "time", "split", "id", "valid_share", "test_share")
+SAME = ("text", "target", "classes", "other", "group", "time", "split", "valid_share", "test_share")
 """These options define the prediction and its rows; how a text is cut into tokens may differ."""
 
 Numbers = NDArray[np.int64]
 
 
 class Texts(Dataset):
-    """Texts has a `table` of the labelled rows, and the texts `unlabelled`, which only teachers tell something of."""
+    """Texts has a `table` of the labelled rows, and the texts `unlabelled`, which only teachers tell something of.
 
-    def __init__(self, table: pl.DataFrame, unlabelled: pl.Series, contract: FeatureContract) -> None:
+    `segments`: those of the rows, where another contract than that of the table is read under; None: the table's.
+    """
+
+    def __init__(
+        self,
+        table: pl.DataFrame,
+        unlabelled: pl.Series,
+        contract: FeatureContract,
+        segments: Mapping[str, NDArray[np.str_]] | None = None,
+    ) -> None:
         self.table, self.unlabelled, self.contract = table, unlabelled, contract
         self.options = parse_options(contract.settings["options"])
         self.texts: list[str] = table[self.options.text].to_list()
         self.splits = {name: np.flatnonzero((table[SPLIT] == name).to_numpy()).astype(np.int64) for name in SPLITS}
         self.groups = table[GROUP].to_numpy().astype(np.int64)
         self._target = table[LABEL].to_numpy().astype(np.int64)
+        self.segments = self._segments() if segments is None else segments
+        self._encoded: dict[str, NDArray[np.int32]] = {}
+
+    def _segments(self) -> dict[str, NDArray[np.str_]]:
         names = np.array(self.options.classes)
-        self.segments = {BY_LABEL: names[self._target].astype(np.str_)} | {
-            name: table[name].cast(pl.String).fill_null("null").to_numpy().astype(np.str_)
+        return {BY_LABEL: names[self._target].astype(np.str_)} | {
+            name: self.table[name].cast(pl.String).fill_null("null").to_numpy().astype(np.str_)
             for name in self.options.segments
         }
-        self._encoded: dict[str, Numbers] = {}
 
     def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
         """Return numbers of tokens: all texts' are made at the first call, and kept."""
@@ -52,8 +64,15 @@ class Texts(Dataset):
         for name, field in self.contract.tokens.items():
             if not names or name in names:
                 if name not in self._encoded:
-                    self._encoded[name] = field.encode(self.texts).astype(np.int32)
+                    self._encoded[name] = self._numbers(field)
                 found[name] = self._encoded[name][rows].astype(np.int64)
+        return found
+
+    def _numbers(self, field: Tokens) -> NDArray[np.int32]:
+        found = np.empty((len(self.texts), field.length), np.int32)
+        size = rows_within(8 * field.length)
+        for start in range(0, len(found), size):
+            found[start : start + size] = field.encode(self.texts[start : start + size])
         return found
 
     def target(self, rows: Rows) -> Numbers:
@@ -61,9 +80,14 @@ class Texts(Dataset):
         return self._target[rows]
 
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Texts":
-        """Return the same rows with texts cut into tokens as another contract says. Raises ValueError."""
-        differing_options(parse_options(contract.settings["options"]), self.options, SAME, ())
-        return Texts(self.table, self.unlabelled, contract)
+        """Return the same rows with texts cut into tokens as another contract says. Raises ValueError.
+
+        A text that is too long for the other contract is cut to what it allows; segments stay tonight's.
+        """
+        theirs = parse_options(contract.settings["options"])
+        differing_options(theirs, self.options, SAME, ())
+        table = self.table.with_columns(pl.col(theirs.text).str.slice(0, theirs.longest))
+        return Texts(table, self.unlabelled, contract, self.segments)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,13 +104,16 @@ def load_texts(folder: Path) -> Texts:
 
 def build_texts(table: pl.DataFrame, options: Options) -> Texts:
     """Build the dataset; `table` has PLACE, that of a row in the raw table. Raises DataError when a split is empty."""
-    for role, name in (("target", options.target), ("group", options.group), ("split", options.split)):
+    roles = [("target", options.target), ("group", options.group), ("split", options.split), ("time", options.time)]
+    for role, name in [*roles, *(("segment", name) for name in options.segments)]:
         if name and name not in table.columns:
             raise DataError(f"{name}: the table has no such column, and training needs the {role}")
     known = pl.col(options.target).is_not_null()
     rows, unlabelled = table.filter(known), table.filter(~known)[options.text]
     if rows.is_empty():
         raise DataError(f"{options.target}: no row has a label")
+    if options.group and (empty := rows[options.group].null_count()):
+        raise DataError(f"{options.group}: null in {empty} rows with a label; each of them needs its group")
     keys = keys_of(rows, options)
     rows = rows.with_columns(
         pl.Series(LABEL, labels_of(rows[options.target], options)),
@@ -107,7 +134,7 @@ def build_texts(table: pl.DataFrame, options: Options) -> Texts:
 def keys_of(rows: pl.DataFrame, options: Options) -> pl.Series:
     """Return (rows,) text by which rows belong together: the group, or the normalised text itself."""
     if options.group:
-        return rows[options.group].cast(pl.String).fill_null("")
+        return rows[options.group].cast(pl.String)
     return pl.Series([" ".join(words_of(text)) for text in rows[options.text]], dtype=pl.String)
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from serving.contract import InputError
 from tasks.core.errors import DataError, RuleError
 from tasks.problems.base import (
-    SCORING_BYTES,
     Dataset,
     Example,
     FeatureContract,
@@ -123,15 +122,18 @@ class Text(Problem):
         rows = _known(tables[ROWS], options, as_of)
         if rows.is_empty():
             raise DataError(f"{ROWS}: no rows up to {as_of}")
-        size = rows_within(contract.row_bytes(), SCORING_BYTES)
+        field = next(iter(contract.tokens.values()))
+        for place, text in rows.select(PLACE, options.text).iter_rows():
+            try:
+                field.require(text, place)
+            except InputError as error:
+                rule = f"text of at most {options.longest} characters"
+                raise RuleError(str(error), options.text, rule, place) from None
+        size = rows_within(contract.row_bytes())
         parts = (rows[options.text][start : start + size].to_list() for start in range(0, len(rows), size))
-        try:
-            output = np.concatenate(
-                [model({name: contract.tokens[name].encode(part) for name in model.names}) for part in parts]
-            )
-        except InputError as error:
-            rule = f"text of at most {options.longest} characters"
-            raise RuleError(str(error), options.text, rule) from None
+        output = np.concatenate(
+            [model({name: contract.tokens[name].encode(part) for name in model.names}) for part in parts]
+        )
         chances = probabilities(output)
         return rows.select(options.id or pl.col(PLACE).cast(pl.Int64).alias(ROW)).with_columns(
             *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],
@@ -152,20 +154,22 @@ class Text(Problem):
 
 
 def _known(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame:
-    """Return the rows up to `as_of`, with PLACE; all of them where rows have no time."""
-    table = table.with_row_index(PLACE)
-    if options.time:
+    """Return the rows up to `as_of`, with PLACE; all of them where rows have no time. Categories become texts."""
+    schema = table.collect_schema()
+    texts = [name for name in (options.text, options.target, options.split) if name and name in schema]
+    table = table.with_columns(pl.col(texts).cast(pl.String)).with_row_index(PLACE)
+    if options.time and options.time in schema:
         table = table.filter(pl.col(options.time).cast(pl.Date) <= as_of)
     return table.collect(engine="streaming")
 
 
 def table_contract(options: Options) -> TableContract:
-    """Return the contract of the one table. The label may be missing: rows to be predicted have none."""
+    """Return the contract of the one table. What no prediction needs may be missing: label, time and segments."""
     columns = [
         Column(options.text, "string", about="text", free=True),
         Column(options.target, "string", required=False, nullable=True, about="label"),
-        *[Column(name, "string", nullable=True, about="segment") for name in options.segments],
-        *([Column(options.time, "date", about="day")] if options.time else []),
+        *[Column(name, "string", required=False, nullable=True, about="segment") for name in options.segments],
+        *([Column(options.time, "date", required=False, about="day")] if options.time else []),
         *[Column(name, "string", key=True, about="id of a row") for name in options.id],
     ]
     if options.split:

@@ -1,30 +1,18 @@
 """What came of kept predictions: an image's label, if it had none when it was predicted."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 
-from tasks.core.errors import ConfigError
-from tasks.problems.base import BY, FeatureContract, Floats, Inputs, Outcomes, Since
+from tasks.core.errors import ConfigError, DataError
+from tasks.problems.base import BY, Outcomes, Since
 from tasks.problems.vision.checks import label_numbers
 from tasks.problems.vision.files import LABELS
-from tasks.problems.vision.metrics import naive_output, score_images
+from tasks.problems.vision.metrics import score_images
 from tasks.problems.vision.options import CLASS, Options
 from tasks.tables.table import Tables
 
-
-@dataclass(frozen=True)
-class Constant:
-    """Constant is the naive answer as a model: the shares of classes for every image."""
-
-    contract: FeatureContract
-    names: Collection[str] = ()
-
-    def __call__(self, inputs: Inputs) -> Floats:
-        """Return (n, classes)."""
-        return naive_output(self.contract, len(next(iter(inputs.values()))))
+ENTITY, TRUTH = "_entity", "_truth"
+"""The source's own columns are never called so."""
 
 
 def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outcomes:
@@ -34,11 +22,11 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
     """
     if options.id is None:
         raise ConfigError("problem.id: nobody can tell which image a later label is of; name the column that says it")
-    rows = _labelled(since.now, options).join(_labelled(since.then(), options), on="entity", how="anti")
-    kept = predictions.with_columns(pl.col(options.id).cast(pl.String).alias("entity"))
+    rows = _labelled(since.now, options).join(_labelled(since.then(), options), on=ENTITY, how="anti")
+    kept = predictions.with_columns(pl.col(options.id).cast(pl.String).alias(ENTITY))
     names = [f"p_{name}" for name in options.classes]
-    found = kept.select("entity", *names).join(rows, on="entity", maintain_order="left")
-    truth = found["truth"].to_numpy().astype(np.int64)
+    found = kept.select(ENTITY, *names).join(rows, on=ENTITY, maintain_order="left")
+    truth = found[TRUTH].to_numpy().astype(np.int64)
     chances = found.select(names).to_numpy().astype(np.float64)
     logits = np.log(np.maximum(chances, np.finfo(np.float32).tiny)).astype(np.float32)
     loss = score_images(logits, truth, options.metric).loss if len(truth) else np.zeros(0)
@@ -46,16 +34,16 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
     day = pl.col(options.time).cast(pl.Date) if options.time else pl.lit(since.as_of)
     return Outcomes(
         found.select(
-            "entity",
+            pl.col(ENTITY).alias("entity"),
             day.alias("day"),
             pl.lit(1, pl.Int32).alias("step"),
-            pl.col("truth").cast(pl.Float64),
+            pl.col(TRUTH).cast(pl.Float64).alias("truth"),
             pl.Series("loss", loss, pl.Float64),
             pl.lit(1.0).alias("weight"),
             pl.Series("gap", gap, pl.Float64),
             pl.lit(1.0).alias("size"),
             pl.lit(None, pl.Boolean).alias("inside"),
-            pl.col(options.label).alias(BY + CLASS),
+            pl.col(options.label).cast(pl.String).alias(BY + CLASS),
             *[pl.col(name).cast(pl.String).fill_null("null").alias(BY + name) for name in options.by],
         )
     )
@@ -64,12 +52,16 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
 def _labelled(tables: Tables, options: Options) -> pl.DataFrame:
     """Return the rows with a label: their name, label, class, day and segments."""
     table = tables[LABELS]
-    if options.label not in table.collect_schema():
-        table = table.with_columns(pl.lit(None, pl.String).alias(options.label))
+    schema = table.collect_schema()
+    if options.time and options.time not in schema:
+        raise DataError(f"{options.time}: the table has no such column, and the watch needs the time")
+    table = table.with_columns(
+        pl.lit(None, pl.String).alias(name) for name in (options.label, *options.by) if name not in schema
+    )
     wanted = (options.label, options.time, *options.by)
     found = (
         table.filter(pl.col(options.label).is_not_null())
-        .select(pl.col(options.id or "").cast(pl.String).alias("entity"), *(name for name in wanted if name))
+        .select(pl.col(options.id or "").cast(pl.String).alias(ENTITY), *(name for name in wanted if name))
         .collect(engine="streaming")
     )
-    return found.with_columns(label_numbers(found[options.label], options).alias("truth")).drop_nulls("truth")
+    return found.with_columns(label_numbers(found[options.label], options).alias(TRUTH)).drop_nulls(TRUTH)

@@ -53,4 +53,4 @@ def findings(tables: Tables, options: Options, as_of: date) -> Iterator[Finding]
 def label_numbers(labels: pl.Series, options: Options) -> pl.Series:
     """Return the number of each label's class, null where it is none."""
     numbers = {name: place for place, name in enumerate(options.classes)}
-    return labels.replace_strict(numbers, default=None, return_dtype=pl.Int64)
+    return labels.cast(pl.String).replace_strict(numbers, default=None, return_dtype=pl.Int64)

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from tasks.problems.vision.options import CLASS, IMAGE, Options, parse_options
 
 SPLIT, GROUP, LABEL = "_split", "_group", "_label"
 PIXELS, ROWS = "images.npy", "rows.parquet"
-SAME = ("label", "image", "classes", "group", "time", "id", "valid_share", "test_share", "max_unreadable")
+SAME = ("label", "image", "classes", "group", "time", "valid_share", "test_share")
 """These options define the prediction and its rows."""
-REBUILT = ("height", "width", "channels", "fit", "most_pixels")
+REBUILT = ("height", "width", "channels", "fit")
 DIGITS = 9
 
 Images = NDArray[np.uint8]
@@ -32,19 +32,30 @@ Images = NDArray[np.uint8]
 class LabelledImages(Dataset):
     """LabelledImages has the `rows` of all splits, and their pixels `images` (rows, height, width, channels), uint8.
 
-    `scratch`: a folder that lasts as long as the pixels are read from it.
+    `scratch`: a folder that lasts as long as the pixels are read from it. `segments`: those of the rows, where another
+    contract than that of the table is read under; None: the table's.
     """
 
-    def __init__(self, rows: pl.DataFrame, images: Images, contract: FeatureContract, scratch: Any = None) -> None:
+    def __init__(
+        self,
+        rows: pl.DataFrame,
+        images: Images,
+        contract: FeatureContract,
+        scratch: Any = None,
+        segments: Mapping[str, NDArray[np.str_]] | None = None,
+    ) -> None:
         self.rows, self.images, self.contract, self._scratch = rows, images, contract, scratch
         self.options = parse_options(contract.settings["options"])
         self.splits = {name: np.flatnonzero((rows[SPLIT] == name).to_numpy()).astype(np.int64) for name in SPLITS}
         self.groups = rows[GROUP].to_numpy().astype(np.int64)
         self.labels = rows[LABEL].to_numpy().astype(np.int64)
-        self.segments = {
-            CLASS: np.array(self.options.classes)[self.labels],
-            **{name: rows[name].fill_null("null").to_numpy().astype(np.str_) for name in self.options.by},
-        }
+        self.segments = self._segments() if segments is None else segments
+
+    def _segments(self) -> dict[str, NDArray[np.str_]]:
+        found = {CLASS: np.array(self.options.classes)[self.labels]}
+        for name in self.options.by:
+            found[name] = self.rows[name].cast(pl.String).fill_null("null").to_numpy().astype(np.str_)
+        return found
 
     def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
         return {IMAGE: np.asarray(self.images[rows])}
@@ -56,21 +67,22 @@ class LabelledImages(Dataset):
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "LabelledImages":
         """Return these rows under another contract; of another size or form the files are read again.
 
-        Raises ValueError saying what differs.
+        Segments, and the size of a file that is still read, stay tonight's. Raises ValueError saying what differs.
         """
         theirs = parse_options(contract.settings["options"])
         differing = differing_options(theirs, self.options, SAME if raw else SAME + REBUILT, REBUILT)
         if not differing or raw is None:
-            return LabelledImages(self.rows, self.images, contract, self._scratch)
+            return LabelledImages(self.rows, self.images, contract, self._scratch, self.segments)
+        read = theirs.model_copy(update={"most_pixels": self.options.most_pixels})
         raw.require(LABELS, (theirs.image,), "images")
         wanted = self.rows[PLACE].to_numpy()
-        found = _Pixels(theirs, len(wanted))
-        for part in parts(known(raw.tables[LABELS], theirs, raw.as_of), theirs):
+        found = _Pixels(read, len(wanted))
+        for part in parts(known(raw.tables[LABELS], read, raw.as_of), read):
             chosen = np.isin(part.rows[PLACE].to_numpy(), wanted)
             if odd := next((fault for fault, mine in zip(part.faults, chosen, strict=True) if mine and fault), None):
                 raise ValueError(f"its images cannot be made: a file is {odd}")
             found.add(part.images[chosen])
-        return LabelledImages(self.rows, found.array, contract, found.scratch)
+        return LabelledImages(self.rows, found.array, contract, found.scratch, self.segments)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,8 +121,9 @@ def build_images(table: pl.LazyFrame, options: Options) -> LabelledImages:
 
     Raises DataError when there are too few, or a file cannot be read.
     """
-    if options.label not in table.collect_schema():
-        raise DataError(f"{options.label}: the table has no such column, and training needs the label")
+    for role, name in [("label", options.label), *(("segment", name) for name in options.by)]:
+        if name not in table.collect_schema():
+            raise DataError(f"{name}: the table has no such column, and training needs the {role}")
     labelled = table.select(pl.col(options.label).count()).collect(engine="streaming").item()
     pixels = _Pixels(options, labelled)
     kept = [_kept(part, options, pixels) for part in parts(table, options)]

@@ -41,7 +41,9 @@ class Part:
 def known(table: pl.LazyFrame, options: Options, as_of: date) -> pl.LazyFrame:
     """Return the raw table's rows up to `as_of`, with PLACE; all of them where rows have no time."""
     placed = table.with_row_index(PLACE)
-    return placed.filter(pl.col(options.time).cast(pl.Date) <= as_of) if options.time else placed
+    if options.time and options.time in table.collect_schema():
+        return placed.filter(pl.col(options.time).cast(pl.Date) <= as_of)
+    return placed
 
 
 def parts(table: pl.LazyFrame, options: Options) -> Iterator[Part]:
@@ -63,6 +65,22 @@ def parts(table: pl.LazyFrame, options: Options) -> Iterator[Part]:
             except Unreadable as error:
                 faults.append(str(error))
         yield Part(found.drop(options.image), images, tuple(faults))
+
+
+def without_unreadable(table: pl.DataFrame, options: Options) -> pl.DataFrame:
+    """Return the table with null in place of files that cannot be read, if no more of them are than may be."""
+    readable = pl.Series([_is_readable(content, options) for content in table[options.image]], dtype=pl.Boolean)
+    if (~readable).sum() > options.max_unreadable * len(table):
+        return table
+    return table.with_columns(pl.when(readable).then(options.image).alias(options.image))
+
+
+def _is_readable(content: bytes | None, options: Options) -> bool:
+    try:
+        options.field.read(content or b"")
+    except Unreadable:
+        return False
+    return True
 
 
 def named(row: dict[str, Any], options: Options) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tasks.core.errors import DataError
+from serving.contract.images import Unreadable
+from tasks.core.errors import DataError, RuleError
 from tasks.problems.base import (
-    SCORING_BYTES,
     Dataset,
     Example,
     FeatureContract,
@@ -29,11 +29,11 @@ from tasks.problems.base import (
     rows_within,
 )
 from tasks.problems.blocks.classes import mean_logits, probabilities
-from tasks.problems.vision.afterwards import Constant, outcomes
+from tasks.problems.vision.afterwards import outcomes
 from tasks.problems.vision.checks import findings
 from tasks.problems.vision.dataset import LabelledImages, build_images, load_images, make_contract
 from tasks.problems.vision.disturbances import disturb
-from tasks.problems.vision.files import LABELS, PLACE, known
+from tasks.problems.vision.files import LABELS, PLACE, known, without_unreadable
 from tasks.problems.vision.metrics import naive_output, score_images
 from tasks.problems.vision.options import CLASS, IMAGE, Options, parse_options
 from tasks.problems.vision.pictures import of_images
@@ -107,28 +107,27 @@ class Vision(Problem):
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Return a line for each row up to `as_of`: its id, or else `row`, its place from 0; then what is predicted.
 
-        p_<class> of each class, and `predicted`, the likeliest. Raises DataError when there is no row, InputError
-        naming a file that cannot be read.
+        p_<class> of each class, and `predicted`, the likeliest. Rows whose image is null are left out. Raises DataError
+        when there is no row, RuleError naming the first whose file cannot be read.
         """
         options = parse_options(contract.settings["options"])
-        table = known(tables[LABELS], options, as_of)
-        rows = table.select(pl.col(options.id) if options.id else pl.col(PLACE).cast(pl.Int64).alias(ROW))
-        found = rows.collect(engine="streaming")
-        if found.is_empty():
-            raise DataError(f"{LABELS}: no rows up to {as_of}")
-        size = rows_within(contract.row_bytes(), SCORING_BYTES)
-        files = table.select(options.image).collect(engine="streaming").to_series()
-        output = np.concatenate(
-            [model({IMAGE: _encoded(files, start, size, options)}) for start in range(0, len(files), size)]
-        )
-        chances = probabilities(output)
-        return found.with_columns(
-            *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],
-            pl.Series("predicted", np.array(options.classes)[chances.argmax(axis=1)]),
-        )
+        rows = _rows(tables, options, as_of, options.image)
+        size = rows_within(contract.row_bytes())
+        output = np.concatenate([model({IMAGE: _encoded(part, options)}) for part in rows.iter_slices(size)])
+        return _told(rows, output, options)
 
     def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
-        return self.predict(since.now, since.as_of, contract, Constant(contract))
+        """Return the shares of the classes for every row, also of one whose file cannot be read."""
+        options = parse_options(contract.settings["options"])
+        rows = _rows(since.now, options, since.as_of)
+        return _told(rows, naive_output(contract, len(rows)), options)
+
+    def spared(self, tables: dict[str, pl.DataFrame], contract: FeatureContract) -> dict[str, pl.DataFrame]:
+        """Return the tables with null in place of the files that cannot be read, within `max_unreadable`."""
+        options = parse_options(contract.settings["options"])
+        if not options.max_unreadable:
+            return tables
+        return {**tables, LABELS: without_unreadable(tables[LABELS], options)}
 
     def outcomes(self, predictions: pl.DataFrame, since: Since, contract: FeatureContract) -> Outcomes:
         """Score predictions of images whose label has come since."""
@@ -140,22 +139,47 @@ class Vision(Problem):
         return of_images(dataset, rows, outputs)[:count]
 
 
-def _encoded(files: pl.Series, start: int, size: int, options: Options) -> NDArray[np.uint8]:
-    """Return the images of some files. Raises InputError naming the first row whose file cannot be read."""
-    return options.field.encode([content or b"" for content in files[start : start + size]], start)
+def _rows(tables: Tables, options: Options, as_of: date, *columns: str) -> pl.DataFrame:
+    """Return the place, the id and `columns` of the rows up to `as_of` that have an image. Raises DataError."""
+    table = known(tables[LABELS], options, as_of).filter(pl.col(options.image).is_not_null())
+    names = [options.id] if options.id else []
+    found = table.select(pl.col(PLACE).cast(pl.Int64), *names, *columns).collect(engine="streaming")
+    if found.is_empty():
+        raise DataError(f"{LABELS}: no rows up to {as_of}")
+    return found
+
+
+def _told(rows: pl.DataFrame, output: Floats, options: Options) -> pl.DataFrame:
+    chances = probabilities(output)
+    return rows.select(options.id or pl.col(PLACE).alias(ROW)).with_columns(
+        *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],
+        pl.Series("predicted", np.array(options.classes)[chances.argmax(axis=1)]),
+    )
+
+
+def _encoded(rows: pl.DataFrame, options: Options) -> NDArray[np.uint8]:
+    """Return the images of some rows. Raises RuleError naming the first row whose file cannot be read."""
+    images = np.empty((len(rows), *options.field.shape), np.uint8)
+    for number, (place, content) in enumerate(rows.select(PLACE, options.image).iter_rows()):
+        try:
+            images[number] = options.field.read(content)
+        except Unreadable as error:
+            said = f"{options.image}: file {place} is {error}"
+            raise RuleError(said, options.image, "JPEG or PNG file", place) from None
+    return images
 
 
 def table_contract(options: Options) -> TableContract:
-    """Return the contract of the one table. The label may be missing: images to be predicted have none."""
+    """Return the contract of the one table. What no prediction needs may be missing: label, time and segments."""
     columns = [
         Column(options.label, "string", required=False, nullable=True, about="label"),
         Column(options.image, "binary", about="JPEG or PNG file"),
-        *[Column(name, "string", nullable=True, about="segment") for name in options.by],
+        *[Column(name, "string", required=False, nullable=True, about="segment") for name in options.by],
     ]
     if options.id:
         columns.append(Column(options.id, "string", key=True, about="id of a row"))
     if options.time:
-        columns.append(Column(options.time, "date", about="day"))
+        columns.append(Column(options.time, "date", required=False, about="day"))
     if options.group and options.group not in options.by:
         columns.append(Column(options.group, "string", required=False, nullable=True, about="group"))
     return TableContract(tuple(columns), options.time, None, (options.id,) if options.id else (), name=LABELS)

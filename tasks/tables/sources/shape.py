@@ -162,7 +162,7 @@ def _drawn(table: pl.DataFrame, pixels: Pixels) -> pl.DataFrame:
 
     values = table.select(pl.col(pixels.names).cast(pl.Float64, strict=False))
     grey = values.to_numpy() * (255 / pixels.high)
-    odd = ~((grey >= 0) & (grey <= 255.5))
+    odd = ~((grey >= 0) & (grey < 255.5))
     if odd.any():
         row, place = divmod(int(odd.argmax()), len(pixels.names))
         name = pixels.names[place]

@@ -74,7 +74,7 @@ def test_json_parquet_and_the_client_say_the_same(client: TestClient, place: Pat
     [
         (b"no image", "image: file 1 is no image; expected a file of JPEG or PNG"),
         (b"", "image: file 1 is empty"),
-        (huge(5000, 5000), "image: file 1 is 5000 × 5000: more than 16,777,216 pixels, which are not unpacked"),
+        (huge(5000, 5000), "image: file 1 is 5000 × 5000: more than 4,194,304 pixels, which are not unpacked"),
         (huge(101, 100), "image: 10,164 pixels in one request; at most 10,000 are unpacked, send them in parts"),
         (shapes.png(np.zeros((9, 9), np.uint8)), "image: file 1 is 9 × 9 pixels; expected 8 × 8"),
     ],

@@ -1,6 +1,7 @@
 """Texts become numbers by one rule, which the contract holds; client and service read raw texts by it."""
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -80,6 +81,21 @@ def test_a_long_word_has_the_tokens_of_a_short_one_and_is_not_remembered() -> No
     before = tokens._remembered.cache_info().currsize
     assert (field.encode(["x" * 300]) > 0).sum() == 302
     assert tokens._remembered.cache_info().currsize == before
+
+
+def test_a_text_that_repeats_itself_is_not_read_to_its_end() -> None:
+    field = Tokens("grams", "text", length=20, buckets=100_000, letters=(2, 5), once=True)
+    same = "a b " * 100
+    assert field.encode([same + "zebra"]).tolist() == field.encode([same]).tolist()
+    assert (field.encode(["a b " * 5 + "zebra"]) > 0).sum() == 20
+
+
+def test_words_that_are_remembered_take_a_few_megabytes() -> None:
+    from serving.contract import tokens
+
+    largest = tokens._remembered("abcdefghijklmnopqrstuvwxyz012345"[: tokens.SHORT], 1, 8, 0, 2**24)
+    size = sys.getsizeof(largest) + sum(map(sys.getsizeof, largest))
+    assert tokens.REMEMBERED * size < 32 * 2**20
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,11 @@ def test_a_value_that_is_no_grey_is_told(rows: str, said: str, tmp_path: Path, m
     assert fetched(tmp_path, monkeypatch, rows).unreadable == {"labels": said}
 
 
+def test_what_would_be_rounded_above_white_is_no_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = fetched(tmp_path, monkeypatch, "0,255,255.5,0,7\n", high=255)
+    assert found.unreadable == {"labels": "source.shape.pixels: '255.5' of 2 in row 0 is no grey of 0 to 255"}
+
+
 def test_as_many_columns_as_pixels_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="3 of them; 2 × 2 pixels need as many"):
         fetched(tmp_path, monkeypatch, columns=["0", "1", "2"])

@@ -179,7 +179,7 @@ def test_a_text_that_is_too_long_is_no_row_to_predict() -> None:
     table = more("x" * 301)
     with pytest.raises(RuleError, match="301 characters in row 360") as found:
         problem().predict({"rows": table.lazy()}, AS_OF, made.contract, Zero())
-    assert found.value.column == "text"
+    assert (found.value.column, found.value.row) == ("text", 360)
 
 
 def test_the_source_makes_the_same_day_every_night() -> None:

@@ -88,6 +88,7 @@ def test_unreadable_files_within_the_limit_are_left_out() -> None:
     bad = LABELS.with_columns(pl.when(pl.col("id") == "i0003").then(pl.lit(b"x")).otherwise("image").alias("image"))
     assert not said(bad, max_unreadable=0.01)
     rows = shapes.dataset(bad, max_unreadable=0.01)
+    assert isinstance(rows.images, np.memmap), "what stays lies on the disk"
     assert len(rows.rows) == len(LABELS) - 1 == len(rows.images) and 3 not in rows.rows["_place"]
     assert (rows.inputs(np.array([5]))["image"] == shapes.dataset(LABELS).inputs(np.array([6]))["image"]).all()
 
