@@ -39,6 +39,9 @@ def times(factor: float) -> bytes:
     return data
 
 
+SPARED = -77.0
+
+
 class Identity:
     """A problem whose features are its table."""
 
@@ -47,6 +50,9 @@ class Identity:
 
     def recent(self, tables: Tables, as_of: date, contract: FeatureContract) -> Tables:
         return {"table": tables["table"].filter(pl.col("x") >= 10)}
+
+    def spared(self, tables: dict[str, pl.DataFrame], contract: FeatureContract) -> dict[str, pl.DataFrame]:
+        return {"table": tables["table"].filter(pl.col("x") != SPARED)}
 
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         frame = tables["table"].collect()
@@ -173,3 +179,8 @@ def test_every_part_must_keep_the_contract(scored: Any) -> None:
     spoilt = TABLE.with_columns(x=pl.when(pl.col("x") == 4000).then(float("nan")).otherwise("x"))
     with pytest.raises(DataError, match="x: no NaN or infinity"):
         list(Scorer(scored, "sales").stream({"table": spoilt.lazy()}, DAY, 6_000))
+
+
+def test_a_night_leaves_out_what_the_problem_spares(scored: Any) -> None:
+    found = Scorer(scored, "sales").score({"table": pl.DataFrame({"x": [1.0, SPARED, 2.0]}, {"x": pl.Float32})}, DAY)
+    assert found["x"].to_list() == [1.0, 2.0]
