@@ -29,6 +29,7 @@ OURS = {
         "core.storage",
         *("pipeline", "pipeline.graph", "pipeline.resources"),
         *("pipeline.handover", "pipeline.handover.manifest", "pipeline.handover.surroundings"),
+        *("releases", "releases.ledger", "releases.manifest", "releases.standing"),
     )
 }
 
