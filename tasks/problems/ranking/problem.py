@@ -42,7 +42,7 @@ from tasks.problems.ranking.events import EVENTS, ITEM, ITEMS
 from tasks.problems.ranking.metrics import best_of, normalised, score_ranking
 from tasks.problems.ranking.options import AT, Options, parse_options
 from tasks.problems.ranking.pictures import by_popularity, of_histories
-from tasks.problems.ranking.recommend import recommended
+from tasks.problems.ranking.recommend import recommended, require_fewer
 from tasks.tables.table import Column, TableContract, Tables
 
 PLACEHOLDER = ("a", "b")
@@ -129,6 +129,10 @@ class Ranking(Problem):
         not know are named too, where a table of items tells their attributes. Raises DataError when there is no event.
         """
         return recommended(tables, as_of, contract, model)
+
+    def require_fit(self, tables: Tables, contract: FeatureContract, most: int) -> None:
+        """Raise RuleError when there are more new items than `most` bytes of weights are for."""
+        require_fewer(tables, contract, most)
 
     def last_day(self, as_of: date) -> date:
         return last_day(as_of, self.options)
