@@ -180,5 +180,8 @@ def table_contracts(options: Options) -> tuple[TableContract, ...]:
     if attributes is not None:
         # Numbers as texts: descriptions have words such as "unknown" among them.
         names = [name for name in (*attributes.words, *attributes.numbers) if name != options.title]
-        described += [Column(name, "string", nullable=True, about="what tells of an item") for name in names]
+        described += [
+            Column(name, "string", nullable=True, numerals=name in attributes.numbers, about="what tells of an item")
+            for name in names
+        ]
     return events, TableContract(tuple(described), None, None, (options.item,), name=ITEMS, required=False)

@@ -1,5 +1,7 @@
 """Items that nobody had yet: scored as the items that are like them, beside those of the catalogue."""
 
+from io import BytesIO
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +11,8 @@ from tasks.core.errors import ConfigError, DataError, RuleError
 from tasks.problems.contracts import contract_to_json
 from tasks.problems.ranking.new_items import BLOCK, VOCABULARY, invert, likeness, weights
 from tasks.problems.ranking.options import NewItems, parse_options
+from tasks.scoring.rows import from_parquet, from_records
+from tasks.tables.sources.rows import conform
 from tasks.tables.table import Tables
 from tests.unit.problems.ranking.films import AS_OF, OPTIONS, dataset, events, problem
 
@@ -130,6 +134,22 @@ def test_more_new_items_than_fit_are_refused() -> None:
         build.require_fit(told(items()), made.contract, 4 * made.contract.output_shape[0])
     assert (caught.value.column, caught.value.rule) == ("items.item", "new items <= 1")
     problem().require_fit(told(items()), made.contract, 1 << 20)
+
+
+def test_numbers_of_items_may_come_as_numbers() -> None:
+    _, table = problem(items=True, new_items=NEW).tables()
+    given = items().with_columns(year=pl.Series([1990.5] * 41 + [None]))
+    told = conform(given, table, {}, untyped=False)
+    assert told.schema["year"] == pl.String and told["year"].drop_nulls().unique().to_list() == ["1990.5"]
+    sent = from_records(
+        [{"item": "n0", "genres": "war", "year": value} for value in (1995, 1990.5, "1990", None)], table
+    )
+    assert sent["year"].to_list() == ["1995", "1990.5", "1990", None]
+    content = BytesIO()
+    given.write_parquet(content)
+    assert from_parquet(content.getvalue(), table, 100, 1 << 20).schema["year"] == pl.String
+    with pytest.raises(RuleError, match="genres: 7 in row 0 is not text"):
+        from_records([{"item": "n0", "genres": 7}], table)
 
 
 class Flat:
