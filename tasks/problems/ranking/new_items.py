@@ -27,6 +27,8 @@ VOCABULARY = 4096
 """Of a column so many words count at most, those of the most items."""
 BLOCK = 256
 """Of so many items the likeness to others is computed at once."""
+ITEM_BYTES = 1024
+"""A new item takes so much at least, however few are known."""
 WORD = re.compile(r"\w+")
 
 
@@ -55,9 +57,9 @@ _INVERSE: Last[Matrix] = Last()
 _WEIGHTS: Last[Matrix] = Last()
 
 
-def weights_bytes(new: int, known: int) -> int:
-    """Return the bytes of the weights of so many new items by so many known ones."""
-    return 4 * new * min(known, BASIS)
+def weights_bytes(known: int) -> int:
+    """Return the bytes of a new item's weights by so many known ones."""
+    return max(4 * min(known, BASIS), ITEM_BYTES)
 
 
 def weights(new: pl.DataFrame, known: pl.DataFrame, options: NewItems) -> Matrix:

@@ -66,7 +66,7 @@ def require_fewer(tables: Tables, contract: FeatureContract, most: int) -> None:
     book = contract.categories[ITEM]
     unknown = tables[ITEMS].filter(~pl.col(options.item).is_in(book))
     new = int(unknown.select(pl.len()).collect(engine="streaming").item())
-    limit = most // weights_bytes(1, len(book))
+    limit = most // weights_bytes(len(book))
     if new > limit:
         rule = f"new items <= {limit:,}"
         column = f"{ITEMS}.{options.item}"

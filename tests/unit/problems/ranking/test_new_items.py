@@ -9,7 +9,7 @@ import pytest
 from serving.contract import Contract
 from tasks.core.errors import ConfigError, DataError, RuleError
 from tasks.problems.contracts import contract_to_json
-from tasks.problems.ranking.new_items import BLOCK, VOCABULARY, invert, likeness, weights
+from tasks.problems.ranking.new_items import BLOCK, ITEM_BYTES, VOCABULARY, invert, likeness, weights
 from tasks.problems.ranking.options import NewItems, parse_options
 from tasks.scoring.rows import from_parquet, from_records
 from tasks.tables.sources.rows import conform
@@ -129,9 +129,9 @@ def test_a_table_of_new_items_alone_is_refused() -> None:
 def test_more_new_items_than_fit_are_refused() -> None:
     build = problem(split="leave-one-out", items=True, new_items=NEW)
     made = build.features({"events": events().lazy()}, AS_OF)
-    build.require_fit(told(items()), made.contract, 2 * 4 * made.contract.output_shape[0])
+    build.require_fit(told(items()), made.contract, 2 * ITEM_BYTES)
     with pytest.raises(RuleError, match=r"^items\.item: 2 items are new to the release; at most 1 are") as caught:
-        build.require_fit(told(items()), made.contract, 4 * made.contract.output_shape[0])
+        build.require_fit(told(items()), made.contract, ITEM_BYTES)
     assert (caught.value.column, caught.value.rule) == ("items.item", "new items <= 1")
     problem().require_fit(told(items()), made.contract, 1 << 20)
 
