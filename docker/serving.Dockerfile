@@ -21,7 +21,7 @@ COPY tasks/problems /app/tasks/problems
 COPY tasks/scoring /app/tasks/scoring
 # Bytecode, as nothing can be written here later; and everything that is needed can be loaded.
 RUN python3 -m compileall -q /app/serving /app/tasks \
-    && cd /app && /opt/nightstill/bin/python -B -c "import httptools, uvloop, boto3, holidays, serving.service.app; import tasks.problems.forecasting.problem, tasks.problems.tabular.problem, tasks.problems.text.problem, tasks.problems.vision.problem, PIL.Image"
+    && cd /app && /opt/nightstill/bin/python -B -c "import httptools, uvloop, boto3, holidays, serving.service.app; import tasks.problems.forecasting.problem, tasks.problems.ranking.problem, tasks.problems.tabular.problem, tasks.problems.text.problem, tasks.problems.vision.problem, PIL.Image"
 
 FROM python:3.11-slim-bookworm
 # Whatever is mounted at /cache takes its mode from here.

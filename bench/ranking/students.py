@@ -29,8 +29,8 @@ def measured(night: Path, out: Path, seed: int) -> list[str]:
     for part in ("features", "teachers"):
         place = context.artifacts / part
         place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.exists():
-            place.symlink_to((night / "artifacts" / part).resolve())
+        place.unlink(missing_ok=True)  # a link to another night's
+        place.symlink_to((night / "artifacts" / part).resolve())
     problem = get_problem(run.problem)
     evaluation = EvaluationSet(problem, problem.load(context.artifacts / "features"))
     files = {}

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,14 @@ class Model:
         outputs = (self.predict({name: fields[name].encode(part) for name in self.names}) for part in parts)
         return [one for output in outputs for one in told(output, classes)]
 
-    def recommend(self, histories: Sequence[Sequence[Any]], count: int) -> list["Recommended"]:
+    def recommend(
+        self, histories: Sequence[Sequence[Any]], count: int, see: Callable[[NDArray[np.float32]], None] | None = None
+    ) -> list["Recommended"]:
         """Return for each history of raw ids, the last one at the end, the `count` best items that are not in it.
 
         Ids are texts or whole numbers, which the tables have as texts. Of an item that stands in a history several
-        times the first place counts, as in training, unless the release has `repeats`. Raises InputError where the
-        release ranks nothing, or a history or `count` is none.
+        times the first place counts, as in training, unless the release has `repeats`. `see` is given all scores
+        (rows, items) of the model. Raises InputError where the release ranks nothing, or a history or `count` is none.
         """
         if len(self.contract.histories) != 1 or not self.contract.choice:
             raise InputError("", f"a release of {self.contract.problem} has no items to recommend")
@@ -121,16 +123,21 @@ class Model:
         return [
             answer
             for start in range(0, len(given), size)
-            for answer in self._recommend(given[start : start + size], count)
+            for answer in self._recommend(given[start : start + size], count, see)
         ]
 
-    def _recommend(self, histories: list[list[str]], count: int) -> list["Recommended"]:
+    def _recommend(
+        self, histories: list[list[str]], count: int, see: Callable[[NDArray[np.float32]], None] | None
+    ) -> list["Recommended"]:
         (field,) = self.contract.histories.values()
         if not self.contract.repeats:
             histories = [list(dict.fromkeys(history)) for history in histories]
         known = [field.known(history) for history in histories]
         answers = []
-        for given, codes, scores in zip(histories, known, self.predict({field.name: field.encode(known)}), strict=True):
+        output = self.predict({field.name: field.encode(known)})
+        if see is not None:
+            see(output)
+        for given, codes, scores in zip(histories, known, output, strict=True):
             popular = not codes
             line = np.zeros_like(scores) if popular else scores  # codes are in the order of popularity
             places = chosen(line, () if self.contract.repeats else [code - field.book.first for code in codes], count)

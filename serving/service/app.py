@@ -132,7 +132,8 @@ def _add_recommend(app: FastAPI, settings: ServiceSettings, keeper: Keeper, metr
     async def recommend_items(request: Request) -> Response:
         media_type(request, (JSON,))
         model = _ready(keeper)
-        make = partial(recommend, model=model, about=_release(model, settings), max_rows=settings.max_rows)
+        about = _release(model, settings)
+        make = partial(recommend, model=model, about=about, max_rows=settings.max_rows, asked=metrics.asked)
         return await recommending.answer(request, min(MOST_BYTES, settings.max_json_bytes), JSON, model, make)
 
 

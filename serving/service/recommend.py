@@ -1,6 +1,8 @@
 """This module answers what to recommend: histories of raw ids in, ids and scores of the best items out."""
 
+import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -8,6 +10,7 @@ import orjson
 from serving.client import InputError, Model
 from serving.contract.choice import require_count
 from serving.service.bodies import SPARE, BadBody
+from serving.service.drift import Asked
 from serving.service.http import Refused
 
 MOST_BYTES = 262_144
@@ -16,14 +19,18 @@ LONGEST, MOST = 10_000, 1000
 MOST_ITEMS = 100_000
 """One answer names so many items at most, of all its histories: each is an object in memory."""
 DEFAULT = 10
+TEXT = re.compile(rb'(?s)"(?:[^"\\]|\\.)*+"?')
+"""A text in JSON; one that does not end is one, too, so that nothing is looked at twice."""
 FIELDS = ("histories", "k")
 
 
-def recommend(body: bytes, model: Model, about: Mapping[str, Any], max_rows: int) -> tuple[bytes, int]:
+def recommend(
+    body: bytes, model: Model, about: Mapping[str, Any], max_rows: int, asked: Asked | None = None
+) -> tuple[bytes, int]:
     """Return the answer to a JSON body, and its number of histories. Raises Refused naming the field."""
     try:
         histories, count = _asked(body, max_rows)
-        found = model.recommend(histories, count)
+        found = model.recommend(histories, count, partial(asked.see_output, model) if asked else None)
     except BadBody as error:
         raise Refused(400, str(error)) from None
     except InputError as error:
@@ -35,7 +42,8 @@ def recommend(body: bytes, model: Model, about: Mapping[str, Any], max_rows: int
 
 
 def _asked(body: bytes, max_rows: int) -> tuple[list[list[Any]], int]:
-    if (lists := body.count(b"[")) > max_rows + SPARE:  # making them would keep all others waiting
+    # Making many lists would keep all others waiting; such a sign may also stand in ids.
+    if body.count(b"[") > max_rows + SPARE and (lists := TEXT.sub(b"", body).count(b"[")) > max_rows + SPARE:
         raise InputError("histories", f"{lists} lists; expected 1 to {max_rows} histories in one request")
     try:
         found = orjson.loads(body)

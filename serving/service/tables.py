@@ -26,6 +26,8 @@ from tasks.tables.table import TableContract
 
 RUN = "run.yaml"
 FORMATS = (JSON, CSV, PARQUET, ARROW)
+BESIDE_BYTES = 32 * 2**20
+"""What scoring holds beside the model's rows, such as weights of new items, is as large at most."""
 LINE_BYTES = (8, 4096)  # of a row, on average
 DAYS = (date(1900, 1, 1), date(2199, 12, 31))  # far from where calendars and nanoseconds end
 
@@ -74,6 +76,7 @@ def score(
         main = scorer.contracts[0]
         _count(tables[main.name], main, settings.max_rows)
         _count_pixels(tables[main.name], main, model, settings)
+        scorer.require_fit(tables, BESIDE_BYTES)
         found = scorer.predict(tables, day, Feed(model, asked))
     except RuleError as error:
         raise Refused(422, str(error), error.column, rule=error.rule, row=error.row) from None

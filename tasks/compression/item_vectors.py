@@ -42,15 +42,21 @@ class ProductCodes(TorchStep):
     dims: int = Field(default=4, gt=0)
     levels: int = Field(default=MOST_LEVELS, gt=1, le=MOST_LEVELS)
 
-    def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
-        """Find codes, then fine-tune. Raises ConfigError without item vectors, or where `dims` do not share a width."""
-        coded = False
-        for owner, name, before in _tables(model, self.kind):
-            rows, width = getattr(owner, name).shape
+    def require(self, model: nn.Module) -> None:
+        """Raise ConfigError where `dims` do not share a width."""
+        for owner, name, _ in _tables(model, self.kind):
+            width = getattr(owner, name).shape[1]
             if width % self.dims:
                 raise ConfigError(
                     f"step {self.kind}: dims: {self.dims} do not divide vectors of {width} numbers; take a divisor"
                 )
+
+    def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
+        """Find codes, then fine-tune. Raises ConfigError without item vectors, or where `dims` do not share a width."""
+        self.require(model)
+        coded = False
+        for owner, name, before in _tables(model, self.kind):
+            rows, width = getattr(owner, name).shape
             known = kept_of(owner, name)
             after = known.after if known else 0
             rows -= before + after

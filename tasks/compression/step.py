@@ -80,6 +80,9 @@ class TorchStep(Step):
     epochs: int = Field(default=3, ge=0)
     learning_rate_factor: float = Field(default=0.3, gt=0)
 
+    def require(self, model: nn.Module) -> None:
+        """Raise ConfigError when the step cannot be applied to a model of this shape, told before any is trained."""
+
     @abstractmethod
     def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> AfterStep | None:
         """Compress `model` in place and fine-tune it.

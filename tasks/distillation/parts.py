@@ -12,8 +12,10 @@ from tasks.distillation.adaptive import ADAPTATIONS, LEAST, Adaptation, Correctn
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
 from tasks.distillation.options import Student, Teacher
 from tasks.distillation.schedule import SCHEDULES, Schedule
-from tasks.distillation.teacher import SelfTrained, augmentation
+from tasks.distillation.start import start_from
+from tasks.distillation.teacher import Forest, SelfTrained, augmentation
 from tasks.problems.base import Augment, Problem, SoftLoss, Synthesis
+from tasks.problems.blocks.weights import save_weights
 from tasks.problems.models import build_model, models, trees
 
 NONE = "none"
@@ -125,8 +127,9 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
         if (teacher.training is None) == trained:
             what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
             raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
-        # Of those that fit themselves some have weights, such as EASE's product of items by items; a forest has none.
-        if not trained and ("features" in teacher.keep or (teacher.keep and not any(True for _ in model.parameters()))):
+        # Of those that fit themselves some have weights, such as EASE's product of items by items; trees have none.
+        weighed = any(True for _ in model.parameters()) and not isinstance(model, Forest)
+        if not trained and ("features" in teacher.keep or (teacher.keep and not weighed)):
             what = f"a {teacher.model.kind} has neither features nor weights of a network"
             raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
         if teacher.augment and not trained:
@@ -157,6 +160,10 @@ def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) 
         name = student.start_from.teacher
         if name not in teachers or "weights" not in teachers[name].keep:
             raise ConfigError(f"start_from: no weights of {name}; set keep: [weights] for teachers.{name}")
+        if student.distilled:
+            weights = save_weights(_build(problem, teachers[name].model, f"teachers.{name}."))
+            start = student.start_from
+            start_from(_build(problem, student.model, ""), weights, start.layers, start.gate)
 
 
 def _build(problem: Problem, model: Spec, prefix: str) -> nn.Module:

@@ -51,6 +51,13 @@ class FitsAgain(Protocol):
         ...
 
 
+@runtime_checkable
+class Forest(Protocol):
+    """A Forest holds what it learned in trees; parameters that it has besides are no weights to start from."""
+
+    trees: nn.ModuleList
+
+
 class Mean(nn.Module):
     """Mean averages several models' outputs: it makes one teacher of the fold models."""
 

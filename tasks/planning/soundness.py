@@ -1,5 +1,6 @@
 """Whether what a section asks for exists and fits together; without running anything."""
 
+from itertools import product
 from pathlib import Path
 
 from tasks.compression.chain import parse_chain
@@ -31,9 +32,15 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
         if section.refit:
             check_refit(problem, section.teachers, section.students)
         contract = problem.draft_contract()
-        students = {key: traits_of(build_model(item.model, contract)) for key, item in section.students.items()}
+        drafts = {key: build_model(item.model, contract) for key, item in section.students.items()}
+        students = {key: traits_of(model) for key, model in drafts.items()}
         for recipe_name, recipe in section.recipes.items():
-            parse_chain(recipe_name, recipe, students)
+            chain = parse_chain(recipe_name, recipe, students)
+            for step, model in product(chain.before_export, drafts.values()):
+                try:
+                    step.require(model)
+                except ConfigError as error:
+                    raise ConfigError(f"recipes.{recipe_name}.steps: {error}") from error
             parse_space(recipe_name, recipe.search.space if recipe.search else (), students)
         parse_gates(section.gates.further)
     except ConfigError as error:

@@ -479,6 +479,9 @@ class Problem(ABC):
         """
         return tables
 
+    def require_fit(self, tables: Tables, contract: FeatureContract, most: int) -> None:  # noqa: B027 most hold nothing
+        """Raise RuleError when `predict` would hold more than `most` bytes for anything but the model's rows."""
+
     @abstractmethod
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Score raw tables with a released model, through the same feature code as training."""

@@ -157,6 +157,8 @@ def _parsed(what: str, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
 
 def _typed(column: Column, values: list[Any], contract: TableContract) -> pl.Series:
     dtype, allowed, _ = TYPES[column.kind]
+    if column.numerals:
+        values = [str(value) if type(value) in (int, float) else value for value in values]
     if {type(value) for value in values} - {*allowed, type(None)}:
         raise _wrong(column, values, lambda value: type(value) in allowed)
     try:
@@ -197,7 +199,13 @@ def _whole(column: Column, values: pl.Series, found: pl.Series) -> pl.Series:
 
 
 def _days(table: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
-    """Return the table with its dates and moments as sources deliver them."""
+    """Return the table with its dates, moments and numerals as sources deliver them."""
+    numerals = [
+        column.name
+        for column in contract.columns
+        if column.numerals and column.name in table.columns and table.schema[column.name].is_numeric()
+    ]
+    table = table.with_columns(pl.col(numerals).cast(pl.String)) if numerals else table
     timed = [column for column in contract.columns if column.kind in TIMED and column.name in table.columns]
     return table.with_columns(kept_whole(table[column.name], column, contract) for column in timed) if timed else table
 

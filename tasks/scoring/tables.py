@@ -77,6 +77,11 @@ class TableScorer:
         with self._blamed():
             return self.problem.recent(known(tables, self.contracts), as_of, self.contract)
 
+    def require_fit(self, tables: Mapping[str, pl.DataFrame], most: int) -> None:
+        """Raise RuleError when `predict` would hold more than `most` bytes for anything but the model's rows."""
+        with self._blamed():
+            self.problem.require_fit({name: table.lazy() for name, table in tables.items()}, self.contract, most)
+
     def predict(self, tables: Mapping[str, pl.DataFrame], as_of: date, model: Predict) -> pl.DataFrame:
         """Return predictions for raw tables that were checked.
 

@@ -54,7 +54,7 @@ def for_the_report(dataset: Histories, rows: Rows) -> Mapping[str, Floats]:
     """Return the scores of all baselines: the simple ones, and EASE on a history that decays."""
     found = {name: answer(rows) for name, answer in simple(dataset).items()}
     if dataset.size <= DENSE:
-        found["EASE, decayed"] = _closed(dataset, ease(dataset.pairs, REGULARISATION), HALF_LIFE)(rows)
+        found["EASE, decayed"] = _closed(dataset, ease(dataset.pairs(), REGULARISATION), HALF_LIFE)(rows)
     return found
 
 

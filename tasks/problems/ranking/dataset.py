@@ -126,15 +126,17 @@ class Histories(Dataset):
         starts = np.flatnonzero(np.diff(self.users[places], prepend=-1))
         return [part for part in np.split(self.codes[places], starts[1:]) if len(part)]
 
-    @cached_property
     def pairs(self) -> NDArray[np.float64]:
-        """Return (items, items) how many users had both among the learned events, see `together`."""
+        """Return (items, items) how many users had both among the learned events, see `together`.
+
+        It is counted anew for each caller: kept, it would take 1.2 GB of a large catalogue for as long as the dataset.
+        """
         return together(self.sequences(self.splits["train"]), self.size)
 
     @cached_property
     def neighbours(self) -> Matrix:
         """Return (items, items) the similarities of item-kNN."""
-        return item_knn(self.pairs)
+        return item_knn(self.pairs())
 
     @cached_property
     def popularity(self) -> Floats:

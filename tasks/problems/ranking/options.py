@@ -15,7 +15,7 @@ class NewItems(Frozen):
     """NewItems names the columns of the table of items by which an item is like another.
 
     `words`: columns of texts, alike by the words that both have. `numbers`: column -> the difference at which a
-    likeness of 1 has fallen to 0.61; whole numbers or texts of numbers. `regularisation`: how little one item's
+    likeness of 1 has fallen to 0.61; numbers or texts of them. `regularisation`: how little one item's
     likeness tells.
     """
 

@@ -42,7 +42,7 @@ from tasks.problems.ranking.events import EVENTS, ITEM, ITEMS
 from tasks.problems.ranking.metrics import best_of, normalised, score_ranking
 from tasks.problems.ranking.options import AT, Options, parse_options
 from tasks.problems.ranking.pictures import by_popularity, of_histories
-from tasks.problems.ranking.recommend import recommended
+from tasks.problems.ranking.recommend import recommended, require_fewer
 from tasks.tables.table import Column, TableContract, Tables
 
 PLACEHOLDER = ("a", "b")
@@ -130,6 +130,10 @@ class Ranking(Problem):
         """
         return recommended(tables, as_of, contract, model)
 
+    def require_fit(self, tables: Tables, contract: FeatureContract, most: int) -> None:
+        """Raise RuleError when there are more new items than `most` bytes of weights are for."""
+        require_fewer(tables, contract, most)
+
     def last_day(self, as_of: date) -> date:
         return last_day(as_of, self.options)
 
@@ -176,5 +180,8 @@ def table_contracts(options: Options) -> tuple[TableContract, ...]:
     if attributes is not None:
         # Numbers as texts: descriptions have words such as "unknown" among them.
         names = [name for name in (*attributes.words, *attributes.numbers) if name != options.title]
-        described += [Column(name, "string", nullable=True, about="what tells of an item") for name in names]
+        described += [
+            Column(name, "string", nullable=True, numerals=name in attributes.numbers, about="what tells of an item")
+            for name in names
+        ]
     return events, TableContract(tuple(described), None, None, (options.item,), name=ITEMS, required=False)

@@ -7,13 +7,16 @@ import polars as pl
 
 from serving.contract import History
 from serving.contract.choice import chosen
-from tasks.core.errors import DataError
+from tasks.core.errors import DataError, RuleError
 from tasks.problems.base import SCORING_BYTES, FeatureContract, Predict, rows_within
 from tasks.problems.ranking.dataset import HISTORY
 from tasks.problems.ranking.events import EVENTS, ITEM, ITEMS, USER, in_order
-from tasks.problems.ranking.new_items import BASIS, Matrix, weights
+from tasks.problems.ranking.new_items import BASIS, Matrix, weights, weights_bytes
 from tasks.problems.ranking.options import Options, parse_options
 from tasks.tables.table import Tables
+
+NIGHT_BYTES = 2**31
+"""The weights of new items are as large at most where a table is scored: 130,000 new items of a large catalogue."""
 
 
 def recommended(tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
@@ -55,13 +58,40 @@ def recommended(tables: Tables, as_of: date, contract: FeatureContract, model: P
     )
 
 
+def require_fewer(tables: Tables, contract: FeatureContract, most: int) -> None:
+    """Raise RuleError when the weights of the new items in the tables would be larger than `most` bytes."""
+    options = parse_options(contract.settings["options"])
+    if options.new_items is None or ITEMS not in tables:
+        return
+    book = contract.categories[ITEM]
+    unknown = tables[ITEMS].filter(~pl.col(options.item).is_in(book))
+    new = int(unknown.select(pl.len()).collect(engine="streaming").item())
+    limit = most // weights_bytes(len(book))
+    if new > limit:
+        rule = f"new items <= {limit:,}"
+        column = f"{ITEMS}.{options.item}"
+        said = f"{column}: {new:,} items are new to the release; at most {limit:,} are scored at once"
+        raise RuleError(f"{said}, send them in parts", column, rule)
+
+
 def _new_items(tables: Tables, contract: FeatureContract, options: Options) -> tuple[dict[str, int], Matrix]:
-    """Return the places of items that the catalogue lacks, and (new, known) how much known items' scores count."""
+    """Return the places of items that the catalogue lacks, and (new, known) how much known items' scores count.
+
+    Raises DataError when the table tells nothing of the known items, RuleError when there are too many new ones.
+    """
     if options.new_items is None or ITEMS not in tables:
         return {}, np.zeros((0, 0), np.float32)
+    require_fewer(tables, contract, NIGHT_BYTES)
     attributes = (*options.new_items.words, *options.new_items.numbers)
     table = tables[ITEMS].select(pl.col(options.item).alias(ITEM), *attributes).collect(engine="streaming")
     known = pl.DataFrame({ITEM: contract.categories[ITEM][:BASIS]}).join(table, ITEM, "left", maintain_order="left")
     new = table.filter(~pl.col(ITEM).is_in(contract.categories[ITEM])).sort(ITEM)
-    places = {item: number for number, item in enumerate(new[ITEM])}
-    return places, weights(new, known, options.new_items) if places else np.zeros((0, 0), np.float32)
+    if new.is_empty():
+        return {}, np.zeros((0, 0), np.float32)
+    if known.select(pl.all_horizontal(pl.col(attributes).is_null().all())).item():
+        named = ", ".join(attributes)
+        raise DataError(
+            f"{ITEMS}: {named}: empty for all items that the release knows, so nothing is like a new one; give the "
+            "known items' rows, too"
+        )
+    return {item: number for number, item in enumerate(new[ITEM])}, weights(new, known, options.new_items)

@@ -57,7 +57,7 @@ def conform(
 
 def kept_as(dtype: pl.DataType, column: Column) -> pl.DataType | None:
     """The type that values become without loss, where the contract has another: ids in numbers, true and false."""
-    if column.kind == "string" and dtype.is_integer():
+    if column.kind == "string" and (dtype.is_integer() or (column.numerals and dtype.is_numeric())):
         return pl.String()
     return pl.Int8() if column.kind == "number" and dtype == pl.Boolean else None
 

@@ -129,6 +129,9 @@ def test_a_table_that_codes_would_not_shrink_stays() -> None:
 def test_what_cannot_be_coded_is_told() -> None:
     with pytest.raises(ConfigError, match=r"^step product-codes: dims: 5 do not divide vectors of 16 numbers"):
         compressed(student(), {"kind": "product-codes", "dims": 5})
+    with pytest.raises(ConfigError, match=r"^step product-codes: dims: 5 do not divide"):
+        ProductCodes(dims=5).require(student())
+    ProductCodes(dims=4).require(student())
     for step in (Tail(keep=0.5), ProductCodes()):
         with pytest.raises(ConfigError, match=f"^step {step.kind}: model Linear has no vectors of items; drop the st"):
             step.apply(nn.Linear(2, 2), lambda *_, **__: 0, histories)

@@ -79,6 +79,21 @@ def test_the_best_that_a_user_has_not_had_are_named(client: TestClient) -> None:
     ]
 
 
+def test_drift_counts_what_is_recommended(releases: ReleaseStore, folder: Path, cache: Path) -> None:
+    numbers = {"missing": 0.0, "quantiles": [float(place) for place in range(200)], "shares": None}
+    files = {
+        "model.onnx": model(),
+        "contract.json": json.dumps(CONTRACT).encode(),
+        "profile.json": json.dumps({"inputs": {}, "predictions": {"score": numbers}}).encode(),
+    }
+    releases.publish(files, expected=0, run_id="r", as_of=date(2026, 1, 1), reason="better")
+    with TestClient(make_app(settings(folder, cache)), raise_server_exceptions=False) as client:
+        until(lambda: client.get("/readyz").status_code == 200)
+        for _ in range(2):
+            assert client.post("/v1/recommend", json={"histories": [["c"]] * 100, "k": 1}).status_code == 200
+        assert 'nightstill_drift{field="score",kind="prediction"}' in client.get("/metrics").text
+
+
 def test_the_client_says_the_same(client: TestClient, folder: Path, cache: Path) -> None:
     found = Champion.open(str(folder), "sales", cache=cache).recommend(["c", "e"], k=2)
     (answer,) = client.post("/v1/recommend", json={"histories": [["c", "e"]], "k": 2}).json()["recommendations"]
@@ -94,6 +109,9 @@ def test_the_client_says_the_same(client: TestClient, folder: Path, cache: Path)
         ({"histories": []}, 422, "histories", "0 of them; expected 1 to 100 in one request"),
         ({"histories": [["a"]] * 101}, 422, "histories", "101 of them"),
         ({"histories": [[]] * 1200}, 422, "histories", "1201 lists; expected 1 to 100 histories in one request"),
+        ({"histories": [["[" * 2000]]}, 200, None, ""),
+        ({"histories": [['"[' * 2000]]}, 200, None, ""),
+        ('{"histories": [["' + '\\"[' * 50_000, 400, "", "not JSON"),
         ({"histories": ["a"]}, 422, "histories", "number 0 is no list"),
         ({"histories": [["a"], ["b", None]]}, 422, "histories", "None at [1, 1]; expected the id of an item"),
         ({"histories": [["a", True]]}, 422, "histories", "True at [0, 1]"),

@@ -322,6 +322,9 @@ class Revenue:
             TableContract(items, None, None, ("item",), name="items"),
         )
 
+    def require_fit(self, tables: Tables, contract: Any, most: int) -> None:
+        """It holds nothing but rows."""
+
     def predict(self, tables: Tables, as_of: date, contract: Any, model: Any) -> pl.DataFrame:
         joined = tables["sales"].join(tables["items"], on="item").sort("item").collect()
         return joined.select("item", revenue=pl.col("pieces") * pl.col("price"))

@@ -37,5 +37,6 @@ def test_the_naive_answer_of_parts_is_that_of_the_whole_and_is_chosen_once() -> 
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     assert made.asked_for == {"targets": 1, "sequences": 1}
     np.testing.assert_array_equal(for_the_report(made, rows)["item-kNN"], whole)
-    assert made.asked_for["sequences"] == 1
-    np.testing.assert_array_equal(made.pairs, together(made.sequences(made.splits["train"]), made.size))
+    assert made.asked_for["sequences"] == 2, "pairs are counted for the neighbours, and for EASE"
+    np.testing.assert_array_equal(made.pairs(), together(made.sequences(made.splits["train"]), made.size))
+    assert "neighbours" in vars(made) and "pairs" not in vars(made), "what takes most is not kept"

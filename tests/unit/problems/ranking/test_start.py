@@ -1,20 +1,24 @@
 """A student of two tables starts as the closest product to its teacher's product of items by items."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
-from tasks.distillation.options import Teacher
+from tasks.distillation.options import Student, Teacher
 from tasks.distillation.parts import check_students
 from tasks.distillation.start import start_from
+from tasks.problems import get_problem
 from tasks.problems.blocks.weights import save_weights
 from tasks.problems.models import build_model
 from tasks.problems.ranking.dataset import HISTORY, Histories, make_contract
 from tasks.problems.ranking.models.product import Ease
 from tasks.problems.ranking.models.students import DecayedSum
 from tests.unit.problems.ranking.films import dataset, problem
+from tests.unit.problems.tabular.labelled.homes import VALUE
 
 
 def teacher(made: Histories) -> Ease:
@@ -56,6 +60,34 @@ def test_a_student_that_knows_no_way_from_this_teacher_is_refused() -> None:
     ):
         with pytest.raises(ConfigError, match="start_from: no parameter of the student fits one of the teacher's"):
             start_from(model, taught, {})
+
+
+@pytest.mark.parametrize(
+    ("model", "fits"),
+    [
+        ({"kind": "decayed-sum", "width": 8}, True),
+        ({"kind": "decayed-sum", "width": 8, "two_tables": False}, False),
+        ({"kind": "gru"}, False),
+        ({"kind": "transformer"}, False),
+    ],
+)
+def test_a_start_that_fits_nothing_is_refused_before_anything_runs(model: dict[str, Any], fits: bool) -> None:
+    teachers = {"one": Teacher.model_validate({"model": {"kind": "ease"}, "keep": ["weights"]})}
+    training = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1}
+    given = Student.model_validate({"model": model, "training": training, "alpha": 0.5, "start_from": "one"})
+    if fits:
+        check_students(problem(), teachers, {"net": given})
+        return
+    with pytest.raises(ConfigError, match=r"^students\.net\.start_from: no parameter of the student fits"):
+        check_students(problem(), teachers, {"net": given})
+    check_students(problem(), teachers, {"twin": given.model_copy(update={"alpha": 1.0})})
+
+
+@pytest.mark.parametrize("kind", ["lightgbm", "catboost"])
+def test_trees_that_have_means_keep_no_weights(kind: str) -> None:
+    given = Teacher.model_validate({"model": {"kind": kind}, "keep": ["weights"]})
+    with pytest.raises(ConfigError, match=rf"^teachers\.one\.keep: a {kind} has neither features nor weights"):
+        check_students(get_problem(Spec.model_validate(VALUE)), {"one": given}, {})
 
 
 @pytest.mark.parametrize(("kept", "refused"), [("weights", False), ("features", True)])
