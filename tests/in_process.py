@@ -1,9 +1,11 @@
 """A night's stages one after the other in the test's own process, which imports their libraries once."""
 
+import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tasks.config.run import Run
@@ -11,6 +13,7 @@ from tasks.core.files import read_json
 from tasks.core.settings import Settings
 from tasks.stages import compress, distil, evaluate, features, promote, refit, report, snapshot, teach, validate
 from tasks.stages.context import Context
+from tests.conftest import PROJECT
 
 
 def make(context: Context) -> None:
@@ -52,3 +55,16 @@ def whole_night(
     promote.run(context)
     report.run(context)
     return verdict
+
+
+def night_of(
+    root: Path, workload: str, section: dict[str, Any], as_of: date, **tables: pl.DataFrame
+) -> tuple[Path, Settings, dict[str, Any]]:
+    """Run a night in an empty folder, over `<name>.parquet` of each table; return the folder, settings and verdict."""
+    shutil.copy(PROJECT / "dvc.yaml", root)
+    for name, table in tables.items():
+        table.write_parquet(root / f"{name}.parquet")
+    settings = Settings(home=root / "home", project=root)
+    with pytest.MonkeyPatch.context() as patch:
+        verdict = whole_night(root, settings, section, workload, as_of, patch)
+    return root, settings, verdict

@@ -1,6 +1,5 @@
 """A night of images in one process: features, teacher, student, int8 file, release, and who asks it."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import pytest
 from serving.client import Champion
 from tasks.config.workload import load_workload
 from tasks.core.errors import DataError
-from tasks.core.settings import Settings
 from tasks.problems.blocks.classes import probabilities
 from tasks.releases.store import ReleaseStore
 from tasks.scoring.scorer import Scorer
-from tests.in_process import whole_night
+from tests.in_process import night_of
 from tests.unit.problems.vision.shapes import AS_OF, CLASSES, OPTIONS, labels
 
 PROJECT = Path(__file__).parents[2]
@@ -52,13 +50,7 @@ def section() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A night's folder, its settings and its verdict."""
-    root = tmp_path_factory.mktemp("night")
-    shutil.copy(PROJECT / "dvc.yaml", root)
-    labels().write_parquet(root / "labels.parquet")
-    settings = Settings(home=root / "home", project=root)
-    with pytest.MonkeyPatch.context() as patch:
-        verdict = whole_night(root, settings, section(), "shapes", AS_OF, patch)
-    return root, settings, verdict
+    return night_of(tmp_path_factory.mktemp("night"), "shapes", section(), AS_OF, labels=labels())
 
 
 def test_a_file_in_eight_bits_is_released_and_its_page_shows_images(night: Any) -> None:

@@ -1,7 +1,6 @@
 """A night of a ranking in one process: what is released says the same to all who ask it."""
 
 import json
-import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ import pytest
 from serving.client import Champion, InputError
 from tasks.config.workload import load_workload
 from tasks.core.files import read_json
-from tasks.core.settings import Settings
 from tasks.releases.store import ReleaseStore
 from tasks.scoring.scorer import Scorer
-from tests.in_process import whole_night
+from tests.in_process import night_of
 from tests.unit.problems.ranking.films import AS_OF, events
 
 PROJECT = Path(__file__).parents[2]
@@ -51,15 +49,9 @@ def section() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A night's folder, its settings and its verdict."""
-    root = tmp_path_factory.mktemp("night")
-    shutil.copy(PROJECT / "dvc.yaml", root)
-    events().write_parquet(root / "events.parquet")
-    items = [f"f{number:02d}" for number in range(40)]
-    pl.DataFrame({"item": items, "title": [f"Film {item}" for item in items]}).write_parquet(root / "items.parquet")
-    settings = Settings(home=root / "home", project=root)
-    with pytest.MonkeyPatch.context() as patch:
-        verdict = whole_night(root, settings, section(), "films", AS_OF, patch)
-    return root, settings, verdict
+    names = [f"f{number:02d}" for number in range(40)]
+    items = pl.DataFrame({"item": names, "title": [f"Film {name}" for name in names]})
+    return night_of(tmp_path_factory.mktemp("night"), "films", section(), AS_OF, events=events(), items=items)
 
 
 def test_a_night_is_promoted_and_tells_all_baselines(night: Any) -> None:

@@ -1,6 +1,5 @@
 """A night of texts in one process: what is released says the same to all who ask it."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ import pytest
 from serving.client import Champion, InputError
 from tasks.config.workload import load_workload
 from tasks.core.files import read_json
-from tasks.core.settings import Settings
 from tasks.releases.store import ReleaseStore
 from tasks.scoring.scorer import Scorer
-from tests.in_process import whole_night
+from tests.in_process import night_of
 from tests.unit.problems.text.letters import AS_OF, OPTIONS, letters
 
 PROJECT = Path(__file__).parents[2]
@@ -45,13 +43,7 @@ def section() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A night's folder, its settings and its verdict."""
-    root = tmp_path_factory.mktemp("night")
-    shutil.copy(PROJECT / "dvc.yaml", root)
-    letters().write_parquet(root / "letters.parquet")
-    settings = Settings(home=root / "home", project=root)
-    with pytest.MonkeyPatch.context() as patch:
-        verdict = whole_night(root, settings, section(), "letters", AS_OF, patch)
-    return root, settings, verdict
+    return night_of(tmp_path_factory.mktemp("night"), "letters", section(), AS_OF, letters=letters())
 
 
 def test_a_night_is_promoted_and_its_page_shows_mistakes_with_their_text(night: Any) -> None:
