@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,16 @@ def below(home: Path) -> list[str]:
     return found
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Commands that are started here hear Ctrl-C, also where these tests were started in the background and do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into /proc")
+@pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_the_stages_too(project: Project, tmp_path: Path, number: signal.Signals) -> None:
     temporary = tmp_path / "tmp"
