@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -39,6 +39,7 @@ DTYPES = {
 LIMITS = {CONTRACT: 64 << 20, PROFILE: 64 << 20, MODEL: 2 << 30}
 TEXTS = 1024
 """So many texts are made numbers and read at once."""
+Input = TypeVar("Input")
 SCORES_BYTES = 16 << 20
 """Scores of a whole catalogue are held for so many users at once as fit in this."""
 
@@ -239,12 +240,7 @@ class Champion:
         `name`: the input, where the contract has several that hold codes. A value that training did not see gets the
         code for unknown. Raises InputError naming the column.
         """
-        coded = self.contract.coded
-        only = next(iter(coded)) if len(coded) == 1 else ""
-        name = only if name is None else name
-        if name not in coded:
-            raise InputError(name, f"name an input that holds codes; there are: {', '.join(coded) or 'none'}")
-        return coded[name].encode(values)
+        return _one_of(self.contract.coded, name, "codes").encode(values)
 
     def read_images(self, files: Sequence[bytes], name: str | None = None) -> NDArray[np.uint8]:
         """Return images (files, height, width, channels) for `predict`, of the bytes of JPEG and PNG files.
@@ -252,12 +248,7 @@ class Champion:
         They are read as training reads them. `name`: the input, where the contract has several that hold images. Raises
         InputError naming the first file that is none, ServingError without the library Pillow.
         """
-        images = self.contract.images
-        only = next(iter(images)) if len(images) == 1 else ""
-        name = only if name is None else name
-        if name not in images:
-            raise InputError(name, f"name an input that holds images; there are: {', '.join(images) or 'none'}")
-        return images[name].encode(files)
+        return _one_of(self.contract.images, name, "images").encode(files)
 
     def refresh(self) -> bool:
         """Load the ledger's newest champion if it is another one. Returns whether it did.
@@ -377,3 +368,12 @@ class Champion:
 
     def _name(self, release: Release) -> str:
         return f"{self.workload} release {release.number} ({self._origin.uri}/{release.files})"
+
+
+def _one_of(fields: Mapping[str, Input], name: str | None, what: str) -> Input:
+    """Return the input of a name; without one, the only input. Raises InputError where that is none of them."""
+    only = next(iter(fields)) if len(fields) == 1 else ""
+    name = only if name is None else name
+    if name not in fields:
+        raise InputError(name, f"name an input that holds {what}; there are: {', '.join(fields) or 'none'}")
+    return fields[name]

@@ -15,10 +15,16 @@ class Told:
     chances: Mapping[str, float]
 
 
+def chances_of(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the softmax of logits (rows, classes)."""
+    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    chances: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
+    return chances
+
+
 def told(logits: NDArray[np.float32], classes: Sequence[str]) -> list[Told]:
     """Return the answers of (rows, classes) logits."""
-    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    chances = odds / odds.sum(axis=1, keepdims=True)
+    chances = chances_of(logits)
     best = chances.argmax(axis=1)
     return [
         Told(classes[place], dict(zip(classes, map(float, line), strict=True)))

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from serving.contract.labels import chances_of
 from tasks.problems.base import Floats
 
 Labels = NDArray[np.int64]
@@ -13,10 +15,15 @@ BINS = 15
 
 def probabilities(logits: Floats) -> NDArray[np.float64]:
     """Return the softmax over the classes, (n, classes)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    odds = np.exp(shifted)
-    result: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
-    return result
+    return chances_of(logits)
+
+
+def predicted_columns(chances: NDArray[np.float64], classes: Sequence[str]) -> list[pl.Series]:
+    """Return what is told of each row: p_<class> of each class, and `predicted`, the likeliest."""
+    return [
+        *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(classes)],
+        pl.Series("predicted", np.array(classes)[chances.argmax(axis=1)]),
+    ]
 
 
 def macro_f1(predicted: Labels, target: Labels) -> float:

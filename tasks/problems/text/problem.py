@@ -28,7 +28,7 @@ from tasks.problems.base import (
     Strategies,
     rows_within,
 )
-from tasks.problems.blocks.classes import mean_logits, probabilities
+from tasks.problems.blocks.classes import mean_logits, predicted_columns, probabilities
 from tasks.problems.text.afterwards import Constant, outcomes
 from tasks.problems.text.checks import findings
 from tasks.problems.text.dataset import BY_LABEL, PLACE, ROWS, Texts, build_texts, load_texts, make_contract
@@ -134,10 +134,8 @@ class Text(Problem):
         output = np.concatenate(
             [model({name: contract.tokens[name].encode(part) for name in model.names}) for part in parts]
         )
-        chances = probabilities(output)
         return rows.select(options.id or pl.col(PLACE).cast(pl.Int64).alias(ROW)).with_columns(
-            *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],
-            pl.Series("predicted", np.array(options.classes)[chances.argmax(axis=1)]),
+            predicted_columns(probabilities(output), options.classes)
         )
 
     def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:

@@ -28,7 +28,7 @@ from tasks.problems.base import (
     Strategies,
     rows_within,
 )
-from tasks.problems.blocks.classes import mean_logits, probabilities
+from tasks.problems.blocks.classes import mean_logits, predicted_columns, probabilities
 from tasks.problems.vision.afterwards import outcomes
 from tasks.problems.vision.checks import findings
 from tasks.problems.vision.dataset import LabelledImages, build_images, load_images, make_contract
@@ -150,10 +150,8 @@ def _rows(tables: Tables, options: Options, as_of: date, *columns: str) -> pl.Da
 
 
 def _told(rows: pl.DataFrame, output: Floats, options: Options) -> pl.DataFrame:
-    chances = probabilities(output)
     return rows.select(options.id or pl.col(PLACE).alias(ROW)).with_columns(
-        *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.classes)],
-        pl.Series("predicted", np.array(options.classes)[chances.argmax(axis=1)]),
+        predicted_columns(probabilities(output), options.classes)
     )
 
 

@@ -28,7 +28,7 @@ from tasks.problems.base import (
     Strategies,
     rows_within,
 )
-from tasks.problems.blocks.classes import mean_logits, probabilities
+from tasks.problems.blocks.classes import mean_logits, predicted_columns, probabilities
 from tasks.problems.tabular.labelled.afterwards import Constant, outcomes
 from tasks.problems.tabular.labelled.columns import draft_contract, model_inputs
 from tasks.problems.tabular.labelled.dataset import PLACE, ROWS, LabelledRows, build_rows, load_rows
@@ -135,11 +135,7 @@ class LabelledTabular(Problem):
         found = rows.select(options.id or pl.col(PLACE).cast(pl.Int64).alias(ROW))
         if not options.labels:
             return found.with_columns(pl.Series("predicted", output[:, 0]))
-        chances = probabilities(output)
-        return found.with_columns(
-            *[pl.Series(f"p_{name}", chances[:, place]) for place, name in enumerate(options.labels)],
-            pl.Series("predicted", np.array(options.labels)[chances.argmax(axis=1)]),
-        )
+        return found.with_columns(predicted_columns(probabilities(output), options.labels))
 
     def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
         return self.predict(since.now, since.as_of, contract, Constant(contract, self.options))
