@@ -18,7 +18,10 @@ CHOSEN    = $(addprefix --set ,$(SETS)) $(addprefix --seed ,$(SEEDS))
 DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 CONTAINER_TESTS := tests/e2e/containers
-NIGHT_TESTS := $(wildcard tests/integration/test_nights*.py) $(addprefix tests/integration/test_,covariates_night.py plugins.py reproduce.py secrets.py)
+# Trouble, attacks and long stories, two folders that no other target of the tests goes into.
+AIRFLOW_SCENARIOS := tests/e2e/scenarios
+SCENARIOS := tests/integration/scenarios
+NIGHT_TESTS := $(wildcard tests/integration/test_*night*.py)
 LATENCY_TESTS := tests/integration/test_gate_latency.py
 # In this order and JOBS at a time: the tests under Airflow mostly wait, and the others fill both cores beside them.
 TESTS := test-e2e test-nights test-unit-tasks test-parts serving-test test-unit-dags test-kubeflow
@@ -30,7 +33,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-scenarios test-scenarios-airflow test-scenarios-others test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -67,7 +70,7 @@ kubeflow:  ## compile Kubeflow pipelines of all workloads, or of one: WORKLOAD=s
 	@$(PYTHON) -m infra.local.environments kubeflow
 	@$(KUBEFLOW)/python -m infra.kubeflow.compile $(if $(filter command environment,$(origin WORKLOAD)),$(WORKLOAD))
 
-test: setup-dev  ## all tests but those in containers (stack-test)
+test: setup-dev  ## a night of every kind of learning, the DAG under Airflow, gates, client and service, all parts
 	@failed=0; $(MAKE) --no-print-directory --keep-going -j$(JOBS) --output-sync $(TESTS) || failed=$$?; \
 		$(MAKE) --no-print-directory test-latency || failed=$$?; exit $$failed
 
@@ -88,14 +91,23 @@ test-nights:
 	$(TASK)/python -m pytest $(NIGHT_TESTS)
 
 test-parts:
-	$(TASK)/python -m pytest tests/integration --ignore-glob 'tests/integration/test_serving_*' $(addprefix --ignore ,$(NIGHT_TESTS) $(LATENCY_TESTS))
+	$(TASK)/python -m pytest tests/integration --ignore-glob 'tests/integration/test_serving_*' $(addprefix --ignore ,$(NIGHT_TESTS) $(LATENCY_TESTS) $(SCENARIOS))
 
 test-latency:  # verdicts on measured times, beside no other test
 	$(TASK)/python -m pytest $(LATENCY_TESTS)
 
 test-e2e:  ## whole runs under real Airflow
 	@$(PYTHON) -m infra.local.environments --dev
-	$(TASK)/python -m pytest tests/e2e --ignore $(CONTAINER_TESTS)
+	$(TASK)/python -m pytest tests/e2e --ignore $(CONTAINER_TESTS) --ignore $(AIRFLOW_SCENARIOS)
+
+test-scenarios: setup-dev  ## late and bad data, outages, races, killed processes, changed packages, releases built again
+	@$(MAKE) --no-print-directory --keep-going -j2 --output-sync test-scenarios-airflow test-scenarios-others
+
+test-scenarios-airflow:
+	$(TASK)/python -m pytest $(AIRFLOW_SCENARIOS)
+
+test-scenarios-others:
+	$(TASK)/python -m pytest $(SCENARIOS)
 
 soak: setup-dev  ## nights in a row under Airflow with planned trouble, in real S3: NIGHTS=6, or 30 (an hour)
 	NIGHTSTILL_SOAK_NIGHTS=$(NIGHTS) $(TASK)/python -m pytest tests/soak -s
@@ -165,7 +177,7 @@ type: setup-dev  ## mypy, in the environment that each part runs in
 	$(SERVING)/python -m mypy $(SERVING_CODE)
 	$(KUBEFLOW)/python -m mypy infra/kubeflow $(KUBEFLOW_TESTS)
 
-check: lint type test  ## everything that must hold before a merge
+check: lint type test  ## what must hold before a merge; CI runs test-scenarios, stack-test and soak, too
 
 lock:  ## resolve requirements/*.in anew
 	@infra/local/lock.sh

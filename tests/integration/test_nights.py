@@ -76,7 +76,7 @@ def test_a_first_a_better_and_a_worse_night(
 
 @pytest.mark.timeout(900)
 def test_a_line_of_forecasting_reruns_nothing_of_a_tabular_workload(project: Project, secrets: dict[str, str]) -> None:
-    """The other way round: tests/integration/test_reproduce.py, which has a night of `sales` already."""
+    """The other way round: tests/integration/scenarios/test_reproduce.py, which has a night of `sales` already."""
     del project.params["workloads"]["sales"]
     project.params["workloads"]["customers"] = small_customers(project.root)
     project.save()

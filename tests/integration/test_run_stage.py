@@ -19,7 +19,7 @@ from tasks.pipeline.handover.locks import from_lock
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.run_stage import run_stage
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
-from tests.integration.test_ended_early import below
+from tests.integration.scenarios.test_ended_early import below
 
 PIPELINE = """
 vars: [run.yaml]

@@ -17,8 +17,8 @@ from tasks.releases.ledger import Entry, Superseded
 from tasks.releases.store import ReleaseStore
 from tasks.releases.verification import verify
 from tests.conftest import Project
-from tests.integration.edge import serving
-from tests.integration.s3_edge import S3Edge
+from tests.integration.scenarios.edge import serving
+from tests.integration.scenarios.s3_edge import S3Edge
 
 NOT_IMPLEMENTED = b"<Error><Code>NotImplemented</Code><Message>A header is not implemented</Message></Error>"
 INVALID = b"<Error><Code>InvalidArgument</Code><Message>If-None-Match</Message></Error>"

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from tests.integration.edge import OF_A_CONNECTION, Edge, Handler
+from tests.integration.scenarios.edge import OF_A_CONNECTION, Edge, Handler
 
 CONDITION = "If-None-Match"
 

@@ -23,7 +23,7 @@ from tasks.releases.store import ReleaseStore
 from tasks.releases.verification import verify
 from tasks.tracking.registry import sync
 from tasks.tracking.runs import Tracking, connected, experiment_name, log_run
-from tests.integration.edge import Edge, Handler, serving
+from tests.integration.scenarios.edge import Edge, Handler, serving
 
 START_SECONDS = 90
 SYNCS = 8
