@@ -23,6 +23,15 @@ def make_wheel(folder: Path, members: Mapping[str, str | bytes], name: str = "sh
     return sha256(path.read_bytes()).hexdigest()
 
 
+def keep_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch, members: Mapping[str, str | bytes]) -> str:
+    """Keep a wheel as if pip had fetched it, whose process costs a test a second; return its SHA-256."""
+    serve_wheels(folder, monkeypatch)
+    digest, kept = make_wheel(folder, members), folder / "home" / "packages"
+    kept.mkdir(parents=True, exist_ok=True)
+    next(folder.glob("*.whl")).replace(kept / f"{digest}.whl")
+    return digest
+
+
 def serve_wheels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder is the only place that pip knows, and what it fetched is kept beside it."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")

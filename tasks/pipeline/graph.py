@@ -8,6 +8,7 @@ list (`${item}`). A test compares the result with DVC's own resolver.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -71,7 +72,14 @@ def refit_variables(rows: str | None) -> dict[str, Any]:
 
 def covers(parent: str, path: str) -> bool:
     """Return whether `path` is `parent` or lies below it."""
-    return PurePosixPath(path).is_relative_to(PurePosixPath(parent))
+    above = _parts(parent)
+    return _parts(path)[: len(above)] == above
+
+
+@cache
+def _parts(path: str) -> tuple[str, ...]:
+    """Return a path's parts; a graph compares each of its paths with each output."""
+    return PurePosixPath(path).parts
 
 
 def load_graph(text: str, variables: Mapping[str, Any]) -> Graph:

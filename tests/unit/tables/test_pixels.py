@@ -13,15 +13,14 @@ from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
 from tasks.problems import get_problem
 from tasks.tables.sources import get_source
-from tests.wheels import make_wheel, serve_wheels
+from tests.wheels import keep_wheel
 
 NIGHT = date(2026, 3, 2)
 ROWS = "0,16,8,0,7\n16,0,0,4,1\n"
 
 
 def fetched(folder: Path, monkeypatch: pytest.MonkeyPatch, rows: str = ROWS, **shape: Any) -> Any:
-    serve_wheels(folder, monkeypatch)
-    digest = make_wheel(folder, {"shopdata/pixels.csv": rows})
+    digest = keep_wheel(folder, monkeypatch, {"shopdata/pixels.csv": rows})
     source = Spec(
         kind="package",
         name="shopdata",

@@ -23,7 +23,7 @@ from tasks.tables.sources import get_source
 from tasks.tables.sources.base import Snapshot
 from tasks.tables.sources.index import find_source_archive
 from tasks.tables.table import Column, TableContract
-from tests.wheels import make_wheel, serve_wheels
+from tests.wheels import keep_wheel, make_wheel, serve_wheels
 
 CONTRACT = TableContract(
     columns=(
@@ -47,10 +47,21 @@ def year() -> str:
     return "\n".join(["day;shop;sold", *(f"{day};007;{day.toordinal()},5" for day in days)])
 
 
+def members() -> dict[str, str | bytes]:
+    return {"shopdata/__init__.py": BROKEN, "shopdata/data/daily.csv": year()}
+
+
 @pytest.fixture
 def sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The digest of a wheel that pip finds."""
     serve_wheels(tmp_path, monkeypatch)
-    return make_wheel(tmp_path, {"shopdata/__init__.py": BROKEN, "shopdata/data/daily.csv": year()})
+    return make_wheel(tmp_path, members())
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The digest of a wheel that was fetched before."""
+    return keep_wheel(tmp_path, monkeypatch, members())
 
 
 def fetch(as_of: date, sha256: str, **options: Any) -> Snapshot:
@@ -59,9 +70,9 @@ def fetch(as_of: date, sha256: str, **options: Any) -> Snapshot:
     return get_source(Spec(kind="package", **{**asked, **form, **options}), (CONTRACT,), "any").fetch(as_of)
 
 
-def test_a_set_of_the_past_is_replayed_by_whole_weeks(sha256: str) -> None:
+def test_a_set_of_the_past_is_replayed_by_whole_weeks(kept: str) -> None:
     as_of = date(2026, 6, 30)
-    snapshot = fetch(as_of, sha256, replay=True)
+    snapshot = fetch(as_of, kept, replay=True)
     rows = snapshot.tables["table"]
     assert snapshot.shift_weeks
     today = as_of - timedelta(weeks=snapshot.shift_weeks)
@@ -73,8 +84,8 @@ def test_a_set_of_the_past_is_replayed_by_whole_weeks(sha256: str) -> None:
     assert rows.filter(pl.col("date") > as_of)["units"].null_count() == 7
 
 
-def test_each_night_of_a_replay_brings_one_more_day_until_it_starts_again(sha256: str) -> None:
-    nights = [fetch(date(2026, 1, 1) + timedelta(days=day), sha256, replay=True) for day in range(0, 365, 7)]
+def test_each_night_of_a_replay_brings_one_more_day_until_it_starts_again(kept: str) -> None:
+    nights = [fetch(date(2026, 1, 1) + timedelta(days=day), kept, replay=True) for day in range(0, 365, 7)]
     lengths = [night.tables["table"].height for night in nights]
     steps = [after - before for before, after in pairwise(lengths)]
     assert max(steps) == 7
@@ -207,8 +218,7 @@ def test_what_is_not_there_is_refused_by_field(sha256: str, options: dict[str, A
 
 
 def test_a_set_that_is_too_short_is_not_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    serve_wheels(tmp_path, monkeypatch)
-    sha256 = make_wheel(tmp_path, {"shopdata/data/daily.csv": "\n".join(year().splitlines()[:12])})
+    sha256 = keep_wheel(tmp_path, monkeypatch, {"shopdata/data/daily.csv": "\n".join(year().splitlines()[:12])})
     assert fetch(LAST, sha256, replay=True).unreadable == {
         "table": "source.replay: 2014-01-01 to 2014-01-11 is too short for a horizon of 7 steps"
     }
@@ -243,11 +253,10 @@ def test_moments_with_a_zone_are_replayed_up_to_the_last_hour_of_the_local_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_of: date
 ) -> None:
     """The set is of summer and winter as the nights are, not always of the same one: no hour is lost, or told ahead."""
-    serve_wheels(tmp_path, monkeypatch)
     first, last = datetime(2013, 12, 31, 23, tzinfo=UTC), datetime(2014, 12, 31, 22, tzinfo=UTC)
     moments = pl.datetime_range(first, last, "1h", eager=True).dt.convert_time_zone("Europe/Berlin")
     lines = [f"{moment},{at}" for at, moment in enumerate(moments.dt.to_string("iso:strict"))]
-    sha256 = make_wheel(tmp_path, {"shopdata/data/hours.csv": "\n".join(["date,units", *lines])})
+    sha256 = keep_wheel(tmp_path, monkeypatch, {"shopdata/data/hours.csv": "\n".join(["date,units", *lines])})
     asked = {"name": "shopdata", "version": "1.0", "sha256": sha256, "member": "shopdata/data/hours.csv"}
     snapshot = get_source(Spec(kind="package", **asked, replay=True), (HOURS,), "any").fetch(as_of)
     assert not snapshot.unreadable
@@ -262,9 +271,9 @@ def test_moments_with_a_zone_are_replayed_up_to_the_last_hour_of_the_local_day(
     assert rows["units"].to_list() == [*range(known), *[None] * 24], "from the first of the set on, each once"
 
 
-def test_months_are_not_replayed_by_weeks(sha256: str) -> None:
+def test_months_are_not_replayed_by_weeks(kept: str) -> None:
     months = replace(CONTRACT, step="1mo", horizon=1)
-    asked = {"name": "shopdata", "version": "1.0", "sha256": sha256, "member": "shopdata/data/daily.csv"}
+    asked = {"name": "shopdata", "version": "1.0", "sha256": kept, "member": "shopdata/data/daily.csv"}
     form = {"columns": {"date": "day", "store_id": "shop", "units": "sold"}, "separator": ";", "decimal": ","}
     snapshot = get_source(Spec(kind="package", **asked, **form, replay=True), (months,), "any").fetch(LAST)
     said = "source.replay: whole weeks do not move a step of 1mo to another; leave replay out, or use steps up to 1w"
@@ -277,8 +286,7 @@ def test_events_of_recbole_get_their_day_from_seconds_and_are_replayed(
     start = int(datetime(2020, 1, 1, 22, tzinfo=UTC).timestamp())
     lines = ["user_id:token\titem_id:token\ttimestamp:float\tmillis:float\todd:float"]
     lines += [f"{number % 7}\t{number}\t{start + number * 43_200}\t{1000 * start}\tnan" for number in range(100)]
-    serve_wheels(tmp_path, monkeypatch)
-    digest = make_wheel(tmp_path, {"films/films.inter": "\n".join(lines)})
+    digest = keep_wheel(tmp_path, monkeypatch, {"films/films.inter": "\n".join(lines)})
     columns = (Column("user", "string", key=True), Column("item", "string", key=True), Column("time", "date"))
     contract = TableContract((*columns, Column("clock", "number")), "time", None, ("user",), name="events")
     options = {

@@ -11,7 +11,7 @@ from tasks.core.errors import ConfigError
 from tasks.tables.sources import get_source
 from tasks.tables.sources.base import Snapshot
 from tasks.tables.table import Column, TableContract
-from tests.wheels import make_wheel, serve_wheels
+from tests.wheels import keep_wheel
 
 CONTRACT = TableContract(
     columns=(Column("date", "moment", key=True, known_ahead=True), Column("units", "number", nullable=True)),
@@ -27,10 +27,9 @@ ROWS = TableContract(columns=(Column("units", "number"),), date=None, target="un
 @pytest.fixture
 def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Rows of a CSV file's text, in a shape."""
-    serve_wheels(tmp_path, monkeypatch)
 
     def fetched(text: str, contract: TableContract, shape: dict[str, Any], **options: Any) -> Snapshot:
-        sha256 = make_wheel(tmp_path, {"shopdata/rows.csv": text})
+        sha256 = keep_wheel(tmp_path, monkeypatch, {"shopdata/rows.csv": text})
         asked = {"name": "shopdata", "version": "1.0", "sha256": sha256, "member": "shopdata/rows.csv"}
         return get_source(Spec(kind="package", **asked, **options, shape=shape), (contract,), "any").fetch(
             date(2026, 1, 1)
