@@ -18,8 +18,9 @@ CHOSEN    = $(addprefix --set ,$(SETS)) $(addprefix --seed ,$(SEEDS))
 DAG_TESTS := tests/unit/dags
 KUBEFLOW_TESTS := tests/unit/infra/kubeflow
 CONTAINER_TESTS := tests/e2e/containers
-# Trouble, attacks and long stories, two folders that no other target of the tests goes into.
+# Trouble, attacks and long stories: folders that no other target of the tests goes into.
 AIRFLOW_SCENARIOS := tests/e2e/scenarios
+SERVING_SCENARIOS := tests/unit/serving/scenarios
 SCENARIOS := tests/integration/scenarios
 NIGHT_TESTS := $(wildcard tests/integration/test_*night*.py)
 LATENCY_TESTS := tests/integration/test_gate_latency.py
@@ -33,7 +34,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-scenarios test-scenarios-airflow test-scenarios-others test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-scenarios test-scenarios-airflow test-scenarios-serving test-scenarios-others test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -100,11 +101,15 @@ test-e2e:  ## whole runs under real Airflow
 	@$(PYTHON) -m infra.local.environments --dev
 	$(TASK)/python -m pytest tests/e2e --ignore $(CONTAINER_TESTS) --ignore $(AIRFLOW_SCENARIOS)
 
-test-scenarios: setup-dev  ## late and bad data, outages, races, killed processes, changed packages, releases built again
-	@$(MAKE) --no-print-directory --keep-going -j2 --output-sync test-scenarios-airflow test-scenarios-others
+test-scenarios: setup-dev  ## late and bad data, outages, races, fuzzing, changed packages, releases built again
+	@$(MAKE) --no-print-directory --keep-going -j2 --output-sync test-scenarios-airflow test-scenarios-others test-scenarios-serving
 
 test-scenarios-airflow:
 	$(TASK)/python -m pytest $(AIRFLOW_SCENARIOS)
+
+test-scenarios-serving:
+	@$(PYTHON) -m infra.local.environments --dev serving client
+	$(SERVING)/python -m pytest $(SERVING_SCENARIOS)
 
 test-scenarios-others:
 	$(TASK)/python -m pytest $(SCENARIOS)
@@ -142,7 +147,7 @@ serving-setup:  ## make the environments of the scoring service and of consumers
 
 serving-test:  ## of the consumers' client and the scoring service, in environments of their own
 	@$(PYTHON) -m infra.local.environments --dev serving client
-	$(SERVING)/python -m pytest $(SERVING_TESTS)
+	$(SERVING)/python -m pytest $(SERVING_TESTS) --ignore $(SERVING_SCENARIOS)
 
 serving-image:  ## build the image of the scoring service
 	@$(PYTHON) -m infra.local.images serving

@@ -1,4 +1,4 @@
-"""What each kind of night does to the ledger, and what a line of another kind of learning reruns; no secret is told.
+"""What each kind of night does to the ledger; no secret is told.
 
 Nights on which nothing changed, and those of bad data, are run under Airflow: tests/e2e.
 """
@@ -11,9 +11,6 @@ from typing import Any
 import pytest
 
 from tasks.core.settings import Settings
-from tasks.pipeline.handover.run_store import RunStore
-from tasks.planning.opening import open_run
-from tasks.planning.run_all import run_all
 from tasks.releases.ledger import Ledger
 from tests import planted
 from tests.conftest import LAST_DAY, Project, small_customers
@@ -74,25 +71,14 @@ def test_a_first_a_better_and_a_worse_night(
     assert list(project.home.rglob("manifest.sig"))
 
 
-@pytest.mark.timeout(900)
-def test_a_line_of_forecasting_reruns_nothing_of_a_tabular_workload(project: Project, secrets: dict[str, str]) -> None:
-    """The other way round: tests/integration/scenarios/test_reproduce.py, which has a night of `sales` already."""
-    del project.params["workloads"]["sales"]
-    project.params["workloads"]["customers"] = small_customers(project.root)
-    project.save()
-    settings = Settings(home=project.home, project=project.root)
-    store = RunStore(settings.runs())
-
-    def night(run_id: str) -> dict[str, str]:
-        run, _ = open_run(settings, "customers", run_id, LAST_DAY, dry_run=True)
-        codes = run_all(settings, run, run_id, jobs=2)
-        logs = settings.home / "logs" / "customers" / run_id
-        assert set(codes.values()) == {0}, "\n".join(path.read_text() for path in sorted(logs.iterdir()))
-        return {name: manifest.status for name, manifest in store.manifests("customers", run_id).items()}
-
-    first = night("first")
-    project.touch("tasks/problems/forecasting/panel.py")
-    again = night("other-kind")
-    assert set(first.values()) == {"done"} and again.keys() == first.keys()
-    assert {name for name, status in again.items() if status != "reused"} == {"report"}
+def test_a_night_of_events_of_customers(
+    project: Project, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section, settings = small_customers(project.root), Settings(home=project.home, project=project.root)
+    verdict = whole_night(project.root, settings, section, "customers", LAST_DAY, monkeypatch)
+    # Its networks are too small for their verdict to be of interest; that there is one, and its consequence, is.
+    outcome = json.loads((project.root / "artifacts" / "promotion" / "outcome.json").read_text())["outcome"]
+    assert outcome == {"promote": "promoted", "reject": "rejected"}[verdict["verdict"]]
+    assert {"accuracy/naive", "latency/p50", "parity"} <= {gate["gate"] for gate in verdict["gates"]}
+    assert outcome in (project.root / "pages" / "report.html").read_text().lower()
     assert planted.leaks(secrets, planted.files(project.root)) == []

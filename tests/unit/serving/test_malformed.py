@@ -17,8 +17,8 @@ from serving.service.bodies import JSON, BadBody, arrays_of
 from tasks.releases.store import ReleaseStore
 from tests.conftest import sales_table
 from tests.serving_releases import CONTRACT, Files, forge, inputs, model, promote, promote_tables
+from tests.unit.serving.scenarios.test_fuzz import FUZZ, VALUES, changed
 from tests.unit.serving.test_forged import sealed
-from tests.unit.serving.test_fuzz import FUZZ, VALUES, changed
 from tests.unit.serving.test_service import request, settings, until, value
 from tests.unit.serving.test_tables import AS_OF, CSV, SALES, content
 
