@@ -25,7 +25,7 @@ SCENARIOS := tests/integration/scenarios
 NIGHT_TESTS := $(wildcard tests/integration/test_*night*.py)
 LATENCY_TESTS := tests/integration/test_gate_latency.py
 # In this order and JOBS at a time: the tests under Airflow mostly wait, and the others fill both cores beside them.
-TESTS := test-e2e test-nights test-unit-tasks test-parts serving-test test-unit-dags test-kubeflow
+TESTS := test-e2e test-parts test-unit-tasks serving-test test-nights test-unit-dags test-kubeflow
 SERVING_TESTS := tests/unit/serving $(wildcard tests/integration/test_serving_*.py)
 SERVING_CODE := serving infra/testing/load.py infra/testing/attacks.py tests/serving_releases.py $(SERVING_TESTS)
 PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. $(AIRFLOW)/python -m pytest
