@@ -34,7 +34,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-scenarios test-scenarios-airflow test-scenarios-serving test-scenarios-others test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -101,6 +101,7 @@ test-e2e:  ## whole runs under real Airflow
 	@$(PYTHON) -m infra.local.environments --dev
 	$(TASK)/python -m pytest tests/e2e --ignore $(CONTAINER_TESTS) --ignore $(AIRFLOW_SCENARIOS)
 
+.PHONY: test-scenarios test-scenarios-airflow test-scenarios-serving test-scenarios-others
 test-scenarios: setup-dev  ## late and bad data, outages, races, fuzzing, changed packages, releases built again
 	@$(MAKE) --no-print-directory --keep-going -j2 --output-sync test-scenarios-airflow test-scenarios-others test-scenarios-serving
 
