@@ -17,7 +17,7 @@ from tasks.releases.pins import pin, unpin
 from tasks.releases.store import ReleaseStore
 from tests.e2e.conftest import TIMEZONE, Night, wait
 
-pytestmark = [pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.timeout(2400)]  # whichever is the first waits for two nights
 
 KINDS = ("json", "parquet")
 
