@@ -16,6 +16,7 @@ from tasks.releases.ledger import Entry, Ledger
 from tasks.releases.standing import pinned_by
 
 READERS = 16
+LATE_DATA = "late data"
 Interval = tuple[float, float] | None
 
 
@@ -75,11 +76,15 @@ class Night:
 
 @dataclass(frozen=True)
 class Nights:
-    """Nights are the last ones of a workload, oldest first. `entries`: of its ledger."""
+    """Nights are the last ones of a workload, oldest first.
+
+    `entries`: of its ledger. `late_data`: what operations were told of data that did not come, until a night went well.
+    """
 
     workload: str
     nights: Sequence[Night]
     entries: Sequence[Entry]
+    late_data: str = ""
 
     @property
     def champion(self) -> Entry | None:
@@ -93,7 +98,10 @@ class Nights:
 
 
 def collect(runs: ObjectStore, releases: ObjectStore, workload: str, last: int) -> Nights:
-    """Read the last `last` nights: one read for each run there is, one for each manifest of those shown."""
+    """Read the last `last` nights: one read for each run there is, one for each manifest of those shown.
+
+    Of those who are told of trouble, what is not over (a few files) is read too.
+    """
     with ThreadPoolExecutor(READERS) as pool:
         ids = runs.names(f"runs/{workload}")
         infos = [found for found in pool.map(lambda run: _json(runs, run_key(workload, run, "run.json")), ids) if found]
@@ -103,17 +111,23 @@ def collect(runs: ObjectStore, releases: ObjectStore, workload: str, last: int) 
         manifests = dict(zip(keys, pool.map(lambda key: _manifest(runs, key), keys), strict=True))
         evenings = {name.removesuffix(".json") for name in runs.names(f"watch/{workload}")}
         days = sorted({info["as_of"] for info in shown} & evenings)
+        troubles = pool.map(lambda name: _json(runs, f"{_open(workload)}/{name}"), runs.names(_open(workload)))
+        late = [one["text"] for one in troubles if one and one.get("event") == LATE_DATA]
         live = dict(zip(days, pool.map(lambda day: _json(runs, f"watch/{workload}/{day}.json"), days), strict=True))
     nights = [
         _night(workload, info, [found for key in some if (found := manifests[key])], live.get(info["as_of"]))
         for info, some in zip(shown, names, strict=True)
     ]
-    return Nights(workload, nights, Ledger(releases, workload).entries())
+    return Nights(workload, nights, Ledger(releases, workload).entries(), max(late, default=""))
 
 
 def workloads(runs: ObjectStore) -> list[str]:
     """Return the workloads that have runs."""
     return runs.names("runs")
+
+
+def _open(workload: str) -> str:
+    return f"notify/{workload}/open"
 
 
 def _manifests_of(runs: ObjectStore, workload: str, run_id: str) -> list[str]:
