@@ -24,6 +24,7 @@ from tasks.core.settings import Settings
 from tasks.pipeline.handover.queries import read_outcome
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.releases.ledger import Ledger
+from tests.collector import Collector
 from tests.conftest import LAST_DAY, PROJECT, Project
 
 TIMEZONE = ZoneInfo("Europe/Berlin")
@@ -174,6 +175,12 @@ class Installation:
         command = [sys.executable, "-m", f"infra.local.{module}", *arguments]
         return subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False)
 
+    def nightstill(self, *arguments: str) -> tuple[int, str]:
+        """What an operator types: the program's exit code and all that it said."""
+        command = [sys.executable, "-m", "tasks", *arguments]
+        done = subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
     def up(self) -> None:
         done = self.local("services", "up")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -232,7 +239,7 @@ class Installation:
 
 
 class Troubled(Installation):
-    """With more workloads: two whose source is an object store in trouble, two whose file is late."""
+    """With more workloads: two whose source is an object store in trouble, two whose file is late; and a collector."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -253,12 +260,14 @@ class Troubled(Installation):
         minute, hour, *_ = str(self.project.sales["schedule"]).split()
         self.project.sales["schedule"] = f"{minute} {hour} * * {self.due.isoweekday() % 7}"
         self.project.save()
-        self.storage = Storage()
+        self.storage, self.collector = Storage(), Collector()
         self.environment |= self.storage.settings
+        self.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = self.collector.url
 
     def down(self) -> None:
         self.storage.stop()
         super().down()
+        self.collector.stop()
 
 
 def wait(what: str, condition: Callable[[], T | None]) -> T:
@@ -274,7 +283,9 @@ def wait(what: str, condition: Callable[[], T | None]) -> T:
 def environment(settings: Settings) -> dict[str, str]:
     """For commands of this installation and no other."""
     ours = {
-        name: value for name, value in os.environ.items() if not name.startswith(("NIGHTSTILL_", "AIRFLOW_", "AWS_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("NIGHTSTILL_", "AIRFLOW_", "AWS_", "OTEL_", "OPENLINEAGE"))
     }
     return {
         **ours,

@@ -4,8 +4,10 @@ import json
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +44,55 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a thread may come late."""
+    monkeypatch.setattr(lineage, "PATIENCE_SECONDS", 300.0)
+
+
+@pytest.fixture
+def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient: None) -> Path:
     """The file that the library's own transport writes to."""
     transport = {"TYPE": "file", "LOG_FILE_PATH": str(tmp_path / "events.jsonl"), "APPEND": "true"}
     for name, value in transport.items():
         monkeypatch.setenv(f"OPENLINEAGE__TRANSPORT__{name}", value)
     return tmp_path / "events.jsonl"
+
+
+class Taking(BaseHTTPRequestHandler):
+    """A collector that takes events over HTTP."""
+
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Server)
+        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.taken.append((self.path, self.headers["Authorization"], event["eventType"]))
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, str, str]] = []
+        super().__init__(("127.0.0.1", 0), Taking)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_address_of_a_collector_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server() as server:
+        monkeypatch.setenv("OPENLINEAGE_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("OPENLINEAGE_API_KEY", "abcdef")
+        told = lineage.begin(ATTEMPT, {})
+        assert told
+        told.end("COMPLETE")
+        server.shutdown()
+    key = "Bearer abcdef"
+    assert server.taken == [("/api/v1/lineage", key, "START"), ("/api/v1/lineage", key, "COMPLETE")]
 
 
 @pytest.fixture
@@ -134,6 +179,7 @@ def test_without_a_setting_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert lineage.begin(ATTEMPT, {}) is None
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_file_of_the_librarys_switches_it_on_too(tmp_path: Path) -> None:
     (tmp_path / "openlineage.yml").write_text(
         f"transport: {{type: file, log_file_path: {tmp_path}/told.jsonl, append: true}}"
