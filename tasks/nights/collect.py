@@ -132,8 +132,8 @@ def collect(runs: ObjectStore, releases: ObjectStore, workload: str, last: int, 
 
 
 def workloads(runs: ObjectStore) -> list[str]:
-    """Return the workloads that have runs."""
-    return runs.names("runs")
+    """Return the workloads that have runs, or of which operations were told something."""
+    return sorted({*runs.names("runs"), *runs.names("notify")})
 
 
 def _open(workload: str) -> str:

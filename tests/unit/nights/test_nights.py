@@ -12,7 +12,7 @@ import pytest
 
 from tasks.core.storage import FolderStore
 from tasks.nights import page
-from tasks.nights.collect import Nights, collect
+from tasks.nights.collect import Nights, collect, workloads
 from tasks.nights.standing import standing
 from tasks.releases.ledger import Ledger
 
@@ -243,6 +243,7 @@ def test_late_data_are_red_until_they_are_over(past: Past) -> None:
     past.put("notify/sales/open/c.json", {"text": "told by an earlier version"})
     how = standing(past.collected(), FIRST)
     assert (how.colour, how.reason) == ("red", "nightstill sales: late data at fresh: why")
+    assert workloads(past.runs) == ["sales"], "though it had no run yet"
     past.night(0)
     past.entry()
     assert standing(past.collected(), FIRST).colour == "red", "an earlier night has nothing to do with it"
