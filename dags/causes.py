@@ -34,10 +34,10 @@ def forget(workload: str, cause: str) -> None:
         log.warning("this will not be told again: %s", error)
 
 
-def open_trouble(workload: str, place: str, text: str) -> None:
-    """Remember that something is wrong at a place, such as a DAG, until `end_trouble`."""
+def open_trouble(workload: str, place: str, event: str, text: str) -> None:
+    """Remember that something is wrong at a place, such as a DAG, until `end_trouble`; nights read it too."""
     try:
-        _store().write(_key(workload, "open", place), json.dumps({"text": text}).encode())
+        _store().write(_key(workload, "open", place), json.dumps({"event": event, "text": text}).encode())
     except NightstillError as error:
         log.warning("its end will not be told: %s", error)
 

@@ -78,7 +78,7 @@ def once(told: Message, cause: str, place: str) -> None:
         log.info("told before: %s", told["text"])
         return
     if event in TROUBLE:
-        causes.open_trouble(workload, place, told["text"])
+        causes.open_trouble(workload, place, event, told["text"])
     if not send(told):
         causes.forget(workload, f"{event}/{cause}")
 

@@ -403,7 +403,7 @@ def nights(
     names = sorted(ran | ({workload} if workload else set()))
     found, points = [], []
     for name in names:
-        some = collect.collect(runs, releases, name, last)
+        some = collect.collect(runs, releases, name, last, pack=page)
         scheduled = isinstance(sections[name].section.get("schedule"), str)
         found.append((some, standing(some, today, scheduled=scheduled)))
         points += figures.numbers(some, scheduled=scheduled)

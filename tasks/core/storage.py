@@ -16,6 +16,7 @@ from tasks.core.errors import ConfigError, UnavailableError, UsageError
 # By which key a store is asked whether it fences, and which stores this process has asked.
 PROBE = "probe/create-only"
 _fenced: set[str] = set()
+CONNECTIONS = 16  # that one store keeps open, for as many threads
 WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 # What another attempt would meet again: no permission, a file in the way, a read-only disk or one without hard links.
@@ -58,6 +59,10 @@ class ObjectStore(Protocol):
 
     def names(self, folder: str) -> list[str]:
         """Return what lies directly in `folder` (without a slash at its end), sorted: objects, and folders of them."""
+        ...
+
+    def stamps(self, folder: str) -> dict[str, str]:
+        """Return what `names` does, each with what is another one when the object is; empty where that is not told."""
         ...
 
     def modified(self, prefix: str) -> dict[str, datetime]:
@@ -156,6 +161,9 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def stamps(self, folder: str) -> dict[str, str]:
+        return dict.fromkeys(self.names(folder), "")  # a file is read as soon as it is looked at
+
     def modified(self, prefix: str) -> dict[str, datetime]:
         found = {}
         for key in self.keys(prefix):
@@ -194,7 +202,8 @@ class S3Store:
         parts = urlparse(uri)
         self.uri = uri.rstrip("/")
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
-        self._client: Any = boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
+        retries = {"mode": "standard", "max_attempts": 5}
+        self._client: Any = boto3.client("s3", config=Config(retries=retries, max_pool_connections=CONNECTIONS))
 
     def _key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
@@ -255,13 +264,17 @@ class S3Store:
         yield from (item["Key"][strip:] for item in self._listed(prefix))
 
     def names(self, folder: str) -> list[str]:
+        return sorted(self.stamps(folder))
+
+    def stamps(self, folder: str) -> dict[str, str]:
         prefix = f"{folder}/" if folder else ""
         strip = len(self._key(prefix))
-        found: set[str] = set()
+        found: dict[str, str] = {}
         for page in self._pages(prefix, Delimiter="/"):
-            found |= {item["Key"][strip:] for item in page.get("Contents", ())}
-            found |= {item["Prefix"][strip:].rstrip("/") for item in page.get("CommonPrefixes", ())}
-        return sorted(found - {""})
+            found |= {item["Key"][strip:]: item["ETag"] for item in page.get("Contents", ())}
+            found |= {item["Prefix"][strip:].rstrip("/"): "" for item in page.get("CommonPrefixes", ())}
+        found.pop("", None)
+        return found
 
     def modified(self, prefix: str) -> dict[str, datetime]:
         strip = len(self.prefix) + 1 if self.prefix else 0

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
-
 from tasks.core.storage import ObjectStore
+from tasks.nights.pack import Pack
 from tasks.pipeline.handover.manifest import Manifest, run_key
 from tasks.releases.ledger import Entry, Ledger
 from tasks.releases.standing import pinned_by
 
 READERS = 16
+LATE_DATA = "late data"
+OPENED = "/run.json"
 Interval = tuple[float, float] | None
 
 
@@ -75,11 +77,15 @@ class Night:
 
 @dataclass(frozen=True)
 class Nights:
-    """Nights are the last ones of a workload, oldest first. `entries`: of its ledger."""
+    """Nights are the last ones of a workload, oldest first.
+
+    `entries`: of its ledger. `late_data`: what operations were told of data that did not come, until a night went well.
+    """
 
     workload: str
     nights: Sequence[Night]
     entries: Sequence[Entry]
+    late_data: str = ""
 
     @property
     def champion(self) -> Entry | None:
@@ -92,49 +98,71 @@ class Nights:
         return pinned_by(self.entries) is not None
 
 
-def collect(runs: ObjectStore, releases: ObjectStore, workload: str, last: int) -> Nights:
-    """Read the last `last` nights: one read for each run there is, one for each manifest of those shown."""
+def collect(runs: ObjectStore, releases: ObjectStore, workload: str, last: int, *, pack: bool = False) -> Nights:
+    """Read the last `last` nights: one listing for each run there is.
+
+    Documents that are as they were come from one packed object, others cost a read each: run.json of each run, the
+    manifests and the watch's report of those shown. `pack`: write that object. Of the trouble that operations were told
+    of, what is not over is read too.
+    """
+    packed = Pack(runs, f"nights/{workload}.pack")
     with ThreadPoolExecutor(READERS) as pool:
         ids = runs.names(f"runs/{workload}")
-        infos = [found for found in pool.map(lambda run: _json(runs, run_key(workload, run, "run.json")), ids) if found]
+        files = dict(zip(ids, pool.map(lambda run: _files(runs, run_key(workload, run)), ids), strict=True))
+        opened = {key: stamp for some in files.values() for key, stamp in some.items() if key.endswith(OPENED)}
+        infos = [found for found in pool.map(partial(_json, packed), opened, opened.values()) if found]
         shown = sorted(infos, key=lambda info: (info["created"], info["run_id"]))[-last:]
-        names = list(pool.map(lambda info: _manifests_of(runs, workload, info["run_id"]), shown))
-        keys = [key for some in names for key in some]
-        manifests = dict(zip(keys, pool.map(lambda key: _manifest(runs, key), keys), strict=True))
-        evenings = {name.removesuffix(".json") for name in runs.names(f"watch/{workload}")}
-        days = sorted({info["as_of"] for info in shown} & evenings)
-        live = dict(zip(days, pool.map(lambda day: _json(runs, f"watch/{workload}/{day}.json"), days), strict=True))
+        names = [_manifests(files.get(info["run_id"], {})) for info in shown]
+        stamps = {key: stamp for some in names for key, stamp in some.items()}
+        manifests = dict(zip(stamps, pool.map(partial(_manifest, packed), stamps, stamps.values()), strict=True))
+        evenings = {name.removesuffix(".json"): stamp for name, stamp in runs.stamps(f"watch/{workload}").items()}
+        days = sorted({info["as_of"] for info in shown} & evenings.keys())
+        troubles = pool.map(lambda name: _json(runs, f"{_open(workload)}/{name}"), runs.names(_open(workload)))
+        late = [one["text"] for one in troubles if one and one.get("event") == LATE_DATA]
+        reports = pool.map(lambda day: _json(packed, f"watch/{workload}/{day}.json", evenings[day]), days)
+        live = dict(zip(days, reports, strict=True))
+    if pack:
+        there = {*ids, *evenings}
+        packed.keep(lambda key: key.split("/")[2].removesuffix(".json") in there)
     nights = [
         _night(workload, info, [found for key in some if (found := manifests[key])], live.get(info["as_of"]))
         for info, some in zip(shown, names, strict=True)
     ]
-    return Nights(workload, nights, Ledger(releases, workload).entries())
+    return Nights(workload, nights, Ledger(releases, workload).entries(), max(late, default=""))
 
 
 def workloads(runs: ObjectStore) -> list[str]:
-    """Return the workloads that have runs."""
-    return runs.names("runs")
+    """Return the workloads that have runs, or of which operations were told something."""
+    return sorted({*runs.names("runs"), *runs.names("notify")})
 
 
-def _manifests_of(runs: ObjectStore, workload: str, run_id: str) -> list[str]:
-    """Return the keys of a run's manifests; those of failed attempts last."""
-    folder = run_key(workload, run_id)
-    found = [name for name in runs.names(folder) if name.endswith(".json") and name != "run.json"]
-    return [f"{folder}/{name}" for name in sorted(found, key=lambda name: name.endswith(".failed.json"))]
+def _open(workload: str) -> str:
+    return f"notify/{workload}/open"
 
 
-def _json(store: ObjectStore, key: str) -> dict[str, Any] | None:
+def _files(runs: ObjectStore, folder: str) -> dict[str, str]:
+    """Return the keys of a run's own documents with their stamps."""
+    return {f"{folder}/{name}": stamp for name, stamp in runs.stamps(folder).items() if name.endswith(".json")}
+
+
+def _manifests(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the manifests among a run's documents; those of failed attempts last."""
+    order = sorted(files, key=lambda key: (key.endswith(".failed.json"), key))
+    return {key: files[key] for key in order if not key.endswith(OPENED)}
+
+
+def _json(store: ObjectStore | Pack, key: str, *stamp: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(store.read(key))
+        found = json.loads(store.read(key, *stamp))
     except (KeyError, ValueError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def _manifest(store: ObjectStore, key: str) -> Manifest | None:
+def _manifest(packed: Pack, key: str, stamp: str) -> Manifest | None:
     try:
-        return Manifest.model_validate_json(store.read(key))
-    except (KeyError, ValidationError):  # one lost file must not hide all nights
+        return Manifest.model_validate_json(packed.read(key, stamp))
+    except (KeyError, ValueError):  # one lost file must not hide all nights
         return None
 
 

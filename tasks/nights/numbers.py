@@ -25,6 +25,7 @@ HELP = {
     "nightstill_night_outcome": "1 for the outcome of the last night, 0 for others",
     "nightstill_night_timestamp_seconds": "When the last night was opened",
     "nightstill_night_late_after_seconds": "A further night is late so long after the last one, by the usual pause",
+    "nightstill_late_data": "1 if the data of a night did not come, and none went well since; 0 otherwise",
     "nightstill_night_rejected_in_a_row": "How many of the last nights were rejected one after the other",
     "nightstill_night_error": "Error of the candidate, the champion and the naive baseline",
     "nightstill_night_gate_margin": "How far a gate's number is on the right side of its limit; below 0: refused",
@@ -54,7 +55,7 @@ def numbers(found: Nights, *, scheduled: bool) -> list[Number]:
 
     `scheduled`: whether a night is expected every day, which a rule may want to know.
     """
-    points: list[tuple[str, float | None, dict[str, str]]] = []
+    points: list[tuple[str, float | None, dict[str, str]]] = [("late_data", bool(found.late_data), {})]
     if found.nights:
         points += _night(found.nights, scheduled=scheduled)
         late_after = usual_pause(found) * DAY_SECONDS + GRACE_SECONDS

@@ -32,14 +32,14 @@ def usual_pause(found: Nights) -> int:
 def standing(found: Nights, today: date, *, scheduled: bool = True) -> Standing:
     """Return how a workload stands on a day; the reason of the worst colour comes first.
 
-    Red: the last night stopped, or none came, or the champion is worse than it should be. Amber: nothing gets through,
-    or somebody has to decide. `scheduled`: whether a night is expected every day.
+    Red: data did not come, the last night stopped, or none came, or the champion is worse than it should be. Amber:
+    nothing gets through, or somebody has to decide. `scheduled`: whether a night is expected every day.
     """
-    red: list[str] = []
+    red: list[str] = [found.late_data] if found.late_data else []
     amber: list[str] = []
-    nights, champion = found.nights, found.champion
+    nights = found.nights
     if not nights:
-        return Standing("amber", "there was no night yet")
+        return Standing("red", red[0]) if red else Standing("amber", "there was no night yet")
     last = nights[-1]
     if last.outcome == "stopped":
         red.append(f"the last night stopped at {last.reason}")
@@ -49,14 +49,7 @@ def standing(found: Nights, today: date, *, scheduled: bool = True) -> Standing:
     days = (today - as_of).days
     if scheduled and days > usual_pause(found) + 1:  # it is run on the day after
         red.append(f"the last night is as of {as_of}, {days} days ago")
-    if champion is None:
-        amber.append("there is no release yet")
-    else:
-        age = (today - datetime.fromisoformat(champion.created).date()).days
-        if age > OLD_DAYS and not found.pinned:
-            amber.append(f"release {champion.release} has been champion for {age} days")
-        if found.pinned:
-            amber.append(f"release {champion.release} is pinned: {champion.reason}")
+    amber += _of_champion(found, today)
     recent = [night.outcome for night in nights[-REJECTED_IN_A_ROW:]]
     if recent == ["rejected"] * REJECTED_IN_A_ROW:
         amber.append(f"rejected {REJECTED_IN_A_ROW} times in a row: {last.reason}")
@@ -64,3 +57,14 @@ def standing(found: Nights, today: date, *, scheduled: bool = True) -> Standing:
     if not said:
         return Standing("green", f"{last.outcome}, as of {last.as_of}")
     return Standing("red" if red else "amber", said[0], tuple(said[1:]))
+
+
+def _of_champion(found: Nights, today: date) -> list[str]:
+    """Return what somebody should know of the champion."""
+    champion = found.champion
+    if champion is None:
+        return ["there is no release yet"]
+    if found.pinned:
+        return [f"release {champion.release} is pinned: {champion.reason}"]
+    age = (today - datetime.fromisoformat(champion.created).date()).days
+    return [f"release {champion.release} has been champion for {age} days"] if age > OLD_DAYS else []

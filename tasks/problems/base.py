@@ -469,7 +469,10 @@ class Problem(ABC):
         return self.corrupt(kind, level, dataset.inputs(rows), seed)
 
     def recent(self, tables: Tables, as_of: date, contract: FeatureContract) -> Tables:
-        """Return the raw rows that predictions on `as_of` can depend on: all, unless the problem knows better."""
+        """Return the raw rows that predictions on `as_of` can depend on, and all later ones: what came of them.
+
+        These are all rows, unless the problem knows better.
+        """
         return tables
 
     def spared(self, tables: dict[str, pl.DataFrame], contract: FeatureContract) -> dict[str, pl.DataFrame]:

@@ -55,6 +55,11 @@ class Scorer:
         """Return the release's contract."""
         return self._scorer.contract
 
+    def recent(self, tables: Mapping[str, pl.DataFrame], as_of: date) -> dict[str, pl.DataFrame]:
+        """Return the rows that predictions on `as_of` or later can depend on. Raises IntegrityError as `score` does."""
+        found = self._scorer.recent({name: table.lazy() for name, table in tables.items()}, as_of)
+        return {name: table.collect(engine="streaming") for name, table in found.items()}
+
     def score(self, tables: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
         """Return predictions for raw tables under the problem's contracts. Raises DataError when one breaks them."""
         try:

@@ -1,6 +1,6 @@
 """Kept forecasts are joined with the truth that has come, beside the naive forecast and the former champion."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property, partial
@@ -49,6 +49,7 @@ class Watched:
     raw: Raw
     notes: list[str] = field(default_factory=list)
     scorers: dict[int, Scorer | None] = field(default_factory=dict)
+    recent: dict[int, Mapping[str, pl.DataFrame]] = field(default_factory=dict)
 
     @cached_property
     def entries(self) -> Sequence[Entry]:
@@ -59,16 +60,10 @@ class Watched:
         """Return the outcomes on the last `days` days of truth; None if there is not one."""
         last = self.raw.as_of
         first = last - timedelta(days=days - 1)
-        parts: list[tuple[pl.DataFrame, Scorer, Outcomes]] = []
-        for found in reversed(kept.found(self.store, self.workload)):
-            made = releases(self.entries).get(found.release)
-            # What a release says of days that it was trained on is no forecast.
-            if made is None or not made.as_of <= found.as_of < last or (scorer := self._scorer(found.release)) is None:
-                continue
-            if scorer.problem.last_day(found.as_of) < first:
-                break  # and so do all before it
-            if part := self._of(found, scorer, first, last):
-                parts.append(part)
+        counted = list(self._counted(first, last))
+        oldest = counted[-1][0].as_of if counted else last
+        evenings = (self._of(found, scorer, first, last, oldest) for found, scorer in counted)
+        parts = [part for part in evenings if part]
         if not parts:
             return None
         _, newest, outcomes = parts[0]
@@ -83,19 +78,30 @@ class Watched:
             outcomes.as_gated,
         )
 
+    def _counted(self, first: date, last: date) -> Iterator[tuple[kept.Found, Scorer]]:
+        """Yield the forecasts that are about the window and their releases, newest first."""
+        for found in reversed(kept.found(self.store, self.workload)):
+            made = releases(self.entries).get(found.release)
+            # What a release says of days that it was trained on is no forecast.
+            if made is None or not made.as_of <= found.as_of < last or (scorer := self._scorer(found.release)) is None:
+                continue
+            if scorer.problem.last_day(found.as_of) < first:
+                return  # and so do all before it
+            yield found, scorer
+
     def note(self, text: str) -> None:
         """Keep something that a reader should know, once."""
         if text not in self.notes:
             self.notes.append(text)
 
     def _of(
-        self, found: kept.Found, scorer: Scorer, first: date, last: date
+        self, found: kept.Found, scorer: Scorer, first: date, last: date, oldest: date
     ) -> tuple[pl.DataFrame, Scorer, Outcomes] | None:
-        """Return the outcomes of one day's forecasts within the window."""
+        """Return the outcomes of one day's forecasts within the window; `oldest`: the first day of all that count."""
         manifest, predictions = kept.read(self.store, found.key)
-        tables = {name: table.lazy() for name, table in self.raw.tables.items()}
-        since = Since(found.as_of, last, tables, partial(self._then, manifest))
         try:
+            tables = {name: table.lazy() for name, table in self._recent(found.release, scorer, oldest).items()}
+            since = Since(found.as_of, last, tables, partial(self._then, manifest))
             outcomes = scorer.problem.outcomes(predictions, since, scorer.contract)
         except (IntegrityError, DataError, NotYetError, UsageError) as error:  # the two last: its night was tidied up
             self.note(f"forecasts of {found.as_of}, release {found.release}, are not counted: {error}")
@@ -109,14 +115,16 @@ class Watched:
             pl.lit(outcomes.steps, pl.Int32).alias("steps"),
             pl.lit(before_release(self.entries, found.release), pl.Int64).alias("former_release"),
         )
-        for name, losses in self._beside(scorer, found, since):
+        for name, losses in self._beside(scorer, found, since, oldest):
             rows = rows.join(
                 losses.rename({"loss": name}), on=["entity", "day", "step"], how="left", maintain_order="left"
             )
         missing = [pl.lit(None, pl.Float64).alias(name) for name in OTHERS if name not in rows.columns]
         return rows.with_columns(missing), scorer, outcomes
 
-    def _beside(self, scorer: Scorer, found: kept.Found, since: Since) -> Iterator[tuple[str, pl.DataFrame]]:
+    def _beside(
+        self, scorer: Scorer, found: kept.Found, since: Since, oldest: date
+    ) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield the losses of the naive forecast, and of the former champion, on the same day's evening."""
         try:
             said = scorer.problem.naive_predictions(since, scorer.contract)
@@ -125,13 +133,19 @@ class Watched:
             self.note(f"the naive forecast of {found.as_of} cannot be measured: {error}")
         former = before_release(self.entries, found.release)
         other = None if former is None else self._scorer(former)
-        if other is None:
+        if former is None or other is None:
             return
         try:
-            said = other.score(self.raw.tables, found.as_of)
+            said = other.score(self._recent(former, other, oldest), found.as_of)
             yield "former", _losses(scorer.problem, said, since, scorer)
         except (NightstillError, pl.exceptions.ColumnNotFoundError) as error:
             self.note(f"release {former}, the champion before {found.release}, cannot be measured: {error}")
+
+    def _recent(self, release: int, scorer: Scorer, oldest: date) -> Mapping[str, pl.DataFrame]:
+        """Return the rows that a release's predictions on `oldest` or later depend on, looked for once."""
+        if release not in self.recent:
+            self.recent[release] = scorer.recent(self.raw.tables, oldest)
+        return self.recent[release]
 
     def _scorer(self, release: int) -> Scorer | None:
         if release not in self.scorers:

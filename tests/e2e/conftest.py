@@ -128,6 +128,12 @@ class Installation:
         command = [sys.executable, "-m", f"infra.local.{module}", *arguments]
         return subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False)
 
+    def nightstill(self, *arguments: str) -> tuple[int, str]:
+        """What an operator types: the program's exit code and all that it said."""
+        command = [sys.executable, "-m", "tasks", *arguments]
+        done = subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
     def up(self) -> None:
         done = self.local("services", "up")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -203,7 +209,9 @@ def wait(what: str, condition: Callable[[], T | None]) -> T:
 def environment(settings: Settings) -> dict[str, str]:
     """For commands of this installation and no other."""
     ours = {
-        name: value for name, value in os.environ.items() if not name.startswith(("NIGHTSTILL_", "AIRFLOW_", "AWS_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("NIGHTSTILL_", "AIRFLOW_", "AWS_", "OTEL_", "OPENLINEAGE"))
     }
     return {
         **ours,

@@ -71,6 +71,11 @@ def outputs(lock: Lock) -> dict[str, str]:
     return {entry["path"]: entry["md5"] for entry in lock.get("outs", ())}
 
 
+def output_entries(lock: Lock) -> dict[str, Mapping[str, Any]]:
+    """Return path -> `md5`, `size` in bytes and, of a folder, `nfiles` of each output of the stage."""
+    return {entry["path"]: entry for entry in lock.get("outs", ())}
+
+
 def from_lock(lock: Lock) -> StageInputs:
     """Return the inputs that a finished stage really had."""
     return StageInputs(

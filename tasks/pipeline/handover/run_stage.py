@@ -27,9 +27,19 @@ from tasks.core.errors import DataError, IntegrityError, NightstillError, StageF
 from tasks.core.files import RUN_FILE
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
-from tasks.pipeline.graph import Graph, Stage, load_graph
+from tasks.pipeline.graph import Graph, Stage, covers, load_graph
+from tasks.pipeline.handover import lineage
 from tasks.pipeline.handover.energy import Meter
-from tasks.pipeline.handover.locks import Lock, StageInputs, check_lock, differences, foretell, from_lock, outputs
+from tasks.pipeline.handover.locks import (
+    Lock,
+    StageInputs,
+    check_lock,
+    differences,
+    foretell,
+    from_lock,
+    output_entries,
+    outputs,
+)
 from tasks.pipeline.handover.machine import describe_machine
 from tasks.pipeline.handover.manifest import Manifest, Status
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
@@ -99,6 +109,7 @@ class _Attempt:
         self.inputs_key = ""
         self.pages_uri = ""
         self.summary: dict[str, Any] = {}
+        self.lineage: lineage.Lineage | None = None
 
     @cached_property
     def run_yaml(self) -> str:
@@ -156,6 +167,7 @@ class _Attempt:
             return Outcome(before, already=True)
         reason, former = self.decide(inputs)
         log.info("%s: %s", self.name, reason)
+        self.tell_start()
         return Outcome(self.reuse(former, reason) if former else self.execute(inputs, reason), already=False)
 
     def foretell(self) -> StageInputs:
@@ -218,7 +230,7 @@ class _Attempt:
                 "surroundings": former.surroundings,
             }
         )
-        return self.store.finish(manifest, self.store.lock(former))
+        return self.finish(manifest, self.store.lock(former))
 
     def execute(self, inputs: StageInputs, reason: str) -> Manifest:
         with self.prepared() as (root, pages):
@@ -232,17 +244,18 @@ class _Attempt:
             check_lock(lock, inputs, self.name)
             if self.stage.outs:
                 self.dvc("push", "--no-run-cache", self.name)
-        return self.store.finish(self.manifest("done", reason, summary=summary), lock)
+        return self.finish(self.manifest("done", reason, summary=summary), lock)
 
     def run_partial(self, missing: list[str]) -> Outcome:
         """Run the command with the inputs that there are: the page of a run that stopped early."""
         reason = f"runs without {', '.join(missing)}"
+        self.tell_start()
         with self.prepared() as (_, pages):
             code = subprocess.run(self.stage.cmd, shell=True, check=False).returncode  # noqa: S602 as DVC
             summary = self.keep(pages)
             if code:
                 raise self.command_error(pages)
-        return Outcome(self.store.finish(self.manifest("partial", reason, summary=summary), None), already=False)
+        return Outcome(self.finish(self.manifest("partial", reason, summary=summary), None), already=False)
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[tuple[Path, Path]]:
@@ -329,6 +342,24 @@ class _Attempt:
                 f"{self.name}: dvc {' '.join(arguments)} failed with exit code {code}; see the lines above"
             )
 
+    def tell_start(self) -> None:
+        """Tell a collector of lineage, if there is one, what this attempt reads."""
+        inputs = {
+            path: entry
+            for name in self.stage.upstream
+            for path, entry in output_entries(self.locks.get(name, {})).items()
+            if any(covers(dep, path) for dep in self.stage.deps)
+        }
+        attempt = lineage.Attempt(self.workload, self.run_id, self.name, self.settings.dvc_remote)
+        self.lineage = lineage.begin(attempt, inputs)
+
+    def finish(self, manifest: Manifest, lock: Lock | None) -> Manifest:
+        """Write lock and manifest, then tell what was written."""
+        manifest = self.store.finish(manifest, lock)
+        if self.lineage:
+            self.lineage.end("COMPLETE", output_entries(lock or {}))
+        return manifest
+
     def command_error(self, pages: Path) -> NightstillError:
         """Return the stage's own account of its failure, if it could still give one."""
         path = pages / ERROR_FILE
@@ -380,3 +411,5 @@ class _Attempt:
                     update={"error": error, "exit_code": exit_code}
                 )
                 self.store.fail(failed)
+        if self.lineage:
+            self.lineage.end("FAIL", error=error)

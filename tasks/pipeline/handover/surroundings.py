@@ -20,6 +20,7 @@ OPTIONAL = (PLACE_SETTING, "NIGHTSTILL_TRACKING_ARTIFACTS")
 PASSED = (
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION"),
     "OTEL_EXPORTER_OTLP_ENDPOINT",
+    *("OPENLINEAGE_URL", "OPENLINEAGE_NAMESPACE"),
     "NIGHTSTILL_WATTS_PER_CORE",
 )
 SECRETS = (
@@ -30,7 +31,9 @@ SECRETS = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
     "OTEL_EXPORTER_OTLP_HEADERS",
+    "OPENLINEAGE_API_KEY",
 )
+CREDENTIALS = {"OTEL": "OTEL_EXPORTER_OTLP_HEADERS", "OPENLINEAGE": "OPENLINEAGE_API_KEY", "AWS": "AWS_ACCESS_KEY_ID"}
 
 
 def plain_variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -54,6 +57,6 @@ def plain_variables(environment: Mapping[str, str]) -> dict[str, str]:
         if "@" in environment.get(name, ""):
             raise ConfigError(
                 f"{name}: names a user, and everybody may see it; leave the user out and set "
-                + ("OTEL_EXPORTER_OTLP_HEADERS" if name.startswith("OTEL") else "AWS_ACCESS_KEY_ID")
+                + CREDENTIALS.get(name.partition("_")[0], CREDENTIALS["AWS"])
             )
     return {name: environment[name] for name in (*needed, *PASSED) if environment.get(name)}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from infra.local.night import wait_for_dag
+from tests.collector import Collector
 from tests.e2e.conftest import Installation, Night, wait
 
 
@@ -65,7 +66,7 @@ class StorageHandler(BaseHTTPRequestHandler):
 
 
 class Troubled(Installation):
-    """With more workloads: two whose source is an object store in trouble, two whose file is late."""
+    """With more workloads: two whose source is an object store in trouble, two whose file is late; and a collector."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -86,12 +87,14 @@ class Troubled(Installation):
         minute, hour, *_ = str(self.project.sales["schedule"]).split()
         self.project.sales["schedule"] = f"{minute} {hour} * * {self.due.isoweekday() % 7}"
         self.project.save()
-        self.storage = Storage()
+        self.storage, self.collector = Storage(), Collector()
         self.environment |= self.storage.settings
+        self.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = self.collector.url
 
     def down(self) -> None:
         self.storage.stop()
         super().down()
+        self.collector.stop()
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,8 @@ def test_bad_data_stops_at_validate_once_and_for_all(installation: Any, first: A
     assert told["reason"] in told["text"] and "\n" not in told["text"]
     log = next(line for line in night.output.splitlines() if "validate" in line and " log: " in line).split(" log: ")[1]
     assert "units" in Path(log).read_text()
+    code, said = installation.nightstill("show", "sales", "--run-id", night.run_id)
+    assert code == 0 and "expectations failed" in said
     # The page of the night says where it stopped.
     assert night.statuses["report"] == "partial"
     page = installation.store.page("sales", night.run_id, "report", "report.html")
@@ -181,6 +183,11 @@ def test_data_that_never_come_are_one_message(installation: Any, unpunctual: Any
     assert [(told["event"], told["task"]) for told in messages] == [("late data", "fresh")], messages
     told = messages[0]
     assert "missing.parquet: no such file; waited for until " in told["reason"]
+    # What an operator looks at then.
+    code, said = installation.nightstill("fresh", missing)
+    assert code == 4 and "missing.parquet: no such file" in said
+    code, said = installation.nightstill("nights", missing)
+    assert code == 0 and "red" in said and "late data at fresh: missing.parquet" in said
 
 
 def test_a_backfill_is_of_the_days_before_and_an_operator_can_stop_it(installation: Any) -> None:

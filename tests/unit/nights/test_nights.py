@@ -12,7 +12,7 @@ import pytest
 
 from tasks.core.storage import FolderStore
 from tasks.nights import page
-from tasks.nights.collect import Nights, collect
+from tasks.nights.collect import Nights, collect, workloads
 from tasks.nights.standing import standing
 from tasks.releases.ledger import Ledger
 
@@ -140,10 +140,10 @@ def test_a_year_is_one_listing_and_one_read_for_each_run_and_manifest_and_no_wal
     (past.root / "runs" / "sales" / "stray.txt").write_text("not a run")
     found = past.collected(365)
     assert len(found.nights) == 365
-    assert past.runs.asked == {"names": 2 + 365, "read": 1 + 365 * (1 + len(STAGES) + 1)}
+    assert past.runs.asked == {"names": 3 + 366, "read": 1 + 365 * (1 + len(STAGES) + 1)}
     past.runs.asked.clear()
     assert len(past.collected(30).nights) == 30
-    assert past.runs.asked == {"names": 2 + 30, "read": 1 + 365 + 30 * (len(STAGES) + 1)}
+    assert past.runs.asked == {"names": 3 + 366, "read": 1 + 365 + 30 * (len(STAGES) + 1)}
 
 
 def test_a_night_is_told_as_far_as_it_came(past: Past) -> None:
@@ -233,3 +233,19 @@ def test_before_the_first_night_there_is_a_page_that_says_so(past: Past) -> None
     how = standing(found, FIRST)
     assert (how.colour, how.reason) == ("amber", "there was no night yet")
     assert "there was no night yet" in page.render(found, how) and "sales" in page.render_overview([(found, how)])
+
+
+def test_late_data_are_red_until_they_are_over(past: Past) -> None:
+    how = standing(past.collected(), FIRST)
+    assert (how.colour, how.reason) == ("amber", "there was no night yet")
+    past.put("notify/sales/open/a.json", {"event": "late data", "text": "nightstill sales: late data at fresh: why"})
+    past.put("notify/sales/open/b.json", {"event": "failed", "text": "else"})
+    past.put("notify/sales/open/c.json", {"text": "told by an earlier version"})
+    how = standing(past.collected(), FIRST)
+    assert (how.colour, how.reason) == ("red", "nightstill sales: late data at fresh: why")
+    assert workloads(past.runs) == ["sales"], "though it had no run yet"
+    past.night(0)
+    past.entry()
+    assert standing(past.collected(), FIRST).colour == "red", "an earlier night has nothing to do with it"
+    (past.root / "notify/sales/open/a.json").unlink()
+    assert standing(past.collected(), FIRST).colour == "green"

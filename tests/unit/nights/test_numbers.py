@@ -73,6 +73,12 @@ def test_a_night_is_late_by_the_rhythm_of_the_last_ones(past: Past) -> None:
     assert values(past, "night_late_after_seconds") == {("true",): 7.5 * 86_400}
 
 
+def test_late_data_are_told(past: Past) -> None:
+    assert values(past, "late_data") == {(): 0}
+    past.put("notify/sales/open/a.json", {"event": "late data", "text": "why"})
+    assert values(past, "late_data") == {(): 1}
+
+
 def test_what_a_night_did_not_come_to_is_left_out(tmp_path: Path) -> None:
     past = Past(tmp_path)
     past.night(0, stopped_at="validate")

@@ -176,6 +176,7 @@ def test_credentials_are_named_and_never_told(project: Project, monkeypatch: pyt
             "MLFLOW_TRACKING_PASSWORD": ("team-secret", "MLFLOW_TRACKING_PASSWORD", True),
             "MLFLOW_TRACKING_TOKEN": ("team-secret", "MLFLOW_TRACKING_TOKEN", True),
             "OTEL_EXPORTER_OTLP_HEADERS": ("team-secret", "OTEL_EXPORTER_OTLP_HEADERS", True),
+            "OPENLINEAGE_API_KEY": ("team-secret", "OPENLINEAGE_API_KEY", True),
         }
 
 

@@ -10,7 +10,11 @@ GIVEN = {name: f"{schemes[0]}://somewhere" for name, schemes in SHARED.items()}
 
 @pytest.mark.parametrize(
     ("name", "instead"),
-    [("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"), ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID")],
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"),
+        ("OPENLINEAGE_URL", "OPENLINEAGE_API_KEY"),
+    ],
 )
 def test_an_address_with_a_password_is_passed_to_nobody(name: str, instead: str) -> None:
     assert plain_variables({**GIVEN, name: "http://there:4318"})[name] == "http://there:4318"
