@@ -85,7 +85,7 @@ class Waiting:
 
     def ended(self, run_id: str, **summary: Any) -> None:
         """Leave a promotion's manifest that says so."""
-        self.runs.finish(_manifest(run_id, "promote", {"entry": None, "release": None, **summary}), {"outs": []})
+        self.runs.finish(_manifest(run_id, "promote", {"entry": None, "release": None, **summary}), None)
 
     def night(self, as_of: date, run_id: str = "night") -> Forecasts:
         """The champion forecasts from the table of an evening, and whoever is in shadow."""
