@@ -398,6 +398,7 @@ def nights(
     from tasks.nights import collect
     from tasks.nights import numbers as figures
     from tasks.nights import page as pages
+    from tasks.nights.shadow import with_shadow
     from tasks.nights.standing import standing
 
     settings = Settings()
@@ -410,7 +411,8 @@ def nights(
     names = sorted(ran | ({workload} if workload else set()))
     found, points = [], []
     for name in names:
-        some = collect.collect(runs, releases, name, last)
+        asked = sections[name].section.get("shadow_nights")
+        some = with_shadow(collect.collect(runs, releases, name, last), runs, settings.forecasts, asked)
         scheduled = isinstance(sections[name].section.get("schedule"), str)
         found.append((some, standing(some, today, scheduled=scheduled)))
         points += figures.numbers(some, scheduled=scheduled)

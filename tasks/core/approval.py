@@ -43,6 +43,11 @@ class Answer(Frozen):
     # Left out of a run.yaml where there is none: those of releases before it say the same.
     shadow: str = Field(default="", exclude_if=lambda told: not told)
 
+    @property
+    def waits(self) -> str:
+        """Return WAITS of a candidate whose nights in shadow are to come, or are not over; empty of others."""
+        return WAITS if self.decision == "shadow" else ""
+
 
 def parse_approval(section: Any, where: str) -> Approval | None:
     """Return a workload's `approval`, None without one. Raises ConfigError, whose message begins with `where`."""

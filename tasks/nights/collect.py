@@ -43,7 +43,7 @@ class Night:
     one. `seconds`: by stage, members of a stage together. `memory_mb`: peak by stage, of its largest member.
     `joules`: by stage; `energy`: measured, or estimated if any of it is, empty where it is not known.
     `margins`: by gate, how far its number is on the right side of its limit; negative where it refused. `page`: key of
-    its report, empty if there is none.
+    its report, empty if there is none. `shadow`: `waits` if its candidate's nights in shadow are not over.
     """
 
     run_id: str
@@ -71,15 +71,17 @@ class Night:
     release: int | None = None
     page: str = ""
     live: Live | None = None
+    shadow: str = ""
 
 
 @dataclass(frozen=True)
 class Nights:
-    """Nights are the last ones of a workload, oldest first. `entries`: of its ledger."""
+    """Nights are the last ones of a workload, oldest first. `entries`: of its ledger; `shadow`: who is in shadow."""
 
     workload: str
     nights: Sequence[Night]
     entries: Sequence[Entry]
+    shadow: str = ""
 
     @property
     def champion(self) -> Entry | None:
@@ -185,6 +187,7 @@ def _night(
         release=promoted.get("release"),
         page=run_key(workload, info["run_id"], "pages", "report", "report.html") if report and report.pages_uri else "",
         live=_live(live),
+        shadow=str(promoted.get("shadow", "")),
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from serving.contract.onnx_file import ExternalData, require_self_contained
 from tasks.config.run import Run
-from tasks.core.approval import WAITS
 from tasks.core.errors import IntegrityError
 from tasks.core.files import RUN_FILE, read_json, write_json
 from tasks.releases import manifest
@@ -72,11 +71,11 @@ def _not_yet(run: Run, verdict: Mapping[str, Any], taken: Entry | None) -> dict[
     """
     if run.dry_run:
         return {"outcome": "dry-run", "reason": f"would be released: {verdict['reason']}"}
-    if run.answer is None or run.answer.decision != "shadow":
+    if run.answer is None or not run.answer.waits:
         return _not_approved(run, verdict)
     if taken:
         return {"outcome": "superseded", "reason": f"{_overtaken(taken, taken.seq)}; {run.answer.reason}"}
-    return {"outcome": "held", "reason": f"{verdict['reason']}; {run.answer.reason}", "shadow": WAITS}
+    return {"outcome": "held", "reason": f"{verdict['reason']}; {run.answer.reason}", "shadow": run.answer.waits}
 
 
 def _not_approved(run: Run, verdict: Mapping[str, Any]) -> dict[str, Any] | None:
