@@ -41,6 +41,7 @@ class Night:
     `outcome`: promoted, rejected, unchanged, superseded, held, dry-run, stopped, or open while neither is known.
     `interval`: of the candidate's error, from the paired comparison with the champion, or the naive baseline without
     one. `seconds`: by stage, members of a stage together. `memory_mb`: peak by stage, of its largest member.
+    `thousand`: estimated joules of a thousand predictions, by candidate, teacher and champion.
     `joules`: by stage; `energy`: measured, or estimated if any of it is, empty where it is not known.
     `margins`: by gate, how far its number is on the right side of its limit; negative where it refused. `page`: key of
     its report, empty if there is none. `shadow`: `waits` if its candidate's nights in shadow are not over.
@@ -72,6 +73,7 @@ class Night:
     page: str = ""
     live: Live | None = None
     shadow: str = ""
+    thousand: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ def _night(
         page=run_key(workload, info["run_id"], "pages", "report", "report.html") if report and report.pages_uri else "",
         live=_live(live),
         shadow=str(promoted.get("shadow", "")),
+        thousand=told.get("report", {}).get("joules_per_thousand", {}),
     )
 
 
