@@ -29,12 +29,13 @@ WAY_OUT = "restore it from a copy; or pin and unpin the champion, which ends its
 
 @dataclass(frozen=True)
 class Candidate:
-    """A Candidate is the winner of a run that waits. `champion`: the ledger entry that it was compared with.
+    """A Candidate is the winner of a run, as of a day, that waits. `champion`: the ledger entry that it compared with.
 
     `nights`: the key of the newest manifest of each day that it forecast, oldest day first; empty before its first.
     """
 
     run_id: str
+    as_of: date
     champion: int
     created: str
     nights: Mapping[date, str]
@@ -57,7 +58,8 @@ def waiting(
             info = store.run_info(workload, run_id)
         except UsageError:  # tidied up
             continue
-        found.append(Candidate(run_id, int(info["champion"]), str(info["created"]), nights.get(run_id, {})))
+        as_of = date.fromisoformat(info["as_of"])
+        found.append(Candidate(run_id, as_of, int(info["champion"]), str(info["created"]), nights.get(run_id, {})))
     return sorted(found, key=lambda one: (one.created, one.run_id))
 
 
@@ -94,7 +96,8 @@ class Shadow:
         """
         try:
             candidate = self.candidate(tonight)
-            return self._keep(candidate, raw, tonight) if candidate else ""
+            # What it says of days that it was trained on is no forecast.
+            return self._keep(candidate, raw, tonight) if candidate and candidate.as_of <= raw.as_of else ""
         except NightstillError as error:
             return f"the candidate in shadow made none: {error}"
 

@@ -81,6 +81,12 @@ def test_one_at_a_time_is_in_shadow_and_what_passes_meanwhile_waits(waiting: Wai
     assert "night 1" in waiting.night(day(2), "r2").shadow, "the place is free for the candidate of the night"
 
 
+def test_a_night_before_its_own_that_is_scored_again_is_none_of_its_nights(waiting: Waiting) -> None:
+    waiting.opened("r1", by_weekday(1.1), day(2))
+    assert waiting.night(day(1), "r1").shadow == ""
+    assert waiting.night(day(2), "r1").shadow != ""
+
+
 def test_nobody_is_in_shadow_once_the_ledger_went_on(waiting: Waiting) -> None:
     waiting.opened("r1", by_weekday(1.1))
     waiting.night(START, "r1")
