@@ -259,7 +259,7 @@ class PodOperator(KubernetesPodOperator):
 
 
 def _releasing(command: Command) -> bool:
-    """Return whether it writes to the ledger or removes forecasts: a promotion, at night or after its shadow, or a watch."""
+    """Return whether it writes to the ledger or removes forecasts, as a watch and a shadow may."""
     first, *others = command.arguments
     return first in ("release", "watch", "shadow", "tidy") or (first == "run-stage" and others[:1] == ["promote"])
 

@@ -81,7 +81,7 @@ def test_after_a_release_consumers_score_again(told: list[str]) -> None:
     ],
 )
 def test_what_leaves_the_champion_starts_no_consumer(outcome: str, events: list[str], told: list[str]) -> None:
-    task = dag_of().get_task("announce_shadow").prepare_for_execution()
+    task: Any = dag_of().get_task("announce_shadow").prepare_for_execution()
     with pytest.raises(AirflowSkipException, match=outcome):
         task.execute(context_of({**TOLD, "outcome": outcome}))
     assert [one.split()[0] for one in told] == events
