@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tasks.core.errors import NightstillError
 from tasks.core.storage import ObjectStore, open_store
 from tasks.nights.collect import Night, Nights
 from tasks.scoring.shadow import Candidate, in_shadow
@@ -14,7 +15,10 @@ def with_shadow(found: Nights, runs: ObjectStore, forecasts: str, asked: object)
     """
     if not isinstance(asked, int) or asked < 1:
         return found
-    one = in_shadow(runs, open_store(forecasts), found.workload, found.entries)
+    try:
+        one = in_shadow(runs, open_store(forecasts), found.workload, found.entries)
+    except NightstillError:  # one lost file must not hide all nights
+        return found
     if one is None:
         return found
     said = f"in shadow ({len(one.nights)} of {asked})"

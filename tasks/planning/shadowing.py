@@ -73,7 +73,6 @@ def settle(settings: Settings, workload: str, section: Workload, until: date, re
 
     `read` returns the tables as of that day; it is called where somebody is to be judged.
     One that the ledger went on without is superseded. What a killed attempt left half done is brought to its end, and
-    One that the ledger went on without is superseded. What a killed attempt left half done is brought to its end, and
     told. Doing it again does nothing twice. Raises NotYetError when nobody is in shadow, ConfigError where the section
     asks for no shadow, and what `read` and `run_stage` raise.
     """
@@ -118,11 +117,14 @@ class Shadows:
         ended += [self._overtaken(one) for one in candidates if not one.stands(self.entries)]
         if first:
             ended.append(self._judged(first))
-        found = [self._told(one) for one in ended if one]
+        found = [one for one in ended if one]
         if not found:
             raise NotYetError(f"{self.workload}: no candidate is in shadow")
         best = min(found, key=lambda one: MOST_TELLING.index(one.outcome))
         self.runs.store.write(day_key(self.workload, self.until), _bytes(best))
+        for one in found:  # last: whoever is killed before it tells it again
+            if one.outcome != OPEN:
+                self.runs.store.write(self._key(one.run_id), _bytes(one))
         return best
 
     def _is_over(self, run_id: str) -> bool:
@@ -191,13 +193,8 @@ class Shadows:
         of = self.section.shadow_nights
         return Settled(self.workload, run_id, self.until, outcome, reason, len(nights), of, shown, tuple(self.notes))
 
-    def _told(self, settled: Settled) -> Settled:
-        """Keep that a candidate's end was told, so that nobody tells it again."""
-        if settled.outcome != OPEN:
-            self.runs.store.write(self._key(settled.run_id), _bytes(settled))
-        return settled
-
     def _key(self, run_id: str) -> str:
+        """Return the key of what says that a candidate's end was told."""
         return f"shadow/{self.workload}/ended/{run_id}.json"
 
 
