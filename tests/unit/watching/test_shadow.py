@@ -119,6 +119,7 @@ def test_a_leak_that_passed_the_gates_is_refused_by_its_nights_in_shadow(waiting
         waiting.night(day(offset), "r1")
     watch = waiting.section.watch
     assert judge(joined(waiting, 4), 6, NIGHTS, watch).outcome == "open", "four nights have truth"
+    assert judge(joined(waiting, 5), 6, NIGHTS, watch).outcome == "open", "the interval of five holds the margin"
     both = joined(waiting, 6)
     found = judge(both, 6, NIGHTS, watch)
     assert found.outcome == "refused" and found.reason.endswith("worse by more than 5.0%")
