@@ -130,7 +130,7 @@ def judge(both: Both | None, kept_nights: int, nights: int, watch: Watch) -> Jud
         return _unknown("no truth of its forecasts has come", late=late)
     days = both.rows["day"].n_unique()
     if both.nights < nights or days < FEW_BLOCKS:
-        return _unknown(f"truth of {both.nights} nights, {days} days", late=late)
+        return _unknown(f"nights with truth: {both.nights}; days of it: {days}", late=late)
     comparison = against(both.rows, CHAMPION, both.exponent, watch.confidence, RESAMPLES)
     if comparison is None or not math.isfinite(comparison.difference + comparison.low + comparison.high):
         return _unknown("its live error cannot be compared with the champion's", late=late)
