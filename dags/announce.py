@@ -28,7 +28,8 @@ class AnnounceOperator(BaseOperator):
         if not result or "outcome" not in result:
             raise AirflowFailException(f"{self.promote_task_id} handed over no outcome")
         outcome = result["outcome"]
-        if outcome in ("rejected", "superseded", "held"):
+        # A candidate that waits for its nights in shadow is no trouble, and every night has one meanwhile.
+        if outcome in ("rejected", "superseded", "held") and not result.get("shadow"):
             OpsNotifier(event=outcome, workload=self.workload, reason=f"the champion stays; see {result['uri']}")(
                 context
             )
@@ -90,3 +91,32 @@ class AnnounceWatchOperator(BaseOperator):
             if isinstance(asset, Asset):
                 context["outlet_events"][asset].extra = dict(told)
         return told
+
+
+class AnnounceShadowOperator(BaseOperator):
+    """This tells ops how a candidate's nights in shadow ended; after a release it updates the release asset."""
+
+    template_fields: Sequence[str] = ("as_of",)
+    ui_color = "#dff0d8"
+
+    def __init__(self, *, workload: str, shadow_task_id: str, as_of: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.workload, self.shadow_task_id, self.as_of = workload, shadow_task_id, as_of
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Succeed after a promotion; be skipped otherwise, which leaves the asset alone."""
+        result = context["ti"].xcom_pull(task_ids=self.shadow_task_id)
+        if not result or "outcome" not in result:
+            raise AirflowFailException(f"{self.shadow_task_id} handed over no outcome")
+        outcome, run_id = result["outcome"], result.get("watched")
+        if outcome != "in-shadow":
+            event = "approval" if outcome == "held" else outcome  # that is what it waits for
+            reason = f"the candidate of run {run_id}: {result.get('told', '')}"
+            OpsNotifier(event=event, workload=self.workload, reason=reason, cause=f"shadow/{run_id}")(context)
+        if outcome != "promoted":
+            raise AirflowSkipException(f"{outcome}: no new release of {self.workload}")
+        told = {"manifest": result["uri"], "sha256": result["sha256"], "as_of": self.as_of}
+        for asset in self.outlets:
+            if isinstance(asset, Asset):
+                context["outlet_events"][asset].extra = dict(told)
+        return dict(result)

@@ -40,13 +40,14 @@ class ApproveOperator(HITLOperator):
     """This shows the candidate's gates and how it compares with the champion, and waits for one of `approval.by`.
 
     Its XCom is the answer as JSON, which the promotion's command takes; None where nobody was asked: about a candidate
-    that the gates refused or that the ledger keeps from being released, or in a dry run.
+    that the gates refused or that the ledger keeps from being released, or in a dry run. `shadow`: whether candidates
+    beside a champion have nights in shadow first, after which `release approve` is the answer.
     """
 
     ui_color = "#fff3cd"
 
-    def __init__(self, *, workload: str, approval: Approval, **kwargs: Any) -> None:
-        self.workload, self.approval = workload, approval
+    def __init__(self, *, workload: str, approval: Approval, shadow: bool = False, **kwargs: Any) -> None:
+        self.workload, self.approval, self.shadow = workload, approval, shadow
         kwargs["params"] = FORM  # the DAG's own are among them, and no matter of whoever answers
         super().__init__(
             subject=f"Release the candidate of {workload}?",
@@ -71,6 +72,9 @@ class ApproveOperator(HITLOperator):
         found = json.loads(store.read(key))["summary"]
         if found["verdict"] != "promote" or context["params"].get("dry_run"):
             self.log.info("nobody is asked: %s", found["reason"])
+            return None
+        if self.shadow and found.get("champion"):
+            self.log.info("nobody is asked yet: its nights in shadow come first")
             return None
         if stays := champion_stays(self.workload, found.get("winner_sha256", "")):
             self.log.info("nobody is asked: %s", stays)

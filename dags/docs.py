@@ -14,7 +14,8 @@ this task.
 
 ANNOUNCE = """
 Updates the release asset, for which consumer DAGs wait, if the run promoted. **Skipped** otherwise: nothing is wrong,
-there is no new release. A rejected, superseded or held candidate is told to operations here.
+there is no new release. A rejected, superseded or held candidate is told to operations here; not one that is held
+because its nights in shadow are not over.
 """
 
 FRESH = """
@@ -53,6 +54,21 @@ counted once, and a release is held or rolled back at most once.
 **Skipped**: there is no release yet, no truth of a forecast, or the data of that day have not come. **If it fails**:
 65 names what is wrong with the data, 75 a store that did not answer, or that somebody else changed the ledger
 meanwhile (retried), 76 forecasts that are not those that were kept: restore them from a copy.
+"""
+
+SHADOW = """
+Judges the candidate in shadow by what came of its forecasts, beside the champion's of the same evenings. Once its
+nights (`shadow_nights`) have truth it is released, offered for approval where the section has an `approval`, or
+refused; its run is brought to its end again, so the fence decides as ever. Safe to clear: nothing is done twice.
+
+**Skipped**: nobody is in shadow, or the data of that day have not come. **If it fails**: 65 names what is wrong with
+the data, 75 a store that did not answer (retried), 76 forecasts or data of the candidate's run that do not hold; the
+line says the way out.
+"""
+
+ANNOUNCE_SHADOW = """
+Tells operations how a candidate's nights in shadow ended. After a release it updates the release asset, so that
+consumers score again; **skipped** otherwise.
 """
 
 NIGHTS = """

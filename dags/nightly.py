@@ -109,11 +109,12 @@ def make(workload: str, section: Section) -> DAG:
             )
             tasks[PROMOTE] >> announce
             if approval:
-                _ask(workload, approval, tasks)
+                _ask(workload, approval, tasks, shadow=bool(section.get("shadow_nights")))
             # Beside `announce`, not behind it: a run's state is that of its last tasks, and one in which the training
             # failed has failed though its forecasts were made.
             # Where people are asked, forecasts do not wait for them: what they release is scored by `score_<workload>`.
-            settled = EVALUATE if approval else PROMOTE
+            # With nights in shadow nobody is asked at night but before a first release; the candidate forecasts too.
+            settled = EVALUATE if approval and not section.get("shadow_nights") else PROMOTE
             [tasks[name] for name in (VALIDATE, settled) if name in tasks] >> _score(workload, section)
     return dag
 
@@ -139,9 +140,9 @@ def _fresh(workload: str, section: Section) -> BaseOperator:
     )
 
 
-def _ask(workload: str, approval: Approval, tasks: Mapping[str, BaseOperator]) -> None:
+def _ask(workload: str, approval: Approval, tasks: Mapping[str, BaseOperator], *, shadow: bool) -> None:
     """Put the question between evaluation and promotion."""
-    ask = ApproveOperator(task_id="approve", workload=workload, approval=approval)
+    ask = ApproveOperator(task_id="approve", workload=workload, approval=approval, shadow=shadow)
     tasks[EVALUATE] >> ask >> tasks[PROMOTE]
 
 

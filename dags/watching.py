@@ -4,10 +4,18 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, TriggerRule
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetOrTimeSchedule,
+    BaseOperator,
+    CronTriggerTimetable,
+    Param,
+    TriggerRule,
+)
 
 from dags import docs
-from dags.announce import AnnounceWatchOperator
+from dags.announce import AnnounceShadowOperator, AnnounceWatchOperator
 from dags.defaults import task_defaults
 from dags.notify import Recovered
 from dags.project import AS_OF, as_of, forecasts_uri, release_uri, workloads
@@ -70,7 +78,39 @@ def make(workload: str, section: Section) -> DAG:
             trigger_rule=TriggerRule.ALL_DONE,
         )
         watch >> [announce, pages]
+        if section.get("shadow_nights"):
+            watch >> _shadow(workload, section) >> [_announce_shadow(workload), pages]
     return dag
+
+
+def _shadow(workload: str, section: Section) -> BaseOperator:
+    """Judge the candidate in shadow, behind the watch, whose rollback comes first."""
+    resources = Resources(section.get("resources"))
+    return run_command(
+        section,
+        Command(
+            name=f"{workload}/shadow",
+            arguments=("shadow", workload, "--as-of", AS_OF),
+            result=f"shadow/{workload}/days/{AS_OF}.json",
+            limits=resources.of("score").or_more(resources.of("promote")),  # it does both
+        ),
+        task_id="shadow",
+        doc_md=docs.SHADOW,
+        execution_timeout=timedelta(minutes=45),
+        # Also before there is anything to watch.
+        trigger_rule=TriggerRule.ALL_DONE,
+    )
+
+
+def _announce_shadow(workload: str) -> BaseOperator:
+    return AnnounceShadowOperator(
+        task_id="announce_shadow",
+        doc_md=docs.ANNOUNCE_SHADOW,
+        workload=workload,
+        shadow_task_id="shadow",
+        as_of=AS_OF,
+        outlets=[Asset(release_uri(workload))],
+    )
 
 
 def _schedule(workload: str, section: Section) -> Any:

@@ -92,7 +92,7 @@ def read_result(key: str) -> dict[str, Any] | None:
 
 
 def _outcome(summary: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: summary[name] for name in ("outcome", "told", "watched") if name in summary}
+    return {name: summary[name] for name in ("outcome", "told", "watched", "shadow") if name in summary}
 
 
 def out_of_memory(name: str, limit: str) -> AirflowFailException:

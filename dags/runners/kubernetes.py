@@ -259,9 +259,9 @@ class PodOperator(KubernetesPodOperator):
 
 
 def _releasing(command: Command) -> bool:
-    """Return whether it writes to the ledger or removes forecasts: a promotion, or a watch that may roll back."""
+    """Return whether it writes to the ledger or removes forecasts, as a watch and a shadow may."""
     first, *others = command.arguments
-    return first in ("release", "watch", "tidy") or (first == "run-stage" and others[:1] == ["promote"])
+    return first in ("release", "watch", "shadow", "tidy") or (first == "run-stage" and others[:1] == ["promote"])
 
 
 def _account(settings: KubernetesSettings, command: Command) -> str:

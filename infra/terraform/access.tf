@@ -50,7 +50,7 @@ data "aws_iam_policy_document" "stages" {
   }
 }
 
-# For promotion, for commands about releases, watch and tidy, besides what stages may.
+# For promotion, for commands about releases, watch, shadow and tidy, besides what stages may.
 data "aws_iam_policy_document" "promotion" {
   source_policy_documents = [data.aws_iam_policy_document.stages.json]
 

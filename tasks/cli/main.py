@@ -27,6 +27,7 @@ from tasks.cli.console import console, errors
 from tasks.cli.data import check_data, new
 from tasks.cli.registry import registry_app
 from tasks.cli.release import release_app
+from tasks.cli.shadow import shadow
 from tasks.core.errors import ConfigError, NightstillError, NotYetError, UsageError
 from tasks.core.files import RUN_FILE
 from tasks.core.params import find_sections
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.add_typer(release_app, name="release")
 app.add_typer(registry_app, name="registry")
 app.command("new")(new)
+app.command("shadow")(shadow)
 
 WorkloadArgument = Annotated[str, typer.Argument(help="A section of params.yaml or workloads/.")]
 AsOf = Annotated[
@@ -155,7 +157,7 @@ def run_stage(
     key = store.key(workload, run_id, f"{stage}.json")
     status = "finished-before" if outcome.already else manifest.status
     errors.print(f"{stage}: {status} in {manifest.seconds:.1f} s — {manifest.reason}", highlight=False)
-    result = {"outcome": manifest.summary["outcome"]} if "outcome" in manifest.summary else {}
+    result = {name: manifest.summary[name] for name in ("outcome", "shadow") if name in manifest.summary}
     _tell(uri=store.store.url(key), data=store.store.read(key), status=status, **result)
 
 
@@ -240,7 +242,10 @@ def run(
     display.show_run(console, settings, workload, run_id)
     failed = [code for code in codes.values() if code > 0]
     try:
-        console.print(f"Forecasts {end_night(settings, workload, run_id).said}", soft_wrap=True, highlight=False)
+        made = end_night(settings, workload, run_id)
+        console.print(f"Forecasts {made.said}", soft_wrap=True, highlight=False)
+        if made.shadow:
+            console.print(f"Shadow    {made.shadow}", soft_wrap=True, highlight=False)
     except NotYetError as error:
         console.print(f"Forecasts none: {error}", soft_wrap=True, highlight=False)
     except NightstillError as error:
@@ -327,6 +332,8 @@ def score(
     if keep:
         made = keep_forecasts(settings, workload, read, release=release, run_id=run_id)
         errors.print(made.said)
+        if made.shadow:
+            errors.print(made.shadow, soft_wrap=True, highlight=False)
         _told(uri=made.uri, sha256=made.sha256, status="finished-before" if made.again else "done")
         return
     scorer = Scorer(release_store(settings, workload), workload, release)
@@ -391,6 +398,7 @@ def nights(
     from tasks.nights import collect
     from tasks.nights import numbers as figures
     from tasks.nights import page as pages
+    from tasks.nights.shadow import with_shadow
     from tasks.nights.standing import standing
 
     settings = Settings()
@@ -403,7 +411,8 @@ def nights(
     names = sorted(ran | ({workload} if workload else set()))
     found, points = [], []
     for name in names:
-        some = collect.collect(runs, releases, name, last, pack=page)
+        asked = sections[name].section.get("shadow_nights")
+        some = with_shadow(collect.collect(runs, releases, name, last, pack=page), runs, settings.forecasts, asked)
         scheduled = isinstance(sections[name].section.get("schedule"), str)
         found.append((some, standing(some, today, scheduled=scheduled)))
         points += figures.numbers(some, scheduled=scheduled)

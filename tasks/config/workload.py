@@ -58,6 +58,13 @@ class Workload(Frozen):
     )
     gates: Gates
     approval: Approval | None = Field(default=None, description="None: what passes its gates is released")
+    shadow_nights: int = Field(
+        default=0,
+        ge=0,
+        le=90,
+        exclude=True,
+        description="beside the champion, before a release; 0: none. Runs say it by their answer, no run.yaml has it",
+    )
     watch: Watch = Field(default=Watch(), exclude=True, description="changes no night, so it stands in no run.yaml")
     runner: Literal["process", "docker", "kubernetes"] | None = Field(default=None, description="None: the setting's")
     resources: dict[str, dict[str, Any]] = Field(default_factory=dict)

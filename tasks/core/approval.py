@@ -10,7 +10,9 @@ from pydantic import Field
 from tasks.core.config import Frozen, explained
 from tasks.core.errors import UsageError
 
-Decision = Literal["approve", "hold", "reject"]
+WAITS = "waits"
+"""What a promotion says as `shadow` of a held candidate whose nights in shadow are not over, or have not begun."""
+Decision = Literal["approve", "hold", "reject", "shadow"]
 Person = Annotated[str, Field(pattern=r"^[\w.@+-]{1,100}$")]
 
 
@@ -27,15 +29,24 @@ class Approval(Frozen):
 
 
 class Answer(Frozen):
-    """An answer is what somebody decided of one run's candidate, and why. `by`: empty if nobody answered in time.
+    """An answer is what was decided of one run's candidate, and why. `by`: empty if no person did.
 
     `pin`: the ledger entry that pins the champion, if the candidate is to be released in spite of it; 0 for none.
+    The decision `shadow` is made when a run of a workload with `shadow_nights` is opened: the candidate forecasts
+    beside the champion before anything else is decided. `shadow`: what these nights showed, once they are over.
     """
 
     decision: Decision
     by: str
     reason: str
     pin: int = Field(default=0, ge=0)
+    # Left out of a run.yaml where there is none: those of releases before it say the same.
+    shadow: str = Field(default="", exclude_if=lambda told: not told)
+
+    @property
+    def waits(self) -> str:
+        """Return WAITS of a candidate whose nights in shadow are to come, or are not over; empty of others."""
+        return WAITS if self.decision == "shadow" else ""
 
 
 def parse_approval(section: Any, where: str) -> Approval | None:

@@ -43,9 +43,10 @@ class Night:
     `outcome`: promoted, rejected, unchanged, superseded, held, dry-run, stopped, or open while neither is known.
     `interval`: of the candidate's error, from the paired comparison with the champion, or the naive baseline without
     one. `seconds`: by stage, members of a stage together. `memory_mb`: peak by stage, of its largest member.
+    `thousand`: estimated joules of a thousand predictions, by candidate, teacher and champion.
     `joules`: by stage; `energy`: measured, or estimated if any of it is, empty where it is not known.
     `margins`: by gate, how far its number is on the right side of its limit; negative where it refused. `page`: key of
-    its report, empty if there is none.
+    its report, empty if there is none. `shadow`: `waits` if its candidate's nights in shadow are not over.
     """
 
     run_id: str
@@ -73,6 +74,8 @@ class Night:
     release: int | None = None
     page: str = ""
     live: Live | None = None
+    shadow: str = ""
+    thousand: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,14 @@ class Nights:
     """Nights are the last ones of a workload, oldest first.
 
     `entries`: of its ledger. `late_data`: what operations were told of data that did not come, until a night went well.
+    `shadow`: who is in shadow.
     """
 
     workload: str
     nights: Sequence[Night]
     entries: Sequence[Entry]
     late_data: str = ""
+    shadow: str = ""
 
     @property
     def champion(self) -> Entry | None:
@@ -213,6 +218,8 @@ def _night(
         release=promoted.get("release"),
         page=run_key(workload, info["run_id"], "pages", "report", "report.html") if report and report.pages_uri else "",
         live=_live(live),
+        shadow=str(promoted.get("shadow", "")),
+        thousand=told.get("report", {}).get("joules_per_thousand", {}),
     )
 
 

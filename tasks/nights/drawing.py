@@ -20,6 +20,7 @@ svg.nights{display:block;width:100%;height:auto;font:11px system-ui,sans-serif}
 .nights .candidate{stroke:var(--candidate)}.nights circle.candidate{fill:var(--candidate)}
 .nights .champion{stroke:var(--champion)}.nights circle.champion{fill:var(--champion)}
 .nights .naive{stroke:var(--naive);stroke-dasharray:6 3}.nights circle.naive{fill:var(--naive)}
+.nights .teacher{stroke:var(--teacher);stroke-dasharray:5 3}.nights circle.teacher{fill:var(--teacher)}
 .nights .live{stroke:var(--teacher)}.nights circle.live{fill:var(--teacher)}
 .nights .good{fill:var(--good)}.nights .warn{fill:var(--warn)}.nights .bad{fill:var(--bad)}
 .nights .none{fill:var(--naive)}

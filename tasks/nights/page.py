@@ -12,7 +12,7 @@ from tasks.nights import drawing
 from tasks.nights.collect import Night, Nights
 from tasks.nights.drawing import Line
 from tasks.nights.standing import Standing
-from tasks.reporting import charts
+from tasks.reporting import charts, energy
 from tasks.reporting.page import count, number, percent, seconds, size
 
 FOLDER, OVERVIEW = "nights", "index.html"
@@ -40,6 +40,13 @@ def _energy(nights: Sequence[Night]) -> str:
     return f"energy in Wh{', estimated from CPU time' if how == 'estimated' else ''}"
 
 
+THOUSAND = "joules of a thousand predictions, estimated (dashed: the teachers)"
+
+
+def _thousand(nights: Sequence[Night]) -> list[Line]:
+    return [Line(name, [night.thousand.get(name) for night in nights]) for name in ("teacher", "candidate")]
+
+
 def render(found: Nights, standing: Standing) -> str:
     """Return a workload's page as HTML text."""
     nights = found.nights
@@ -60,6 +67,7 @@ def render(found: Nights, standing: Standing) -> str:
         "failed rules of validation": [night.failed_rules for night in nights],
     }
     small = {name: drawing.lines(nights, [Line("candidate", some)], link, name) for name, some in quantities.items()}
+    small[THOUSAND] = drawing.lines(nights, _thousand(nights), link, THOUSAND)
     return (
         _environment()
         .get_template("nights.html.j2")
@@ -73,6 +81,7 @@ def render(found: Nights, standing: Standing) -> str:
             stages=stages,
             newest=list(reversed(nights)),
             watched=next((night for night in reversed(nights) if night.live), None),
+            energy=energy.told(next((night.thousand for night in reversed(nights) if night.thousand), {})),
             link=link,
             **_style(),
         )

@@ -53,10 +53,10 @@ def standing(found: Nights, today: date, *, scheduled: bool = True) -> Standing:
     recent = [night.outcome for night in nights[-REJECTED_IN_A_ROW:]]
     if recent == ["rejected"] * REJECTED_IN_A_ROW:
         amber.append(f"rejected {REJECTED_IN_A_ROW} times in a row: {last.reason}")
-    said = [*red, *amber]
+    said, more = [*red, *amber], [found.shadow] if found.shadow else []
     if not said:
-        return Standing("green", f"{last.outcome}, as of {last.as_of}")
-    return Standing("red" if red else "amber", said[0], tuple(said[1:]))
+        return Standing("green", f"{last.outcome}, as of {last.as_of}", tuple(more))
+    return Standing("red" if red else "amber", said[0], (*said[1:], *more))
 
 
 def _of_champion(found: Nights, today: date) -> list[str]:

@@ -41,7 +41,8 @@ def approve(settings: Settings, workload: str, run_id: str, by: str, reason: str
         )
     if not ours:  # else an approval ended after its ledger entry: its own answer stands
         pin = pinned_by(entries)
-        answer = Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0)
+        shadow = run.answer.shadow if run.answer else ""
+        answer = Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0, shadow=shadow)
         keep_answer(store, workload, run_id, answer)
     outcome = run_stage(settings, workload, run_id, "promote").manifest.summary
     if outcome["outcome"] != "promoted":

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from tasks.config.plugins import installed
 from tasks.config.run import Run, parse_run
 from tasks.config.workload import Workload, find_workload, load_workload, parsed
+from tasks.core.approval import Answer
 from tasks.core.errors import UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import require_fence
@@ -40,7 +41,18 @@ def _tonight(settings: Settings, name: str, workload: Workload, as_of: date | No
         as_of=as_of or yesterday(workload),
         champion=last.seq if last else 0,
         dry_run=dry_run,
+        answer=shadow_first(workload) if last else None,  # a first release has nothing to stand beside
         plugins=installed(workload),
+    )
+
+
+def shadow_first(workload: Workload) -> Answer | None:
+    """Return what is decided beforehand of the candidates of a workload with `shadow_nights`; None without."""
+    nights = workload.shadow_nights
+    if not nights:
+        return None
+    return Answer(
+        decision="shadow", by="", reason=f"is released after {nights} night{'s' * (nights > 1)} in shadow alone"
     )
 
 

@@ -1,7 +1,10 @@
 """Whether what a section asks for exists and fits together; without running anything."""
 
+from datetime import date
 from itertools import product
 from pathlib import Path
+
+import polars as pl
 
 from tasks.compression.chain import parse_chain
 from tasks.compression.search.space import parse_space
@@ -14,6 +17,7 @@ from tasks.distillation.refit import check_refit
 from tasks.gates.further import parse_gates
 from tasks.gates.segments import check_columns
 from tasks.problems import get_problem
+from tasks.problems.base import FeatureContract, Problem, Since
 from tasks.problems.models import build_model
 from tasks.tables.sources import get_source
 
@@ -43,5 +47,18 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
                     raise ConfigError(f"recipes.{recipe_name}.steps: {error}") from error
             parse_space(recipe_name, recipe.search.space if recipe.search else (), students)
         parse_gates(section.gates.further)
+        if section.shadow_nights:
+            _require_outcomes(problem, contract)
     except ConfigError as error:
         raise ConfigError(f"{file}: workloads.{name}.{error}") from error
+
+
+def _require_outcomes(problem: Problem, contract: FeatureContract) -> None:
+    """Raise ConfigError where no truth can be joined with predictions: nobody could judge a candidate in shadow."""
+    nothing = Since(date(2000, 1, 1), date(2000, 1, 2), {}, dict)
+    try:
+        problem.outcomes(pl.DataFrame(), nothing, contract)
+    except ConfigError as error:
+        raise ConfigError(f"shadow_nights: {error}") from error
+    except Exception:  # noqa: BLE001 it was asked with nothing: whatever else it says is no matter of the options
+        return

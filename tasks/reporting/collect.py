@@ -9,6 +9,7 @@ from typing import Any
 from tasks.config.run import Run
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.reporting.drift import drift_table
+from tasks.reporting.energy import per_thousand
 from tasks.reporting.facts import (
     Check,
     Comparison,
@@ -100,6 +101,7 @@ def collect(material: Material) -> ReportFacts:
         drift=drift_table(material.json("evaluation/drift.json")),
         latency=_latency(latency),
         latency_note=_latency_note(latency),
+        joules=per_thousand(latency, list(run.teachers), verdict.get("winner") or _first(verdict)),
         lineage=material.lineage,
         stages=_stages(material),
     )
@@ -357,6 +359,12 @@ def _segments(rows: Any) -> tuple[Segment, ...]:
         )
         for row in rows or ()
     )
+
+
+def _first(verdict: Mapping[str, Any]) -> str:
+    """Return the first candidate in order of choice that could be run; empty if there is none."""
+    rows = (row for row in verdict.get("models", ()) if row["role"] == "candidate" and row.get("error") is not None)
+    return next((str(row["name"]) for row in rows), "")
 
 
 def _latency(latency: Mapping[str, Any]) -> tuple[LatencyRow, ...]:

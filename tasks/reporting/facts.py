@@ -231,7 +231,8 @@ class ReportFacts:
     """These facts describe a run as far as it came. Empty parts are left out of the page.
 
     `champion`: the ledger entry that was champion when the run was planned, 0 for none. `band`: share of outcomes that
-    should lie between `low` and `high` of the pictures.
+    should lie between `low` and `high` of the pictures. `joules`: of a thousand predictions, by candidate, teacher and
+    champion; estimated.
     """
 
     workload: str
@@ -260,6 +261,7 @@ class ReportFacts:
     drift: DriftTable | None = None
     latency: tuple[LatencyRow, ...] = ()
     latency_note: str = ""
+    joules: Mapping[str, float] = field(default_factory=dict)
     lineage: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[StageRecord, ...] = ()
     notes: tuple[str, ...] = ()

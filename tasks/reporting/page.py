@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.reporting import charts, galleries
+from tasks.reporting import charts, energy, galleries
 from tasks.reporting.facts import ModelFacts, Number, Picture, ReportFacts, Segment
 
 DASH = "–"
@@ -47,6 +47,7 @@ def render(facts: ReportFacts) -> str:
     environment.filters.update(
         number=number, size=size, count=count, micros=micros, seconds=seconds, percent=percent, observed=observed
     )
+    environment.filters["energy"] = energy.told
     mark, word, tone = WORDS[facts.headline.outcome]
     if facts.headline.outcome == "stopped" and facts.headline.stage:
         word = f"Stopped at {facts.headline.stage}"

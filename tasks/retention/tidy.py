@@ -29,6 +29,8 @@ from tasks.problems import get_problem
 from tasks.releases.origin import LOCK
 from tasks.releases.standing import pruned, releases
 from tasks.releases.store import ReleaseStore
+from tasks.scoring.kept import SHADOW
+from tasks.scoring.shadow import in_shadow
 from tasks.watching.options import Watch
 
 UNTOUCHED, UNDER_WAY = timedelta(days=2), timedelta(days=1)
@@ -99,6 +101,7 @@ class Tidy:
             runs += [key for run_id in sorted(gone) for key in self._of_run(workload, run_id)]
             if oldest is not None:
                 forecasts += self._forecasts(workload, infos, oldest)
+            forecasts += self._in_shadow(workload, {info["run_id"] for info in infos} - gone)
         data = self._data(going)
         return Tidying(index, checkpoints, runs, forecasts, data, sum(map(len, going.values())), staying)
 
@@ -167,6 +170,8 @@ class Tidy:
         self._require_in_ledger(workload, asked, {entry.run_id for entry in entries})
         gone = pruned(entries)
         old -= {entry.run_id for number, entry in releases(entries).items() if number not in gone}
+        if shadow := in_shadow(self.runs, self.forecasts, workload, entries):
+            old.discard(shadow.run_id)
         staying = [info["run_id"] for info in infos if info["run_id"] not in old]
         while staying:  # a reused stage's pages and times are those of the run that made it
             manifests = [one for run in staying for one in RunStore(self.runs).manifests(workload, run).values()]
@@ -223,6 +228,12 @@ class Tidy:
         days = {key: date.fromisoformat(key.split("/")[1]) for key in old}
         mine = [key for key in old if days[key] < min(oldest, watched)]
         yield from sorted(mine, key=lambda key: (days[key], not key.endswith(".json"), key))
+
+    def _in_shadow(self, workload: str, staying: Collection[str]) -> Iterator[str]:
+        """Yield forecasts of candidates whose runs do not stay, manifests first: evidence of them lies elsewhere."""
+        written = self.forecasts.modified(f"{SHADOW}/{workload}/")
+        old = [key for key in written if written[key] < self.before and key.split("/")[2] not in staying]
+        yield from sorted(old, key=lambda key: (not key.endswith(".json"), key))
 
     def _watched(self, workload: str, infos: Sequence[Mapping[str, Any]]) -> date | None:
         """Return the first day of whose forecasts the watch may ask; None if it is not known.

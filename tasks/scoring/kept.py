@@ -1,19 +1,26 @@
-"""Forecasts are kept, append-only: `<workload>/<as_of>/<release>.parquet`, with a manifest as JSON beside it."""
+"""Forecasts are kept, append-only: `<workload>/<as_of>/<release>.parquet`, with a manifest as JSON beside it.
+
+Those of a candidate in shadow lie apart, `_shadow/<workload>/<run_id>/<as_of>.parquet`: an underscore begins no
+workload's name, so nobody who reads forecasts takes them for a release's.
+"""
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from io import BytesIO
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.core.errors import IntegrityError, UnavailableError
 from tasks.core.storage import ObjectExists, ObjectStore, require_fence
 from tasks.releases.ledger import Entry
 from tasks.scoring.raw import Raw
+
+SHADOW = "_shadow"
 
 
 class Made(BaseModel):
@@ -21,6 +28,8 @@ class Made(BaseModel):
 
     `manifest_sha256`, `model_sha256`: the release's own digest and its model's, as the ledger has them. `tables`:
     SHA-256 of each raw table's Parquet file. `run_id`: of the night whose snapshot was scored, empty if it was none's.
+    `candidate`: empty, or the run whose candidate in shadow made them. Then `release` is the champion beside which it
+    did, `model_sha256` the candidate's, and `manifest_sha256` empty, for it is no release.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +41,14 @@ class Made(BaseModel):
     model_sha256: str
     tables: Mapping[str, str]
     run_id: str = ""
+    candidate: str = Field(default="", exclude_if=lambda run_id: not run_id)
+
+    @property
+    def stem(self) -> str:
+        """Return the key of the first file of such forecasts, without its ending."""
+        if self.candidate:
+            return f"{SHADOW}/{self.workload}/{self.candidate}/{self.as_of}"
+        return f"{self.workload}/{self.as_of}/{self.release}"
 
     @classmethod
     def of(cls, workload: str, entry: Entry, raw: Raw, run_id: str) -> "Made":
@@ -75,7 +92,7 @@ def keep(store: ObjectStore, content: bytes, rows: int, made: Made) -> Kept:
     The manifest is written last, so forecasts without one are what a killed attempt left: the next one completes them.
     Raises ConfigError when the store cannot keep objects from being replaced, UnavailableError when it does not answer.
     """
-    stem, fresh = append(store, f"{made.workload}/{made.as_of}/{made.release}", content)
+    stem, fresh = append(store, made.stem, content)
     key = f"{stem}.json"
     if fresh or not store.exists(key):
         manifest = Manifest(
@@ -129,6 +146,19 @@ def found(store: ObjectStore, workload: str) -> list[Found]:
             place = date.fromisoformat(name[1]), int(name[2])
             newest[place] = max(newest.get(place, (0, "")), (int(name[3] or 1), key))
     return [Found(*place, key) for place, (_, key) in sorted(newest.items())]
+
+
+IN_SHADOW = re.compile(rf"{SHADOW}/[^/]+/([^/]+)/(\d{{4}}-\d\d-\d\d)(?:-(\d+))?\.json")
+
+
+def found_in_shadow(store: ObjectStore, workload: str) -> dict[str, dict[date, str]]:
+    """Return the newest manifest's key of each day that a candidate forecast, by the candidate's run."""
+    newest: dict[str, dict[date, tuple[int, str]]] = defaultdict(dict)
+    for key in store.keys(f"{SHADOW}/{workload}/"):
+        if name := IN_SHADOW.fullmatch(key):
+            days, day = newest[name[1]], date.fromisoformat(name[2])
+            days[day] = max(days.get(day, (0, "")), (int(name[3] or 1), key))
+    return {run_id: {day: key for day, (_, key) in sorted(days.items())} for run_id, days in newest.items()}
 
 
 def read(store: ObjectStore, key: str) -> tuple[Manifest, pl.DataFrame]:

@@ -13,16 +13,21 @@ from tasks.releases.store import ReleaseStore
 from tasks.scoring.kept import Made, keep
 from tasks.scoring.raw import Raw, of_run
 from tasks.scoring.scorer import Scorer, to_parquet
+from tasks.scoring.shadow import Shadow
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Forecasts says what is kept: address and SHA-256 of the manifest; `again`: the same bytes were there already."""
+    """Forecasts says what is kept: address and SHA-256 of the manifest; `again`: the same bytes were there already.
+
+    `shadow`: what became of those of the candidate in shadow; empty where nobody is.
+    """
 
     uri: str
     sha256: str
     again: bool
     said: str
+    shadow: str = ""
 
 
 def release_store(settings: Settings, workload: str) -> ReleaseStore:
@@ -43,6 +48,8 @@ def keep_forecasts(
 ) -> Forecasts:
     """Keep what a release, None for the champion, says of the tables that `read` returns.
 
+    Beside a night's champion, the candidate in shadow says it too, if there is one.
+
     Raises NotYetError when there is no release yet, UsageError when it is not that one, and what `read`, Scorer and
     `keep` raise.
     """
@@ -57,9 +64,12 @@ def keep_forecasts(
     done = keep(store, content, rows, Made.of(workload, entry, found, run_id))
     uri = store.url(done.key)
     said = "kept before, the same bytes" if done.again else "kept"
+    nightly = release is None and run_id
+    shadow = Shadow(settings, workload, releases.ledger.entries()).keep(found, run_id) if nightly else ""
     return Forecasts(
         uri=uri,
         sha256=hashlib.sha256(store.read(done.key)).hexdigest(),
         again=done.again,
         said=f"{uri}: {rows:,} rows of release {entry.release}, as of {found.as_of}: {said}",
+        shadow=shadow,
     )

@@ -18,24 +18,21 @@ from tasks.scoring.tables import TableScorer
 from tasks.tables.table import Tables
 
 CONTRACT = "contract.json"
+NEEDED = (RUN_FILE, CONTRACT, MODEL)
 BYTES_AT_ONCE = 512 * 2**20
 SAMPLE = 1000
 """The size of a row in memory is judged by so many rows."""
 
 
-class Scorer:
-    """A Scorer is one release, loaded and verified: digests, and its signature if `releases` has trusted keys.
+class FilesScorer:
+    """A FilesScorer is a model that is loaded from the files that a release of it has, by name.
 
-    `release`: None for the champion. Raises UsageError when there is no such release, IntegrityError when its files do
-    not hold.
+    `where`: what errors call it. Raises ConfigError when run.yaml is of no kind of learning that is known here,
+    IntegrityError when anything else cannot be loaded.
     """
 
-    def __init__(self, releases: ReleaseStore, workload: str, release: int | None = None) -> None:
-        entry = releases.release(release)
-        where = f"{workload} release {entry.release}"
-        if missing := {RUN_FILE, CONTRACT, MODEL} - releases.files(entry).keys():
-            raise IntegrityError(f"{where}: has no {' and no '.join(sorted(missing))}; roll back to another release")
-        run, contract, model = (releases.read(entry, name) for name in (RUN_FILE, CONTRACT, MODEL))
+    def __init__(self, files: Mapping[str, bytes], where: str) -> None:
+        run, contract, model = (files[name] for name in NEEDED)
         try:
             self._scorer = TableScorer(run, json.loads(contract), where)
             self._model = OnnxModel(model, usable_cores(), self._scorer.contract.most_rows)
@@ -93,6 +90,21 @@ class Scorer:
             found = mine.collect(engine="streaming")
             if not found.is_empty():
                 yield self.score({main.name: found, **others}, as_of)
+
+
+class Scorer(FilesScorer):
+    """A Scorer is one release, loaded and verified: digests, and its signature if `releases` has trusted keys.
+
+    `release`: None for the champion. Raises UsageError when there is no such release, IntegrityError when its files do
+    not hold.
+    """
+
+    def __init__(self, releases: ReleaseStore, workload: str, release: int | None = None) -> None:
+        entry = releases.release(release)
+        where = f"{workload} release {entry.release}"
+        if missing := {*NEEDED} - releases.files(entry).keys():
+            raise IntegrityError(f"{where}: has no {' and no '.join(sorted(missing))}; roll back to another release")
+        super().__init__({name: releases.read(entry, name) for name in NEEDED}, where)
 
 
 def to_parquet(parts: Iterator[pl.DataFrame]) -> tuple[bytes, int]:

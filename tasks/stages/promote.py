@@ -40,17 +40,16 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
     answer = ctx.run.answer
     if stays := _champion_stays(known, model, verdict, over_pin=answer.pin if answer else 0):
         return stays
-    if ctx.run.dry_run:
-        return {"outcome": "dry-run", "reason": f"would be released: {verdict['reason']}"}
-    if waits := _not_approved(ctx.run, verdict):
+    if waits := _not_yet(ctx.run, verdict, releases.ledger.get(expected + 1)):
         return waits
+    shown = answer.shadow if answer else ""
     try:
         entry = releases.publish(
             _files(ctx, verdict, model),
             expected=expected,
             run_id=ctx.run_id,
             as_of=ctx.run.as_of,
-            reason=verdict["reason"],
+            reason="; ".join(filter(None, (verdict["reason"], shown))),
             approved=(answer.by, answer.reason) if answer else ("", ""),
             over_pin=answer.pin if answer else 0,
         )
@@ -60,8 +59,23 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
         if taken is None or (taken.kind, taken.run_id, taken.model_sha256) != mine:
             return {"outcome": "superseded", "reason": _overtaken(taken, expected + 1)}
         entry = taken  # this very candidate, approved twice at once
-    said = f"{entry.reason}; approved by {entry.approved_by}: {entry.approved_why}" if answer else entry.reason
+    approved = f"approved by {entry.approved_by}: {entry.approved_why}" if entry.approved_by else ""
+    said = "; ".join(filter(None, (entry.reason, approved)))
     return {"outcome": "promoted", "reason": said, "entry": entry.seq, "release": entry.release}
+
+
+def _not_yet(run: Run, verdict: Mapping[str, Any], taken: Entry | None) -> dict[str, Any] | None:
+    """Return why a candidate that the ledger lets pass is not released now; None if it is.
+
+    `taken`: the ledger entry that it wants, if that was written. Raises the errors of `_not_approved`.
+    """
+    if run.dry_run:
+        return {"outcome": "dry-run", "reason": f"would be released: {verdict['reason']}"}
+    if run.answer is None or not run.answer.waits:
+        return _not_approved(run, verdict)
+    if taken:
+        return {"outcome": "superseded", "reason": f"{_overtaken(taken, taken.seq)}; {run.answer.reason}"}
+    return {"outcome": "held", "reason": f"{verdict['reason']}; {run.answer.reason}", "shadow": run.answer.waits}
 
 
 def _not_approved(run: Run, verdict: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -48,7 +48,9 @@ def run(ctx: Context, name: str | None = None) -> None:
     facts = collect(material)
     files = {PAGE: render(facts).encode()} | _card(ctx, material)
     _write(ctx.pages, files)
-    ctx.summary("report", {"outcome": facts.headline.outcome, "stage": facts.headline.stage or None})
+    joules = {name: float(f"{value:.4g}") for name, value in facts.joules.items()}
+    outcome, stage = facts.headline.outcome, facts.headline.stage or None
+    ctx.summary("report", {"outcome": outcome, "stage": stage, "joules_per_thousand": joules})
     try:
         _tell_mlflow(ctx, material, facts, files)
     except NightstillError as error:

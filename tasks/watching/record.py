@@ -40,7 +40,7 @@ def record(store: ObjectStore, workload: str, joined: Joined) -> Recorded:
         assert isinstance(day, date)
         stem = f"{ROOT}/{workload}/{day}/{NAME}"
         digest = hashlib.sha256(rows.select("entity", "truth").unique().sort("entity", "truth").write_csv().encode())
-        content = _parquet(sums(rows, joined.exponent))
+        content = parquet(sums(rows, joined.exponent))
         before = _last_truth(store, workload, day)
         place, fresh = append(store, stem, content)
         if fresh or not store.exists(f"{place}.json"):  # a killed watch left the sums alone
@@ -96,7 +96,8 @@ def _last_truth(store: ObjectStore, workload: str, day: date) -> str:
     return found["truth_sha256"]
 
 
-def _parquet(table: pl.DataFrame) -> bytes:
+def parquet(table: pl.DataFrame) -> bytes:
+    """Return a table as the bytes of a Parquet file."""
     content = BytesIO()
     table.write_parquet(content, compression="zstd")
     return content.getvalue()

@@ -318,6 +318,7 @@ def test_labels_say_which_stage_of_which_run(cluster: Cluster) -> None:
         (("run-stage", "promote"), "nightstill-promotion", ["nightstill-stage", "keys"]),
         (("release", "rollback", "sales", "3"), "nightstill-promotion", ["nightstill-stage", "keys"]),
         (("watch", "sales"), "nightstill-promotion", ["nightstill-stage", "keys"]),
+        (("shadow", "sales"), "nightstill-promotion", ["nightstill-stage", "keys"]),
         (("tidy", "--remove"), "nightstill-promotion", ["nightstill-stage", "keys"]),
     ],
 )
