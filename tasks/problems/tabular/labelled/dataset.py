@@ -78,10 +78,11 @@ class LabelledRows(Dataset):
         Levels that it lacks lie between the nearest that it has, all at its value where it has none; the error is the
         value's alone. Raises ValueError when it answers something else.
         """
-        theirs = parse_options(contract.settings["options"])
-        if theirs.labels or self.options.labels or theirs.quantiles == self.options.quantiles:
+        given = contract.settings.get("options", {})
+        theirs, ours = tuple(given.get("quantiles", ())), self.options.quantiles
+        if theirs == ours or not given.get("task") == self.options.task == "value":
             return super().answers(contract)
-        return partial(with_levels, theirs=theirs.quantiles, ours=self.options.quantiles)
+        return partial(with_levels, theirs=theirs, ours=ours)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from tasks.problems.base import FeatureContract, HardRows, SoftLoss, SoftRows
 from tasks.problems.blocks.class_losses import Kl, Logits, SoftCrossEntropy, cross_entropy
 
 SHARE = 0.1
-"""What quantiles count beside the value, which the error is of: of a whole one the layers that both share make more."""
+"""So much do quantiles count beside the value, which the error is of; with more, shared layers serve it worse."""
 
 
 def parts(target: Tensor) -> tuple[Tensor, Tensor | float]:

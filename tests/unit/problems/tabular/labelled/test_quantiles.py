@@ -1,5 +1,6 @@
 """A value with quantiles: they never cross, are learned and taught, measured, scored, watched and drawn."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -228,6 +229,9 @@ def test_a_champion_of_other_quantiles_is_compared_by_its_value() -> None:
     assert wider.answers(ours.contract)(band)[0] == pytest.approx([3, 0, 1, 2, 8])
     with pytest.raises(ValueError, match="it answers tabular"):
         ours.answers(dataset(YES_NO).contract)
+    events = replace(plain.contract, settings={"options": {"entity": "home"}}, output_shape=(3,))
+    with pytest.raises(ValueError, match=r"it answers tabular \(3,\), not tabular \(4,\)"):
+        ours.answers(events)
 
 
 def test_the_report_shows_how_often_the_truth_is_not_above_a_quantile() -> None:
