@@ -1,5 +1,6 @@
 """A value with quantiles: they never cross, are learned and taught, measured, scored, watched and drawn."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,8 @@ from tasks.compression.export import export_onnx
 from tasks.compression.runtime import run_onnx
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
+from tasks.gates.champion import measure_champion
+from tasks.gates.evaluation_set import EvaluationSet
 from tasks.problems.base import Batches, Floats, Since
 from tasks.problems.blocks.outputs import outputs
 from tasks.problems.contracts import contract_to_json
@@ -232,6 +235,18 @@ def test_a_champion_of_other_quantiles_is_compared_by_its_value() -> None:
     events = replace(plain.contract, settings={"options": {"entity": "home"}}, output_shape=(3,))
     with pytest.raises(ValueError, match=r"it answers tabular \(3,\), not tabular \(4,\)"):
         ours.answers(events)
+
+
+def test_a_champion_without_quantiles_stands_against_candidates_that_have_them() -> None:
+    plain = dataset()
+    torch.manual_seed(0)
+    model = build_model(Spec(kind="linear"), plain.contract).eval()
+    file = export_onnx(model, plain.contract, plain.inputs(plain.splits["valid"][:2]))
+    contract = json.dumps(contract_to_json(plain.contract)).encode()
+    ours, theirs = (EvaluationSet(problem(options), dataset(options)) for options in (BAND, VALUE))
+    found = measure_champion(1, file, contract, ours)
+    assert found.note == "" and found.score is not None
+    assert found.score.error == pytest.approx(theirs.score(theirs.run(file)).error)
 
 
 def test_the_report_shows_how_often_the_truth_is_not_above_a_quantile() -> None:
