@@ -42,9 +42,10 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
     label = labels_of(found[options.target], options)
     score, gap = _scored(found, label, options)
     inside: pl.Expr | pl.Series = pl.lit(None, pl.Boolean)
-    edges = options.bands[:1] + options.bands[-1:]
-    if edges and set(edges) <= set(found.columns):  # a former champion may have others, or none
-        inside = pl.Series("truth", label).is_between(*(found[name] for name in edges))
+    if options.bands and {options.bands[0], options.bands[-1]} <= set(
+        found.columns
+    ):  # a former champion's may be others
+        inside = pl.Series("truth", label).is_between(found[options.bands[0]], found[options.bands[-1]])
     by = (*options.categories, *options.booleans)
     day = pl.col(options.time).cast(pl.Date) if options.time else pl.lit(since.as_of)
     return Outcomes(
