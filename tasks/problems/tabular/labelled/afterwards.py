@@ -42,9 +42,7 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
     label = labels_of(found[options.target], options)
     score, gap = _scored(found, label, options)
     inside: pl.Expr | pl.Series = pl.lit(None, pl.Boolean)
-    if options.bands and {options.bands[0], options.bands[-1]} <= set(
-        found.columns
-    ):  # a former champion's may be others
+    if options.bands and set(options.bands) <= set(found.columns):  # a former champion may have others, or none
         inside = pl.Series("truth", label).is_between(found[options.bands[0]], found[options.bands[-1]])
     by = (*options.categories, *options.booleans)
     day = pl.col(options.time).cast(pl.Date) if options.time else pl.lit(since.as_of)
