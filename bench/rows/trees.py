@@ -33,10 +33,10 @@ def tuned(
 
 
 def task_of(dataset: Dataset) -> dict[str, Any]:
-    """Return the task of a workload of rows: `value`, or how many classes there are, and the error."""
-    options = dataset.contract.settings["options"]
-    classes = 0 if options.get("task") == "value" else dataset.contract.output_shape[0]
-    return {"classes": classes, "error": options.get("metric", "log_loss")}
+    """Return the task of a workload of rows: how many classes there are, 0 of a value, outputs, and the error."""
+    options, (outputs,) = dataset.contract.settings["options"], dataset.contract.output_shape
+    classes = 0 if options.get("task") == "value" else outputs
+    return {"classes": classes, "outputs": outputs, "error": options.get("metric", "log_loss")}
 
 
 def columns(dataset: Dataset, rows: Rows) -> tuple[NDArray[np.float64], int]:
@@ -143,11 +143,13 @@ def _label(dataset: Dataset, task: dict[str, Any], rows: Rows) -> tuple[Any, Any
 
 
 def _answer(raw: NDArray[np.float64], task: dict[str, Any]) -> Floats:
-    """Return raw scores as the contract's outputs."""
+    """Return raw scores as the contract's outputs; quantiles, which no error is of, are the value."""
     if task["classes"] == 2:
         raw = np.column_stack([np.zeros(len(raw)), raw])
     elif task["error"] == "rmsle":
         raw = np.expm1(raw)
+    if not task["classes"]:
+        raw = np.repeat(raw, task["outputs"], axis=1)
     return raw.astype(np.float32)
 
 

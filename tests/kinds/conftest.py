@@ -27,6 +27,7 @@ from tests.unit.problems.vision import shapes
 # Kinds of learning with another way to their rows: name of the world -> options.
 LABELLED: dict[str, dict[str, Any]] = {
     "tabular/value": homes.VALUE,
+    "tabular/quantiles": homes.VALUE | {"quantiles": [0.1, 0.5, 0.9]},
     "tabular/yes-no": homes.YES_NO,
     "tabular/classes": homes.CLASSES,
 }

@@ -243,6 +243,7 @@ TERMS = ("multi-scale", "frequency")
 OF_CLASSES = ("tabular", "tabular/yes-no", "tabular/classes", "vision")
 LOSSES = [(world, kind) for world in OF_CLASSES for kind in TABULAR_LOSSES]
 LOSSES += [("tabular/value", kind) for kind in ("squared", "absolute")]
+LOSSES += [("tabular/quantiles", kind) for kind in ("squared", "absolute", "quantiles")]
 LOSSES += [("forecasting", kind) for kind in (*FORECASTING_LOSSES, *TERMS)]
 LOSSES += [("text", kind) for kind in TABULAR_LOSSES]
 LOSSES += [("ranking", kind) for kind in ("shares", "top-items", "relaxed-ranking")]

@@ -51,7 +51,14 @@ def _customers() -> tuple[Problem, Dataset, Any, date, Spec]:
 
 
 def _homes() -> tuple[Problem, Dataset, Any, date, Spec]:
-    return homes.problem(), homes.dataset(), homes.homes().lazy(), homes.AS_OF, Spec(kind="mlp", hidden=[8])
+    options = homes.VALUE | {"quantiles": [0.1, 0.9]}
+    return (
+        homes.problem(options),
+        homes.dataset(options),
+        homes.homes().lazy(),
+        homes.AS_OF,
+        Spec(kind="mlp", hidden=[8]),
+    )
 
 
 @pytest.fixture(params=["forecasting", "tabular", "labelled"])

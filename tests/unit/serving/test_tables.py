@@ -74,7 +74,7 @@ def offers() -> pl.DataFrame:
     return homes.homes(60).select("area", "rooms", "garden", "listed", "town")
 
 
-HOMES: dict[str, Any] = {**homes.VALUE, "id": []}
+HOMES: dict[str, Any] = {**homes.VALUE, "id": [], "quantiles": [0.1, 0.9]}
 DATED = ["forecasting", "tabular"]
 NAMES = {"forecasting": "series", "tabular": "events", "labelled": "rows"}
 KINDS: dict[str, tuple[dict[str, Any], Callable[[], pl.DataFrame]]] = {

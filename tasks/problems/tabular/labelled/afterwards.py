@@ -41,6 +41,9 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
     found = kept.join(rows, on="entity", maintain_order="left")
     label = labels_of(found[options.target], options)
     score, gap = _scored(found, label, options)
+    inside: pl.Expr | pl.Series = pl.lit(None, pl.Boolean)
+    if options.bands and set(options.bands) <= set(found.columns):  # a former champion may have others, or none
+        inside = pl.Series("truth", label).is_between(found[options.bands[0]], found[options.bands[-1]])
     by = (*options.categories, *options.booleans)
     day = pl.col(options.time).cast(pl.Date) if options.time else pl.lit(since.as_of)
     return Outcomes(
@@ -53,7 +56,7 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
             pl.Series("weight", score.weight, pl.Float64),
             pl.Series("gap", gap * score.weight, pl.Float64),
             pl.Series("size", score.weight, pl.Float64),
-            pl.lit(None, pl.Boolean).alias("inside"),
+            inside.alias("inside"),
             *[pl.col(name).cast(pl.String).fill_null("null").alias(BY + name) for name in by],
         ),
         score.exponent,

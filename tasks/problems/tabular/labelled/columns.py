@@ -93,7 +93,11 @@ def _of_labels(label: Floats, weight: Floats, options: Options) -> dict[str, Any
     mean = np.average(scaled, weights=weight)
     centre = np.quantile(scaled, 0.5, weights=weight, method="inverted_cdf") if options.error == "mae" else mean
     spread = np.sqrt(np.average((scaled - mean) ** 2, weights=weight))
-    return {"centre": _rounded(centre), "spread": _rounded(spread) or 1.0}
+    found: dict[str, Any] = {"centre": _rounded(centre), "spread": _rounded(spread) or 1.0}
+    if options.quantiles:
+        levels = np.quantile(scaled, options.quantiles, weights=weight, method="inverted_cdf")
+        found["quantiles"] = [_rounded(value) for value in levels]
+    return found
 
 
 def _rounded(value: Any) -> float:
@@ -106,8 +110,8 @@ def make_contract(
 ) -> FeatureContract:
     """Return the contract of models on these rows.
 
-    `statistics`: `mean`, `scale` and `knots` (rising quantiles) by feature; of a value `centre` and `spread` (of its
-    logarithm under rmsle), else `shares` of the classes.
+    `statistics`: `mean`, `scale` and `knots` (rising quantiles) by feature; of a value `centre`, `spread` and, if they
+    are predicted, `quantiles` (of its logarithm under rmsle), else `shares` of the classes.
     """
     width = len(options.features)
     inputs: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -135,4 +139,6 @@ def draft_contract(options: Options) -> FeatureContract:
         statistics["shares"] = [1 / options.width] * options.width
     else:
         statistics |= {"centre": 0.0, "spread": 1.0}
+        if options.quantiles:
+            statistics["quantiles"] = [0.0] * len(options.quantiles)
     return make_contract(options, dict.fromkeys(options.categories, (UNKNOWN,)), statistics)

@@ -1,6 +1,7 @@
 """A dataset of labelled rows keeps their raw columns, so that it can be read under another release's contract."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,36 @@ class LabelledRows(Dataset):
             table = table.with_columns(found[table[PLACE]])
         return LabelledRows(table, contract)
 
+    def answers(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
+        """Return how another contract's outputs are read: a value's quantiles are found by their levels.
+
+        Levels that it lacks lie between the nearest that it has, all at its value where it has none; the error is the
+        value's alone. Raises ValueError when it answers something else.
+        """
+        given = contract.settings.get("options", {})
+        theirs, ours = tuple(given.get("quantiles", ())), self.options.quantiles
+        if theirs == ours or not given.get("task") == self.options.task == "value":
+            return super().answers(contract)
+        return partial(with_levels, theirs=theirs, ours=ours)
+
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.table.write_parquet(folder / "rows.parquet")
         write_json(folder / "contract.json", contract_to_json(self.contract))
+
+
+def with_levels(output: Floats, theirs: Sequence[float], ours: Sequence[float]) -> Floats:
+    """Return (n, 1 + ours) a value and its quantiles of other levels, from (n, 1 + theirs)."""
+    value = output[:, :1]
+    if not ours:
+        return value
+    if not theirs:
+        return np.repeat(value, 1 + len(ours), axis=1)
+    places = np.interp(ours, theirs, np.arange(len(theirs)))
+    below = np.floor(places).astype(np.int64)
+    above = np.minimum(below + 1, len(theirs) - 1)
+    quantiles, share = output[:, 1:], (places - below).astype(np.float32)
+    return np.hstack([value, quantiles[:, below] + share * (quantiles[:, above] - quantiles[:, below])])
 
 
 def load_rows(folder: Path) -> LabelledRows:

@@ -24,7 +24,7 @@ class Options(Frozen):
     `task`: `value` (a number), `classes` (one of `classes`, as text) or `yes-no` (true or false, or a text that is or
     is not `positive`). `numbers`, `booleans` and `dates` may be null, which models see; `categories` have a code for
     each value of at least `min_count` training rows, and one for all others and null. `low`, `high`: limits of a
-    value.
+    value. `quantiles`: levels, such as 0.1 and 0.9, of which a value's quantiles are predicted beside it.
 
     A row is known again by `id`, or else by the values that it is predicted from. Test and validation rows are
     the `test_share` and `valid_share` whose hash says so: the same every night. With `time` they are the latest ones
@@ -38,6 +38,8 @@ class Options(Frozen):
     positive: str | None = None
     low: float | None = None
     high: float | None = None
+    # Left out of files where there are none: those of releases before it say the same.
+    quantiles: tuple[float, ...] = Field(default=(), exclude_if=lambda levels: not levels)
     numbers: tuple[str, ...] = ()
     booleans: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
@@ -65,17 +67,26 @@ class Options(Frozen):
             raise ValueError("low, high: only a value has limits")
         if self.error == "rmsle" and (self.low is None or self.low < 0):
             raise ValueError("low: rmsle is of values from 0; write 0 or more")
+        self._check_quantiles()
         if not self.predictors:
             raise ValueError("numbers: name what to predict from: numbers, booleans, dates or categories")
         self._check_names()
         return self
+
+    def _check_quantiles(self) -> None:
+        """Check the levels. Raises ValueError."""
+        levels = self.quantiles
+        if levels and self.task != "value":
+            raise ValueError("quantiles: only a value has them; classes have chances")
+        if len(levels) == 1 or sorted(set(levels)) != list(levels) or not all(0 < level < 1 for level in levels):
+            raise ValueError("quantiles: expected two increasing levels or more between 0 and 1, such as [0.1, 0.9]")
 
     def _check_names(self) -> None:
         """Check that each column has one meaning. Raises ValueError."""
         named: set[str] = set()
         fields = {"target": (self.target,), "numbers": self.numbers, "booleans": self.booleans, "dates": self.dates}
         fields |= {"categories": self.categories, "id": self.id, "weight": (self.weight,) if self.weight else ()}
-        answers = {*RESERVED, *(f"p_{label}" for label in self.labels)}
+        answers = {*RESERVED, *(f"p_{label}" for label in self.labels), *self.bands}
         for field, names in fields.items():
             for name in names:
                 if name in named:
@@ -114,9 +125,14 @@ class Options(Frozen):
         return self.classes
 
     @property
+    def bands(self) -> tuple[str, ...]:
+        """Return the names of the quantiles: p10, p90."""
+        return tuple(f"p{level * 100:g}" for level in self.quantiles)
+
+    @property
     def width(self) -> int:
-        """Return the number of a model's outputs."""
-        return len(self.labels) or 1
+        """Return the number of a model's outputs: of the classes, or a value and its quantiles."""
+        return len(self.labels) or 1 + len(self.quantiles)
 
     @property
     def predictors(self) -> tuple[str, ...]:

@@ -38,6 +38,17 @@ def of_values(label: NDArray[np.float64], outputs: Mapping[str, Floats]) -> list
     return [by_tenth, residuals]
 
 
+def of_quantiles(label: NDArray[np.float64], outputs: Mapping[str, Floats], levels: Sequence[float]) -> Example:
+    """Return the share of the labels that is not above each quantile, beside the share that should be: its level."""
+    return Example(
+        title="share of the rows that are not above a quantile, which should be its level",
+        dates=tuple(f"p{level * 100:g}" for level in levels),
+        past=(),
+        actual=tuple(levels),
+        curves={name: _rounded((label[:, None] <= output[:, 1:]).mean(axis=0)) for name, output in outputs.items()},
+    )
+
+
 def of_classes(label: NDArray[np.float64], outputs: Mapping[str, Floats], names: Sequence[str]) -> list[Example]:
     """Return shares of classes over all rows, then for each class its share by tenths of the first model's chance."""
     truth = np.eye(len(names))[label.astype(np.int64)]

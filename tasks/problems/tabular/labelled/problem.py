@@ -33,9 +33,9 @@ from tasks.problems.tabular.labelled.afterwards import Constant, outcomes
 from tasks.problems.tabular.labelled.columns import draft_contract, model_inputs
 from tasks.problems.tabular.labelled.dataset import PLACE, ROWS, LabelledRows, build_rows, load_rows
 from tasks.problems.tabular.labelled.disturbances import disturb
-from tasks.problems.tabular.labelled.metrics import by_last, naive_output, parts, score_classes, score_values
+from tasks.problems.tabular.labelled.metrics import by_last, changes, naive_output, parts, score_classes, score_values
 from tasks.problems.tabular.labelled.options import Options, parse_options
-from tasks.problems.tabular.labelled.pictures import of_classes, of_values
+from tasks.problems.tabular.labelled.pictures import of_classes, of_quantiles, of_values
 from tasks.problems.tabular.labelled.synthesis import SYNTHESIS
 from tasks.problems.tabular.metrics import transitions
 from tasks.tables.table import Column, TableContract, Tables
@@ -58,7 +58,7 @@ class LabelledTabular(Problem):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        return self.options.labels or (self.options.target,)
+        return self.options.labels or (self.options.target, *self.options.bands)
 
     @property
     def segment_columns(self) -> tuple[str, ...]:
@@ -82,34 +82,37 @@ class LabelledTabular(Problem):
         return hard_loss(contract)
 
     def strategies(self) -> Strategies:
-        from tasks.problems.tabular.labelled.losses import OF_CLASSES, OF_VALUES
+        from tasks.problems.tabular.labelled.losses import OF_CLASSES, OF_QUANTILES, OF_VALUES
 
         if self.options.labels:
             return Strategies(OF_CLASSES, augment=SYNTHESIS)
         first = "absolute" if self.options.error == "mae" else "squared"
-        return Strategies({first: OF_VALUES[first], **OF_VALUES}, augment=SYNTHESIS)
+        offered = OF_QUANTILES if self.options.quantiles else OF_VALUES
+        return Strategies({first: offered[first], **offered}, augment=SYNTHESIS)
 
     def naive(self, dataset: Dataset, rows: Rows) -> Floats:
         """Return the last known label of the row's group, where rows have a time and a group; else a constant.
 
-        Of classes it is what followed that label in training.
+        Of classes it is what followed that label in training; quantiles are as far from it as those of what followed.
         """
         assert isinstance(dataset, LabelledRows)
         constant = naive_output(dataset.contract, self.options, len(rows))
         if dataset.last is None:
             return constant
+        train = dataset.splits["train"]
+        train = train[np.isfinite(dataset.last[train])]
+        (label, weight), last = parts(dataset.target(train)), dataset.last[train]
         followed = None
         if self.options.labels:
-            train = dataset.splits["train"]
-            train = train[np.isfinite(dataset.last[train])]
-            label, _ = parts(dataset.target(train))
-            last = dataset.last[train].astype(np.int64)
-            followed = transitions(last, label.astype(np.int64), self.options.width)
+            followed = transitions(last.astype(np.int64), label.astype(np.int64), self.options.width)
+        elif self.options.quantiles:
+            followed = changes(label - last, weight, self.options.quantiles)
         return by_last(constant, dataset.last[rows], followed)
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
-        measure = score_classes if self.options.labels else score_values
-        return measure(output, target, self.options.error)
+        if self.options.labels:
+            return score_classes(output, target, self.options.error)
+        return score_values(output, target, self.options.error, self.options.quantiles)
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Return logits of the mean chances, or mean values."""
@@ -123,8 +126,8 @@ class LabelledTabular(Problem):
     def predict(self, tables: Tables, as_of: date, contract: FeatureContract, model: Predict) -> pl.DataFrame:
         """Return a line for each row up to `as_of`: its id, or else `row`, its place from 0; then what is predicted.
 
-        A value is `predicted`; of classes there are p_<class> of each and `predicted`, the likeliest. The table's own
-        target is not read. Raises DataError when there is no row.
+        A value is `predicted`, and p10 or the like its quantiles; of classes there are p_<class> of each and
+        `predicted`, the likeliest. The table's own target is not read. Raises DataError when there is no row.
         """
         options = parse_options(contract.settings["options"])
         rows = _known(tables[ROWS], options, as_of)
@@ -134,7 +137,8 @@ class LabelledTabular(Problem):
         output = np.concatenate([model(model_inputs(part, options, contract)) for part in rows.iter_slices(size)])
         found = rows.select(options.id or pl.col(PLACE).cast(pl.Int64).alias(ROW))
         if not options.labels:
-            return found.with_columns(pl.Series("predicted", output[:, 0]))
+            names = ("predicted", *options.bands)
+            return found.with_columns(pl.Series(name, output[:, place]) for place, name in enumerate(names))
         return found.with_columns(predicted_columns(probabilities(output), options.labels))
 
     def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
@@ -151,7 +155,11 @@ class LabelledTabular(Problem):
     def examples(self, dataset: Dataset, rows: Rows, outputs: Mapping[str, Floats], count: int) -> list[Example]:
         """Show whether predictions are what came of them: by tenths of the first model's, and its residuals."""
         label, _ = parts(dataset.target(rows))
-        found = of_classes(label, outputs, self.options.labels) if self.options.labels else of_values(label, outputs)
+        if self.options.labels:
+            return of_classes(label, outputs, self.options.labels)[:count]
+        found = of_values(label, outputs)
+        if self.options.quantiles:
+            found.insert(0, of_quantiles(label, outputs, self.options.quantiles))
         return found[:count]
 
 

@@ -68,12 +68,14 @@ class Boosted(nn.Module):
 
     Means are of each class where there are several, drawn towards that of all rows as by `SMOOTHING` rows of it: trees
     then split a category's values in the order of the label, as LightGBM's own categorical splits do (Fisher 1958).
+    A value's quantiles have trees of their own each, which learn by the pinball loss.
     """
 
     def __init__(self, contract: FeatureContract) -> None:
         super().__init__()
         settings = contract.settings["options"]
         self.task, self.error = settings["task"], settings["metric"]
+        self.quantiles: tuple[float, ...] = tuple(settings.get("quantiles", ()))
         self.classes = contract.output_shape[0]
         self.numbers = len(contract.settings["features"])
         sizes = [len(book) for book in contract.categories.values()]
@@ -84,7 +86,9 @@ class Boosted(nn.Module):
         self.trees = nn.ModuleList()
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        raw: Tensor = self.trees[0](self._features(*inputs))
+        features = self._features(*inputs)
+        value, *quantiles = [trees(features) for trees in self.trees]
+        raw: Tensor = torch.cat([value, *_rising(quantiles)], dim=1) if quantiles else value
         if self.task == "yes-no":
             return torch.cat([torch.zeros_like(raw), raw], dim=1)
         if self.error == "rmsle":
@@ -101,20 +105,27 @@ class Boosted(nn.Module):
         return torch.cat(parts, dim=1)
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
-        """Learn from `train`, stop early on `valid`; return the validation loss.
+        """Learn from `train`, stop early on `valid`; return the validation loss of a value and of each quantile.
 
         Equal data, seed and number of threads (torch's) give equal trees.
         """
         label, weight = self._labels(dataset, train)
         self._learn_means(dataset, train, label, weight)
         learn = Table(self._matrix(dataset, train), label, weight)
-        trees, error = self.grow(learn, Table(self._matrix(dataset, valid), *self._labels(dataset, valid)), seed)
-        self.trees.append(trees)
-        return [error]
+        check = Table(self._matrix(dataset, valid), *self._labels(dataset, valid))
+        errors = []
+        for level in (None, *self.quantiles):
+            trees, error = self.grow(learn, check, seed, level)
+            self.trees.append(trees)
+            errors.append(error)
+        return errors
 
     @abstractmethod
-    def grow(self, train: Table, valid: Table, seed: int) -> tuple[nn.Module, float]:
-        """Return trees that map (n, columns) to raw scores, and their loss on `valid`, where growing stops early."""
+    def grow(self, train: Table, valid: Table, seed: int, level: float | None = None) -> tuple[nn.Module, float]:
+        """Return trees that map (n, columns) to raw scores, and their loss on `valid`, where growing stops early.
+
+        They tell the label, or its quantile of this `level`.
+        """
 
     def _labels(self, dataset: Dataset, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         target = dataset.target(rows).astype(np.float64)
@@ -146,6 +157,16 @@ class Boosted(nn.Module):
         return matrix
 
 
+def _rising(quantiles: list[Tensor]) -> list[Tensor]:
+    """Return quantiles (n, 1) of rising levels that do not cross: from the middle on, each is bound by the last."""
+    found, middle = list(quantiles), len(quantiles) // 2
+    for place in range(middle + 1, len(found)):
+        found[place] = torch.maximum(found[place], found[place - 1])
+    for place in range(middle - 1, -1, -1):
+        found[place] = torch.minimum(found[place], found[place + 1])
+    return found
+
+
 class LightGbm(Boosted):
     """LightGbm grows each tree leaf by leaf."""
 
@@ -153,13 +174,14 @@ class LightGbm(Boosted):
         super().__init__(contract)
         self.options = options
 
-    def grow(self, train: Table, valid: Table, seed: int) -> tuple[nn.Module, float]:
+    def grow(self, train: Table, valid: Table, seed: int, level: float | None = None) -> tuple[nn.Module, float]:
         import lightgbm
 
+        settings = self._settings(seed) | ({} if level is None else {"objective": "quantile", "alpha": level})
         train_set = lightgbm.Dataset(train.features, train.label, weight=train.weight)
         valid_set = train_set.create_valid(valid.features, valid.label, weight=valid.weight)
         booster = lightgbm.train(
-            self._settings(seed),
+            settings,
             train_set,
             self.options.trees,
             [valid_set],
@@ -209,12 +231,14 @@ class CatBoost(Boosted):
             way_out = f"pip install --no-deps catboost=={CATBOOST}, where stages run"
             raise ConfigError(f"model.kind: catboost {CATBOOST} is needed, {installed} is installed; {way_out}")
 
-    def grow(self, train: Table, valid: Table, seed: int) -> tuple[nn.Module, float]:
+    def grow(self, train: Table, valid: Table, seed: int, level: float | None = None) -> tuple[nn.Module, float]:
         import catboost
 
         options = self.options
         of_values = "MAE" if self.error == "mae" else "RMSE"
         loss = {"yes-no": "Logloss", "classes": "MultiClass"}.get(self.task, of_values)
+        if level is not None:
+            loss = f"Quantile:alpha={level}"
         model = catboost.CatBoost(
             {
                 "loss_function": loss,

@@ -15,6 +15,8 @@ from tasks.problems.blocks.features import FeaturedModel
 from tasks.problems.tabular.models.encoding import Encoding
 
 LARGEST_LOG = 40.0
+NARROW = 2.0
+"""Untrained quantiles lie softplus(-2) of a deviation apart: models that are worth training know more than the mean."""
 
 
 class NetworkOptions(Frozen):
@@ -42,9 +44,11 @@ def value_of_log(log: Tensor) -> Tensor:
 
 
 class Answer(nn.Module):
-    """Answer turns raw outputs (n, outputs) into the contract's: class logits stay; a value is put into its unit.
+    """Answer turns raw outputs (..., outputs) into the contract's: class logits stay; a value is put into its unit.
 
-    That is centre + spread * raw, and under rmsle exp of it, less 1.
+    That is centre + spread * raw, and under rmsle exp of it, less 1. Raw quantiles are offsets: of the middle one from
+    the value, which learns nothing from that, and of each other one from its neighbour towards the middle, through
+    softplus. So none can cross another, whatever the weights.
     """
 
     def __init__(self, contract: FeatureContract) -> None:
@@ -58,8 +62,23 @@ class Answer(nn.Module):
     def forward(self, raw: Tensor) -> Tensor:
         if not self.value:
             return raw
+        if raw.shape[-1] > 1:
+            raw = _ordered(raw)
         units = self.centre + self.spread * raw
         return value_of_log(units) if self.logarithmic else units
+
+
+def _ordered(raw: Tensor) -> Tensor:
+    """Return (..., outputs) values and rising quantiles of raw ones: sums of steps, none of them below zero."""
+    value, *offsets = torch.split(raw, 1, dim=-1)
+    middle = len(offsets) // 2
+    steps = torch.split(functional.softplus(raw[..., 1:] - NARROW), 1, dim=-1)
+    found = [value.detach() + offsets[middle]]
+    for place in range(middle + 1, len(offsets)):
+        found.append(found[-1] + steps[place])
+    for place in range(middle - 1, -1, -1):
+        found.insert(0, found[0] - steps[place])
+    return torch.cat([value, *found], dim=-1)
 
 
 class Network(FeaturedModel):
