@@ -11,6 +11,7 @@ from tasks.core.errors import ConfigError
 from tasks.core.params import PARAMS_FILE
 from tasks.distillation.parts import check_students
 from tasks.distillation.refit import check_refit
+from tasks.gates.calibration import check_calibration
 from tasks.gates.further import parse_gates
 from tasks.gates.segments import check_columns
 from tasks.problems import get_problem
@@ -28,6 +29,7 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
     try:
         if problem.segment_columns is not None:
             check_columns(section.gates.segments.by, problem.segment_columns)
+        check_calibration(section.gates.calibration, problem.calibrated_by)
         check_students(problem, section.teachers, section.students)
         if section.refit:
             check_refit(problem, section.teachers, section.students)

@@ -1,16 +1,16 @@
 """Chances of classes are made as sure as validation rows say that they may be: one number divides all logits."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import helper
 from pydantic import Field
-from scipy.optimize import minimize_scalar
 
 from tasks.problems.base import Correction, Floats
+
+if TYPE_CHECKING:
+    import onnx
 
 MOST = 20.0
 """Logits are divided by so much at most, and multiplied by so much: rows that are all right know no limit."""
@@ -24,7 +24,9 @@ class Temperature(Correction):
     def apply(self, output: Floats) -> Floats:
         return output * self._factor
 
-    def nodes(self, given: str, wanted: str) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    def nodes(self, given: str, wanted: str) -> tuple["list[onnx.NodeProto]", dict[str, NDArray[Any]]]:
+        from onnx import helper  # only a stage that exports needs it
+
         factor = f"{wanted}_factor"
         return [helper.make_node("Mul", [given, factor], [wanted])], {factor: np.array(self._factor)}
 
@@ -37,6 +39,8 @@ def fit_temperature(
     logits: Floats, number: NDArray[np.int64], weight: NDArray[np.float64] | None = None
 ) -> Temperature | None:
     """Return the temperature with the least log loss on rows of the classes `number` (n,); None without any row."""
+    from scipy.optimize import minimize_scalar
+
     weighs = np.ones(len(number)) if weight is None else weight
     wide = logits.astype(np.float64)
     if not len(number) or not np.isfinite(wide).all() or not weighs.sum() > 0:

@@ -8,21 +8,24 @@ truth a band covers afterwards is measured on test rows, and by the watch.
 import logging
 import math
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from tasks.problems.base import Correction, Floats, rows_within
 from tasks.problems.forecasting.options import Options
+
+if TYPE_CHECKING:
+    import onnx
 
 log = logging.getLogger(__name__)
 
 WAYS = tuple(product((1, 3), (1, 2, 4)))
 """So many classes of size and blocks of steps are tried; few ways, so that their choice fits next to nothing."""
 Made = tuple[str, tuple[str, ...], str, dict[str, Any]]
+FLOAT = 1
+"""So ONNX numbers float32."""
 LEAST = 50
 """The quantile of a class and block is read off at least so many values."""
 MOST_BYTES = 2**23
@@ -59,7 +62,7 @@ class Conformal(Correction):
             moved[:, :, level] = moved[:, :, level - 1] + gaps[:, :, level - 1]
         return np.maximum(moved, 0) if self.positive else moved
 
-    def nodes(self, given: str, wanted: str) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
+    def nodes(self, given: str, wanted: str) -> tuple["list[onnx.NodeProto]", dict[str, NDArray[Any]]]:
         """Return the nodes of `apply`. They work on all steps of a row as one line, which is several times as fast."""
         classes, blocks, count = np.array(self.shifts).shape
         outputs, horizon = count + self.mean, len(self.blocks)
@@ -74,7 +77,7 @@ class Conformal(Correction):
         if classes > 1:
             constants |= {"edges": np.array(self.edges, np.float32), "further": np.diff(flat, axis=0)}
             made += [("Greater", ("width", "edges"), "over", {})]
-            made += [("Cast", ("over",), "passed", {"to": TensorProto.FLOAT})]
+            made += [("Cast", ("over",), "passed", {"to": FLOAT})]
             made += [("Gemm", ("passed", "further", "first"), share := "share", {})]
         if blocks > 1:
             places = np.array(self.blocks)[:, None] * outputs + np.arange(outputs)
@@ -112,8 +115,10 @@ class Conformal(Correction):
         return _named(made, {given, wanted}, wanted), {f"{wanted}_{name}": item for name, item in constants.items()}
 
 
-def _named(made: list[Made], kept: set[str], prefix: str) -> list[onnx.NodeProto]:
+def _named(made: list[Made], kept: set[str], prefix: str) -> "list[onnx.NodeProto]":
     """Return nodes of (operator, inputs, output, attributes); all but the `kept` names have the prefix."""
+
+    from onnx import helper  # only a stage that exports needs it
 
     def name(said: str) -> str:
         return said if said in kept else f"{prefix}_{said}"
