@@ -24,14 +24,14 @@ from dags.approval import ANSWER, ApproveOperator
 from dags.defaults import task_defaults
 from dags.notify import Recovered, deadline_missed
 from dags.project import AS_OF, as_of, forecasts_uri, pipeline, release_uri, safe_run_id, workloads
-from dags.runners import run_command
+from dags.runners import run_command, runner_of
 from dags.runners.command import Command
 from dags.waiting import wait_for_data
 from tasks.core.approval import Approval, parse_approval
 from tasks.core.params import DEADLINE_MINUTES, Section, patience, upstream_asset
 from tasks.pipeline.graph import Graph, Stage
 from tasks.pipeline.handover.manifest import run_key
-from tasks.pipeline.resources import Resources
+from tasks.pipeline.resources import Resources, cores, side_by_side
 
 VALIDATE, EVALUATE, PROMOTE = "validate", "evaluate", "promote"
 RUN_ID = "{{ safe_run_id(run_id) }}"
@@ -63,6 +63,7 @@ def make(workload: str, section: Section) -> DAG:
         schedule=_schedule(section, timezone),
         catchup=False,
         max_active_runs=1,
+        **_side_by_side(section),
         params=FORM,
         tags=["nightstill", workload, section["problem"]["kind"]],
         user_defined_macros={"as_of": partial(as_of, timezone=timezone), "safe_run_id": safe_run_id},
@@ -116,6 +117,12 @@ def make(workload: str, section: Section) -> DAG:
             settled = EVALUATE if approval else PROMOTE
             [tasks[name] for name in (VALIDATE, settled) if name in tasks] >> _score(workload, section)
     return dag
+
+
+def _side_by_side(section: Section) -> dict[str, int]:
+    """Return how many tasks run at once where they share this machine's cores; containers have limits of their own."""
+    threads = int(section.get("threads", 1))
+    return {"max_active_tasks": side_by_side(cores(), threads)} if runner_of(section) == "process" else {}
 
 
 def _schedule(section: Section, timezone: str) -> Any:

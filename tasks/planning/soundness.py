@@ -1,5 +1,6 @@
 """Whether what a section asks for exists and fits together; without running anything."""
 
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tasks.distillation.refit import check_refit
 from tasks.gates.calibration import check_calibration
 from tasks.gates.further import parse_gates
 from tasks.gates.segments import check_columns
+from tasks.pipeline.resources import TRAINING, Resources, cores
 from tasks.problems import get_problem
 from tasks.problems.models import build_model
 from tasks.tables.sources import get_source
@@ -47,3 +49,17 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
         parse_gates(section.gates.further)
     except ConfigError as error:
         raise ConfigError(f"{file}: workloads.{name}.{error}") from error
+
+
+def remarks(section: Workload, stages: Iterable[str]) -> Iterator[str]:
+    """Say of a sound section what makes its nights slow: more threads than there are cores for them."""
+    threads = section.threads
+    if threads > cores():
+        yield f"threads: {threads}, but there are {cores()} cores here; more threads than cores make a stage slower"
+    limits = Resources(section.resources)
+    kept = [name for name in stages if name.partition("@")[0] in TRAINING and limits.of(name).cpus < threads]
+    if threads > 1 and kept:
+        yield (
+            f"threads: {threads}, but a container of {kept[0]} has {limits.of(kept[0]).cpus:g} cpus under the runners "
+            "docker and kubernetes; set resources.default.cpus"
+        )

@@ -117,7 +117,6 @@ class Conformal(Correction):
 
 def _named(made: list[Made], kept: set[str], prefix: str) -> "list[onnx.NodeProto]":
     """Return nodes of (operator, inputs, output, attributes); all but the `kept` names have the prefix."""
-
     from onnx import helper  # only a stage that exports needs it
 
     def name(said: str) -> str:
