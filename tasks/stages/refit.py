@@ -68,6 +68,12 @@ def first_choice(folder: Path, recipes: Mapping[str, Recipe], tolerance: float) 
     return in_order_of_choice(found, tolerance)[0]
 
 
+def correction_of(problem: Problem, chosen: Candidate) -> Correction | None:
+    """Return the chosen candidate's correction: the rows that it was fitted on have now been learned from."""
+    told = chosen.about.get(CORRECTION)
+    return problem.corrections.model_validate(told) if problem.corrections and told else None
+
+
 def _made_again(ctx: Context, chosen: Candidate, folder: Path) -> dict[str, Any]:
     """Write the new model.onnx into `folder`, and return its facts."""
     problem = get_problem(ctx.run.problem)
@@ -116,7 +122,7 @@ def _made_again(ctx: Context, chosen: Candidate, folder: Path) -> dict[str, Any]
         tune=fine_tuning(
             newest, problem, student.training, objective, ctx.run.seed, again=chosen.about.get("tuned", ())
         ),
-        correction=lambda _output: _correction(problem, chosen),
+        correction=lambda _output: correction_of(problem, chosen),
         threads=ctx.run.threads,
         rounds=0,
     )
@@ -164,12 +170,6 @@ def _chain(ctx: Context, chosen: Candidate) -> Chain:
             raise IntegrityError(f"candidates/{chosen.name}/about.json: it does not say what steps the search found")
         recipe = Recipe.model_validate({"steps": steps})
     return parse_chain(chosen.name, recipe)
-
-
-def _correction(problem: Problem, chosen: Candidate) -> Correction | None:
-    """Return the chosen candidate's correction: the rows that it was fitted on have now been learned from."""
-    told = chosen.about.get(CORRECTION)
-    return problem.corrections.model_validate(told) if problem.corrections and told else None
 
 
 def _checkpoint(ctx: Context, part: str) -> StoreCheckpoint | None:

@@ -153,7 +153,9 @@ def fit(output: Floats, target: NDArray[np.floating], options: Options) -> Confo
         if loss < least:
             least, best = loss, way
     if best is None:
-        log.warning("calibrate: no correction lowers the pinball loss of validation rows that it was not fitted on")
+        log.warning(
+            "calibrate: no correction; validation rows are few, or none lowers the loss of those that it was not fitted on"
+        )
         return None
     log.info("calibrate: %d classes, %d blocks: pinball loss %.4f times that without", *best, least / without)
     return _fitted(output, target, options, *best)
