@@ -7,7 +7,7 @@ from tasks.compression.onnx_graph import to_bytes
 from tasks.compression.runtime import OUTPUT
 from tasks.problems.base import Correction
 
-BEFORE = "before"
+BEFORE = "_uncorrected"
 
 
 def corrected(model: bytes, correction: Correction) -> bytes:

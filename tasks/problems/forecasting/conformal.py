@@ -154,7 +154,7 @@ def fit(output: Floats, target: NDArray[np.floating], options: Options) -> Confo
             least, best = loss, way
     if best is None:
         log.warning(
-            "calibrate: no correction; validation rows are few, or none lowers the loss of those that it was not fitted on"
+            "calibrate: no correction; validation rows are few, or none lowers the loss of rows it was not fitted on"
         )
         return None
     log.info("calibrate: %d classes, %d blocks: pinball loss %.4f times that without", *best, least / without)
@@ -185,6 +185,8 @@ def _fitted(
             gaps = np.sort(apart[cell], axis=0)
             shifts.append([_edge(gaps[:, level], options.quantiles[level]) for level in range(count)])
     table = np.array(shifts, np.float32).reshape(classes, blocks, count)
+    if not np.isfinite(table).all():  # outputs that are no numbers are refused by the gates
+        return None
     return Conformal(
         shifts=table.tolist(),
         edges=edges.tolist(),
