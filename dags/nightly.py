@@ -31,7 +31,7 @@ from tasks.core.approval import Approval, parse_approval
 from tasks.core.params import DEADLINE_MINUTES, Section, patience, upstream_asset
 from tasks.pipeline.graph import Graph, Stage
 from tasks.pipeline.handover.manifest import run_key
-from tasks.pipeline.resources import Resources, cores, side_by_side
+from tasks.pipeline.resources import Resources, side_by_side
 
 VALIDATE, EVALUATE, PROMOTE = "validate", "evaluate", "promote"
 RUN_ID = "{{ safe_run_id(run_id) }}"
@@ -63,7 +63,6 @@ def make(workload: str, section: Section) -> DAG:
         schedule=_schedule(section, timezone),
         catchup=False,
         max_active_runs=1,
-        **_side_by_side(section),
         params=FORM,
         tags=["nightstill", workload, section["problem"]["kind"]],
         user_defined_macros={"as_of": partial(as_of, timezone=timezone), "safe_run_id": safe_run_id},
@@ -77,6 +76,8 @@ def make(workload: str, section: Section) -> DAG:
         default_args=task_defaults(workload, section),
         on_success_callback=Recovered(workload),
     )
+    if runner_of(section) == "process":  # tasks share this machine's cores; containers have limits of their own
+        dag.max_active_tasks = side_by_side(dag.max_active_tasks, int(section.get("threads", 1)))
     with dag:
         plan = run_command(
             section,
@@ -117,12 +118,6 @@ def make(workload: str, section: Section) -> DAG:
             settled = EVALUATE if approval else PROMOTE
             [tasks[name] for name in (VALIDATE, settled) if name in tasks] >> _score(workload, section)
     return dag
-
-
-def _side_by_side(section: Section) -> dict[str, int]:
-    """Return how many tasks run at once where they share this machine's cores; containers have limits of their own."""
-    threads = int(section.get("threads", 1))
-    return {"max_active_tasks": side_by_side(cores(), threads)} if runner_of(section) == "process" else {}
 
 
 def _schedule(section: Section, timezone: str) -> Any:
