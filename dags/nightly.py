@@ -24,14 +24,14 @@ from dags.approval import ANSWER, ApproveOperator
 from dags.defaults import task_defaults
 from dags.notify import Recovered, deadline_missed
 from dags.project import AS_OF, as_of, forecasts_uri, pipeline, release_uri, safe_run_id, workloads
-from dags.runners import run_command
+from dags.runners import run_command, runner_of
 from dags.runners.command import Command
 from dags.waiting import wait_for_data
 from tasks.core.approval import Approval, parse_approval
 from tasks.core.params import DEADLINE_MINUTES, Section, patience, upstream_asset
 from tasks.pipeline.graph import Graph, Stage
 from tasks.pipeline.handover.manifest import run_key
-from tasks.pipeline.resources import Resources
+from tasks.pipeline.resources import Resources, side_by_side
 
 VALIDATE, EVALUATE, PROMOTE = "validate", "evaluate", "promote"
 RUN_ID = "{{ safe_run_id(run_id) }}"
@@ -76,6 +76,8 @@ def make(workload: str, section: Section) -> DAG:
         default_args=task_defaults(workload, section),
         on_success_callback=Recovered(workload),
     )
+    if runner_of(section) == "process":  # tasks share this machine's cores; containers have limits of their own
+        dag.max_active_tasks = side_by_side(dag.max_active_tasks, int(section.get("threads", 1)))
     with dag:
         plan = run_command(
             section,

@@ -17,13 +17,18 @@ def run_command(section: Section, command: Command, **kwargs: Any) -> BaseOperat
     return task
 
 
+def runner_of(section: Section) -> str:
+    """Return the name of the runner that the workload's section names, or else NIGHTSTILL_RUNNER."""
+    return section.get("runner") or os.environ.get("NIGHTSTILL_RUNNER") or "process"
+
+
 def operator_of(section: Section) -> type[Any]:
-    """Return the operator of the runner that the workload's section names, or else NIGHTSTILL_RUNNER.
+    """Return the operator of the workload's runner.
 
     Raises ValueError on a runner that there is none of; that, or settings that a runner cannot work with, shows as an
     import error of the DAG.
     """
-    runner = section.get("runner") or os.environ.get("NIGHTSTILL_RUNNER") or "process"
+    runner = runner_of(section)
     match runner:
         case "process":
             from dags.runners.process import ProcessOperator

@@ -40,7 +40,7 @@ from tasks.pipeline.handover.run_stage import ERROR_FILE
 from tasks.pipeline.handover.run_stage import run_stage as bring_to_end
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.pipeline.handover.workspace import PIPELINE_FILE
-from tasks.pipeline.resources import Resources
+from tasks.pipeline.resources import Resources, cores, side_by_side
 
 if TYPE_CHECKING:
     from tasks.config.run import Run
@@ -82,7 +82,7 @@ def check(
     from tasks.config.workload import load_workload, load_workloads
     from tasks.planning import opening as planning
     from tasks.planning.run_all import pipeline
-    from tasks.planning.soundness import require_sound
+    from tasks.planning.soundness import remarks, require_sound
 
     if as_of is not None and not data:
         raise UsageError("check: --as-of goes with --data alone")
@@ -99,6 +99,8 @@ def check(
             raise ConfigError(f"{files[name]}: workloads.{name}.resources: no stage {', '.join(sorted(unknown))}")
         when = f"{section.schedule} {section.timezone}" if section.schedule else "run by hand"
         console.print(f"{name}: ok — {section.title}; {len(stages)} stages, {when}")
+        for remark in remarks(section, stages):
+            console.print(f"  {remark}", soft_wrap=True, highlight=False)
         if data:
             check_data(settings, name, section, _day(as_of) or planning.yesterday(section))
 
@@ -229,7 +231,11 @@ def run(
     section = load_workload(settings.params, workload)
     run_id = run_id or planning.new_run_id(_day(as_of) or planning.yesterday(section))
     asked, _ = planning.open_run(settings, workload, run_id, _day(as_of), force=force, dry_run=dry_run)
-    total = len(pipeline(settings, asked).stages)
+    total, wanted, jobs = len(pipeline(settings, asked).stages), jobs, side_by_side(jobs, section.threads)
+    if jobs < wanted:
+        console.print(
+            f"stages side by side: {jobs} instead of {wanted}, of {section.threads} threads on {cores()} cores"
+        )
     console.print(f"run {run_id}: {workload} as of {asked.as_of}, {total} stages, logs in {settings.home / 'logs'}")
     try:
         with display.progress(console, total) as observe:
@@ -468,6 +474,8 @@ def fresh(workload: WorkloadArgument, as_of: AsOf = None) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; a failure is one line on standard error and a documented exit code."""
+    # Before a library starts its threads: waiting ones otherwise take the cores from those that compute.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with redacted_output(), _ended_in_order():
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         for library in ("great_expectations", "alembic", "mlflow"):

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tasks.compression.options import Recipe
+from tasks.config.preference import Preference, spelled_out
 from tasks.core.approval import Approval
 from tasks.core.config import Frozen, Name, Spec, explained
 from tasks.core.errors import ConfigError
@@ -56,6 +57,7 @@ class Workload(Frozen):
     refit: Literal["newest"] | None = Field(
         default=None, exclude_if=lambda rows: rows is None, description="None: what was chosen is not trained again"
     )
+    prefer: Preference | None = Field(default=None, exclude=True, description="spelled out where it is read")
     gates: Gates
     approval: Approval | None = Field(default=None, description="None: what passes its gates is released")
     shadow_nights: int = Field(
@@ -68,6 +70,11 @@ class Workload(Frozen):
     watch: Watch = Field(default=Watch(), exclude=True, description="changes no night, so it stands in no run.yaml")
     runner: Literal["process", "docker", "kubernetes"] | None = Field(default=None, description="None: the setting's")
     resources: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, data: Any) -> Any:
+        return spelled_out(data)
 
     @model_validator(mode="after")
     def _named_apart(self) -> Self:

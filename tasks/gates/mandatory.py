@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher, not_too_good
+from tasks.gates.calibration import calibration
 from tasks.gates.diversity import diversity
 from tasks.gates.drift import drift_gate
 from tasks.gates.gate import Case
@@ -65,6 +66,11 @@ def _diversity(case: Case) -> Sequence[GateResult]:
     return [diversity(case.candidate.name, case.score, case.opponents.champion, rule)] if rule else []
 
 
+def _calibration(case: Case) -> Sequence[GateResult]:
+    rule = case.gates.calibration
+    return calibration(case.candidate.name, case.score, rule) if rule else []
+
+
 MANDATORY: Mapping[str, Callable[[Case], Sequence[GateResult]]] = {
     "accuracy": _accuracy,
     "segments": _segments,
@@ -74,4 +80,5 @@ MANDATORY: Mapping[str, Callable[[Case], Sequence[GateResult]]] = {
     "robustness": _robustness,
     "drift": _drift,
     "diversity": _diversity,
+    "calibration": _calibration,
 }

@@ -1,6 +1,8 @@
 """This module defines the `gates` section of a workload."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from tasks.core.config import Frozen, Spec
 
@@ -78,6 +80,31 @@ class DiversityGate(Frozen):
     least: float = Field(default=0, ge=0)
 
 
+class CalibrationGate(Frozen):
+    """Limits of how far outputs can be believed; those that are left out do not bind, but one has to be there.
+
+    `coverage`: the least and the greatest share of the truth between the outermost quantiles. `pinball`: the mean loss
+    of quantiles, over the mean of |y|, is at most this. `calibration_error`: the expected one of classes' chances.
+    """
+
+    coverage: tuple[float, float] | None = None
+    pinball: float | None = Field(default=None, gt=0)
+    calibration_error: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        if not self.metrics:
+            raise ValueError("name a limit: coverage, pinball or calibration_error")
+        if self.coverage and not 0 <= self.coverage[0] < self.coverage[1] <= 1:
+            raise ValueError("coverage: expected the least and the greatest share, between 0 and 1")
+        return self
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of the metrics that are limited."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
 class Gates(Frozen):
     """A candidate must pass all these rules. `further`: gates of other packages, beside the mandatory ones."""
 
@@ -89,6 +116,10 @@ class Gates(Frozen):
     robustness: tuple[Corruption, ...] = ()
     drift: DriftGate = DriftGate()
     diversity: DiversityGate | None = Field(default=None, description="None: nothing is asked")
+    # Left out of files where it is the default: those of releases before it say the same.
+    calibration: CalibrationGate | None = Field(
+        default=None, exclude_if=lambda rule: rule is None, description="None: nothing is asked"
+    )
     further: tuple[Spec, ...] = ()
     selection_tolerance: float = Field(
         default=0.005, ge=0, description="a smaller file may have this much more validation error than the best"

@@ -3,6 +3,7 @@
 Read from a workload's section by the DAGs too, so this module needs nothing but pydantic and PyYAML.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from functools import reduce
@@ -15,6 +16,10 @@ from tasks.core.config import explained
 REFIT, REPEATED = "refit", ("teach", "distil", "compress")
 _FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
+
+
+TRAINING = ("teach", "distil", "compress", REFIT)
+"""Stages of these kinds compute in as many threads as the workload says."""
 
 
 class ResourcesError(ValueError):
@@ -54,6 +59,16 @@ def to_bytes(quantity: str) -> int:
     if match is None:
         raise ValueError(f"{quantity!r} is no quantity; write a whole number and Ki, Mi, Gi or Ti, such as 4Gi")
     return int(match[1]) * _FACTORS[match[2]]
+
+
+def cores() -> int:
+    """Count the cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(jobs: int, threads: int) -> int:
+    """Return how many of `jobs` stages may run at once: their threads have a core each. One may in any case."""
+    return max(1, min(jobs, cores() // threads))
 
 
 class Resources:

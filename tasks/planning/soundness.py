@@ -1,5 +1,6 @@
 """Whether what a section asks for exists and fits together; without running anything."""
 
+from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -14,8 +15,10 @@ from tasks.core.errors import ConfigError
 from tasks.core.params import PARAMS_FILE
 from tasks.distillation.parts import check_students
 from tasks.distillation.refit import check_refit
+from tasks.gates.calibration import check_calibration
 from tasks.gates.further import parse_gates
 from tasks.gates.segments import check_columns
+from tasks.pipeline.resources import TRAINING, Resources, cores
 from tasks.problems import get_problem
 from tasks.problems.base import FeatureContract, Problem, Since
 from tasks.problems.models import build_model
@@ -32,6 +35,7 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
     try:
         if problem.segment_columns is not None:
             check_columns(section.gates.segments.by, problem.segment_columns)
+        check_calibration(section.gates.calibration, problem.calibrated_by)
         check_students(problem, section.teachers, section.students)
         if section.refit:
             check_refit(problem, section.teachers, section.students)
@@ -62,3 +66,17 @@ def _require_outcomes(problem: Problem, contract: FeatureContract) -> None:
         raise ConfigError(f"shadow_nights: {error}") from error
     except Exception:  # noqa: BLE001 it was asked with nothing: whatever else it says is no matter of the options
         return
+
+
+def remarks(section: Workload, stages: Iterable[str]) -> Iterator[str]:
+    """Say of a sound section what makes its nights slow: more threads than there are cores for them."""
+    threads = section.threads
+    if threads > cores():
+        yield f"threads: {threads}, but there are {cores()} cores here; more threads than cores make a stage slower"
+    limits = Resources(section.resources)
+    kept = [name for name in stages if name.partition("@")[0] in TRAINING and limits.of(name).cpus < threads]
+    if threads > 1 and kept:
+        yield (
+            f"threads: {threads}, but a container of {kept[0]} has {limits.of(kept[0]).cpus:g} cpus under the runners "
+            "docker and kubernetes; set resources.default.cpus"
+        )

@@ -20,6 +20,7 @@ from tasks.core.errors import ConfigError
 from tasks.tables.table import TableContract, Tables
 
 if TYPE_CHECKING:
+    import onnx
     import torch
 
 Floats = NDArray[np.float32]
@@ -305,6 +306,24 @@ class Strategies:
     augment: Mapping[str, type[Augment] | type[Synthesis]] = field(default_factory=dict)
 
 
+class Correction(Frozen):
+    """A Correction changes a model's outputs at the end of its graph, row by row. Its fields are its numbers.
+
+    It is fitted on rows that no training saw.
+    """
+
+    @abstractmethod
+    def apply(self, output: Floats) -> Floats:
+        """Return the outputs (n, *output_shape) as they are after it."""
+
+    @abstractmethod
+    def nodes(self, given: str, wanted: str) -> tuple["list[onnx.NodeProto]", Mapping[str, NDArray[Any]]]:
+        """Return the nodes that make the tensor `wanted` of `given` as `apply` does, and their constants by name.
+
+        All other names begin with `wanted`.
+        """
+
+
 @dataclass(frozen=True)
 class Finding:
     """A Finding is a fact of the raw tables that a kind of learning alone can judge: `value` must be at most `high`."""
@@ -377,10 +396,12 @@ class Problem(ABC):
     """A Problem is one kind of learning, configured by a workload's `problem` section (validated in __init__).
 
     Raises ConfigError from __init__ on options it does not know. `refits`: its datasets have `newest` rows.
+    `corrections`: what `correction` returns, for those that have one.
     """
 
     kind: ClassVar[str]
     refits: ClassVar[bool] = False
+    corrections: ClassVar[type[Correction] | None] = None
 
     @property
     @abstractmethod
@@ -442,6 +463,15 @@ class Problem(ABC):
     @abstractmethod
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         """Return the errors of `output` (n, *output_shape) against `target`."""
+
+    @property
+    def calibrated_by(self) -> tuple[str, ...]:
+        """Return the names of metrics that tell how far outputs can be believed, such as a band's coverage."""
+        return ()
+
+    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
+        """Return what calibrates a model with these outputs on validation rows; None: the options ask for nothing."""
+        return None
 
     def beside(self, dataset: Dataset, rows: Rows, output: Floats) -> Mapping[str, float]:
         """Return further metrics for people, which need more than outputs and targets."""

@@ -86,6 +86,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
             },
         },
         "students": {"student": {**student, "alpha": 0.5}, "twin": {**student, "alpha": 1.0}},
+        "prefer": "accuracy",
         "recipes": {
             "int8": {"steps": [{"kind": "int8-weights"}]},
             "smallest": {

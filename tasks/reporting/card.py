@@ -108,6 +108,11 @@ def _limits(run: Run) -> list[str]:
         "Entities that are new since then get the contract's code for unknown ones, and poorer results.",
         "Errors are averages over the evaluation rows; single entities can be far worse: see segments.json of the run.",
     ]
+    if run.problem.options.get("calibrate"):
+        lines.append(
+            "Its outputs are calibrated on validation rows, within its own graph. That holds as far as later rows are "
+            "like them; over time they change."
+        )
     declared = ", ".join(f"{item.kind} {item.level:g}" for item in run.gates.robustness)
     if declared:
         lines.append(f"Its robustness was measured under these disturbances only: {declared}.")

@@ -63,6 +63,7 @@ def run(ctx: Context, name: str | None = None) -> None:
             error=lambda output: problem.score(output, target).error,
             calibration=calibration,
             tune=tune,
+            correction=lambda output: problem.correction(output, target),
             threads=ctx.run.threads,
             rounds=0 if recipe.search else ROUNDS,
         )

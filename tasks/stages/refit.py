@@ -11,7 +11,7 @@ import numpy as np
 
 from tasks.compression.chain import Chain, parse_chain
 from tasks.compression.options import Recipe
-from tasks.compression.recipe import compress, sampled
+from tasks.compression.recipe import CORRECTION, compress, sampled
 from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.files import read_json, write_json
 from tasks.core.storage import open_store
@@ -26,7 +26,7 @@ from tasks.gates.gate import Candidate
 from tasks.gates.verdict import in_order_of_choice
 from tasks.pipeline.graph import CANDIDATES
 from tasks.problems import get_problem
-from tasks.problems.base import Dataset, Floats, Problem
+from tasks.problems.base import Correction, Dataset, Floats, Problem
 from tasks.problems.blocks.inputs import inputs_of
 from tasks.stages.context import Context
 
@@ -66,6 +66,12 @@ def first_choice(folder: Path, recipes: Mapping[str, Recipe], tolerance: float) 
         data = model.read_bytes() if model.is_file() else None
         found.append(Candidate(name, data, read_json(folder / name / "about.json")))
     return in_order_of_choice(found, tolerance)[0]
+
+
+def correction_of(problem: Problem, chosen: Candidate) -> Correction | None:
+    """Return the chosen candidate's correction: the rows that it was fitted on have now been learned from."""
+    told = chosen.about.get(CORRECTION)
+    return problem.corrections.model_validate(told) if problem.corrections and told else None
 
 
 def _made_again(ctx: Context, chosen: Candidate, folder: Path) -> dict[str, Any]:
@@ -116,13 +122,14 @@ def _made_again(ctx: Context, chosen: Candidate, folder: Path) -> dict[str, Any]
         tune=fine_tuning(
             newest, problem, student.training, objective, ctx.run.seed, again=chosen.about.get("tuned", ())
         ),
+        correction=lambda _output: correction_of(problem, chosen),
         threads=ctx.run.threads,
         rounds=0,
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(result.model)
     facts = result.about()
-    kept = {key: chosen.about[key] for key in ("student", "steps", "valid_error") if key in chosen.about}
+    kept = {key: chosen.about[key] for key in ("student", "steps", "valid_error", CORRECTION) if key in chosen.about}
     return {**kept, **{key: facts[key] for key in MEASURED}, "rows": rows}
 
 

@@ -24,7 +24,7 @@ def section() -> dict[str, Any]:
     student = {"model": {"kind": "bag", "width": 8, "rows": 509, "drop_tokens": 0.1}, "training": training}
     found |= {
         "source": {"kind": "table", "path": "letters.parquet"},
-        "problem": {**OPTIONS},
+        "problem": {**OPTIONS, "calibrate": "temperature"},
         "folds": 2,
         "teachers": {"linear": {"model": {"kind": "linear"}}},
         "students": {"student": {**student, "alpha": 0.3, "augment": {"kind": "unlabelled", "rows": 20}},
@@ -36,6 +36,7 @@ def section() -> dict[str, Any]:
     gates["accuracy"] |= {"limit": 1, "naive_margin": 0.1, "retention": 100, "max_gain": 1, "resamples": 200}
     gates["segments"] |= {"by": ["label", "language"], "min_rows": 5}
     gates["latency"] |= {"rounds": 10, "max_p50_ratio": 1e6, "max_p95_ratio": 1e6}
+    gates["calibration"] = {"calibration_error": 0.5}
     gates["robustness"] = [{**item, "limit": 100} for item in gates["robustness"]]
     return found
 
@@ -53,6 +54,10 @@ def test_a_night_is_promoted_and_its_page_shows_mistakes_with_their_text(night: 
     told = models[verdict["winner"]]["metrics"]
     assert told.keys() >= {"accuracy", "macro_f1", "calibration_error", "other_auc"} and told["accuracy"] > 0.8
     assert {"robustness/typos", "robustness/drop", "robustness/case"} <= {gate["gate"] for gate in verdict["gates"]}
+    assert "calibration/calibration_error" in {gate["gate"] for gate in verdict["gates"]}
+    about = read_json(root / "artifacts" / "candidates" / "int8-weights" / "about.json")
+    assert about["correction"]["temperature"] > 0 and about["history"][-1]["step"] == "correction"
+    assert about["valid_error"] == about["history"][-2]["error"], "what corrects it does not choose it"
     pages = "".join(path.read_text() for path in (root / "pages").rglob("*.html") if "data-docs" not in path.parts)
     assert "share of each class that is told right" in pages
 

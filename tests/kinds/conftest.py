@@ -53,9 +53,9 @@ class World:
         return self.name.partition("/")[0]
 
     @cached_property
-    def problem(self) -> Problem:
+    def section(self) -> Spec:
         if self.name in LABELLED:
-            return get_problem(Spec(**LABELLED[self.name]))
+            return Spec(**LABELLED[self.name])
         options = {
             "forecasting": Sales.options,
             "tabular": OPTIONS,
@@ -64,7 +64,11 @@ class World:
             "vision": {name: value for name, value in shapes.OPTIONS.items() if name != "kind"},
             "acme-visits": {"days": 7},
         }[self.kind]
-        return get_problem(Spec(kind=self.kind, **options))
+        return Spec(kind=self.kind, **options)
+
+    @cached_property
+    def problem(self) -> Problem:
+        return get_problem(self.section)
 
     @property
     def as_of(self) -> date:

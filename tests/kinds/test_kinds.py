@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 import torch
+from onnx import helper
 
 from serving.contract import Contract
 from tasks.compression.chain import OURS as STEPS
 from tasks.compression.chain import parse_chain
-from tasks.compression.export import export_onnx
+from tasks.compression.correction import corrected
+from tasks.compression.export import OPSET, export_onnx
 from tasks.compression.options import Recipe
 from tasks.compression.recipe import compress
 from tasks.compression.runtime import run_onnx
@@ -28,9 +30,9 @@ from tasks.gates.drift import Drift, DriftFound
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.gate import Candidate, Opponents
 from tasks.gates.mandatory import MANDATORY
-from tasks.gates.options import DiversityGate, Gates
+from tasks.gates.options import CalibrationGate, DiversityGate, Gates
 from tasks.gates.verdict import decide
-from tasks.problems import PROBLEMS
+from tasks.problems import PROBLEMS, get_problem
 from tasks.problems.base import Batches, SoftLoss
 from tasks.problems.blocks.inputs import inputs_of
 from tasks.problems.blocks.outputs import outputs
@@ -57,7 +59,6 @@ NIGHT = date(2026, 3, 2)
 def _section(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Spec, TableContract]:
     """A source's section with data behind it, and the contract of a workload that reads it."""
     from tasks.config.workload import load_workloads
-    from tasks.problems import get_problem
 
     if kind == "table":
         (folder / "days.csv").write_text("day,units\n2026-03-01,2.5\n2026-03-02,1\n")
@@ -272,6 +273,35 @@ def test_the_list_of_losses_here_is_whole(worlds: Worlds) -> None:
         assert {kind for of, kind in LOSSES if of == learning} == {*offered.soft, *offered.terms, "acme-gap"}
 
 
+# Corrections
+
+CALIBRATED = {
+    **{kind: "conformal" if kind == "forecasting" else "temperature" for kind in PROBLEMS if kind != "ranking"},
+    "tabular/yes-no": "temperature",
+    "tabular/classes": "temperature",
+}
+
+
+@pytest.mark.parametrize("kind", CALIBRATED)
+def test_a_correction_in_the_graph_is_the_one_that_is_told(kind: str, worlds: Worlds) -> None:
+    world = worlds(kind)
+    problem = get_problem(Spec(**world.section.model_dump(), calibrate=CALIBRATED[kind]))
+    dataset = world.dataset
+    rows = dataset.splits["train"]
+    target = dataset.target(rows)
+    given = 3 * problem.naive(dataset, rows)  # too wide, or too sure
+    found = problem.correction(given, target)
+    assert found is not None and problem.corrections is not None
+    assert problem.corrections.model_validate(json.loads(found.model_dump_json())) == found
+    ends = [helper.make_tensor_value_info(name, 1, ["batch", *given.shape[1:]]) for name in ("given", "output")]
+    plain = helper.make_graph([helper.make_node("Identity", ["given"], ["output"])], "plain", ends[:1], ends[1:])
+    file = helper.make_model(plain, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10).SerializeToString()
+    np.testing.assert_allclose(
+        run_onnx(corrected(file, found), {"given": given}), found.apply(given), rtol=1e-5, atol=1e-5
+    )
+    assert world.problem.correction(given, target) is None, "it has to be asked for"
+
+
 # Steps
 
 STEP_OPTIONS: dict[str, dict[str, Any]] = {
@@ -341,6 +371,7 @@ def _bad(
         "robustness": {"robustness": (gates.robustness[0].model_copy(update={"level": 0.5}),)},
         "acme-bias": {"further": (Spec(kind="acme-bias", limit=1e-6),)},
         "diversity": {"diversity": DiversityGate(metric="rmse", least=1e9)},
+        "calibration": {"calibration": CalibrationGate(pinball=1e-9)},
     }
     return candidate(), opponents, gates.model_copy(update=limits[name])
 
@@ -351,7 +382,14 @@ def test_a_gate_refuses_its_known_bad_candidate_and_passes_a_good_one(
 ) -> None:
     further = (Spec(kind="acme-bias", limit=0.5),)
     drift = gates.drift.model_copy(update={"max_psi": 0.2})
-    gates = gates.model_copy(update={"drift": drift, "further": further, "diversity": DiversityGate(metric="rmse")})
+    gates = gates.model_copy(
+        update={
+            "drift": drift,
+            "further": further,
+            "diversity": DiversityGate(metric="rmse"),
+            "calibration": CalibrationGate(pinball=0.1),
+        }
+    )
     bad, opponents, limits = _bad(name, evaluation, gates, make_candidate, make_onnx)
     refused = [result.gate for result in decide([bad], evaluation, opponents, limits, seed=5).ranked[0].failed]
     assert name in {gate.partition("/")[0] for gate in refused}

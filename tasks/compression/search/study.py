@@ -316,7 +316,7 @@ class _Final:
 def measure(result: Compressed, latency: Latency) -> Measured:
     """Return a candidate's measurements. The error is that of its bytes on the validation split."""
     return Measured(
-        error=result.history[-1].error,
+        error=result.error,
         bytes=len(result.model),
         parameters=result.parameters,
         parity=result.parity.relative,

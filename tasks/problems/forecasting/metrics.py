@@ -119,7 +119,8 @@ def _quantiles(actual: NDArray[np.float64], forecast: NDArray[np.float64], optio
 
     Metrics: pinball (mean over quantiles, steps and rows of max(q (y - f), (q - 1)(y - f)), over mean |y|), rmse of the
     mean forecast, or of the median without one (units), bias (sum (p50 - y) / sum |y|), coverage (share of y between
-    the outermost quantiles), and wape where it is not the primary one.
+    the outermost quantiles), mean_bias (as bias, of the mean forecast, if there is one), and wape where it is not the
+    primary one.
     """
     seen = np.isfinite(actual)
     if not seen.all():  # a forecast of zero for an actual zero has neither error nor weight
@@ -141,6 +142,8 @@ def _quantiles(actual: NDArray[np.float64], forecast: NDArray[np.float64], optio
         "bias": float(_mean(median - actual, seen) / size),
         "coverage": float(_mean(inside, seen)),
     }
+    if options.mean:
+        metrics["mean_bias"] = float(_mean(np.where(seen, point - actual, 0), seen) / size)
     if options.metric != "wape":
         metrics["wape"] = float(_mean(off, seen) / size)
     return Score(loss=loss.sum(axis=1), weight=weight.sum(axis=1), metrics=metrics, steps=_steps(loss, weight))

@@ -26,7 +26,8 @@ class Options(Frozen):
     what models divide a window by and take off it (tasks/problems/forecasting/models/normalise.py).
     `stride`: steps between training origins of a series. The last `test_origins` and the `valid_origins` before them,
     `origin_step` steps apart, make the other splits. A training origin has at least `min_history` steps behind it.
-    `country`: ISO code for public holidays, used when the table has no `holiday` column.
+    `country`: ISO code for public holidays, used when the table has no `holiday` column. `calibrate`: quantiles are
+    moved to where validation rows say that they belong (tasks/problems/forecasting/conformal.py).
     """
 
     horizon: int = Field(default=28, gt=0)
@@ -42,6 +43,7 @@ class Options(Frozen):
     naive: Literal["season", "trailing"] = Field(default="season", exclude_if=lambda kind: kind == "season")
     naive_steps: int | None = Field(default=None, gt=0, exclude_if=lambda steps: steps is None)
     country: str | None = None
+    calibrate: Literal["conformal"] | None = Field(default=None, exclude_if=lambda way: way is None)
     # Left out of files where it is the default: those of releases before it say the same.
     series: tuple[str, ...] = Field(default=SERIES_ID, exclude_if=lambda columns: columns == SERIES_ID)
     static: tuple[str, ...] = ("store_id", "department")
@@ -77,6 +79,8 @@ class Options(Frozen):
             raise ValueError("quantiles: expected increasing levels between 0 and 1 with 0.5 among them")
         if self.metric == "mse" and (len(levels) > 1 or self.mean):
             raise ValueError("metric: mse is the error of a single output; set quantiles: [0.5] and mean: false")
+        if self.calibrate and not levels[0] < 0.5 < levels[-1]:
+            raise ValueError("calibrate: conformal moves quantiles on both sides of the median; name them in quantiles")
         if self.context <= self.season:
             raise ValueError(f"context: expected more than one season of {self.season} steps")
         if self.naive_steps is not None and (self.naive != "trailing" or self.naive_steps > self.context):

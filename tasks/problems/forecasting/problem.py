@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.problems.base import (
     SCORING_BYTES,
+    Correction,
     Dataset,
     Example,
     FeatureContract,
@@ -28,6 +29,7 @@ from tasks.problems.base import (
     rows_within,
 )
 from tasks.problems.forecasting.afterwards import Naive, outcomes
+from tasks.problems.forecasting.conformal import Conformal, fit
 from tasks.problems.forecasting.covariates import KNOWN
 from tasks.problems.forecasting.dataset import Windows, build_windows, load_windows
 from tasks.problems.forecasting.disturbances import disturb
@@ -48,6 +50,7 @@ class Forecasting(Problem):
 
     kind: ClassVar[str] = "forecasting"
     refits: ClassVar[bool] = True
+    corrections: ClassVar[type[Correction] | None] = Conformal
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = parse_options(options)
@@ -146,6 +149,13 @@ class Forecasting(Problem):
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         return score(output, target, self.options)
+
+    @property
+    def calibrated_by(self) -> tuple[str, ...]:
+        return ("coverage", "pinball") if len(self.options.quantiles) > 1 else ()
+
+    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
+        return fit(output, target, self.options) if self.options.calibrate else None
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Average quantiles level by level (Vincentization), which keeps their order."""

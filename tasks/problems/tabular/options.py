@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,8 @@ class Options(Frozen):
     Features are sums of `target` and `amounts` over the `windows` (days), the share of `parts` in the target, days
     since the last and the first purchase, days with a purchase, and the latest values of `categories`.
     Training has at most `train_origins` origins, `step_days` apart, each with `min_history_days` of table behind it.
+
+    `calibrate`: logits are divided by the temperature that fits validation rows best, in the model's own graph.
     """
 
     entity: str
@@ -38,6 +40,7 @@ class Options(Frozen):
     amounts: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    calibrate: Literal["temperature"] | None = Field(default=None, exclude_if=lambda way: way is None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tasks.core.errors import DataError
 from tasks.problems.base import (
     SCORING_BYTES,
+    Correction,
     Dataset,
     Example,
     FeatureContract,
@@ -28,6 +29,7 @@ from tasks.problems.base import (
     rows_within,
 )
 from tasks.problems.blocks.classes import mean_logits, probabilities
+from tasks.problems.blocks.temperature import Temperature, fit_temperature
 from tasks.problems.tabular.afterwards import naive_chances, outcomes, with_chances
 from tasks.problems.tabular.dataset import EVENTS, EntityRows, build_rows, load_rows, make_contract, model_inputs
 from tasks.problems.tabular.disturbances import disturb
@@ -41,6 +43,7 @@ class Tabular(Problem):
     """Tabular predicts the class of a column's sum over the next days, for each entity of a table of daily rows."""
 
     kind: ClassVar[str] = "tabular"
+    corrections: ClassVar[type[Correction] | None] = Temperature
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = parse_options(options)
@@ -100,6 +103,13 @@ class Tabular(Problem):
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         return score_classes(output, target)
+
+    @property
+    def calibrated_by(self) -> tuple[str, ...]:
+        return ("calibration_error",)
+
+    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
+        return fit_temperature(output, target) if self.options.calibrate else None
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Return logits of the mean probabilities."""

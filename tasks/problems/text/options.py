@@ -1,7 +1,7 @@
 """This module defines the `problem` section of a workload of texts."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,8 @@ class Options(Frozen):
     A night stops at more than the share `max_empty` of texts without a word, `max_conflicts` of rows whose text stands
     elsewhere with another label, `max_odd` of rows with control characters or signs of a wrong encoding, or at a class
     of fewer than `least_rows` rows.
+
+    `calibrate`: logits are divided by the temperature that fits validation rows best, in the model's own graph.
     """
 
     text: str = "text"
@@ -49,6 +51,7 @@ class Options(Frozen):
     max_conflicts: float = Field(default=0.02, ge=0, lt=1)
     max_odd: float = Field(default=0.01, ge=0, lt=1)
     least_rows: int = Field(default=10, gt=0)
+    calibrate: Literal["temperature"] | None = Field(default=None, exclude_if=lambda way: way is None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

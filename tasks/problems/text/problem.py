@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from serving.contract import InputError
 from tasks.core.errors import DataError, RuleError
 from tasks.problems.base import (
+    Correction,
     Dataset,
     Example,
     FeatureContract,
@@ -29,6 +30,7 @@ from tasks.problems.base import (
     rows_within,
 )
 from tasks.problems.blocks.classes import mean_logits, predicted_columns, probabilities
+from tasks.problems.blocks.temperature import Temperature, fit_temperature
 from tasks.problems.text.afterwards import Constant, outcomes
 from tasks.problems.text.checks import findings
 from tasks.problems.text.dataset import BY_LABEL, PLACE, ROWS, Texts, build_texts, load_texts, make_contract
@@ -46,6 +48,7 @@ class Text(Problem):
     """Text tells the label of a text."""
 
     kind: ClassVar[str] = "text"
+    corrections: ClassVar[type[Correction] | None] = Temperature
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = parse_options(options)
@@ -95,6 +98,13 @@ class Text(Problem):
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         options = self.options
         return score_labels(output, target, None if options.other is None else options.classes.index(options.other))
+
+    @property
+    def calibrated_by(self) -> tuple[str, ...]:
+        return ("calibration_error",)
+
+    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
+        return fit_temperature(output, target) if self.options.calibrate else None
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Return logits of the mean chances."""

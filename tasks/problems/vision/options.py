@@ -28,6 +28,8 @@ class Options(Frozen):
 
     Checks: the share of files that cannot be read is at most `max_unreadable` (they are left out), that of images which
     are there twice with different labels at most `max_conflicts`, and each class has at least `min_share` of the rows.
+
+    `calibrate`: logits are divided by the temperature that fits validation rows best, in the model's own graph.
     """
 
     classes: tuple[str, ...] = Field(min_length=2)
@@ -48,6 +50,7 @@ class Options(Frozen):
     max_unreadable: float = Field(default=0, ge=0, lt=1)
     max_conflicts: float = Field(default=0.001, ge=0, lt=1)
     min_share: float = Field(default=0.001, ge=0, lt=1)
+    calibrate: Literal["temperature"] | None = Field(default=None, exclude_if=lambda way: way is None)
 
     @model_validator(mode="after")
     def _names(self) -> Self:

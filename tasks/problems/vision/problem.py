@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from serving.contract.images import Unreadable
 from tasks.core.errors import DataError, RuleError
 from tasks.problems.base import (
+    Correction,
     Dataset,
     Example,
     FeatureContract,
@@ -29,6 +30,7 @@ from tasks.problems.base import (
     rows_within,
 )
 from tasks.problems.blocks.classes import mean_logits, predicted_columns, probabilities
+from tasks.problems.blocks.temperature import Temperature, fit_temperature
 from tasks.problems.vision.afterwards import outcomes
 from tasks.problems.vision.checks import findings
 from tasks.problems.vision.dataset import LabelledImages, build_images, load_images, make_contract
@@ -46,6 +48,7 @@ class Vision(Problem):
     """Vision tells the class of an image."""
 
     kind: ClassVar[str] = "vision"
+    corrections: ClassVar[type[Correction] | None] = Temperature
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = parse_options(options)
@@ -96,6 +99,13 @@ class Vision(Problem):
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         return score_images(output, target, self.options.metric)
+
+    @property
+    def calibrated_by(self) -> tuple[str, ...]:
+        return ("calibration_error",)
+
+    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
+        return fit_temperature(output, target) if self.options.calibrate else None
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Return logits of the mean chances."""

@@ -17,6 +17,7 @@ from dags import nightly, scoring
 from dags.notify import OpsNotifier, deadline_missed
 from dags.project import ROOT
 from tasks.pipeline.graph import Graph, load_graph
+from tasks.pipeline.resources import cores, side_by_side
 
 SECTIONS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "params.yaml").read_text())["workloads"]
 WORKLOADS = ["sales", "customers"]
@@ -63,6 +64,7 @@ def test_a_dag_says_what_params_yaml_says(workload: str) -> None:
     timetable: Any = dag.timetable
     assert (timetable.expression, str(timetable.timezone)) == (section["schedule"], section["timezone"])
     assert dag.catchup is False and dag.max_active_runs == 1
+    assert dag.max_active_tasks == side_by_side(16, section["threads"]) <= cores()
     assert workload in dag.tags and section["problem"]["kind"] in dag.tags
     assert section["schedule"] in str(dag.doc_md) and f"nightstill show {workload}" in str(dag.doc_md)
 

@@ -70,7 +70,7 @@ class PlaneProblem(Problem):
         return Score(
             loss,
             np.abs(target).sum(axis=1, dtype=np.float64),
-            {"rmse": float(np.sqrt(np.mean((output - target) ** 2)))},
+            {"rmse": float(np.sqrt(np.mean((output - target) ** 2))), "pinball": float(loss.sum() / target.sum() / 2)},
         )
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:

@@ -29,6 +29,9 @@ class Options(Frozen):
     A row is known again by `id`, or else by the values that it is predicted from. Test and validation rows are
     the `test_share` and `valid_share` whose hash says so: the same every night. With `time` they are the latest ones
     instead. Rows of one `group` are never in two splits. `weight` says how much a row counts, in losses and errors.
+
+    `calibrate`: logits of classes are divided by the temperature that fits validation rows best, in the model's own
+    graph.
     """
 
     target: str
@@ -51,6 +54,7 @@ class Options(Frozen):
     weight: str | None = None
     valid_share: float = Field(default=0.15, gt=0, lt=0.5)
     test_share: float = Field(default=0.15, gt=0, lt=0.5)
+    calibrate: Literal["temperature"] | None = Field(default=None, exclude_if=lambda way: way is None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -65,6 +69,8 @@ class Options(Frozen):
             raise ValueError("positive: only task yes-no has one")
         if self.task != "value" and (self.low is not None or self.high is not None):
             raise ValueError("low, high: only a value has limits")
+        if self.task == "value" and self.calibrate:
+            raise ValueError("calibrate: temperature is of classes; a value has none")
         if self.error == "rmsle" and (self.low is None or self.low < 0):
             raise ValueError("low: rmsle is of values from 0; write 0 or more")
         self._check_quantiles()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tasks.core.errors import DataError
 from tasks.problems.base import (
     SCORING_BYTES,
+    Correction,
     Dataset,
     Example,
     FeatureContract,
@@ -29,6 +30,7 @@ from tasks.problems.base import (
     rows_within,
 )
 from tasks.problems.blocks.classes import mean_logits, predicted_columns, probabilities
+from tasks.problems.blocks.temperature import Temperature, fit_temperature
 from tasks.problems.tabular.labelled.afterwards import Constant, outcomes
 from tasks.problems.tabular.labelled.columns import draft_contract, model_inputs
 from tasks.problems.tabular.labelled.dataset import PLACE, ROWS, LabelledRows, build_rows, load_rows
@@ -47,6 +49,7 @@ class LabelledTabular(Problem):
     """LabelledTabular predicts one column of a table, a value or a class, from the others of its row."""
 
     kind: ClassVar[str] = "tabular"
+    corrections: ClassVar[type[Correction] | None] = Temperature
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         given = parse_options(options)
@@ -113,6 +116,18 @@ class LabelledTabular(Problem):
         if self.options.labels:
             return score_classes(output, target, self.options.error)
         return score_values(output, target, self.options.error, self.options.quantiles)
+
+    @property
+    def calibrated_by(self) -> tuple[str, ...]:
+        if self.options.labels:
+            return ("calibration_error",)
+        return ("coverage", "pinball") if self.options.quantiles else ()
+
+    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
+        if not self.options.calibrate:
+            return None
+        label, weight = parts(target)
+        return fit_temperature(output, label.astype(np.int64), weight)
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Return logits of the mean chances, or mean values."""

@@ -1,0 +1,135 @@
+"""Quantiles are moved to where rows say that they belong which no training saw: later ones are then covered as said."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import helper
+
+from tasks.compression.correction import corrected
+from tasks.compression.export import OPSET
+from tasks.compression.runtime import run_onnx
+from tasks.core.errors import ConfigError
+from tasks.problems.base import Floats
+from tasks.problems.forecasting.conformal import Conformal, fit
+from tasks.problems.forecasting.metrics import score
+from tasks.problems.forecasting.options import Options, parse_options
+
+HORIZON = 6
+PLAIN: dict[str, Any] = {"horizon": HORIZON, "context": 14, "calibrate": "conformal"}
+
+
+def rows(count: int, seed: int, signed: bool = False) -> tuple[Floats, NDArray[np.float32]]:
+    """Forecasts of small and large series, half of whose days are zero: bands are too narrow, and begin above zero."""
+    random = np.random.default_rng(seed)
+    size = random.choice([2.0, 20.0, 60.0], (count, 1)) * random.uniform(0.8, 1.2, (count, 1))
+    truth = random.gamma(2.0, size / 2, (count, HORIZON)) * (random.random((count, HORIZON)) < 0.6)
+    truth = truth - size if signed else np.round(truth)
+    middle = np.repeat(0.5 * size - (size if signed else 0), HORIZON, axis=1)
+    band = 0.35 * size * random.uniform(0.9, 1.1, (count, HORIZON))
+    forecast = np.stack([middle - band, middle, middle + band], axis=2)
+    return forecast.astype(np.float32), truth.astype(np.float32)
+
+
+def test_bands_cover_later_rows_as_they_say_and_fit_no_worse() -> None:
+    options = parse_options(PLAIN)
+    given, truth = rows(800, 1)
+    found = fit(given, truth, options)
+    assert found is not None
+    later, came = rows(800, 2)
+    before, after = (score(output, came, options) for output in (later, found.apply(later)))
+    assert before.metrics["coverage"] < 0.6
+    assert 0.78 <= after.metrics["coverage"] <= 0.82
+    assert after.metrics["pinball"] < before.metrics["pinball"]
+    outside = came < found.apply(later)[:, :, 0]
+    assert outside.mean() < 0.12 and (came > found.apply(later)[:, :, 2]).mean() < 0.12, "either side by itself"
+
+
+def test_a_band_that_is_too_wide_is_made_narrower() -> None:
+    options = parse_options(PLAIN | {"positive": False, "normalise": "standard", "metric": "mae"})
+    given, truth = rows(800, 3, signed=True)
+    wide = given[:, :, 1:2] + 8 * (given - given[:, :, 1:2])
+    found = fit(wide, truth, options)
+    assert found is not None
+    assert score(wide, truth, options).metrics["coverage"] > 0.95
+    assert score(found.apply(wide), truth, options).metrics["coverage"] < 0.83
+
+
+@pytest.mark.parametrize("steps", [HORIZON, HORIZON - 1])
+@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("positive", [False, True])
+def test_the_graph_says_the_same_and_nothing_crosses(steps: int, mean: bool, positive: bool) -> None:
+    random = np.random.default_rng(4)
+    levels = 5
+    found = Conformal(
+        shifts=random.normal(0, 0.5, (3, 2, levels)).tolist(), edges=(5.0, 9.0),
+        blocks=(0,) * 3 + (1,) * (steps - 3), median=2, positive=positive, mean=mean,
+    )  # fmt: skip
+    given: Floats = np.sort(random.normal(4, 5, (200, steps, levels)), axis=2).astype(np.float32)
+    given = np.maximum(given, 0) if positive else given
+    given = np.concatenate([given, given[:, :, 2:3]], axis=2) if mean else given
+    corrected_rows = found.apply(given)
+    np.testing.assert_allclose(run_onnx(corrected(as_it_is(given), found), {"given": given}), corrected_rows, atol=1e-4)
+    for lower, upper in pairwise(range(levels)):
+        assert (corrected_rows[:, :, lower] <= corrected_rows[:, :, upper] + 1e-5).all()
+    assert not positive or corrected_rows.min() >= 0
+    assert np.array_equal(corrected_rows[:, :, levels:], given[:, :, levels:]), "expected values stay"
+
+
+def as_it_is(given: Floats) -> bytes:
+    """A model whose output is its input."""
+    ends = [helper.make_tensor_value_info(name, 1, ["batch", *given.shape[1:]]) for name in ("given", "output")]
+    graph = helper.make_graph([helper.make_node("Identity", ["given"], ["output"])], "plain", ends[:1], ends[1:])
+    model: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10
+    ).SerializeToString()
+    return model
+
+
+def test_nothing_is_corrected_where_rows_are_few_unknown_or_no_better_for_it() -> None:
+    options = parse_options(PLAIN)
+    given, truth = rows(400, 5)
+    assert fit(given[:4], truth[:4], options) is None
+    assert fit(given[:0], truth[:0], options) is None
+    assert fit(np.full_like(given, np.nan), truth, options) is None
+    assert fit(np.where(np.arange(3) == 1, np.nan, given).astype(np.float32), truth, options) is None, "no median"
+    assert fit(given, np.full_like(truth, np.nan), options) is None
+    assert fit(np.repeat(given[:, :, 1:2], 3, axis=2), truth, options) is None, "no band"
+    right = np.quantile(truth, [0.1, 0.5, 0.9])
+    exact = np.broadcast_to(right, given.shape).astype(np.float32)
+    assert fit(exact, truth, options) is None or score(exact, truth, options).metrics["coverage"] > 0.75
+
+
+def test_steps_that_nobody_saw_do_not_count() -> None:
+    options = parse_options(PLAIN)
+    given, truth = rows(400, 6)
+    holes = truth.copy()
+    holes[np.random.default_rng(1).random(truth.shape) < 0.3] = np.nan
+    found = fit(given, holes, options)
+    assert found is not None
+    assert 0.76 <= score(found.apply(given), truth, options).metrics["coverage"] <= 0.84
+
+
+def test_signed_values_are_corrected_below_zero_too() -> None:
+    options = parse_options(PLAIN | {"positive": False, "normalise": "standard", "metric": "mae"})
+    given, truth = rows(800, 7, signed=True)
+    found = fit(given, truth, options)
+    assert found is not None
+    assert 0.78 <= score(found.apply(given), truth, options).metrics["coverage"] <= 0.83
+
+
+def test_a_single_quantile_has_no_band_to_correct() -> None:
+    with pytest.raises(ConfigError, match=r"calibrate: conformal moves quantiles on both sides of the median"):
+        parse_options(PLAIN | {"quantiles": [0.5]})
+    assert "calibrate" not in Options(**{k: v for k, v in PLAIN.items() if k != "calibrate"}).model_dump()
+
+
+def test_the_bias_of_an_expected_value_is_told_beside_that_of_the_median() -> None:
+    options = parse_options(PLAIN | {"mean": True})
+    given, truth = rows(50, 8)
+    output = np.concatenate([given, np.full_like(given[:, :, :1], 1.1 * truth.mean())], axis=2)
+    metrics = score(output, truth, options).metrics
+    assert metrics["mean_bias"] == pytest.approx(0.1, abs=1e-4)
+    assert metrics["bias"] != metrics["mean_bias"]
