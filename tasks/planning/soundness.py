@@ -9,6 +9,7 @@ from tasks.compression.traits import traits_of
 from tasks.config.workload import Workload
 from tasks.core.errors import ConfigError
 from tasks.core.params import PARAMS_FILE
+from tasks.distillation.divided import check_processes
 from tasks.distillation.parts import check_students
 from tasks.distillation.refit import check_refit
 from tasks.gates.further import parse_gates
@@ -29,6 +30,7 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
         if problem.segment_columns is not None:
             check_columns(section.gates.segments.by, problem.segment_columns)
         check_students(problem, section.teachers, section.students)
+        check_processes(problem, section.teachers, section.students)
         if section.refit:
             check_refit(problem, section.teachers, section.students)
         contract = problem.draft_contract()
