@@ -1,5 +1,6 @@
 """This module defines the teachers and students in a workload."""
 
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -32,6 +33,7 @@ class Teacher(Frozen):
 
     `keep`: what students may ask of it beyond its outputs. `augment`: how a network's training rows are changed.
     `processes`: how many train it; a workload says so in `resources`, and run.yaml here, where its lock sees it.
+    `every`: days, such as `30d`, for which it is kept once it is trained; None: it is trained every night.
     """
 
     model: Spec
@@ -39,6 +41,17 @@ class Teacher(Frozen):
     keep: tuple[Literal["features", "weights"], ...] = ()
     augment: Spec | None = None
     processes: int = Field(default=1, gt=0, exclude_if=_alone)
+    every: str | None = Field(default=None, pattern=r"^[1-9][0-9]{0,2}d$", exclude_if=lambda days: days is None)
+
+    def since(self, as_of: date) -> date | None:
+        """Return the day whose data a kept teacher was trained with; None for one that is not kept.
+
+        Periods are counted from one Monday on, the same for all workloads and whatever nights there are.
+        """
+        if self.every is None:
+            return None
+        days = int(self.every.removesuffix("d"))
+        return date.fromordinal((as_of.toordinal() - 1) // days * days + 1)
 
 
 class Term(Spec):

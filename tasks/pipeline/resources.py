@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.core.config import explained
 
-REFIT, REPEATED, TRAINING = "refit", ("teach", "distil", "compress"), ("teach", "distil")
+KEEP, REFIT, REPEATED, TRAINING = "keep", "refit", ("teach", "distil", "compress"), ("teach", "distil")
 _FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
 
@@ -73,8 +73,14 @@ class Resources:
                 raise ResourcesError(f"resources.{name}.processes: only {' and '.join(TRAINING)} train with several")
 
     def of(self, stage: str) -> Limits:
-        """Return the limits of one stage, by its full name; of `refit`, unless told, the largest of what it repeats."""
-        kind = stage.partition("@")[0]
+        """Return the limits of one stage, by its full name.
+
+        Of `refit` and `keep`, unless told, they are the largest of what these repeat.
+        """
+        kind, _, member = stage.partition("@")
+        if kind == KEEP:
+            largest = reduce(Limits.or_more, map(self.of, ("snapshot", "validate", "features", f"teach@{member}")))
+            return self._merged([kind, stage], largest.model_dump())
         if kind != REFIT:
             return self._merged(["default", kind, stage])
         members = (name for name in self._section if name.partition("@")[0] in REPEATED)

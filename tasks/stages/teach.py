@@ -56,6 +56,10 @@ def run(ctx: Context, name: str | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "teacher.onnx").write_bytes(model)
     np.save(folder / SOFT, taught.soft)
+    if teacher.every:  # of tomorrow's rows, too, those that a fold held out are labelled by its model
+        for fold, member in enumerate(taught.model.members):
+            sample = dataset.inputs(dataset.splits["valid"][:2])
+            (folder / f"fold-{fold}.onnx").write_bytes(export_onnx(member, dataset.contract, sample))
     if "features" in teacher.keep:
         np.save(folder / FEATURES, held_out_features(taught.model, dataset, ctx.run.seed))
     if "weights" in teacher.keep:
