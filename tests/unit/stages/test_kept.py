@@ -28,7 +28,8 @@ from tasks.problems import get_problem
 from tasks.problems.contracts import contract_from_json
 from tasks.stages import evaluate, features, keep, label, snapshot
 from tasks.stages.context import Context
-from tests.conftest import LAST_DAY, PROJECT, small_customersfrom tests.unit.pipeline.test_code_dependencies import undeclared
+from tests.conftest import LAST_DAY, PROJECT, small_customers
+from tests.unit.pipeline.test_code_dependencies import undeclared
 
 NET = {"kind": "mlp", "hidden": [8]}
 
