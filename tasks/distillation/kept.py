@@ -86,8 +86,8 @@ class KeptTeacher:
         fold = tonight.join(self.learned, on="digest", how="left", maintain_order="left")["fold"]
         held_out = fold.fill_null(MEAN).to_numpy()
         soft = np.full((len(dataset.groups), *dataset.contract.output_shape), np.nan, dtype=np.float32)
-        for number, model in enumerate((*self.folds, self.mean)):
-            some = rows[held_out == (MEAN if model is self.mean else number)]
+        for number, model in [*enumerate(self.folds), (MEAN, self.mean)]:
+            some = rows[held_out == number]
             if len(some):
                 runtime = OnnxModel(model, batch=self.contract.most_rows)
                 soft[some] = answers(runtime.run(theirs.batches(some, runtime.names)))

@@ -72,9 +72,9 @@ class Part:
         """Return the first process's bytes in all processes; None if it has none."""
         if self.count == 1:
             return data
-        sent = b"" if data is None else b"\1" + data
-        told = bytes(self.of_first(torch.tensor(list(sent), dtype=torch.uint8)).numpy())
-        return told[1:] if told else None
+        sent = b"\0" if data is None else b"\1" + data
+        told = self.of_first(torch.frombuffer(bytearray(sent), dtype=torch.uint8)).numpy().tobytes()
+        return told[1:] if told[0] else None
 
     def require_same(self, what: str, fingerprint: str) -> None:
         """Raise IntegrityError when this process's fingerprint is not the first one's."""

@@ -27,7 +27,7 @@ def run(ctx: Context, name: str | None = None) -> None:
     dataset = problem.load(ctx.artifacts / "features")
     teacher = KeptTeacher(
         (kept / MODEL).read_bytes(),
-        [path.read_bytes() for path in sorted(kept.glob("fold-*.onnx"))],
+        [(kept / f"fold-{fold}.onnx").read_bytes() for fold in range(len(list(kept.glob("fold-*.onnx"))))],
         contract_from_json(json.loads((kept / CONTRACT).read_text())),
         pl.read_parquet(kept / LEARNED, glob=False),
     )
