@@ -109,6 +109,21 @@ def join() -> None:
         logging.getLogger().setLevel(logging.WARNING)
 
 
+def is_first() -> bool:
+    """Return whether this process writes, once all others are past their last exchange: none loses what it waits for.
+
+    They tell so by the launcher's store, which outlives them.
+    """
+    mine = own_part()
+    if mine.count > 1:
+        store = dist.distributed_c10d._get_default_store()  # noqa: SLF001 there is no public name for it
+        if mine.first:
+            store.wait([f"finished-{rank}" for rank in range(1, mine.count)], PATIENCE)
+        else:
+            store.set(f"finished-{mine.rank}", "1")
+    return mine.first
+
+
 def launch(processes: int, *arguments: str) -> None:
     """Start `python -m tasks` with these arguments so many times on this machine, and wait.
 

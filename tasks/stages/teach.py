@@ -10,7 +10,7 @@ from tasks.core.files import write_json
 from tasks.core.storage import open_store
 from tasks.distillation.checkpoint import Checkpoint, StoreCheckpoint
 from tasks.distillation.knowledge import FEATURES, SOFT, WEIGHTS
-from tasks.distillation.processes import own_part
+from tasks.distillation.processes import is_first
 from tasks.distillation.teacher import held_out_features, teach
 from tasks.distillation.trainer import Progress, set_up
 from tasks.problems import get_problem
@@ -49,7 +49,7 @@ def run(ctx: Context, name: str | None = None) -> None:
         checkpoint=checkpoint,
         progress=progress,
     )
-    if not own_part().first:
+    if not is_first():
         return
     model = export_onnx(taught.model, dataset.contract, dataset.inputs(dataset.splits["valid"][:2]))
     folder = ctx.artifacts / "teachers" / name

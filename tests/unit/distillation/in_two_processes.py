@@ -10,7 +10,7 @@ from torch import nn
 
 from tasks.core.storage import FolderStore
 from tasks.distillation.checkpoint import StoreCheckpoint
-from tasks.distillation.processes import own_part
+from tasks.distillation.processes import is_first, own_part
 from tasks.distillation.trainer import set_up, train
 from tasks.problems.blocks.weights import save_weights
 from tests.unit.distillation.test_trainer import TRAINING, goal, rows_of
@@ -36,7 +36,7 @@ def main(folder: Path, dies_in: int) -> None:
 
     checkpoint = StoreCheckpoint(FolderStore(folder), "state")
     history = train(model, rows_of(), goal(), TRAINING, seed=3, checkpoint=checkpoint, after_step=after_step)
-    if own_part().first:
+    if is_first():
         (folder / "weights").write_bytes(save_weights(model))
         (folder / "ran").write_text(f"{steps // BATCHES} of {len(history.valid)}")
 
