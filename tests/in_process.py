@@ -11,7 +11,20 @@ import pytest
 from tasks.config.run import Run
 from tasks.core.files import read_json
 from tasks.core.settings import Settings
-from tasks.stages import compress, distil, evaluate, features, promote, refit, report, snapshot, teach, validate
+from tasks.stages import (
+    compress,
+    distil,
+    evaluate,
+    features,
+    keep,
+    label,
+    promote,
+    refit,
+    report,
+    snapshot,
+    teach,
+    validate,
+)
 from tasks.stages.context import Context
 from tests.conftest import PROJECT
 
@@ -21,7 +34,10 @@ def make(context: Context) -> None:
     for stage in (snapshot, validate, features):
         stage.run(context)
     run = context.run
-    for stage, names in ((teach, run.teachers), (distil, run.students), (compress, run.recipes)):
+    for name in run.code.kept:
+        keep.run(context, name)
+        label.run(context, name)
+    for stage, names in ((teach, run.code.taught), (distil, run.students), (compress, run.recipes)):
         for name in names:
             stage.run(context, name)
     for name in run.code.refit:

@@ -180,21 +180,36 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
     from tasks.stages.context import current
 
     pages = os.environ.get("NIGHTSTILL_PAGES")
+
+    def tell(error: str, exit_code: int) -> None:
+        """Tell why it failed; of several processes the first to fail is the one that knows."""
+        if pages and not (Path(pages) / ERROR_FILE).exists():
+            write_json(Path(pages) / ERROR_FILE, {"error": redact(error), "exit_code": exit_code})
+
     try:
         context = current()
         _require_plugins(context.run, f"{name}@{member}" if member else name)
+        if (count := _processes(context.run, name, member)) > 1:
+            from tasks.distillation.processes import launch, started
+
+            if not started():
+                launch(count, "stage", name, str(member))
+                return
         module = import_module(f"tasks.stages.{name}")
         module.run(context, member)
     except NightstillError as error:
-        if pages:
-            write_json(Path(pages) / ERROR_FILE, {"error": redact(str(error)), "exit_code": error.exit_code})
+        tell(str(error), error.exit_code)
         raise
     except Exception as error:  # noqa: BLE001 told in full
-        if pages:
-            said = redact(f"{type(error).__name__}: {error}")
-            write_json(Path(pages) / ERROR_FILE, {"error": said, "exit_code": 70})
+        tell(f"{type(error).__name__}: {error}", 70)
         traceback.print_exc()
         raise SystemExit(70) from None
+
+
+def _processes(run: "Run", name: str, member: str | None) -> int:
+    """Return how many processes shall train a stage's network."""
+    trained = run.teachers if name == "teach" else run.students if name == "distil" else {}
+    return trained[member].processes if member is not None and member in trained else 1
 
 
 def _require_plugins(run: "Run", stage: str) -> None:

@@ -4,10 +4,11 @@ DVC tracks parts of `run.yaml`, so nothing that must not enter a lock (run_id, c
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from tasks.config.plugins import Plugins
 from tasks.config.workload import Workload
@@ -15,7 +16,8 @@ from tasks.core.approval import Answer
 from tasks.core.config import Frozen, Name, explained
 from tasks.core.documents import read_mapping, to_yaml
 from tasks.core.files import RUN_FILE
-from tasks.pipeline.graph import CANDIDATES, refit_variables
+from tasks.distillation.options import Teacher
+from tasks.pipeline.graph import CANDIDATES, refit_variables, teacher_variables
 
 FURTHER = ("workload", "as_of", "champion", "dry_run", "answer", "plugins", "code")
 NO_KIND = "tasks/problems/blocks/__init__.py"
@@ -24,12 +26,15 @@ NO_KIND = "tasks/problems/blocks/__init__.py"
 class Code(Frozen):
     """Code names what dvc.yaml reaches by variables. `problem`: the files of the workload's kind of learning.
 
-    `refit`: the stages of that name, and `candidates` the folder of those that are judged.
+    `refit`: the stages of that name, and `candidates` the folder of those that are judged. `taught`: the teachers that
+    are trained tonight; `kept`: the others, with the day whose data each was trained with, which its lock names.
     """
 
     problem: str
     refit: tuple[str, ...] = ()
     candidates: str = CANDIDATES
+    taught: tuple[Name, ...] = ()
+    kept: dict[Name, date] = Field(default_factory=dict)
 
 
 class Run(Workload):
@@ -60,8 +65,10 @@ class Run(Workload):
             members = data.get(part)
             empty: dict[str, Any] = {name: {} for name in members} if isinstance(members, Mapping) else {}
             plugins[part] = {**empty, **(plugins.get(part) or {})}
-        code = {"problem": _code(data, plugins), **refit_variables(data.get("refit"))}
-        return {**data, "plugins": plugins, "code": data.get("code") or code}
+        code = {"problem": _code(data, plugins), **refit_variables(data.get("refit")), **_teachers(data)}
+        given = data.get("code") or {}
+        code |= given.model_dump() if isinstance(given, Code) else given
+        return {**data, "plugins": plugins, "code": code}
 
     def section(self) -> Workload:
         """Return the workload's part alone."""
@@ -69,7 +76,20 @@ class Run(Workload):
 
     def to_yaml(self) -> str:
         """Return the canonical text: equal runs give equal bytes."""
-        return to_yaml(self.model_dump(mode="json"), sort_keys=True)
+        data = self.model_dump(mode="json")
+        data["code"]["taught"].sort()  # as the teachers themselves
+        return to_yaml(data, sort_keys=True)
+
+
+def _teachers(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which teachers are trained tonight, and since when the others are kept; nothing of bad sections."""
+    teachers = data.get("teachers")
+    with suppress(ValidationError):
+        as_of = TypeAdapter(date).validate_python(data.get("as_of"))
+        parsed = TypeAdapter(dict[str, Teacher]).validate_python(teachers)
+        since = {name: teacher.since(as_of) for name, teacher in parsed.items()}
+        return teacher_variables({name: day for name, day in since.items() if day}, parsed)
+    return {}
 
 
 def _code(data: Mapping[str, Any], plugins: Mapping[str, Any]) -> str:

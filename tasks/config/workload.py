@@ -1,5 +1,6 @@
 """`params.yaml` holds what people edit, one section for each workload."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,6 +17,8 @@ from tasks.gates.options import Gates
 from tasks.pipeline.resources import Resources
 from tasks.tables.validation.options import Checks
 from tasks.watching.options import Watch
+
+TRAINED = {"teachers": "teach", "students": "distil"}
 
 
 class SourceSpec(Spec):
@@ -76,6 +79,35 @@ class Workload(Frozen):
     def _spelled_out(cls, data: Any) -> Any:
         return spelled_out(data)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _processes(cls, data: Any) -> Any:
+        """Say of each network how many processes train it: `resources` stand in no lock, a network's section does."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("resources"), Mapping):
+            return data
+        try:
+            resources = Resources(data["resources"])
+        except ValueError:
+            return data  # told below
+        parts = {part: stage for part, stage in TRAINED.items() if isinstance(data.get(part), Mapping)}
+        return {**data, **{part: _with_processes(data[part], stage, resources) for part, stage in parts.items()}}
+
+    @model_validator(mode="after")
+    def _trained_by(self) -> Self:
+        resources = Resources(self.resources)
+        for part, stage in TRAINED.items():
+            for name, item in getattr(self, part).items():
+                limits = resources.of(f"{stage}@{name}")
+                if item.processes != limits.processes:
+                    raise ValueError(f"{part}.{name}.processes: say it in resources.{stage}@{name}.processes")
+                wanted = limits.processes * self.threads
+                if limits.processes > 1 and "cpus" in limits.model_fields_set and wanted > limits.cpus:
+                    raise ValueError(
+                        f"resources.{stage}@{name}.processes: {limits.processes} processes of {self.threads} threads "
+                        f"need {wanted} cores, its cpus are {limits.cpus:g}; raise cpus or lower one of both"
+                    )
+        return self
+
     @model_validator(mode="after")
     def _named_apart(self) -> Self:
         if self.refit in self.recipes:
@@ -87,6 +119,14 @@ class Workload(Frozen):
     def _resources(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         Resources(value)
         return value
+
+
+def _with_processes(members: Mapping[str, Any], stage: str, resources: Resources) -> dict[str, Any]:
+    found = {}
+    for name, item in members.items():
+        count = resources.of(f"{stage}@{name}").processes
+        found[name] = {"processes": count, **item} if count > 1 and isinstance(item, Mapping) else item
+    return found
 
 
 def load_workloads(path: Path | str) -> dict[str, Workload]:

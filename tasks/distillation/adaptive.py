@@ -46,6 +46,8 @@ LEAST = 0.02
 class Balance(nn.Module):
     """A Balance maps the mean losses of truth and teacher, each (), to (v hard + w soft - log v - log w) / (v + w).
 
+    Of a part of a batch they are its `portion` of the means, and so is the result: parts add up.
+
     v and w are the exponentials of learned numbers; the divisor has no gradient. Left alone they come to 1 / hard and
     1 / soft, so that both losses count alike, and by the divisor steps are as large as those of a fixed alpha. They
     keep within e^±LIMIT: a soft loss that goes to 0 must not take all the weight.
@@ -62,10 +64,10 @@ class Balance(nn.Module):
         """Return the weight of the truth, as a share of both."""
         return float(torch.softmax(self._bounded().detach(), 0)[0])
 
-    def forward(self, hard: Tensor, soft: Tensor) -> Tensor:
+    def forward(self, hard: Tensor, soft: Tensor, portion: float = 1.0) -> Tensor:
         logs = self._bounded()
         weights = logs.exp()
-        total: Tensor = (weights[0] * hard + weights[1] * soft - logs.sum()) / weights.detach().sum()
+        total: Tensor = (weights[0] * hard + weights[1] * soft - portion * logs.sum()) / weights.detach().sum()
         return total
 
     def _bounded(self) -> Tensor:

@@ -16,6 +16,8 @@ from tasks.problems.base import Batches, Dataset, Floats, Inputs, Problem, rows_
 log = logging.getLogger(__name__)
 
 SOFT, FEATURES, WEIGHTS, MODEL = "soft.npy", "features.npy", "fold-0.safetensors", "teacher.onnx"
+CONTRACT, LEARNED = "contract.json", "learned.parquet"
+"""A kept teacher has these beside its file: how it reads its inputs, and the rows that it learned from."""
 
 
 @dataclass(frozen=True)

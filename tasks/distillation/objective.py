@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tasks.core.errors import DataError
 from tasks.distillation.adaptive import Balance, shortfall
 from tasks.distillation.alignment import Alignment
+from tasks.distillation.processes import WHOLE, Part
 from tasks.problems.base import Augment, Dataset, Floats, HardRows, Inputs, Labelled, Rows, SoftRows, rows_within
 from tasks.problems.blocks.inputs import inputs_of
 
@@ -109,13 +110,16 @@ class Objective(nn.Module):
         device: torch.device,
         *,
         narrow: bool = False,
+        mine: Part = WHOLE,
     ) -> Tensor:
         """Return the loss of one batch, with gradient; `done`: share of the training's steps that are past.
 
-        `narrow`: the model computes in bfloat16, the losses do not.
+        `narrow`: the model computes in bfloat16, the losses do not. `mine`: the part of the batch that counts here;
+        the losses of all parts add up to that of the batch.
         """
         names = inputs_of(model, self.dataset.contract.inputs)
-        batch = self._batch(rows, names, rng)
+        count = len(rows)
+        rows, batch, portion = self._part(rows, names, rng, mine)
 
         def tensor(values: NDArray[Any]) -> Tensor:
             return torch.from_numpy(values).to(device, non_blocking=True)
@@ -129,7 +133,7 @@ class Objective(nn.Module):
         output, target = output.float(), tensor(batch.target)
         teaching = self.teaching
         if teaching is None or batch.soft is None:
-            return self._by_row(self.hard, output, target).mean()
+            return portion * self._by_row(self.hard, output, target).mean()
         soft = tensor(batch.soft)
 
         def taught() -> Tensor:
@@ -139,9 +143,10 @@ class Objective(nn.Module):
                 parts.append(part.weight * part.loss(features.float(), theirs, fold))
             return torch.stack(parts).sum(dim=0)
 
-        made = self._of_made(teaching, model, len(rows), done, rng, device, narrow=narrow) if teaching.made else 0.0
+        made = self._of_made(teaching, model, count, done, rng, device, narrow=narrow, mine=mine)
         if self.balance is not None:
-            balanced: Tensor = self.balance(self._by_row(self.hard, output, target).mean(), taught().mean() + made)
+            hard = portion * self._by_row(self.hard, output, target).mean()
+            balanced: Tensor = self.balance(hard, portion * taught().mean() + made, portion)
             return balanced
         share = _share(teaching, rows, done, device)
         if teaching.by_gap:
@@ -151,7 +156,7 @@ class Objective(nn.Module):
             total = total + (1 - share) * self._by_row(self.hard, output, target)
         if isinstance(share, Tensor) or share > 0:
             total = total + share * taught()
-        mean: Tensor = total.mean() + made
+        mean: Tensor = portion * total.mean() + made
         return mean
 
     def _of_made(
@@ -164,11 +169,15 @@ class Objective(nn.Module):
         device: torch.device,
         *,
         narrow: bool,
-    ) -> Tensor:
+        mine: Part,
+    ) -> Tensor | float:
         """Return the part of the loss, (), that rows have which the teachers alone have labelled."""
         made = teaching.made
-        assert made is not None
-        chosen = made.draw(count, rng)
+        if made is None:
+            return 0.0
+        drawn = made.draw(count, rng)
+        here, portion = mine.of(len(drawn))
+        chosen = drawn[here]
         parents = made.parents[chosen]
         inputs = [
             torch.from_numpy(made.inputs[name][chosen]).to(device)
@@ -181,7 +190,7 @@ class Objective(nn.Module):
         )
         parts = [weight * self._by_row(loss, output.float(), soft, target) for weight, loss in teaching.losses]
         share = 1.0 if self.balance is not None else _share(teaching, parents, done, device)
-        part: Tensor = made.share * (share * torch.stack(parts).sum(dim=0)).mean()
+        part: Tensor = portion * made.share * (share * torch.stack(parts).sum(dim=0)).mean()
         return part
 
     def _by_row(self, loss: Callable[..., Tensor], output: Tensor, *labels: Tensor) -> Tensor:
@@ -191,6 +200,17 @@ class Objective(nn.Module):
         count = output.shape[1]
         each = loss(output.flatten(0, 1), *(label.repeat_interleave(count, dim=0) for label in labels))
         return each.view(-1, count).mean(dim=1)
+
+    def _part(
+        self, rows: Rows, names: Collection[str], rng: np.random.Generator, mine: Part
+    ) -> tuple[Rows, Labelled, float]:
+        """Return a part of a batch, and its share of it; the whole is made first, because rows may be mixed in it."""
+        batch, (here, portion) = self._batch(rows, names, rng), mine.of(len(rows))
+        if mine.count == 1:
+            return rows, batch, portion
+        inputs = {name: values[here] for name, values in batch.inputs.items()}
+        soft = None if batch.soft is None else batch.soft[here]
+        return rows[here], Labelled(inputs, batch.target[here], soft), portion
 
     def _batch(self, rows: Rows, names: Collection[str], rng: np.random.Generator) -> Labelled:
         soft = None if self.teaching is None else self.teaching.soft[rows]

@@ -1,10 +1,16 @@
 """This module defines the teachers and students in a workload."""
 
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from tasks.core.config import Frozen, Name, Spec
+
+
+def _alone(processes: int) -> bool:
+    """Return whether it is left out of files: those of before say the same."""
+    return processes == 1
 
 
 class Training(Frozen):
@@ -26,12 +32,26 @@ class Teacher(Frozen):
     """A Teacher is one member of the teacher ensemble. `training`: of a network; trees fit themselves.
 
     `keep`: what students may ask of it beyond its outputs. `augment`: how a network's training rows are changed.
+    `processes`: how many train it; a workload says so in `resources`, and run.yaml here, where its lock sees it.
+    `every`: days, such as `30d`, for which it is kept once it is trained; None: it is trained every night.
     """
 
     model: Spec
     training: Training | None = None
     keep: tuple[Literal["features", "weights"], ...] = ()
     augment: Spec | None = None
+    processes: int = Field(default=1, gt=0, exclude_if=_alone)
+    every: str | None = Field(default=None, pattern=r"^[1-9][0-9]{0,2}d$", exclude_if=lambda days: days is None)
+
+    def since(self, as_of: date) -> date | None:
+        """Return the day whose data a kept teacher was trained with; None for one that is not kept.
+
+        Periods are counted from one Monday on, the same for all workloads and whatever nights there are.
+        """
+        if self.every is None:
+            return None
+        days = int(self.every.removesuffix("d"))
+        return date.fromordinal((as_of.toordinal() - 1) // days * days + 1)
 
 
 class Term(Spec):
@@ -62,8 +82,8 @@ class Student(Frozen):
     """A Student learns from truth and teachers. `alpha` weighs the hard loss, `1 - alpha` the soft, with its `terms`.
 
     `alpha: 1` is the twin: it learns from the truth alone, and what concerns the teacher is not used, so that the twin
-    may repeat the student's section. `adapt` lets both weights follow from the training. docs/distillation.md explains
-    every field.
+    may repeat the student's section. `adapt` lets both weights follow from the training. `processes`: as of a teacher.
+    docs/distillation.md explains every field.
     """
 
     model: Spec
@@ -78,6 +98,7 @@ class Student(Frozen):
     assistant: Assistant | None = None
     start_from: StartFrom | None = None
     augment: Spec | None = None
+    processes: int = Field(default=1, gt=0, exclude_if=_alone)
 
     @field_validator("start_from", mode="before")
     @classmethod

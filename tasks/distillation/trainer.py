@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tasks.distillation.checkpoint import Checkpoint, pack, unpack
 from tasks.distillation.objective import Objective
 from tasks.distillation.options import Training
+from tasks.distillation.processes import NORMS, Part, join, own_part, require_divisible
 from tasks.problems.base import Dataset, Floats, Rows
 from tasks.problems.blocks.features import Featured
 from tasks.problems.blocks.inputs import inputs_of
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 WARM_UP = 0.1
 GRADIENT_LIMIT = 1.0
 PREDICTION_BATCH = 1024
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 FINGERPRINT_ROWS = 64
 
 
@@ -68,7 +68,11 @@ AfterStep = Callable[[nn.Module], None]
 
 
 def set_up(seed: int, threads: int) -> None:
-    """Seed torch's global generator (initial weights) and make results independent of chance and scheduling."""
+    """Seed torch's global generator (initial weights) and make results independent of chance and scheduling.
+
+    One of several processes meets the others.
+    """
+    join()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is refused as not deterministic
     torch.set_num_threads(threads)
     torch.set_deterministic_debug_mode("error")  # its sibling use_deterministic_algorithms takes two seconds
@@ -104,28 +108,39 @@ def train(  # noqa: PLR0913 named arguments
     from `checkpoint` ends with the weights of one that was never interrupted. A checkpoint of other settings, first
     weights or data, or a broken one, is not used.
     `progress(epoch, loss, error)` is called after each epoch, `after_step(model)` after each step (pruning masks).
-    Raises DataError when the objective lacks a training row.
+
+    Several processes divide each batch: the weights are those of one that has it whole, as far as sums of numbers go
+    that are added in another order. Augmentation is the same too; dropout is drawn by each process for its own rows.
+    The first measures, reads the checkpoint, saves it and reports.
+    Raises DataError when the objective lacks a training row, ConfigError when batches cannot be divided.
     """
     objective.check(data.train)
+    mine = own_part()
+    if mine.count > 1:
+        require_divisible("resources", model, features=bool(len(objective.alignments)))
     last = training.epochs if ends is None else min(ends, training.epochs)
-    loop = _Loop(model, objective, training, _fingerprint(model, data, objective, training, seed), last)
+    loop = _Loop(model, objective, training, _fingerprint(model, data, objective, training, seed, mine), last)
+    mine.require_same("training", loop.fingerprint)
 
     def measured() -> float:
         if not len(data.valid):
             return math.nan
-        return data.error(predict(model, data.dataset, data.valid), data.dataset.target(data.valid))
+        error = (
+            data.error(predict(model, data.dataset, data.valid), data.dataset.target(data.valid)) if mine.first else 0
+        )
+        return float(mine.of_first(torch.tensor([error], dtype=torch.float64)))
 
     if only_better and len(data.valid):
         loop.begin(measured())
     if checkpoint is not None:
-        loop.resume(checkpoint.load())
+        loop.resume(mine.data_of_first(checkpoint.load() if mine.first else None))
     while not loop.finished:
-        loss = _epoch(loop, data, seed, after_step)
+        loss = _epoch(loop, data, seed, after_step, mine)
         error = measured()
         loop.record(loss, error)
-        if checkpoint is not None:
+        if checkpoint is not None and mine.first:
             checkpoint.save(loop.state())
-        if progress is not None:
+        if progress is not None and mine.first:
             progress(len(loop.history.valid), loss, error)
     model.load_state_dict(loop.best)
     model.cpu().eval()
@@ -241,7 +256,9 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
-def _fingerprint(model: nn.Module, data: TrainingData, objective: Objective, training: Training, seed: int) -> str:
+def _fingerprint(
+    model: nn.Module, data: TrainingData, objective: Objective, training: Training, seed: int, mine: Part
+) -> str:
     """Return all that must be equal for a checkpoint to be continued: settings, first weights, a sample of the data."""
     digest = hashlib.sha256()
 
@@ -260,11 +277,11 @@ def _fingerprint(model: nn.Module, data: TrainingData, objective: Objective, tra
             add(name, values)
         add("target", data.dataset.target(rows))
         digest.update(objective.digest(rows).encode())
-    counts = f"rows={len(data.train)}/{len(data.valid)}"
+    counts = f"rows={len(data.train)}/{len(data.valid)}" + (f" processes={mine.count}" if mine.count > 1 else "")
     return f"{training.model_dump_json()} seed={seed} {counts} sha256={digest.hexdigest()}"
 
 
-def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | None) -> float:
+def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | None, mine: Part) -> float:
     """Pass once over the training rows, or over `batches_per_epoch` random batches; return the mean loss of a step."""
     size, where = loop.training.batch_size, device()
     order = np.random.default_rng([seed, loop.epoch]).permutation(data.train)
@@ -275,20 +292,24 @@ def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | N
     loop.model.train()
     total = torch.zeros((), dtype=torch.float64, device=where)
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
-        torch.manual_seed(seed * 100_003 + loop.epoch)
+        torch.manual_seed(seed * 100_003 + loop.epoch + mine.rank * 1_000_000_007)
         for step, part in enumerate(parts):
             rows, done = order[part], loop.epoch * steps + step
             rate = _learning_rate(done, planned, loop.training.learning_rate)
             for group in loop.optimizer.param_groups:
                 group["lr"] = rate
-            loss = loop.objective.loss(loop.compiled, rows, done / planned, chance, where, narrow=loop.narrow)
+            loss = loop.objective.loss(
+                loop.compiled, rows, done / planned, chance, where, narrow=loop.narrow, mine=mine
+            )
             loop.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            mine.add_up([each.grad for each in loop.parameters if each.grad is not None])
             nn.utils.clip_grad_norm_(loop.parameters, GRADIENT_LIMIT)
             loop.optimizer.step()
             if after_step is not None:
                 after_step(loop.model)
             total += loss.detach()  # no float(): it would wait for a GPU in every step
+    mine.add_up([total])
     return float(total) / steps
 
 

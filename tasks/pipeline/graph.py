@@ -6,7 +6,7 @@ list (`${item}`). A test compares the result with DVC's own resolver.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
@@ -70,6 +70,11 @@ def refit_variables(rows: str | None) -> dict[str, Any]:
     return {"refit": [rows], "candidates": REFITTED} if rows else {"refit": [], "candidates": CANDIDATES}
 
 
+def teacher_variables(kept: Mapping[str, Any], teachers: Iterable[str]) -> dict[str, Any]:
+    """Return the variables of dvc.yaml that follow from `teachers.<name>.every`: the kept ones, and all others."""
+    return {"kept": dict(kept), "taught": [name for name in teachers if name not in kept]}
+
+
 def covers(parent: str, path: str) -> bool:
     """Return whether `path` is `parent` or lies below it."""
     above = _parts(parent)
@@ -90,7 +95,10 @@ def load_graph(text: str, variables: Mapping[str, Any]) -> Graph:
     if "code" not in variables and isinstance(variables.get("problem"), Mapping):
         # Only run.yaml says where the code of a kind of learning is; for a section's graph a name will do.
         code = {"problem": f"tasks/problems/{variables['problem'].get('kind')}"}
-        variables = {**variables, "code": {**code, **refit_variables(variables.get("refit"))}}
+        teachers = variables.get("teachers") or {}
+        kept = {name: None for name, item in teachers.items() if isinstance(item, Mapping) and item.get("every")}
+        further = {**refit_variables(variables.get("refit")), **teacher_variables(kept, teachers)}
+        variables = {**variables, "code": {**code, **further}}
     try:
         document = read_mapping(text, "dvc.yaml")
     except ConfigError as error:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.core.config import explained
 
-REFIT, REPEATED = "refit", ("teach", "distil", "compress")
+KEEP, REFIT, REPEATED, TRAINING = "keep", "refit", ("teach", "distil", "compress"), ("teach", "distil")
 _FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
 
@@ -30,6 +30,7 @@ class Limits(BaseModel):
     """Limits hold for one container: `cpus` in cores, `memory` and `workspace` such as `512Mi` or `4Gi`.
 
     A stage's files lie in its workspace while it runs. Under Docker that is memory, and counts towards `memory`.
+    `processes`: how many train a network side by side, within these limits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +38,7 @@ class Limits(BaseModel):
     cpus: float = Field(default=1.0, gt=0)
     memory: str = "4Gi"
     workspace: str = "2Gi"
+    processes: int = Field(default=1, gt=0)
 
     @field_validator("memory", "workspace")
     @classmethod
@@ -81,11 +83,19 @@ class Resources:
     def __init__(self, section: Mapping[str, Any] | None) -> None:
         self._section = dict(section or {})
         for name in self._section:
-            self._merged([name])
+            told = self._merged([name])
+            if "processes" in told.model_fields_set and name.partition("@")[0] not in TRAINING:
+                raise ResourcesError(f"resources.{name}.processes: only {' and '.join(TRAINING)} train with several")
 
     def of(self, stage: str) -> Limits:
-        """Return the limits of one stage, by its full name; of `refit`, unless told, the largest of what it repeats."""
-        kind = stage.partition("@")[0]
+        """Return the limits of one stage, by its full name.
+
+        Of `refit` and `keep`, unless told, they are the largest of what these repeat.
+        """
+        kind, _, member = stage.partition("@")
+        if kind == KEEP:
+            largest = reduce(Limits.or_more, map(self.of, ("snapshot", "validate", "features", f"teach@{member}")))
+            return self._merged([kind, stage], largest.model_dump())
         if kind != REFIT:
             return self._merged(["default", kind, stage])
         members = (name for name in self._section if name.partition("@")[0] in REPEATED)

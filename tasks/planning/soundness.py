@@ -13,6 +13,8 @@ from tasks.compression.traits import traits_of
 from tasks.config.workload import Workload
 from tasks.core.errors import ConfigError
 from tasks.core.params import PARAMS_FILE
+from tasks.distillation.divided import check_processes
+from tasks.distillation.kept import check_kept
 from tasks.distillation.parts import check_students
 from tasks.distillation.refit import check_refit
 from tasks.gates.calibration import check_calibration
@@ -37,6 +39,8 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
             check_columns(section.gates.segments.by, problem.segment_columns)
         check_calibration(section.gates.calibration, problem.calibrated_by)
         check_students(problem, section.teachers, section.students)
+        check_processes(problem, section.teachers, section.students)
+        check_kept(problem, section.teachers, section.students, refit=bool(section.refit))
         if section.refit:
             check_refit(problem, section.teachers, section.students)
         contract = problem.draft_contract()

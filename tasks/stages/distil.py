@@ -10,6 +10,7 @@ from tasks.core.files import write_json
 from tasks.core.storage import open_store
 from tasks.distillation.checkpoint import Checkpoint, StoreCheckpoint
 from tasks.distillation.knowledge import SOFT, load_knowledge
+from tasks.distillation.processes import is_first
 from tasks.distillation.student import distil
 from tasks.distillation.trainer import Progress, set_up
 from tasks.problems import get_problem
@@ -53,6 +54,8 @@ def run(ctx: Context, name: str | None = None) -> None:
         checkpoint=checkpoint,
         progress=progress,
     )
+    if not is_first():
+        return
     model, history = distilled.model, distilled.history
     folder = ctx.artifacts / "students" / name
     folder.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ from tasks.gates.robustness import one_line
 from tasks.gates.verdict import Verdict, decide
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Raw, Score
+from tasks.problems.contracts import contract_from_json
 from tasks.releases.store import INPUT_EXAMPLE, PROFILE, ReleaseStore
 from tasks.stages.context import Context
 
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 LATENCY_BATCHES = (1, 1024)
 LATENCY_ROUNDS = 3
+TEACHER = "teacher "
 
 
 def run(ctx: Context, name: str | None = None) -> None:
@@ -80,7 +82,7 @@ def _teachers(ctx: Context, evaluation: EvaluationSet) -> Floats | None:
     """Return the ensemble's outputs; None, which refuses all candidates, if a member cannot be run."""
     try:
         weights = member_weights(evaluation.problem, evaluation.dataset, _soft_targets(ctx), ctx.run.ensemble)
-        outputs = (evaluation.run(_teacher(ctx, name)) for name in ctx.run.teachers)
+        outputs = (_output(ctx, name, evaluation) for name in ctx.run.teachers)
         return evaluation.problem.ensemble(outputs, weights)
     except Exception as error:  # noqa: BLE001 refuses all candidates
         log.warning("the teachers cannot be measured: %s", one_line(error))
@@ -102,6 +104,18 @@ def _students(ctx: Context, evaluation: EvaluationSet) -> Mapping[str, Score | N
 
 def _teacher(ctx: Context, name: str) -> bytes:
     return (ctx.artifacts / "teachers" / name / "teacher.onnx").read_bytes()
+
+
+def _as_read_by(ctx: Context, name: str, evaluation: EvaluationSet) -> EvaluationSet:
+    """Return the rows as a teacher reads them: a kept one as on the day when it was trained."""
+    contract = ctx.artifacts / "teachers" / name / "contract.json"
+    return evaluation.under(contract_from_json(read_json(contract))) if contract.is_file() else evaluation
+
+
+def _output(ctx: Context, name: str, evaluation: EvaluationSet) -> Floats:
+    rows = _as_read_by(ctx, name, evaluation)
+    output = rows.run(_teacher(ctx, name))
+    return output if rows is evaluation else evaluation.dataset.answers(rows.dataset.contract)(output)
 
 
 def _soft_targets(ctx: Context) -> Mapping[str, Floats]:
@@ -190,13 +204,15 @@ def _latency(ctx: Context, verdict: Verdict, champion: Champion, evaluation: Eva
     gated = [{"model": item.candidate.name, **item.latency.to_json()} for item in verdict.ranked if item.latency]
     leader = foremost(verdict)
     models = {leader.candidate.name: leader.candidate.model} if leader else {}
-    models |= {f"teacher {name}": _teacher(ctx, name) for name in ctx.run.teachers}
+    models |= {f"{TEACHER}{name}": _teacher(ctx, name) for name in ctx.run.teachers}
     models |= {"champion": champion.model} if champion.score is not None else {}
     figures = []
     for name, model in models.items():
         for batch in LATENCY_BATCHES:
             try:
                 inputs = champion.sample if name == "champion" else evaluation.sample
+                if name.startswith(TEACHER):
+                    inputs = _as_read_by(ctx, name.removeprefix(TEACHER), evaluation).sample
                 # One call a round: three of each large teacher were a third of the stage's time.
                 found = measure(model or b"", inputs, batch=batch, threads=rule.threads, rounds=LATENCY_ROUNDS, least=1)
             except Exception as error:  # noqa: BLE001 it gates nothing

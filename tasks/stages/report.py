@@ -141,7 +141,8 @@ def _tell_mlflow(ctx: Context, material: Material, facts: ReportFacts, files: Ma
             Tracking(uri, ctx.settings.tracking_artifacts),
             experiment_name(workload),
             ctx.run_id,
-            params=dict(_flat(ctx.run.model_dump(mode="json"))),
+            # MLflow's names have no "@", those of a stage in `resources` do.
+            params={name.replace("@", ":"): value for name, value in _flat(ctx.run.model_dump(mode="json"))},
             metrics=_metrics(facts),
             curves=_curves(facts),
             artifacts={**files, **_evidence(ctx, material), **_plots(facts)},

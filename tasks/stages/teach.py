@@ -10,6 +10,7 @@ from tasks.core.files import write_json
 from tasks.core.storage import open_store
 from tasks.distillation.checkpoint import Checkpoint, StoreCheckpoint
 from tasks.distillation.knowledge import FEATURES, SOFT, WEIGHTS
+from tasks.distillation.processes import is_first
 from tasks.distillation.teacher import held_out_features, teach
 from tasks.distillation.trainer import Progress, set_up
 from tasks.problems import get_problem
@@ -48,11 +49,17 @@ def run(ctx: Context, name: str | None = None) -> None:
         checkpoint=checkpoint,
         progress=progress,
     )
+    if not is_first():
+        return
     model = export_onnx(taught.model, dataset.contract, dataset.inputs(dataset.splits["valid"][:2]))
     folder = ctx.artifacts / "teachers" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "teacher.onnx").write_bytes(model)
     np.save(folder / SOFT, taught.soft)
+    if teacher.every:  # of tomorrow's rows, too, those that a fold held out are labelled by its model
+        for fold, member in enumerate(taught.model.members):
+            sample = dataset.inputs(dataset.splits["valid"][:2])
+            (folder / f"fold-{fold}.onnx").write_bytes(export_onnx(member, dataset.contract, sample))
     if "features" in teacher.keep:
         np.save(folder / FEATURES, held_out_features(taught.model, dataset, ctx.run.seed))
     if "weights" in teacher.keep:

@@ -135,7 +135,9 @@ def test_a_run_yaml_of_before_there_were_plugins_is_read_as_one_that_uses_none()
     assert parse_run(yaml.safe_dump(old)).to_yaml() == parse_run(yaml.safe_dump(now)).to_yaml()
     assert parse_run(yaml.safe_dump(old)).section() == workload
     assert now["plugins"]["source"] == now["plugins"]["gates"] == now["plugins"]["teachers"]["mlp-wide"] == {}
-    assert now["code"] == {"problem": "tasks/problems/tabular", "refit": [], "candidates": "artifacts/candidates"}
+    teachers = {"kept": {}, "taught": ["mlp-deep", "mlp-wide"]}
+    expected = {"problem": "tasks/problems/tabular", "refit": [], "candidates": "artifacts/candidates", **teachers}
+    assert now["code"] == expected
 
 
 def test_a_stage_refuses_a_package_that_is_not_the_run_s(site: Path) -> None:

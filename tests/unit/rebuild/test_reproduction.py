@@ -72,7 +72,8 @@ def test_a_run_yaml_of_before_there_were_plugins_gets_what_the_pipeline_of_its_c
     tracked = '{deps: ["${code.problem}"], params: [run.yaml: [plugins.source]]}'
     found = yaml.safe_load(_with_plugins(text, tracked))
     assert found == {**old, "plugins": now["plugins"], "code": {"problem": now["code"]["problem"]}}
-    found = yaml.safe_load(_with_plugins(text, tracked + '{foreach: "${code.refit}", deps: ["${code.candidates}"]}'))
+    loops = "".join(f'{{foreach: "${{code.{name}}}"}}' for name in ("refit", "kept", "taught"))
+    found = yaml.safe_load(_with_plugins(text, tracked + loops + '{deps: ["${code.candidates}"]}'))
     assert found == {**old, "plugins": now["plugins"], "code": now["code"]}
     assert _with_plugins(text, "params: [run.yaml: [source]]") == text, "the release's own code tracks no plugins"
 
