@@ -12,7 +12,7 @@ from torch import nn
 from tasks.compression.chain import Chain
 from tasks.compression.export import export_onnx
 from tasks.compression.onnx_graph import to_bytes
-from tasks.compression.parity import Parity, parity
+from tasks.compression.parity import Names, Parity, parity
 from tasks.compression.runtime import OnnxModel
 from tasks.compression.step import AfterStep, Calibration, FineTune, also
 from tasks.compression.timing import Latency, machine, measure_all
@@ -94,13 +94,15 @@ def compress(  # noqa: PLR0913 named arguments
     *,
     threads: int = 1,
     rounds: int = ROUNDS,
+    names: Names = lambda _: None,
 ) -> Compressed:
     """Apply a chain to `model`, which is changed in place.
 
     `valid`: the inputs of the validation split that the model reads; `error`: the primary error of outputs on it;
     `calibration(n)`: the inputs of n training rows. Every error is measured on the exported bytes. Parity compares the
     final bytes with the torch model as it was exported, so a change of number format counts as a difference. Latency is
-    measured at one row, all steps' bytes in turn, in so many `rounds` (0: not at all).
+    measured at one row, all steps' bytes in turn, in so many `rounds` (0: not at all). `names`: what outputs on `valid`
+    name.
     """
     first = next(iter(valid))
     example = {name: values[:EXAMPLE_ROWS] for name, values in first.items()}
@@ -132,7 +134,7 @@ def compress(  # noqa: PLR0913 named arguments
         model=files[-1],
         parameters=sum(weight.numel() for weight in weights),
         nonzero=sum(int(weight.count_nonzero()) for weight in weights),
-        parity=parity(output, outputs(model, valid)),
+        parity=parity(output, outputs(model, valid), names),
         history=tuple(history),
         timings=measure_all(files, first, batch=1, threads=threads, rounds=rounds) if rounds else (),
         tuned=tuple(tuned),

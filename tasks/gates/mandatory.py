@@ -39,7 +39,7 @@ def _latency(case: Case) -> Sequence[GateResult]:
 
 
 def _parity(case: Case) -> Sequence[GateResult]:
-    return (parity(case.candidate.name, case.model, case.candidate.about, case.gates.parity),)
+    return parity(case.candidate.name, case.model, case.candidate.about, case.gates.parity)
 
 
 def _robustness(case: Case) -> Sequence[GateResult]:

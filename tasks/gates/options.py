@@ -51,9 +51,13 @@ class LatencyGate(Frozen):
 
 
 class ParityGate(Frozen):
-    """ParityGate limits the mean absolute difference of ONNX and torch outputs, relative to the mean torch output."""
+    """ParityGate limits the mean absolute difference of ONNX and torch outputs, relative to the mean torch output.
+
+    `overlap`: so large a share of what the torch model names, the ONNX file must name, too; None: nothing is asked.
+    """
 
     tolerance: float = Field(gt=0)
+    overlap: float | None = Field(default=None, gt=0, le=1)
 
 
 class Corruption(Frozen):

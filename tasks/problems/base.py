@@ -447,6 +447,10 @@ class Problem(ABC):
         """Return further metrics for people, which need more than outputs and targets."""
         return {}
 
+    def named(self, dataset: Dataset, rows: Rows, output: Floats) -> NDArray[np.int64] | None:
+        """Return (n, places) what outputs of these rows name, -1 for none; None where an output is no list."""
+        return None
+
     @abstractmethod
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Combine several models' outputs into one, of equal shape; `weights` sum to 1, None: equal ones.

@@ -115,6 +115,10 @@ class Ranking(Problem):
             "new_items": float((had == 0).mean()),
         }
 
+    def named(self, dataset: Dataset, rows: Rows, output: Floats) -> NDArray[np.int64]:
+        """Return the best items of each row, without those that the user had."""
+        return best_of(output, dataset.target(rows))
+
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Return the weighed mean of log shares: a scale of scores that all members have in common."""
         return np.average([normalised(output) for output in outputs], axis=0, weights=weights).astype(np.float32)
