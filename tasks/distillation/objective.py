@@ -129,7 +129,7 @@ class Objective(nn.Module):
         output, target = output.float(), tensor(batch.target)
         teaching = self.teaching
         if teaching is None or batch.soft is None:
-            return self._by_row(self.hard, output, target).mean()
+            return self._truth(rows, output, target).mean()
         soft = tensor(batch.soft)
 
         def taught() -> Tensor:
@@ -141,14 +141,14 @@ class Objective(nn.Module):
 
         made = self._of_made(teaching, model, len(rows), done, rng, device, narrow=narrow) if teaching.made else 0.0
         if self.balance is not None:
-            balanced: Tensor = self.balance(self._by_row(self.hard, output, target).mean(), taught().mean() + made)
+            balanced: Tensor = self.balance(self._truth(rows, output, target).mean(), taught().mean() + made)
             return balanced
         share = _share(teaching, rows, done, device)
         if teaching.by_gap:
             share = share * shortfall(self._by_row(self.hard, output, target), self.hard(soft, target))
         total = output.new_zeros(())
         if isinstance(share, Tensor) or share < 1:
-            total = total + (1 - share) * self._by_row(self.hard, output, target)
+            total = total + (1 - share) * self._truth(rows, output, target)
         if isinstance(share, Tensor) or share > 0:
             total = total + share * taught()
         mean: Tensor = total.mean() + made
@@ -184,6 +184,11 @@ class Objective(nn.Module):
         part: Tensor = made.share * (share * torch.stack(parts).sum(dim=0)).mean()
         return part
 
+    def _truth(self, rows: Rows, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row by the truth, (n,), times what the row counts."""
+        found, weights = self._by_row(self.hard, output, target), self.dataset.weights(rows)
+        return found if weights is None else found * torch.from_numpy(weights).to(found.device)
+
     def _by_row(self, loss: Callable[..., Tensor], output: Tensor, *labels: Tensor) -> Tensor:
         """Return the loss of each row, (n,), the mean of its answers' where it has several."""
         if output.dim() == 1 + len(self.dataset.contract.output_shape):
@@ -212,6 +217,8 @@ class Objective(nn.Module):
                 values |= {"made": self.teaching.made.soft[: len(rows)], "parents": self.teaching.made.parents}
             for number, part in enumerate(self.teaching.aligned):
                 values |= {f"features.{number}": part.features[rows], f"fold.{number}": part.fold[rows]}
+        if (weights := self.dataset.weights(rows)) is not None:
+            values["weights"] = weights
         for name, array in values.items():
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())

@@ -137,6 +137,10 @@ class Dataset(ABC):
         NaN where nobody knows: no loss counts it, no error is measured there.
         """
 
+    def weights(self, rows: Rows) -> Floats | None:
+        """Return (n,) how much each row's truth counts in training, 1 on average; None: all rows alike."""
+        return None
+
     def parts(
         self, rows: Rows, names: Collection[str] = (), budget_bytes: int = BATCH_BYTES, most: int | None = None
     ) -> Iterator[Rows]:
