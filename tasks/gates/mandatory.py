@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher, not_too_good
-from tasks.gates.diversity import diversity
+from tasks.gates.diversity import diversity, floor
 from tasks.gates.drift import drift_gate
 from tasks.gates.gate import Case
 from tasks.gates.latency import latency_gates
@@ -65,6 +65,11 @@ def _diversity(case: Case) -> Sequence[GateResult]:
     return [diversity(case.candidate.name, case.score, case.opponents.champion, rule)] if rule else []
 
 
+def _floors(case: Case) -> Sequence[GateResult]:
+    name, score, champion = case.candidate.name, case.score, case.opponents.champion
+    return [floor(name, score, champion, rule) for rule in case.gates.floors]
+
+
 MANDATORY: Mapping[str, Callable[[Case], Sequence[GateResult]]] = {
     "accuracy": _accuracy,
     "segments": _segments,
@@ -74,4 +79,5 @@ MANDATORY: Mapping[str, Callable[[Case], Sequence[GateResult]]] = {
     "robustness": _robustness,
     "drift": _drift,
     "diversity": _diversity,
+    "floors": _floors,
 }

@@ -82,6 +82,14 @@ class DiversityGate(Frozen):
     least: float = Field(default=0, ge=0)
 
 
+class FloorGate(Frozen):
+    """A `metric`, of which more is better, may not fall below `share` of the champion's, nor below `least`."""
+
+    metric: str
+    share: float = Field(default=0.8, gt=0, le=1)
+    least: float = Field(default=0, ge=0)
+
+
 class Gates(Frozen):
     """A candidate must pass all these rules. `further`: gates of other packages, beside the mandatory ones."""
 
@@ -93,6 +101,7 @@ class Gates(Frozen):
     robustness: tuple[Corruption, ...] = ()
     drift: DriftGate = DriftGate()
     diversity: DiversityGate | None = Field(default=None, description="None: nothing is asked")
+    floors: tuple[FloorGate, ...] = ()
     further: tuple[Spec, ...] = ()
     selection_tolerance: float = Field(
         default=0.005, ge=0, description="a smaller file may have this much more validation error than the best"

@@ -34,6 +34,7 @@ from tasks.tables.table import Tables
 
 HISTORY = "history"
 """The model's input is called so: codes of items, the last one at the end, 0 before the first."""
+ATTRIBUTES = "attributes.parquet"
 TITLES = "items.json"
 """A release has this file: what its items are called, by their ids."""
 NEW_DAYS = 28
@@ -54,13 +55,18 @@ class Histories(Dataset):
     """Histories has a row for each event that is asked: the user's history before it, and the item that came.
 
     `events`: all events in order, with SPLIT and LEARNED. An item that the contract's catalogue lacks is in no history,
-    and a row that asks for it has no right answer. `titles`: what items are called, by their id.
+    and a row that asks for it has no right answer. `titles`: what items are called, by their id. `attributes`: ITEM
+    and the columns by which new items are scored; None: they are not.
     """
 
     def __init__(
-        self, events: pl.DataFrame, contract: FeatureContract, titles: Mapping[str, str] | None = None
+        self,
+        events: pl.DataFrame,
+        contract: FeatureContract,
+        titles: Mapping[str, str] | None = None,
+        attributes: pl.DataFrame | None = None,
     ) -> None:
-        self.events, self.contract, self.titles = events, contract, titles or {}
+        self.events, self.contract, self.titles, self.attributes = events, contract, titles or {}, attributes
         self.options = parse_options(contract.settings["options"])
         self.codes = codes_of(events[ITEM], contract)
         self.users = events[USER].rank("dense").to_numpy().astype(np.int64) - 1
@@ -194,7 +200,7 @@ class Histories(Dataset):
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Histories":
         """Return the same rows under another catalogue or length of history. Raises ValueError saying what differs."""
         differing_options(parse_options(contract.settings["options"]), self.options, SAME, FREE)
-        return Histories(self.events, contract, self.titles)
+        return Histories(self.events, contract, self.titles, self.attributes)
 
     def answers(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
         """Return the scores of another catalogue's items as those of this one; an item that it lacks comes last."""
@@ -211,6 +217,8 @@ class Histories(Dataset):
         folder.mkdir(parents=True, exist_ok=True)
         self.events.write_parquet(folder / "events.parquet")
         write_json(folder / "contract.json", contract_to_json(self.contract))
+        if self.attributes is not None:
+            self.attributes.write_parquet(folder / ATTRIBUTES)
         if self.titles:
             write_json(folder / "assets" / TITLES, self.titles)
 
@@ -220,14 +228,16 @@ def load_histories(folder: Path) -> Histories:
     events = pl.read_parquet(folder / "events.parquet", glob=False)
     titles = folder / "assets" / TITLES
     contract = contract_from_json(read_json(folder / "contract.json"))
-    return Histories(events, contract, read_json(titles) if titles.is_file() else None)
+    attributes = pl.read_parquet(folder / ATTRIBUTES, glob=False) if (folder / ATTRIBUTES).is_file() else None
+    return Histories(events, contract, read_json(titles) if titles.is_file() else None, attributes)
 
 
 def build_histories(tables: Tables, options: Options, as_of: date) -> Histories:
     """Build the dataset of the events up to `as_of`. Raises DataError when a split has no row."""
     events = dealt(with_attributes(in_order(tables[EVENTS], options, as_of), tables, options), options, as_of)
     items = catalogue(events, options)
-    return Histories(events, make_contract(options, items), _titles(tables, options, items))
+    contract, titles = make_contract(options, items), _titles(tables, options, items)
+    return Histories(events, contract, titles, _attributes(tables, options, items))
 
 
 def _titles(tables: Tables, options: Options, items: Sequence[str]) -> dict[str, str]:
@@ -237,6 +247,15 @@ def _titles(tables: Tables, options: Options, items: Sequence[str]) -> dict[str,
     found = tables[ITEMS].select(options.item, options.title).drop_nulls().collect(engine="streaming")
     known = set(items)
     return {item: title for item, title in found.iter_rows() if item in known}
+
+
+def _attributes(tables: Tables, options: Options, items: Sequence[str]) -> pl.DataFrame | None:
+    """Return what the table of items tells of those of the catalogue, in their order."""
+    if options.new_items is None or ITEMS not in tables:
+        return None
+    columns = (*options.new_items.words, *options.new_items.numbers)
+    found = tables[ITEMS].select(pl.col(options.item).alias(ITEM), *columns).collect(engine="streaming")
+    return pl.DataFrame({ITEM: items}).join(found, ITEM, "left", maintain_order="left")
 
 
 def make_contract(options: Options, items: Sequence[str]) -> FeatureContract:

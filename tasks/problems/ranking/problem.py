@@ -37,6 +37,7 @@ from tasks.problems.ranking.dataset import (
 )
 from tasks.problems.ranking.disturbances import disturb
 from tasks.problems.ranking.events import EVENTS, ITEM, ITEMS, USERS
+from tasks.problems.ranking.hidden import of_hidden
 from tasks.problems.ranking.metrics import best_of, normalised, score_ranking
 from tasks.problems.ranking.options import ACTIVITY, AGE, AT, Options, parse_options
 from tasks.problems.ranking.pictures import by_popularity, of_histories
@@ -104,7 +105,7 @@ class Ranking(Problem):
     def beside(self, dataset: Dataset, rows: Rows, output: Floats) -> Mapping[str, float]:
         """Return the novelty of what is named, mean -log2 of its share of the users, and the share of it that is new.
 
-        New is what nobody had in training.
+        New is what nobody had in training. With `new_items`, how well the output tells of items that are hidden for it.
         """
         assert isinstance(dataset, Histories)
         named = best_of(output, dataset.target(rows))
@@ -113,6 +114,7 @@ class Ranking(Problem):
         return {
             "novelty": float(-np.log2(np.maximum(had, 1) / users).mean()),
             "new_items": float((had == 0).mean()),
+            **of_hidden(dataset, rows, output),
         }
 
     def named(self, dataset: Dataset, rows: Rows, output: Floats) -> NDArray[np.int64]:
