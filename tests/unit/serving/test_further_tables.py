@@ -23,11 +23,12 @@ MOST = 8
 
 @pytest.fixture
 def client(releases: ReleaseStore, folder: Path, cache: Path) -> Iterator[TestClient]:
-    contract = contract_to_json(make_contract(parse_options(PROBLEM), ITEMS))
+    problem = {**PROBLEM, "users": ["age"]}
+    contract = contract_to_json(make_contract(parse_options(problem), ITEMS))
     files = {
         "model.onnx": model(),
         "contract.json": json.dumps(contract).encode(),
-        "run.yaml": json.dumps({"problem": {"kind": "ranking", **PROBLEM}, "checks": {}}).encode(),
+        "run.yaml": json.dumps({"problem": {"kind": "ranking", **problem}, "checks": {}}).encode(),
     }
     releases.publish(files, expected=0, run_id="r", as_of=date(2026, 1, 1), reason="better")
     app = make_app(settings(folder, cache, max_further_rows=MOST))
@@ -36,8 +37,9 @@ def client(releases: ReleaseStore, folder: Path, cache: Path) -> Iterator[TestCl
         yield found
 
 
-def ask(client: TestClient, items: list[dict[str, Any]], events: list[dict[str, Any]] = EVENTS) -> Any:
-    return client.post("/v1/score", json={"as_of": "2026-01-01", "tables": {"events": events, "items": items}})
+def ask(client: TestClient, items: list[dict[str, Any]], events: list[dict[str, Any]] = EVENTS, **others: Any) -> Any:
+    tables = {"events": events, "items": items, **others}
+    return client.post("/v1/score", json={"as_of": "2026-01-01", "tables": tables})
 
 
 def items(count: int) -> list[dict[str, Any]]:
@@ -61,3 +63,26 @@ def test_as_many_as_are_allowed_are_scored_and_the_first_table_has_its_own_bound
     assert ask(client, items(MOST)).status_code == 200
     one_user = [{"user": "u", "item": f"b{place}", "time": "2026-01-01"} for place in range(MOST + 1)]
     assert ask(client, KNOWN, one_user).status_code == 200
+
+
+def test_users_may_be_told_and_need_not_be(client: TestClient) -> None:
+    without = ask(client, KNOWN)
+    told = ask(client, KNOWN, users=[{"user": "u", "age": 33}, {"user": "ż", "age": None}])
+    assert without.status_code == told.status_code == 200, told.text
+    assert told.json() == without.json()
+    assert client.post("/v1/recommend", json={"histories": [["b"]], "k": 2}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("users", "field"),
+    [
+        ([{"user": "u", "age": "1"}] * 2, "users"),
+        ([{"user": None, "age": "1"}], "users.user"),
+        ([{"user": "u"}], "users.age"),
+        ([{"user": f"u{place}", "age": "1"} for place in range(MOST + 1)], "tables.users"),
+    ],
+)
+def test_users_that_are_wrong_are_refused(client: TestClient, users: list[dict[str, Any]], field: str) -> None:
+    answer = ask(client, KNOWN, users=users)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["field"].startswith(field), answer.text
