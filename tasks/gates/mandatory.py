@@ -7,7 +7,7 @@ from tasks.gates.diversity import diversity, floor
 from tasks.gates.drift import drift_gate
 from tasks.gates.gate import Case
 from tasks.gates.latency import latency_gates
-from tasks.gates.parity import parity
+from tasks.gates.parity import lists, parity
 from tasks.gates.result import GateResult
 from tasks.gates.robustness import robustness
 from tasks.gates.segments import segment_gates
@@ -39,7 +39,9 @@ def _latency(case: Case) -> Sequence[GateResult]:
 
 
 def _parity(case: Case) -> Sequence[GateResult]:
-    return parity(case.candidate.name, case.model, case.candidate.about, case.gates.parity)
+    name, about, rule = case.candidate.name, case.candidate.about, case.gates.parity
+    found = parity(name, case.model, about, rule)
+    return (found,) if rule.overlap is None else (found, lists(name, case.model, about, rule.overlap))
 
 
 def _robustness(case: Case) -> Sequence[GateResult]:

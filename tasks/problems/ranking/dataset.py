@@ -96,7 +96,8 @@ class Histories(Dataset):
         if WEIGHT not in self.events.columns:
             return None
         given = self.events[WEIGHT].to_numpy().astype(np.float64)
-        return (given / given[self.learned].mean()).astype(np.float32)
+        scaled: Matrix = (given / given[self.learned].mean()).astype(np.float32)
+        return scaled
 
     def weights(self, rows: Rows) -> Floats | None:
         """Return (n,) how much the event that each row asks for counts in training; None: all alike."""

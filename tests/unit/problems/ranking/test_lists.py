@@ -16,13 +16,16 @@ from tasks.compression.recipe import Compressed, compress
 from tasks.compression.runtime import OnnxModel
 from tasks.compression.traits import traits_of
 from tasks.core.config import Spec
+from tasks.gates.champion import Champion
+from tasks.gates.gate import Candidate, Case, Opponents
+from tasks.gates.mandatory import MANDATORY
 from tasks.gates.options import ParityGate
-from tasks.gates.parity import parity as gate
 from tasks.gates.result import GateResult
-from tasks.problems.base import Floats
+from tasks.problems.base import Floats, Score
 from tasks.problems.blocks.outputs import outputs
 from tasks.problems.models import build_model
 from tests.unit.problems.ranking.films import dataset, problem
+from tests.unit.problems.ranking.test_known_bad import evaluation, rules
 
 GATE = ParityGate(tolerance=0.05, overlap=0.9)
 KIND, MADE = problem(split="leave-one-out"), dataset(split="leave-one-out")
@@ -34,7 +37,7 @@ def student(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     model = build_model(Spec(kind="decayed-sum", width=8), MADE.contract)
     with torch.no_grad():
-        model.bias += 5.0
+        model.get_parameter("bias").add_(5.0)
     return model.eval()
 
 
@@ -66,8 +69,15 @@ def of_another() -> dict[str, float | None]:
 
 
 def judged(rule: ParityGate = GATE, **changes: Any) -> dict[str, GateResult]:
-    about = {**compressed().about(), **changes}
-    return {result.gate: result for result in gate("one", compressed().model, about, rule)}
+    """What the mandatory gate says of the file, with other things told of it."""
+    found = compressed()
+    gates = rules(parity=rule.model_dump())
+    candidate = Candidate("one", found.model, {**found.about(), **changes})
+    empty = np.zeros(0, np.float32)
+    score = Score(np.zeros(1), np.ones(1), {})
+    opponents = Opponents(None, None, Champion(0))
+    case = Case(candidate, found.model, empty, score, evaluation(), opponents, gates)
+    return {result.gate: result for result in MANDATORY["parity"](case)}
 
 
 def test_a_file_of_the_same_lists_passes() -> None:
