@@ -95,7 +95,9 @@ def popular_lists(since: Since, options: Options, count: int) -> pl.DataFrame:
     if WEIGHT not in events.columns:
         events = events.with_columns(pl.lit(1.0).alias(WEIGHT))
     weight = pl.col(WEIGHT)
-    counts = events.group_by(ITEM).agg((lately * weight).sum().alias("lately"), weight.sum().alias("all"))
+    counts = events.group_by(ITEM, maintain_order=True).agg(
+        (lately * weight).sum().alias("lately"), weight.sum().alias("all")
+    )
     popular = counts.sort("lately", "all", ITEM, descending=[True, True, False])[ITEM].to_list()
     parts = [
         (user, rank, item)

@@ -99,7 +99,8 @@ def catalogue(events: pl.DataFrame, options: Options) -> tuple[str, ...]:
     So the order of codes answers whoever has no history. Events count by their weight, where they have some.
     """
     learned = (pl.col(WEIGHT) * pl.col(LEARNED)).sum() if WEIGHT in events.columns else pl.col(LEARNED).sum()
-    counts = events.group_by(ITEM).agg(pl.len().alias("all"), learned.alias("learned"))
+    # In the order of rows: sums of weights depend on it in their last digits, and the order of items on those.
+    counts = events.group_by(ITEM, maintain_order=True).agg(pl.len().alias("all"), learned.alias("learned"))
     kept = counts.filter(pl.col("all") >= options.least_events)
     return tuple(kept.sort(["learned", ITEM], descending=[True, False])[ITEM].to_list())
 
