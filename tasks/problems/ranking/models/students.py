@@ -16,7 +16,7 @@ from tasks.problems.ranking.models.encoders import Attention, Recurrent
 from tasks.problems.ranking.models.ranker import EncodedRanker, Ranker
 
 LARGE = 4096
-"""A product of so many items is not decomposed whole: 1.1 TFLOP, at the limit of what a start is worth."""
+"""A product of so many items is not decomposed whole."""
 ROUNDS = 10
 
 
