@@ -72,6 +72,7 @@ def score(
     scorer = scorer_of(model)
     try:
         given, day = _tables(body, media_type, as_of, scorer, settings, reader)
+        _count_further(given, scorer, settings.max_further_rows)
         tables = scorer.check(given)
         main = scorer.contracts[0]
         _count(tables[main.name], main, settings.max_rows)
@@ -135,6 +136,18 @@ def _count(table: pl.DataFrame, contract: TableContract, limit: int) -> None:
     if entities > limit:
         said = f"{entities} of {', '.join(contract.entity) or 'the rows'} in one request"
         raise Refused(422, f"{said}; at most {limit} are allowed, send them in parts")
+
+
+def _count_further(tables: Mapping[str, pl.DataFrame], scorer: TableScorer, limit: int) -> None:
+    """Refuse more rows of a table beside the first than `limit`: it tells of what the first is about, or of all items.
+
+    It is told before the rows are checked one by one.
+    """
+    for contract in scorer.contracts[1:]:
+        rows = len(tables.get(contract.name, ()))
+        if rows > limit:
+            said = f"tables.{contract.name}: {rows} rows in one request; at most {limit} are allowed"
+            raise Refused(422, f"{said}, send them in parts", f"tables.{contract.name}", rule=f"rows <= {limit}")
 
 
 def _count_pixels(table: pl.DataFrame, contract: TableContract, model: Model, settings: ServiceSettings) -> None:

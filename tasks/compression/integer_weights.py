@@ -7,10 +7,11 @@ what it makes of training rows (see `rounding`), everything else to the nearest 
 
 The graph widens by Cast and Mul, which ONNX Runtime folds while loading. It does not fold DequantizeLinear: in 1.31
 one before a product becomes MatMulNBits, which rounds inputs to eight bits as well (measured: 0.4 % off on a product
-whose weights were exact).
+whose weights were exact). `int8-weights` with `products: int8` wants just that: a product with one row reads each
+weight once, so that a large matrix takes the time in which memory delivers it.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -44,12 +45,18 @@ class IntegerWeights(GraphStep):
 
     def apply(self, model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
         axes, squares = output_axes(model.graph), mean_squares(model, calibration(self.samples))
-        looked_up = self.in_fewest_bits(model.graph)
-        narrow_weights(model.graph, lambda tensor: self._narrow(tensor, axes.get(tensor.name, -1), squares, looked_up))
+        looked_up, eight = self.in_fewest_bits(model.graph), self.multiplied_in_eight_bits(model.graph)
+        narrow_weights(
+            model.graph, lambda tensor: self._narrow(tensor, axes.get(tensor.name, -1), squares, looked_up, eight)
+        )
         return model
 
     def in_fewest_bits(self, graph: onnx.GraphProto) -> frozenset[str]:
         """Return the names of tensors that no product reads, and that have as few levels as those of products."""
+        return frozenset()
+
+    def multiplied_in_eight_bits(self, graph: onnx.GraphProto) -> frozenset[str]:
+        """Return the names of matrices that are not widened: their products are computed in eight bits."""
         return frozenset()
 
     def _narrow(
@@ -58,6 +65,7 @@ class IntegerWeights(GraphStep):
         axis: int,
         squares: dict[str, NDArray[np.float64]],
         looked_up: frozenset[str],
+        eight: frozenset[str],
     ) -> Narrow | None:
         size = np.prod(tensor.dims)
         if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2 or size < self.min_elements:
@@ -71,6 +79,8 @@ class IntegerWeights(GraphStep):
         largest = EIGHT if known is None and tensor.name not in looked_up else self.largest
         levels, scales = round_weights(matrix, None if known is None else torch.from_numpy(known), largest)
         whole = np.moveaxis(levels.numpy().astype(np.int8).reshape(last.shape), -1, axis)
+        if tensor.name in eight:
+            return _multiplied(tensor.name, whole, scales.numpy().astype(np.float32))
         shape = np.ones(values.ndim, dtype=np.int64)
         shape[axis] = -1
         return _widened(tensor.name, whole, scales.numpy().astype(np.float32).reshape(shape), four=largest < EIGHT)
@@ -87,6 +97,12 @@ def _widened(name: str, levels: NDArray[np.int8], scales: NDArray[np.float32], *
     return Narrow(nodes, [stored, numpy_helper.from_array(scales, f"{name}_scale")])
 
 
+def _multiplied(name: str, levels: NDArray[np.int8], scales: NDArray[np.float32]) -> Narrow:
+    """Return a matrix (in, out) of levels, with the scale of each output, that the runtime multiplies as it is."""
+    stored = [numpy_helper.from_array(levels, f"{name}_levels"), numpy_helper.from_array(scales, f"{name}_scale")]
+    return Narrow([helper.make_node("DequantizeLinear", [item.name for item in stored], [name], axis=1)], stored)
+
+
 def _packed(levels: NDArray[np.int8]) -> bytes:
     """Pack levels two a byte, the first in the lower half, as ONNX has it."""
     flat = levels.ravel().astype(np.uint8) & 0x0F
@@ -95,9 +111,27 @@ def _packed(levels: NDArray[np.int8]) -> bytes:
 
 
 class Int8Weights(IntegerWeights):
-    """The levels go from -127 to 127."""
+    """The levels go from -127 to 127.
+
+    `products`: `int8` leaves the matrices of `MatMul` in eight bits when the file is loaded, and rounds what they
+    multiply in each call: faster where one is large, such as the vectors of many items, and slower where it is small.
+    """
 
     kind = "int8-weights"
+    products: Literal["float32", "int8"] = "float32"
+
+    def multiplied_in_eight_bits(self, graph: onnx.GraphProto) -> frozenset[str]:
+        """A matrix that anything else reads as well is widened."""
+        if self.products == "float32":
+            return frozenset()
+        matrices = {item.name for item in graph.initializer if len(item.dims) == 2}
+        others = {
+            name
+            for node in graph.node
+            for place, name in enumerate(node.input)
+            if (node.op_type, place) != ("MatMul", 1)
+        }
+        return frozenset(matrices - others)
 
 
 class Int4Weights(IntegerWeights):

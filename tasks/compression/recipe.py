@@ -13,7 +13,7 @@ from tasks.compression.chain import Chain
 from tasks.compression.correction import corrected
 from tasks.compression.export import export_onnx
 from tasks.compression.onnx_graph import to_bytes
-from tasks.compression.parity import Parity, parity
+from tasks.compression.parity import Names, Parity, parity
 from tasks.compression.runtime import OnnxModel
 from tasks.compression.step import AfterStep, Calibration, FineTune, also
 from tasks.compression.timing import Latency, machine, measure_all
@@ -105,6 +105,7 @@ def compress(  # noqa: PLR0913 named arguments
     correction: Callable[[Floats], Correction | None] = lambda _output: None,
     threads: int = 1,
     rounds: int = ROUNDS,
+    names: Names = lambda _: None,
 ) -> Compressed:
     """Apply a chain to `model`, which is changed in place.
 
@@ -112,7 +113,7 @@ def compress(  # noqa: PLR0913 named arguments
     `calibration(n)`: the inputs of n training rows; `correction`: made from outputs on `valid`, at the end. Every error
     is measured on the exported bytes. Parity compares the final bytes with the torch model as it was exported, so a
     change of number format counts as a difference. Latency is measured at one row, all steps' bytes in turn, in so many
-    `rounds` (0: not at all).
+    `rounds` (0: not at all). `names`: what outputs on `valid` name.
     """
     first = next(iter(valid))
     example = {name: values[:EXAMPLE_ROWS] for name, values in first.items()}
@@ -147,7 +148,7 @@ def compress(  # noqa: PLR0913 named arguments
         model=files[-1],
         parameters=sum(weight.numel() for weight in weights),
         nonzero=sum(int(weight.count_nonzero()) for weight in weights),
-        parity=parity(output, reference),
+        parity=parity(output, reference, names),
         history=tuple(history),
         timings=measure_all(files, first, batch=1, threads=threads, rounds=rounds) if rounds else (),
         tuned=tuple(tuned),

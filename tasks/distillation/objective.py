@@ -133,7 +133,7 @@ class Objective(nn.Module):
         output, target = output.float(), tensor(batch.target)
         teaching = self.teaching
         if teaching is None or batch.soft is None:
-            return portion * self._by_row(self.hard, output, target).mean()
+            return portion * self._truth(rows, output, target).mean()
         soft = tensor(batch.soft)
 
         def taught() -> Tensor:
@@ -145,7 +145,7 @@ class Objective(nn.Module):
 
         made = self._of_made(teaching, model, count, done, rng, device, narrow=narrow, mine=mine)
         if self.balance is not None:
-            hard = portion * self._by_row(self.hard, output, target).mean()
+            hard = portion * self._truth(rows, output, target).mean()
             balanced: Tensor = self.balance(hard, portion * taught().mean() + made, portion)
             return balanced
         share = _share(teaching, rows, done, device)
@@ -153,7 +153,7 @@ class Objective(nn.Module):
             share = share * shortfall(self._by_row(self.hard, output, target), self.hard(soft, target))
         total = output.new_zeros(())
         if isinstance(share, Tensor) or share < 1:
-            total = total + (1 - share) * self._by_row(self.hard, output, target)
+            total = total + (1 - share) * self._truth(rows, output, target)
         if isinstance(share, Tensor) or share > 0:
             total = total + share * taught()
         mean: Tensor = portion * total.mean() + made
@@ -192,6 +192,11 @@ class Objective(nn.Module):
         share = 1.0 if self.balance is not None else _share(teaching, parents, done, device)
         part: Tensor = portion * made.share * (share * torch.stack(parts).sum(dim=0)).mean()
         return part
+
+    def _truth(self, rows: Rows, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row by the truth, (n,), times what the row counts."""
+        found, weights = self._by_row(self.hard, output, target), self.dataset.weights(rows)
+        return found if weights is None else found * torch.from_numpy(weights).to(found.device)
 
     def _by_row(self, loss: Callable[..., Tensor], output: Tensor, *labels: Tensor) -> Tensor:
         """Return the loss of each row, (n,), the mean of its answers' where it has several."""
@@ -232,6 +237,8 @@ class Objective(nn.Module):
                 values |= {"made": self.teaching.made.soft[: len(rows)], "parents": self.teaching.made.parents}
             for number, part in enumerate(self.teaching.aligned):
                 values |= {f"features.{number}": part.features[rows], f"fold.{number}": part.fold[rows]}
+        if (weights := self.dataset.weights(rows)) is not None:
+            values["weights"] = weights
         for name, array in values.items():
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())

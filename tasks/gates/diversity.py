@@ -1,16 +1,24 @@
-"""This gate refuses a candidate whose answers are less varied than the champion's: errors alone do not show it."""
+"""These gates refuse a candidate that loses of a metric what errors do not show, such as how varied its answers are."""
 
 import math
 
 from tasks.gates.champion import Champion
-from tasks.gates.options import DiversityGate
+from tasks.gates.options import DiversityGate, FloorGate
 from tasks.gates.result import GateResult, refused, rounded
 from tasks.problems.base import Score
 
 
 def diversity(candidate: str, score: Score, champion: Champion, gate: DiversityGate) -> GateResult:
     """The metric must be at least `least`, and `share` of the champion's."""
-    name = "diversity"
+    return _floor("diversity", candidate, score, champion, gate)
+
+
+def floor(candidate: str, score: Score, champion: Champion, gate: FloorGate) -> GateResult:
+    """The metric must be at least `least`, and `share` of the champion's."""
+    return _floor(f"floors/{gate.metric}", candidate, score, champion, gate)
+
+
+def _floor(name: str, candidate: str, score: Score, champion: Champion, gate: DiversityGate | FloorGate) -> GateResult:
     rule = f"{gate.metric} at least {gate.least:g}, and {gate.share:g} of the champion's"
     found = score.metrics.get(gate.metric, math.nan)
     if not math.isfinite(found):

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tasks.gates.accuracy import absolute, against_champion, against_naive, against_teacher, not_too_good
 from tasks.gates.calibration import calibration
-from tasks.gates.diversity import diversity
+from tasks.gates.diversity import diversity, floor
 from tasks.gates.drift import drift_gate
 from tasks.gates.gate import Case
 from tasks.gates.latency import latency_gates
-from tasks.gates.parity import parity
+from tasks.gates.parity import lists, parity
 from tasks.gates.result import GateResult
 from tasks.gates.robustness import robustness
 from tasks.gates.segments import segment_gates
@@ -40,7 +40,9 @@ def _latency(case: Case) -> Sequence[GateResult]:
 
 
 def _parity(case: Case) -> Sequence[GateResult]:
-    return (parity(case.candidate.name, case.model, case.candidate.about, case.gates.parity),)
+    name, about, rule = case.candidate.name, case.candidate.about, case.gates.parity
+    found = parity(name, case.model, about, rule)
+    return (found,) if rule.overlap is None else (found, lists(name, case.model, about, rule.overlap))
 
 
 def _robustness(case: Case) -> Sequence[GateResult]:
@@ -71,6 +73,11 @@ def _calibration(case: Case) -> Sequence[GateResult]:
     return calibration(case.candidate.name, case.score, rule) if rule else []
 
 
+def _floors(case: Case) -> Sequence[GateResult]:
+    name, score, champion = case.candidate.name, case.score, case.opponents.champion
+    return [floor(name, score, champion, rule) for rule in case.gates.floors]
+
+
 MANDATORY: Mapping[str, Callable[[Case], Sequence[GateResult]]] = {
     "accuracy": _accuracy,
     "segments": _segments,
@@ -81,4 +88,5 @@ MANDATORY: Mapping[str, Callable[[Case], Sequence[GateResult]]] = {
     "drift": _drift,
     "diversity": _diversity,
     "calibration": _calibration,
+    "floors": _floors,
 }

@@ -53,9 +53,13 @@ class LatencyGate(Frozen):
 
 
 class ParityGate(Frozen):
-    """ParityGate limits the mean absolute difference of ONNX and torch outputs, relative to the mean torch output."""
+    """ParityGate limits the mean absolute difference of ONNX and torch outputs, relative to the mean torch output.
+
+    `overlap`: so large a share of what the torch model names, the ONNX file must name, too; None: nothing is asked.
+    """
 
     tolerance: float = Field(gt=0)
+    overlap: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda share: share is None)
 
 
 class Corruption(Frozen):
@@ -105,6 +109,14 @@ class CalibrationGate(Frozen):
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
+class FloorGate(Frozen):
+    """A `metric`, of which more is better, may not fall below `share` of the champion's, nor below `least`."""
+
+    metric: str
+    share: float = Field(default=0.8, gt=0, le=1)
+    least: float = Field(default=0, ge=0)
+
+
 class Gates(Frozen):
     """A candidate must pass all these rules. `further`: gates of other packages, beside the mandatory ones."""
 
@@ -120,6 +132,7 @@ class Gates(Frozen):
     calibration: CalibrationGate | None = Field(
         default=None, exclude_if=lambda rule: rule is None, description="None: nothing is asked"
     )
+    floors: tuple[FloorGate, ...] = Field(default=(), exclude_if=lambda rules: not rules)
     further: tuple[Spec, ...] = ()
     selection_tolerance: float = Field(
         default=0.005, ge=0, description="a smaller file may have this much more validation error than the best"

@@ -138,6 +138,10 @@ class Dataset(ABC):
         NaN where nobody knows: no loss counts it, no error is measured there.
         """
 
+    def weights(self, rows: Rows) -> Floats | None:
+        """Return (n,) how much each row's truth counts in training, 1 on average; None: all rows alike."""
+        return None
+
     def parts(
         self, rows: Rows, names: Collection[str] = (), budget_bytes: int = BATCH_BYTES, most: int | None = None
     ) -> Iterator[Rows]:
@@ -476,6 +480,10 @@ class Problem(ABC):
     def beside(self, dataset: Dataset, rows: Rows, output: Floats) -> Mapping[str, float]:
         """Return further metrics for people, which need more than outputs and targets."""
         return {}
+
+    def named(self, dataset: Dataset, rows: Rows, output: Floats) -> NDArray[np.int64] | None:
+        """Return (n, places) what outputs of these rows name, -1 for none; None where an output is no list."""
+        return None
 
     @abstractmethod
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:

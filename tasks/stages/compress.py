@@ -66,6 +66,7 @@ def run(ctx: Context, name: str | None = None) -> None:
             correction=lambda output: problem.correction(output, target),
             threads=ctx.run.threads,
             rounds=0 if recipe.search else ROUNDS,
+            names=lambda output: problem.named(dataset, rows, output),
         )
 
     folder = ctx.artifacts / "candidates" / name

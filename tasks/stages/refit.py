@@ -125,6 +125,7 @@ def _made_again(ctx: Context, chosen: Candidate, folder: Path) -> dict[str, Any]
         correction=lambda _output: correction_of(problem, chosen),
         threads=ctx.run.threads,
         rounds=0,
+        names=lambda output: problem.named(dataset, valid, output),
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(result.model)

@@ -41,6 +41,7 @@ def section() -> dict[str, Any]:
     gates = found["gates"]
     gates["accuracy"] |= {"limit": 1, "naive_margin": 0, "retention": 100, "max_gain": 1, "resamples": 200}
     gates["segments"] |= {"min_rows": 5}
+    gates["floors"] = []  # these films have no attributes
     gates["latency"] |= {"rounds": 10, "max_p50_ratio": 1e6, "max_p95_ratio": 1e6}
     gates["robustness"] = [{**item, "limit": 100} for item in gates["robustness"]]
     return found

@@ -7,10 +7,22 @@ import polars as pl
 
 from tasks.problems.base import BY, Outcomes, Since
 from tasks.problems.ranking.baselines import DAYS
-from tasks.problems.ranking.dataset import ACTIVITY, activity_of
-from tasks.problems.ranking.events import DAY, EVENTS, ITEM, USER, in_order, tie
+from tasks.problems.ranking.dataset import activity_of
+from tasks.problems.ranking.events import (
+    DAY,
+    EVENTS,
+    ITEM,
+    OF,
+    UNKNOWN,
+    USER,
+    USERS,
+    WEIGHT,
+    attributes,
+    in_order,
+    tie,
+)
 from tasks.problems.ranking.metrics import gains
-from tasks.problems.ranking.options import Options
+from tasks.problems.ranking.options import ACTIVITY, Options
 
 EXACT = 2**53
 
@@ -49,6 +61,9 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
         .join(had, on=USER, how="left")
         .sort(USER, DAY)
     )
+    # A night's table may have lost users since; who they were is then not known.
+    told = attributes(since.now[USERS], options) if options.users and USERS in since.now else None
+    rows = rows if told is None else rows.join(told, USER, "left", maintain_order="left")
     return Outcomes(
         rows.select(
             pl.col(USER).alias("entity"),
@@ -61,17 +76,28 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
             pl.lit(0.0).alias("size"),
             pl.lit(None, pl.Boolean).alias("inside"),
             pl.Series(BY + ACTIVITY, activity_of(rows["had"].fill_null(0).to_numpy()), pl.String),
+            *(_attribute(name, known=told is not None) for name in options.users),
         ),
         steps=options.days,
         as_gated=False,  # a kept list knows nothing of the days between, which the gates' histories go on with
     )
 
 
+def _attribute(name: str, *, known: bool) -> pl.Expr:
+    value = pl.col(f"{OF}{name}").fill_null(UNKNOWN) if known else pl.lit(UNKNOWN)
+    return value.alias(BY + name)
+
+
 def popular_lists(since: Since, options: Options, count: int) -> pl.DataFrame:
     """Return what was most popular in the last days, for each user without what that user had."""
     events = in_order(since.now[EVENTS], options, since.as_of)
     lately = pl.col(DAY) > since.as_of - timedelta(days=DAYS)
-    counts = events.group_by(ITEM).agg(lately.sum().alias("lately"), pl.len().alias("all"))
+    if WEIGHT not in events.columns:
+        events = events.with_columns(pl.lit(1.0).alias(WEIGHT))
+    weight = pl.col(WEIGHT)
+    counts = events.group_by(ITEM, maintain_order=True).agg(
+        (lately * weight).sum().alias("lately"), weight.sum().alias("all")
+    )
     popular = counts.sort("lately", "all", ITEM, descending=[True, True, False])[ITEM].to_list()
     parts = [
         (user, rank, item)

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from tasks.problems.base import Finding
-from tasks.problems.ranking.events import EVENTS, ITEMS
+from tasks.problems.ranking.events import EVENTS, ITEMS, USERS
 from tasks.problems.ranking.options import Options
 from tasks.tables.table import Tables
 
@@ -16,10 +16,12 @@ LEAST = 50
 
 
 def findings(tables: Tables, options: Options, as_of: date) -> Iterator[Finding]:
-    """Yield shares of the last days' events: of unknown items, of items never seen before, and what one item gained."""
+    """Yield shares of the last days' events: of unknown ids, of items never seen before, and what one item gained."""
     day = pl.col(options.time)
     since = as_of - timedelta(days=DAYS)
-    events = tables[EVENTS].filter(day <= as_of).select(options.item, options.time).collect(engine="streaming")
+    events = (
+        tables[EVENTS].filter(day <= as_of).select(options.user, options.item, options.time).collect(engine="streaming")
+    )
     recent, before = events.filter(day > since), events.filter(day <= since)
     if recent.height < LEAST or before.height < LEAST:
         return
@@ -33,9 +35,10 @@ def findings(tables: Tables, options: Options, as_of: date) -> Iterator[Finding]
     gain = top["now"] - (top["then"] or 0.0)
     rule = f"share {what} that one item gained"
     yield Finding(EVENTS, options.item, rule, gain, options.max_gain, {options.item: top[options.item]})
-    if ITEMS in tables:
-        known = tables[ITEMS].select(options.item).collect(engine="streaming")
-        strange = recent.join(known, on=options.item, how="anti")
-        rule = f"share {what} with an item that the table of items lacks"
-        example = {options.item: strange[options.item][0]} if strange.height else {}
-        yield Finding(EVENTS, options.item, rule, strange.height / recent.height, options.max_unknown, example)
+    for table, column, what_it_is in ((ITEMS, options.item, "an item"), (USERS, options.user, "a user")):
+        if table in tables:
+            known = tables[table].select(column).collect(engine="streaming")
+            strange = recent.join(known, on=column, how="anti")
+            rule = f"share {what} with {what_it_is} that the table of {table} lacks"
+            example = {column: strange[column][0]} if strange.height else {}
+            yield Finding(EVENTS, column, rule, strange.height / recent.height, options.max_unknown, example)

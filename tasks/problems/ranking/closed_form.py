@@ -17,26 +17,34 @@ NEIGHBOURS = 100
 SHRINKAGE = 10.0
 
 
-def together(sequences: Sequence[Codes], size: int, nearness: float | None = None) -> NDArray[np.float64]:
+def together(
+    sequences: Sequence[Codes], size: int, nearness: float | None = None, weights: Sequence[Matrix] | None = None
+) -> NDArray[np.float64]:
     """Return (items, items) how many users had both; on the diagonal, how many had the item. Codes are from 1.
 
+    `weights` of the events: both count by the root of the product of theirs, so that on the diagonal stands their sum.
     `nearness`: a user counts half for every so many places that lie between both: what is had one after the other
     belongs together more than what is had a year apart.
     """
     if nearness is not None:
-        return _near(sequences, size, nearness)
+        return _near(sequences, size, nearness, weights)
     had = np.zeros((len(sequences), size), np.float32)
     for line, sequence in enumerate(sequences):
-        had[line, sequence - 1] = 1
+        had[line, sequence - 1] = 1 if weights is None else np.sqrt(weights[line])
     result: NDArray[np.float64] = (had.T @ had).astype(np.float64)
     return result
 
 
-def _near(sequences: Sequence[Codes], size: int, nearness: float) -> NDArray[np.float64]:
+def _near(
+    sequences: Sequence[Codes], size: int, nearness: float, given: Sequence[Matrix] | None
+) -> NDArray[np.float64]:
     found = np.zeros((size, size))
-    for sequence in sequences:
+    for line, sequence in enumerate(sequences):
         places = np.arange(len(sequence))
         weights = 0.5 ** (np.abs(places[:, None] - places) / nearness)
+        if given is not None:
+            root = np.sqrt(given[line])
+            weights *= np.outer(root, root)
         if len(np.unique(sequence)) < len(sequence):  # an item that came again
             np.add.at(found, (sequence[:, None] - 1, sequence - 1), weights)
         else:

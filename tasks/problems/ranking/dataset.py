@@ -20,20 +20,23 @@ from tasks.problems.ranking.events import (
     ITEM,
     ITEMS,
     LEARNED,
+    OF,
     SPLIT,
     USER,
+    WEIGHT,
     catalogue,
     dealt,
     in_order,
+    with_attributes,
 )
-from tasks.problems.ranking.options import Options, parse_options
+from tasks.problems.ranking.options import ACTIVITY, AGE, Options, parse_options
 from tasks.tables.table import Tables
 
 HISTORY = "history"
 """The model's input is called so: codes of items, the last one at the end, 0 before the first."""
+ATTRIBUTES = "attributes.parquet"
 TITLES = "items.json"
 """A release has this file: what its items are called, by their ids."""
-ACTIVITY, AGE = "activity", "item_age"
 NEW_DAYS = 28
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SAME = ("split", "days", "repeats", "rating", "least_rating", "order")
@@ -52,18 +55,24 @@ class Histories(Dataset):
     """Histories has a row for each event that is asked: the user's history before it, and the item that came.
 
     `events`: all events in order, with SPLIT and LEARNED. An item that the contract's catalogue lacks is in no history,
-    and a row that asks for it has no right answer. `titles`: what items are called, by their id.
+    and a row that asks for it has no right answer. `titles`: what items are called, by their id. `attributes`: ITEM
+    and the columns by which new items are scored; None: they are not.
     """
 
     def __init__(
-        self, events: pl.DataFrame, contract: FeatureContract, titles: Mapping[str, str] | None = None
+        self,
+        events: pl.DataFrame,
+        contract: FeatureContract,
+        titles: Mapping[str, str] | None = None,
+        attributes: pl.DataFrame | None = None,
     ) -> None:
-        self.events, self.contract, self.titles = events, contract, titles or {}
+        self.events, self.contract, self.titles, self.attributes = events, contract, titles or {}, attributes
         self.options = parse_options(contract.settings["options"])
         self.codes = codes_of(events[ITEM], contract)
         self.users = events[USER].rank("dense").to_numpy().astype(np.int64) - 1
         self.days = events[DAY].to_physical().to_numpy().astype(np.int64)
         self.learned = events[LEARNED].to_numpy()
+        self.weight = self._weight()
         self._first = np.searchsorted(self.users, self.users)
         # Places among the events of known items, of which histories are made.
         self._known = self.codes[self.codes > 0]
@@ -82,6 +91,18 @@ class Histories(Dataset):
         """Return the number of items in the catalogue."""
         return self.contract.output_shape[0]
 
+    def _weight(self) -> Matrix | None:
+        """Return (events,) how much each counts, 1 on average over the learned ones; None: all alike."""
+        if WEIGHT not in self.events.columns:
+            return None
+        given = self.events[WEIGHT].to_numpy().astype(np.float64)
+        scaled: Matrix = (given / given[self.learned].mean()).astype(np.float32)
+        return scaled
+
+    def weights(self, rows: Rows) -> Floats | None:
+        """Return (n,) how much the event that each row asks for counts in training; None: all alike."""
+        return None if self.weight is None else self.weight[self.asked[rows]]
+
     def _segments(self) -> dict[str, NDArray[np.str_]]:
         before = self.asked - self._first[self.asked]
         _, item = np.unique(self.events[ITEM].to_numpy().astype(np.str_), return_inverse=True)
@@ -91,6 +112,11 @@ class Histories(Dataset):
         return {
             ACTIVITY: activity_of(before),
             AGE: np.where(young, f"under {NEW_DAYS} days", "older").astype(np.str_),
+            **{
+                name.removeprefix(OF): self.events[name].to_numpy().astype(np.str_)[self.asked]
+                for name in self.events.columns
+                if name.startswith(OF)
+            },
         }
 
     def inputs(self, rows: Rows, names: Collection[str] = ()) -> Inputs:
@@ -121,17 +147,25 @@ class Histories(Dataset):
 
     def sequences(self, rows: Rows) -> list[Codes]:
         """Return the codes of all learned events of each user of some training rows, in order."""
+        return [self.codes[part] for part in self._learned_of(rows)]
+
+    def sequence_weights(self, rows: Rows) -> list[Matrix] | None:
+        """Return the weights of the events of `sequences`; None: all count alike."""
+        return None if self.weight is None else [self.weight[part] for part in self._learned_of(rows)]
+
+    def _learned_of(self, rows: Rows) -> list[Codes]:
         chosen = self.learned & (self.codes > 0) & np.isin(self.users, np.unique(self.groups[rows]))
         places = np.flatnonzero(chosen)
         starts = np.flatnonzero(np.diff(self.users[places], prepend=-1))
-        return [part for part in np.split(self.codes[places], starts[1:]) if len(part)]
+        return [part for part in np.split(places, starts[1:]) if len(part)]
 
     def pairs(self) -> NDArray[np.float64]:
         """Return (items, items) how many users had both among the learned events, see `together`.
 
         It is counted anew for each caller: kept, it would take 1.2 GB of a large catalogue for as long as the dataset.
         """
-        return together(self.sequences(self.splits["train"]), self.size)
+        rows = self.splits["train"]
+        return together(self.sequences(rows), self.size, weights=self.sequence_weights(rows))
 
     @cached_property
     def neighbours(self) -> Matrix:
@@ -140,9 +174,17 @@ class Histories(Dataset):
 
     @cached_property
     def popularity(self) -> Floats:
+        """Return (items,) how many learned events each item has, by their weights where they have some."""
+        return self._counted(self.learned)
+
+    @cached_property
+    def had(self) -> Floats:
         """Return (items,) how many learned events each item has."""
-        codes = self.codes[self.learned]
-        return np.bincount(codes, minlength=self.size + 1)[1:].astype(np.float32)
+        return np.bincount(self.codes[self.learned], minlength=self.size + 1)[1:].astype(np.float32)
+
+    def _counted(self, chosen: NDArray[np.bool_]) -> Floats:
+        weight = None if self.weight is None else self.weight[chosen]
+        return np.bincount(self.codes[chosen], weight, self.size + 1)[1:].astype(np.float32)
 
     def popularity_before(self, rows: Rows, days: int) -> Floats:
         """Return (n, items) how many events each item had in the days before that of each row, whoever had them.
@@ -153,14 +195,13 @@ class Histories(Dataset):
         day, place = np.unique(self.days[self.asked[rows]], return_inverse=True)
         found = np.zeros((len(day), self.size), np.float32)
         for number, today in enumerate(day):
-            there = chosen & (self.days < today) & (self.days >= today - days)
-            found[number] = np.bincount(self.codes[there], minlength=self.size + 1)[1:]
+            found[number] = self._counted(chosen & (self.days < today) & (self.days >= today - days))
         return found[place]
 
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Histories":
         """Return the same rows under another catalogue or length of history. Raises ValueError saying what differs."""
         differing_options(parse_options(contract.settings["options"]), self.options, SAME, FREE)
-        return Histories(self.events, contract, self.titles)
+        return Histories(self.events, contract, self.titles, self.attributes)
 
     def answers(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
         """Return the scores of another catalogue's items as those of this one; an item that it lacks comes last."""
@@ -177,6 +218,8 @@ class Histories(Dataset):
         folder.mkdir(parents=True, exist_ok=True)
         self.events.write_parquet(folder / "events.parquet")
         write_json(folder / "contract.json", contract_to_json(self.contract))
+        if self.attributes is not None:
+            self.attributes.write_parquet(folder / ATTRIBUTES)
         if self.titles:
             write_json(folder / "assets" / TITLES, self.titles)
 
@@ -186,14 +229,16 @@ def load_histories(folder: Path) -> Histories:
     events = pl.read_parquet(folder / "events.parquet", glob=False)
     titles = folder / "assets" / TITLES
     contract = contract_from_json(read_json(folder / "contract.json"))
-    return Histories(events, contract, read_json(titles) if titles.is_file() else None)
+    attributes = pl.read_parquet(folder / ATTRIBUTES, glob=False) if (folder / ATTRIBUTES).is_file() else None
+    return Histories(events, contract, read_json(titles) if titles.is_file() else None, attributes)
 
 
 def build_histories(tables: Tables, options: Options, as_of: date) -> Histories:
     """Build the dataset of the events up to `as_of`. Raises DataError when a split has no row."""
-    events = dealt(in_order(tables[EVENTS], options, as_of), options, as_of)
+    events = dealt(with_attributes(in_order(tables[EVENTS], options, as_of), tables, options), options, as_of)
     items = catalogue(events, options)
-    return Histories(events, make_contract(options, items), _titles(tables, options, items))
+    contract, titles = make_contract(options, items), _titles(tables, options, items)
+    return Histories(events, contract, titles, _attributes(tables, options, items))
 
 
 def _titles(tables: Tables, options: Options, items: Sequence[str]) -> dict[str, str]:
@@ -203,6 +248,15 @@ def _titles(tables: Tables, options: Options, items: Sequence[str]) -> dict[str,
     found = tables[ITEMS].select(options.item, options.title).drop_nulls().collect(engine="streaming")
     known = set(items)
     return {item: title for item, title in found.iter_rows() if item in known}
+
+
+def _attributes(tables: Tables, options: Options, items: Sequence[str]) -> pl.DataFrame | None:
+    """Return what the table of items tells of those of the catalogue, in their order."""
+    if options.new_items is None or ITEMS not in tables:
+        return None
+    columns = (*options.new_items.words, *options.new_items.numbers)
+    found = tables[ITEMS].select(pl.col(options.item).alias(ITEM), *columns).collect(engine="streaming")
+    return pl.DataFrame({ITEM: items}).join(found, ITEM, "left", maintain_order="left")
 
 
 def make_contract(options: Options, items: Sequence[str]) -> FeatureContract:

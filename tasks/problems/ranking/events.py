@@ -7,10 +7,14 @@ import polars as pl
 
 from tasks.core.errors import DataError
 from tasks.problems.ranking.options import Options
+from tasks.tables.table import Tables
 
-EVENTS, ITEMS = "events", "items"
+EVENTS, ITEMS, USERS = "events", "items", "users"
 """The raw tables have these names."""
-USER, ITEM, DAY, SPLIT, LEARNED = "_user", "_item", "_day", "_split", "_learned"
+USER, ITEM, DAY, SPLIT, LEARNED, WEIGHT = "_user", "_item", "_day", "_split", "_learned", "_weight"
+OF = "_of_"
+"""A user's attributes stand beside each of their events, in columns that begin so."""
+UNKNOWN = "unknown"
 SEPARATOR = "\x1f"
 TIE = "_tie"
 LEAST = 3  # events of a user of whom the last one is asked, the one before it validated, and one is learned from
@@ -19,6 +23,7 @@ LEAST = 3  # events of a user of whom the last one is asked, the one before it v
 def in_order(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame:
     """Return USER, ITEM, DAY of the events up to `as_of`, each user's together, the earliest first.
 
+    With a column of weights there is WEIGHT, too.
     Of an item that a user had several times the first event counts, unless there are `repeats`. Raises DataError when
     there is no event.
     """
@@ -26,9 +31,10 @@ def in_order(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame
     if options.rating is not None and options.least_rating is not None:
         given = given.filter(pl.col(options.rating) >= options.least_rating)
     order = pl.col(options.order).cast(pl.Float64) if options.order else pl.lit(0.0)
+    weight = [pl.col(options.weight).cast(pl.Float64).alias(WEIGHT)] if options.weight else []
     found = given.select(
         pl.col(options.user).alias(USER), pl.col(options.item).alias(ITEM), pl.col(options.time).alias(DAY),
-        order.alias("_order"),
+        order.alias("_order"), *weight,
     ).collect(engine="streaming")  # fmt: skip
     if found.is_empty():
         raise DataError(f"{EVENTS}: no event up to {as_of}")
@@ -36,7 +42,27 @@ def in_order(table: pl.LazyFrame, options: Options, as_of: date) -> pl.DataFrame
     found = found.with_columns(pl.Series(TIE, ties, pl.UInt64)).sort(USER, DAY, "_order", TIE)
     if not options.repeats:
         found = found.unique([USER, ITEM], keep="first", maintain_order=True)
-    return found.select(USER, ITEM, DAY)
+    return found.drop("_order", TIE)
+
+
+def with_attributes(events: pl.DataFrame, tables: Tables, options: Options) -> pl.DataFrame:
+    """Return the events with the attributes of their users, UNKNOWN where the table of users does not tell.
+
+    Raises DataError when there is no such table.
+    """
+    if not options.users:
+        return events
+    if USERS not in tables:
+        raise DataError(f"{USERS}: this table is missing; problem.users names columns of it: deliver it or drop them")
+    return events.join(attributes(tables[USERS], options), USER, "left", maintain_order="left").with_columns(
+        pl.col(f"{OF}{name}").fill_null(UNKNOWN) for name in options.users
+    )
+
+
+def attributes(users: pl.LazyFrame, options: Options) -> pl.DataFrame:
+    """Return USER and the attributes of each user, as texts."""
+    columns = [pl.col(name).cast(pl.String).alias(f"{OF}{name}") for name in options.users]
+    return users.select(pl.col(options.user).alias(USER), *columns).collect(engine="streaming")
 
 
 def dealt(events: pl.DataFrame, options: Options, as_of: date) -> pl.DataFrame:
@@ -70,9 +96,11 @@ def dealt(events: pl.DataFrame, options: Options, as_of: date) -> pl.DataFrame:
 def catalogue(events: pl.DataFrame, options: Options) -> tuple[str, ...]:
     """Return the ids of the items that can be an answer, those with the most events that models may know first.
 
-    So the order of codes answers whoever has no history.
+    So the order of codes answers whoever has no history. Events count by their weight, where they have some.
     """
-    counts = events.group_by(ITEM).agg(pl.len().alias("all"), pl.col(LEARNED).sum().alias("learned"))
+    learned = (pl.col(WEIGHT) * pl.col(LEARNED)).sum() if WEIGHT in events.columns else pl.col(LEARNED).sum()
+    # In the order of rows: sums of weights depend on it in their last digits, and the order of items on those.
+    counts = events.group_by(ITEM, maintain_order=True).agg(pl.len().alias("all"), learned.alias("learned"))
     kept = counts.filter(pl.col("all") >= options.least_events)
     return tuple(kept.sort(["learned", ITEM], descending=[True, False])[ITEM].to_list())
 

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from tasks.core.config import Frozen, explained
 
+ACTIVITY, AGE = "activity", "item_age"
+"""These segments every dataset has."""
 AT = 10
 """The primary error is 1 - NDCG at so many items."""
 
@@ -37,7 +39,9 @@ class Options(Frozen):
 
     `time` is the day of an event, `order` a number that orders the events of one day, such as a clock's seconds; what
     is equal by both is ordered by a hash of user and item. `rating`: only events with at least `least_rating` count.
-    `items`: whether there is a table of them, whose column `title` says what an item is called.
+    `weight`: how much an event teaches beside others; models, catalogue and baselines know it, no error does.
+    `items`: whether there is a table of them, whose column `title` says what an item is called. `users`: columns of a
+    table of users, each a segment.
 
     `history`: the last items of a user that a model reads. `split`: `time` asks for every event of the last `days`
     days, `leave-one-out` for the last event of each user; validation asks for what came just before. A training row is
@@ -55,8 +59,10 @@ class Options(Frozen):
     order: str | None = None
     rating: str | None = None
     least_rating: float | None = None
+    weight: str | None = None
     items: bool = False
     title: str | None = None
+    users: tuple[str, ...] = ()
     new_items: NewItems | None = None
     history: int = Field(default=50, gt=0)
     split: Literal["time", "leave-one-out"] = "time"
@@ -77,11 +83,15 @@ class Options(Frozen):
             raise ValueError("title: it is a column of the table of items; set items: true")
         if self.new_items is not None and not self.items:
             raise ValueError("new_items: their attributes are columns of the table of items; set items: true")
-        names = [name for name in (self.user, self.item, self.time, self.order, self.rating) if name]
+        events = (self.user, self.item, self.time, self.order, self.rating, self.weight)
+        names = [name for name in events if name]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"column {twice!r} is named twice; each has one meaning")
         if odd := next((name for name in names if name.startswith("_") or name in ("rank", "score")), None):
             raise ValueError(f"the name {odd!r} is taken; rename the column in the source")
+        taken = (self.user, ACTIVITY, AGE)
+        if odd := next((name for name in self.users if name in taken or self.users.count(name) > 1), None):
+            raise ValueError(f"users: {odd!r} is a key, a segment of its own or named twice; rename or drop the column")
         return self
 
 

@@ -29,8 +29,6 @@ from tasks.problems.ranking import baselines
 from tasks.problems.ranking.afterwards import last_day, outcomes, popular_lists
 from tasks.problems.ranking.checks import findings
 from tasks.problems.ranking.dataset import (
-    ACTIVITY,
-    AGE,
     HISTORY,
     Histories,
     build_histories,
@@ -38,14 +36,17 @@ from tasks.problems.ranking.dataset import (
     make_contract,
 )
 from tasks.problems.ranking.disturbances import disturb
-from tasks.problems.ranking.events import EVENTS, ITEM, ITEMS
+from tasks.problems.ranking.events import EVENTS, ITEM, ITEMS, USERS
+from tasks.problems.ranking.hidden import of_hidden
 from tasks.problems.ranking.metrics import best_of, normalised, score_ranking
-from tasks.problems.ranking.options import AT, Options, parse_options
+from tasks.problems.ranking.options import ACTIVITY, AGE, AT, Options, parse_options
 from tasks.problems.ranking.pictures import by_popularity, of_histories
 from tasks.problems.ranking.recommend import recommended, require_fewer
 from tasks.tables.table import Column, TableContract, Tables
 
 PLACEHOLDER = ("a", "b")
+HEAVIEST = 1e6
+"""Sums of such weights are as exact as those of counts."""
 
 
 class Ranking(Problem):
@@ -62,7 +63,7 @@ class Ranking(Problem):
 
     @property
     def segment_columns(self) -> tuple[str, ...]:
-        return (ACTIVITY, AGE)
+        return (ACTIVITY, AGE, *self.options.users)
 
     def tables(self) -> tuple[TableContract, ...]:
         return table_contracts(self.options)
@@ -104,16 +105,21 @@ class Ranking(Problem):
     def beside(self, dataset: Dataset, rows: Rows, output: Floats) -> Mapping[str, float]:
         """Return the novelty of what is named, mean -log2 of its share of the users, and the share of it that is new.
 
-        New is what nobody had in training.
+        New is what nobody had in training. With `new_items`, how well the output tells of items that are hidden for it.
         """
         assert isinstance(dataset, Histories)
         named = best_of(output, dataset.target(rows))
-        had = dataset.popularity[named[named >= 0]]
+        had = dataset.had[named[named >= 0]]
         users = len(np.unique(dataset.users[dataset.learned]))
         return {
             "novelty": float(-np.log2(np.maximum(had, 1) / users).mean()),
             "new_items": float((had == 0).mean()),
+            **of_hidden(dataset, rows, output),
         }
+
+    def named(self, dataset: Dataset, rows: Rows, output: Floats) -> NDArray[np.int64]:
+        """Return the best items of each row, without those that the user had."""
+        return best_of(output, dataset.target(rows))
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Return the weighed mean of log shares: a scale of scores that all members have in common."""
@@ -159,7 +165,7 @@ class Ranking(Problem):
 
 
 def table_contracts(options: Options) -> tuple[TableContract, ...]:
-    """Return the contracts of events and, where there are some, of items."""
+    """Return the contracts of events and, where there are some, of items and users."""
     repeated = [Column(options.time, "date", key=options.repeats, about="day of the event")]
     columns = [
         Column(options.user, "string", key=True, about="who"),
@@ -170,9 +176,25 @@ def table_contracts(options: Options) -> tuple[TableContract, ...]:
         columns.append(Column(options.order, "number", about="what orders the events of a day"))
     if options.rating:
         columns.append(Column(options.rating, "number", nullable=True, about="how much it was liked"))
+    if options.weight:
+        columns.append(Column(options.weight, "number", above=0, high=HEAVIEST, about="how much it teaches"))
     events = TableContract(tuple(columns), options.time, None, (options.user,), name=EVENTS)
+    return events, *_items(options), *_users(options)
+
+
+def _users(options: Options) -> tuple[TableContract, ...]:
+    if not options.users:
+        return ()
+    columns = [Column(options.user, "string", key=True, about="who")]
+    columns += [
+        Column(name, "string", nullable=True, numerals=True, about="what tells of a user") for name in options.users
+    ]
+    return (TableContract(tuple(columns), None, None, (options.user,), name=USERS, required=False),)
+
+
+def _items(options: Options) -> tuple[TableContract, ...]:
     if not options.items:
-        return (events,)
+        return ()
     described = [Column(options.item, "string", key=True, about="what")]
     if options.title:
         described.append(Column(options.title, "string", nullable=True, about="what it is called"))
@@ -184,4 +206,4 @@ def table_contracts(options: Options) -> tuple[TableContract, ...]:
             Column(name, "string", nullable=True, numerals=name in attributes.numbers, about="what tells of an item")
             for name in names
         ]
-    return events, TableContract(tuple(described), None, None, (options.item,), name=ITEMS, required=False)
+    return (TableContract(tuple(described), None, None, (options.item,), name=ITEMS, required=False),)

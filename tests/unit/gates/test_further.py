@@ -69,6 +69,7 @@ def test_what_a_gate_cannot_judge_is_refused_and_the_mandatory_gates_are_judged_
         "drift",
         "diversity",
         "calibration",
+        "floors",
     }
     heavy = make_candidate(model=make_onnx(10.01, layers=1))
     assert "size" in {result.gate for result in decide([heavy], evaluation, opponents, gates, 5).ranked[0].failed}

@@ -57,16 +57,17 @@ class Product(nn.Module):
         none = self.popularity.new_zeros(1, len(self.product) + 1).expand(rows, -1)
         return none.scatter_add(1, history, self.weights.expand(rows, -1))[:, 1:]
 
-    def matrix(self, sequences: Sequence[Codes]) -> Matrix:
-        """Return (items, items) the similarities of items by users' events in order."""
+    def matrix(self, sequences: Sequence[Codes], weights: Sequence[Matrix] | None) -> Matrix:
+        """Return (items, items) the similarities of items by users' events in order, and what these count."""
         raise NotImplementedError
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
         assert isinstance(dataset, Histories)
-        sequences = dataset.sequences(train)
-        events = np.bincount(np.concatenate(sequences), minlength=dataset.size + 1)[1:]
+        sequences, weights = dataset.sequences(train), dataset.sequence_weights(train)
+        count = None if weights is None else np.concatenate(weights)
+        events = np.bincount(np.concatenate(sequences), count, dataset.size + 1)[1:]
         with torch.no_grad():
-            self.product.copy_(torch.from_numpy(self.matrix(sequences)))
+            self.product.copy_(torch.from_numpy(self.matrix(sequences, weights)))
             popularity = torch.from_numpy(np.log1p(events)).float()
             scores = torch.cat(
                 [self(torch.from_numpy(dataset.inputs(part)[HISTORY])) for part in dataset.parts(valid, most=PART)]
@@ -95,15 +96,16 @@ class Ease(Product):
 
     options: EaseOptions
 
-    def matrix(self, sequences: Sequence[Codes]) -> Matrix:
-        return ease(together(sequences, len(self.product), self.options.nearness), self.options.regularisation)
+    def matrix(self, sequences: Sequence[Codes], weights: Sequence[Matrix] | None) -> Matrix:
+        counts = together(sequences, len(self.product), self.options.nearness, weights)
+        return ease(counts, self.options.regularisation)
 
 
 class ItemKnn(Product):
     """ItemKnn sums the similarities of nearest neighbours on a history that decays."""
 
-    def matrix(self, sequences: Sequence[Codes]) -> Matrix:
-        return item_knn(together(sequences, len(self.product)))
+    def matrix(self, sequences: Sequence[Codes], weights: Sequence[Matrix] | None) -> Matrix:
+        return item_knn(together(sequences, len(self.product), weights=weights))
 
 
 def build_ease(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:

@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ GRADIENT_LIMIT = 1.0
 BETAS = (0.9, 0.98)
 
 Codes = NDArray[np.int64]
+Matrix = NDArray[np.float32]
+Values = TypeVar("Values", Codes, Matrix)
 
 
 class SequenceOptions(Frozen):
@@ -68,6 +70,7 @@ class SequenceRanker(EncodedRanker):
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
         assert isinstance(dataset, Histories)
         sequences, length = dataset.sequences(train), dataset.contract.inputs[HISTORY][1][0]
+        weights = dataset.sequence_weights(train)
         rng, options = np.random.default_rng(seed), self.options
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, betas=BETAS
@@ -77,13 +80,17 @@ class SequenceRanker(EncodedRanker):
         planned = options.epochs * -(-len(windows(sequences, length, 0)) // options.batch_size)
         for epoch in range(options.epochs):
             self.train()
-            given = windows(sequences, length, int(rng.integers(length)))
-            for read, asked in batches(given, options.batch_size, rng):
+            offset = int(rng.integers(length))
+            given = windows(sequences, length, offset)
+            counted = None if weights is None else windows(weights, length, offset)
+            for read, asked, count in batches(given, options.batch_size, rng, counted):
                 for group in optimizer.param_groups:
                     group["lr"] = options.learning_rate * _share(steps / planned)
                 there = asked > 0
                 output = self.scores(self.users(read)[there])
-                loss = functional.cross_entropy(output, asked[there] - 1)
+                loss = functional.cross_entropy(output, asked[there] - 1, reduction="none" if weights else "mean")
+                if weights:
+                    loss = (loss * count[there]).mean()
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(self.parameters(), GRADIENT_LIMIT)
@@ -108,7 +115,7 @@ class SequenceRanker(EncodedRanker):
         return torch.cat(parts).numpy()
 
 
-def windows(sequences: list[Codes], length: int, offset: int) -> list[Codes]:
+def windows(sequences: list[Values], length: int, offset: int) -> list[Values]:
     """Return parts of at most `length` + 1 events, so that every event but a sequence's first is asked once.
 
     `offset`: by how many events the last part of a long sequence is shorter, so that each epoch cuts elsewhere.
@@ -123,18 +130,26 @@ def windows(sequences: list[Codes], length: int, offset: int) -> list[Codes]:
     return found
 
 
-def batches(parts: list[Codes], size: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (n, places) codes to read, and those of the items that came next, 0 for none; parts of like length meet."""
+def batches(
+    parts: list[Codes], size: int, rng: np.random.Generator, weights: list[Matrix] | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield (n, places) codes to read, and those of the items that came next, 0 for none; parts of like length meet.
+
+    Beside them stand the weights of what came, 1 where parts have none.
+    """
     order = np.argsort([len(part) + rng.uniform(0, 8) for part in parts])
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     for number in rng.permutation(len(groups)):
         chosen = [parts[place] for place in groups[number]]
         width = max(len(part) for part in chosen) - 1
         read, asked = (np.zeros((len(chosen), width), np.int64) for _ in range(2))
+        count = np.ones((len(chosen), width), np.float32)
         for line, part in enumerate(chosen):
+            if weights is not None:
+                count[line, width - len(part) + 1 :] = weights[groups[number][line]][1:]
             read[line, width - len(part) + 1 :] = part[:-1]
             asked[line, width - len(part) + 1 :] = part[1:]
-        yield torch.from_numpy(read), torch.from_numpy(asked)
+        yield torch.from_numpy(read), torch.from_numpy(asked), torch.from_numpy(count)
 
 
 def _share(done: float) -> float:
