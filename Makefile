@@ -6,6 +6,7 @@ TASK     := $(HOME_DIR)/envs/task/bin
 AIRFLOW  := $(HOME_DIR)/envs/airflow/bin
 KUBEFLOW := $(HOME_DIR)/envs/kubeflow/bin
 BENCH    := $(HOME_DIR)/envs/bench/bin
+RANKING  := $(HOME_DIR)/envs/bench-ranking/bin
 SERVING  := $(HOME_DIR)/envs/serving/bin
 RESULTS  := $(HOME_DIR)/bench
 SIZES    := $(HOME_DIR)/bench-scale
@@ -34,7 +35,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test bench-ranking bench-ranking-setup bench-ranking-test lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -132,6 +133,15 @@ bench: setup-dev bench-setup  ## compare with peers on the sets below NIGHTSTILL
 
 bench-scale: setup  ## nights and scoring of 100 to 30,490 series of M5, an hour or two
 	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.scale --out $(SIZES)
+
+bench-ranking: setup bench-ranking-setup  ## recommenders side by side, an hour or two: SETS="movielens journey" SEEDS="0 1 2"
+	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.ranking $(CHOSEN)
+
+bench-ranking-setup:  ## make the environment of other libraries' recommenders and of an index (1.5 GB)
+	@$(PYTHON) -m infra.local.environments bench-ranking
+
+bench-ranking-test: bench-ranking-setup  ## the tests where those libraries are
+	$(RANKING)/python -m pytest tests/unit/bench/ranking/peers
 
 bench-setup:  ## make the environment of the benchmark's peers (1.7 GB)
 	@$(PYTHON) -m infra.local.environments bench

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -48,25 +49,35 @@ class Night:
         for name in self.context.run.teachers:
             self._once(teach, name)
 
-    def judge(self) -> dict[str, Any]:
-        """Run all stages up to evaluate, and return the verdict."""
+    def compress(self) -> None:
+        """Run all stages up to compress."""
         self.teach()
         for name in self.context.run.students:
             self._once(distil, name)
         for name in self.context.run.recipes:
             self._once(compress, name)
+
+    def judge(self) -> dict[str, Any]:
+        """Run all stages up to evaluate, and return the verdict."""
+        self.compress()
         self._once(evaluate)
         verdict: dict[str, Any] = read_json(self.context.artifacts / "evaluation" / "verdict.json")
         return verdict
+
+    def seconds(self) -> dict[str, float]:
+        """Return the processor's seconds of each stage that has run."""
+        marks = sorted(self.context.root.glob(f"*{DONE}"))
+        return {mark.name.removesuffix(DONE): float(mark.read_text() or 0) for mark in marks}
 
     def _once(self, stage: Any, name: str | None = None) -> None:
         label = stage.__name__.rpartition(".")[2] + (f"@{name}" if name else "")
         mark = self.context.root / f"{label}{DONE}"
         if not mark.is_file():
             logging.getLogger(__name__).info("%s: %s", self.context.run.workload, label)
+            begun = time.process_time()
             with _inside(self.context.root):
                 stage.run(self.context, name)
-            mark.touch()
+            mark.write_text(f"{time.process_time() - begun:.1f}")
 
 
 def night_of(workload: str, folder: Path, seed: int | None = None) -> Night:
@@ -75,9 +86,9 @@ def night_of(workload: str, folder: Path, seed: int | None = None) -> Night:
     return night_of_section(workload, section | ({} if seed is None else {"seed": seed}), folder)
 
 
-def night_of_section(workload: str, section: dict[str, Any], folder: Path) -> Night:
+def night_of_section(workload: str, section: dict[str, Any], folder: Path, as_of: date = AS_OF) -> Night:
     """Return the night of a workload's section in a folder, begun or not."""
-    run = Run(**section, workload=workload, as_of=AS_OF, champion=0)
+    run = Run(**section, workload=workload, as_of=as_of, champion=0)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN_FILE).write_text(run.to_yaml())
     set_up(run.seed, run.threads)

@@ -1,8 +1,8 @@
 """Make environments below .nightstill/envs from their locks, with Python's standard library alone.
 
-    python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow] [bench] [serving] [client]
+    python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow] [bench] [bench-ranking] …
 
-Of those, only `task` and `airflow` are made by default: `bench` has the benchmark's competitors,
+Of those, only `task` and `airflow` are made by default: `bench` and `bench-ranking` have the benchmark's competitors,
 `serving` runs the scoring service, `client` is all that a consumer needs. An environment whose locks did not change is
 left alone. `--dev` adds what the tests and linters need.
 """
@@ -17,12 +17,13 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = PROJECT / "requirements"
-BENCH_LOCK = PROJECT / "bench" / "requirements" / "peers.lock"
+BENCH = PROJECT / "bench" / "requirements"
+BENCH_LOCKS = {"bench": BENCH / "peers.lock", "bench-ranking": BENCH / "ranking.lock"}
 HOME = Path(os.environ.get("NIGHTSTILL_HOME") or PROJECT / ".nightstill").absolute()
 ENVIRONMENTS = HOME / "envs"
 MARKER = ".made-from"
-WITH_TORCH = ("task", "bench")
-WITHOUT_TOOLS = ("bench", "client")
+WITH_TORCH = ("task", *BENCH_LOCKS)
+WITHOUT_TOOLS = (*BENCH_LOCKS, "client")
 SLOW_TO_COMPILE = (
     "dvc.repo",
     "pandas",
@@ -69,7 +70,7 @@ def make(name: str, *, dev: bool) -> None:
     marker = folder / MARKER
     said = marker.read_text().split() if marker.is_file() else []
     dev = (dev or "dev" in said) and name not in WITHOUT_TOOLS
-    locks = [BENCH_LOCK if name == "bench" else LOCKS / f"{name}.lock"]
+    locks = [BENCH_LOCKS.get(name, LOCKS / f"{name}.lock")]
     if dev:
         locks.append(LOCKS / ("dev.lock" if name == "task" else f"dev-{name}.lock"))
     also = [LOCKS / "torch-cpu.lock", LOCKS / "torch-cuda.lock", Path(__file__)] if name in WITH_TORCH else []

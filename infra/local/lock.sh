@@ -20,6 +20,8 @@ compile serving.in -o serving.lock
 compile dev-serving.in -o dev-serving.lock
 # shellcheck disable=SC2046
 compile torch-cuda.in -o torch-cuda.lock $(grep -oE '^[a-z0-9._-]+' task.lock | sed 's/^/--no-emit-package /')
-# shellcheck disable=SC2046
-compile ../bench/requirements/peers.in -o ../bench/requirements/peers.lock \
-    $(grep -oE '^[a-z0-9._-]+' torch-cuda.lock | sed 's/^/--no-emit-package /')
+for name in peers ranking; do
+    # shellcheck disable=SC2046
+    compile "../bench/requirements/$name.in" -o "../bench/requirements/$name.lock" \
+        $(grep -oE '^[a-z0-9._-]+' torch-cuda.lock | sed 's/^/--no-emit-package /')
+done

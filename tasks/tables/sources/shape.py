@@ -56,10 +56,10 @@ class Shape(Frozen):
     """`moment`: columns with the year, month, day and, of hours, the hour of a row, of which its time is made.
 
     `time_format`: how a time is written that is not in ISO form, such as `%d-%b-%y`. `seconds`: a column with the
-    seconds since 1970, of which its day is made (UTC); the column stays, as it tells more. `missing`: texts that stand
-    for no value. `without`: columns that are left out. `unpivot`: columns that are series, side by side, become rows.
-    `pixels`: columns that are pixels, side by side, become an image.
-    `since`: the first day that is read.
+    seconds since 1970, or moments, of which its day is made (UTC); the column stays, as seconds: it tells more.
+    `missing`: texts that stand for no value. `without`: columns that are left out. `unpivot`: columns that are series,
+    side by side, become rows. `pixels`: columns that are pixels, side by side, become an image. `since`: the first day
+    that is read.
     `distinct`: of rows with equal keys the first stays. `observed`: rows without a target are left out: gaps.
     """
 
@@ -124,6 +124,8 @@ class Shape(Frozen):
     def _dated(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
         if not named:
             raise Unreadable("source.shape.seconds: rows of this workload have no time; leave it out")
+        if isinstance(table.schema[self.seconds], pl.Datetime):
+            table = table.with_columns(pl.col(self.seconds).dt.epoch("us") / 1e6)
         clock = table[self.seconds].cast(pl.Float64, strict=False)
         odd = table[self.seconds].filter((clock.abs() <= LATEST).not_().fill_null(value=True))
         if len(odd):

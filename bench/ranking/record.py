@@ -1,0 +1,110 @@
+"""This module measures all recommenders on one set by one seed, and describes them in a record."""
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.ranking.answers import Answer, eases, histories, ours, rows_of, simple
+from bench.ranking.sets import night_of_set
+from tasks.core.errors import ConfigError, DataError
+from tasks.core.files import read_json
+from tasks.gates.evaluation_set import EvaluationSet
+from tasks.problems.base import Score
+
+RESAMPLES = 2000
+RELEASED = "released"
+
+
+def measured(name: str, seed: int, folder: Path, peers: Mapping[str, Path]) -> dict[str, Any]:
+    """Run a set's night, the baselines and the peers, each by its own Python, and return the record.
+
+    What has run in `folder` before is taken from there.
+    """
+    night = night_of_set(name, seed, folder)
+    night.compress()
+    dataset = histories(night)
+    rows_of(dataset).save(folder / "rows.npz")
+    evaluation = EvaluationSet(night.problem, dataset)
+    gains, models = {}, {}
+    answers = (*simple(dataset).items(), *eases(dataset), *answers_of(folder, seed, peers), *ours(night))
+    for model, answer in answers:
+        score = evaluation.score(answer.scores)
+        gains[model] = 1 - score.loss
+        models[model] = _line(score, answer)
+    users = dataset.groups[evaluation.rows]
+    for model, (interval, ratio) in intervals(gains, users, seed).items():
+        models[model] |= {"interval": interval, "released_against": ratio}
+    recipe = next(iter(night.context.run.recipes))
+    return {
+        "set": name,
+        "seed": seed,
+        "rows": len(users),
+        "users": len(np.unique(users)),
+        "items": dataset.size,
+        "density": float((dataset.codes > 0).sum() / (len(np.unique(dataset.users)) * dataset.size)),
+        "of_no_item": float((dataset.codes[dataset.asked[evaluation.rows]] == 0).mean()),
+        "models": models,
+        "steps": read_json(night.context.artifacts / "candidates" / recipe / "about.json")["history"],
+        "seconds": night.seconds(),
+        "versions": {library: version(library) for library in ("numpy", "onnxruntime", "torch")},
+    }
+
+
+def _line(score: Score, answer: Answer) -> dict[str, Any]:
+    told = {metric: score.metrics[metric] for metric in ("hr_10", "mrr", "coverage")}
+    return {"ndcg_10": 1 - score.error, **told, "bytes": answer.size, "seconds": answer.seconds, **answer.about}
+
+
+def intervals(
+    gains: Mapping[str, NDArray[np.float64]], users: NDArray[np.int64], seed: int
+) -> dict[str, tuple[list[float], list[float] | None]]:
+    """Return the 95 % interval of each model's mean gain, and of what is released: its ratio to it, low, high.
+
+    `gains`: (n,) of each row. Users are drawn anew, with all their rows, the same ones for all models. None: to a
+    model without any gain there is no ratio.
+    """
+    _, place = np.unique(users, return_inverse=True)
+    count = int(place.max()) + 1
+    sums = np.stack([np.bincount(place, gain, minlength=count) for gain in gains.values()])
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
+    means = (drawn @ sums.T) / (drawn @ np.bincount(place, minlength=count))[:, None]
+    released = list(gains).index(RELEASED)
+    found = {}
+    for number, (model, gain) in enumerate(gains.items()):
+        ratio = None
+        if means[:, number].min() > 0:
+            ratios = means[:, released] / means[:, number]
+            ratio = [float(gains[RELEASED].mean() / gain.mean()), *np.quantile(ratios, [0.025, 0.975]).tolist()]
+        found[model] = (np.quantile(means[:, number], [0.025, 0.975]).tolist(), ratio)
+    return found
+
+
+def answers_of(folder: Path, seed: int, peers: Mapping[str, Path]) -> Iterator[tuple[str, Answer]]:
+    """Yield what peers said of the rows in a folder. Raises ConfigError when one cannot run."""
+    for peer, python in peers.items():
+        out = folder / f"{peer}.npy"
+        about = out.with_suffix(".json")
+        if not about.is_file():
+            options = [f"--rows={folder / 'rows.npz'}", f"--out={out}", f"--seed={seed}"]
+            _run([str(python), "-W", "ignore", "-m", "bench.ranking.peers", peer, *options])
+        told = read_json(about)
+        chosen = {key: told[key] for key in ("settings", "tried", "fit_seconds", "peak_memory_mb")}
+        scores = np.load(out, allow_pickle=False)
+        if not np.isfinite(scores).all():
+            raise DataError(f"{out}: a score is not finite; mend peer {peer}, remove the file and run this again")
+        yield peer, Answer(scores, told["bytes"], told["seconds"], chosen)
+
+
+def _run(command: Sequence[str]) -> None:
+    try:
+        subprocess.run(command, check=True)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{command[0]}: there is no such Python; make it by `make bench-ranking-setup`") from error
+    except subprocess.CalledProcessError as error:
+        raise ConfigError(f"{' '.join(command)}: ended with {error.returncode}; see above") from error

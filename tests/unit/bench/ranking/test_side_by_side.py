@@ -1,0 +1,111 @@
+"""The bench of recommenders: what peers may see, intervals over users, and the table."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.files import write
+from bench.ranking.__main__ import main
+from bench.ranking.answers import eases, rows_of, simple
+from bench.ranking.exchange import lines, load
+from bench.ranking.record import answers_of, intervals
+from bench.ranking.sets import SETS, section_of
+from bench.ranking.table import tables
+from tasks.config.workload import Workload
+from tasks.core.errors import ConfigError, DataError, UsageError
+from tasks.problems.ranking.dataset import HISTORY
+from tasks.problems.ranking.metrics import score_ranking
+from tests.unit.problems.ranking.films import dataset
+
+
+def test_peers_get_the_histories_and_never_what_a_test_row_asks_for(tmp_path: Path) -> None:
+    films = dataset()
+    rows_of(films).save(tmp_path / "rows.npz")
+    rows = load(tmp_path / "rows.npz")
+    valid, test = films.splits["valid"], films.splits["test"]
+    assert (rows.valid_target() == films.target(valid)).all(), "the metric's own targets"
+    assert (rows.test_history == films.inputs(test)[HISTORY]).all()
+    came, line = films.codes[films.asked[test]], lines(rows.test_bounds)
+    for place, item in enumerate(came):
+        assert item not in rows.test_had[line == place] and item not in rows.test_history[place]
+    sequences = films.sequences(films.splits["train"])
+    assert len(rows.came) == sum(len(sequence) - 1 for sequence in sequences)
+    first = sequences[0]
+    assert (rows.came[: len(first) - 1] == first[1:]).all() and (rows.history[:, -1] > 0).all()
+    assert rows.history[1, -2:].tolist() == first[:2].tolist()
+
+
+def test_ease_is_chosen_on_validation_and_beats_what_is_popular() -> None:
+    films = dataset()
+    target = films.target(films.splits["test"])
+    found = {
+        name: score_ranking(answer.scores, target).error for name, answer in (*simple(films).items(), *eases(films))
+    }
+    assert list(found)[-2:] == ["EASE", "EASE, decayed"]
+    assert found["EASE, decayed"] < found["popularity"]
+
+
+def test_users_are_drawn_with_all_their_rows() -> None:
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(40), 25)
+    by_user = rng.random(40)
+    gains = {"one": by_user[users], "released": 1.1 * by_user[users], "none": np.zeros(1000)}
+    (low, high), ratio = intervals(gains, users, 0)["one"]
+    half = 1.96 * by_user.std() / np.sqrt(40)
+    assert high - low == pytest.approx(2 * half, rel=0.1), "as wide as 40 users allow, not 1,000 rows"
+    assert ratio is not None and ratio == pytest.approx([1.1, 1.1, 1.1]), "paired: what is hard for both cancels out"
+    assert intervals(gains, users, 0)["none"][1] is None
+
+
+def test_the_table_has_medians_over_seeds_and_the_recipe_by_step() -> None:
+    def record(seed: int, ndcg: float) -> dict[str, object]:
+        line = {"ndcg_10": ndcg, "hr_10": 0.2, "coverage": 0.3, "interval": [0.08, 0.12]}
+        peer = {**line, "bytes": None, "seconds": 12.4, "released_against": [1.5, 1.2, 1.8]}
+        ours = {**line, "bytes": 59335, "seconds": 260.0, "released_against": [1.0, 1.0, 1.0]}
+        steps = [{"step": "student", "error": 0.86, "bytes": 400}, {"step": "tail", "error": 0.87, "bytes": 300}]
+        about = {
+            "set": "movielens",
+            "seed": seed,
+            "rows": 943,
+            "users": 943,
+            "items": 1682,
+            "density": 0.063,
+            "of_no_item": 0.25,
+        }
+        return {**about, "models": {"a-peer": peer, "released": ours}, "steps": steps}
+
+    models, steps = tables([record(0, 0.1), record(1, 0.12), record(2, 0.11)])
+    assert (
+        "1,682 items, 6.3% of all pairs had" in models
+        and "25.0% of the rows ask for an item outside the catalogue" in models
+    )
+    expected = "| 3 | 0.1100 ± 0.0100 | 0.0800 … 0.1200 | 0.200 ± 0.000 | 0.30 |"
+    assert f"| a-peer {expected} 1.500 (1.200 … 1.800) |  | 12 |" in models
+    assert f"| **released** {expected}  | 59,335 | 260 |" in models
+    assert "| tail | 0.1300 | 300 | 0.750 |" in steps
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_is_a_section_that_a_workload_could_have(name: str) -> None:
+    section, _ = section_of(name)
+    assert Workload.model_validate(section).problem.kind == "ranking"
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no set or peer: movies"):
+        main(sets=["movies"])
+    with pytest.raises(ConfigError, match="there is no such Python; make it by `make bench-ranking-setup`"):
+        list(answers_of(tmp_path, 0, {"implicit-als": tmp_path / "python"}))
+
+
+def test_a_score_that_is_no_number_is_never_a_rank(tmp_path: Path) -> None:
+    about = {"settings": {}, "tried": {}, "fit_seconds": 1.0, "peak_memory_mb": 1.0, "bytes": 1, "seconds": 1.0}
+    write(tmp_path / "implicit-als.json", about)
+    for scores, fine in ((np.ones((2, 3)), True), (np.array([[1.0, np.nan]]), False)):
+        np.save(tmp_path / "implicit-als.npy", scores)
+        if fine:
+            assert len(list(answers_of(tmp_path, 0, {"implicit-als": tmp_path}))) == 1
+        else:
+            with pytest.raises(DataError, match="a score is not finite; mend peer implicit-als"):
+                list(answers_of(tmp_path, 0, {"implicit-als": tmp_path}))
