@@ -13,13 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.core.config import explained
 
-KEEP, REFIT, REPEATED, TRAINING = "keep", "refit", ("teach", "distil", "compress"), ("teach", "distil")
+KEEP, REFIT, REPEATED = "keep", "refit", ("teach", "distil", "compress")
 _FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
 
-
-TRAINING = ("teach", "distil", "compress", REFIT)
-"""Stages of these kinds compute in as many threads as the workload says."""
+TRAINING, DIVIDED = (*REPEATED, REFIT, KEEP), ("teach", "distil")
+"""Stages of the first kinds compute in as many threads as the workload says; the second may have more processes."""
 
 
 class ResourcesError(ValueError):
@@ -84,8 +83,8 @@ class Resources:
         self._section = dict(section or {})
         for name in self._section:
             told = self._merged([name])
-            if "processes" in told.model_fields_set and name.partition("@")[0] not in TRAINING:
-                raise ResourcesError(f"resources.{name}.processes: only {' and '.join(TRAINING)} train with several")
+            if "processes" in told.model_fields_set and name.partition("@")[0] not in DIVIDED:
+                raise ResourcesError(f"resources.{name}.processes: only {' and '.join(DIVIDED)} train with several")
 
     def of(self, stage: str) -> Limits:
         """Return the limits of one stage, by its full name.

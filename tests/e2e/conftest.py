@@ -131,7 +131,8 @@ class Installation:
     def nightstill(self, *arguments: str) -> tuple[int, str]:
         """What an operator types: the program's exit code and all that it said."""
         command = [sys.executable, "-m", "tasks", *arguments]
-        done = subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False)
+        root = self.project.root
+        done = subprocess.run(command, cwd=root, env=self.environment, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 
     def up(self) -> None:

@@ -51,18 +51,11 @@ class World(Installation):
         self.s3.close()
         self.mlflow.close()
 
-    def nightstill(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The program, as an operator calls it."""
-        command = [sys.executable, "-m", "tasks", *arguments]
-        return subprocess.run(
-            command, cwd=self.project.root, env=self.environment, capture_output=True, text=True, check=False
-        )
-
     def operate(self, *arguments: str) -> str:
         """`nightstill ARGUMENTS`, which must succeed. Returns what it printed."""
-        done = self.nightstill(*arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        code, said = self.nightstill(*arguments)
+        assert code == 0, said
+        return said
 
     def stage_pids(self, stage: str) -> list[int]:
         """Processes that bring the stage to its end, by their command line."""
