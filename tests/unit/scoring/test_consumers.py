@@ -167,7 +167,7 @@ def test_the_example_of_the_page_for_consumers_runs_word_for_word(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     page = (Path(__file__).parents[3] / "docs" / "consumers.md").read_text()
-    example, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    example, _ = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     found: dict[str, Any] = {}
     exec(example, found)
     assert found["forecast"].shape == (1, *dataset.contract.output_shape)
