@@ -29,29 +29,40 @@ CATBOOST = "1.2.10"
 """The package is not among those of the stages, which it would make larger by far, and few workloads name it."""
 
 
-class LightGbmOptions(Frozen):
-    """`trees` are the most; learning stops after `stopping` of them without a better validation error."""
-
-    trees: int = Field(default=1000, gt=0)
-    leaves: int = Field(default=31, gt=1)
-    learning_rate: float = Field(default=0.05, gt=0)
-    min_leaf: int = Field(default=20, gt=0)
-    feature_share: float = Field(default=0.8, gt=0, le=1)
-    row_share: float = Field(default=0.8, gt=0, le=1)
-    stopping: int = Field(default=50, gt=0)
-
-
-class CatBoostOptions(Frozen):
+class BoostedOptions(Frozen):
     """`trees` are the most; learning stops after `stopping` of them without a better validation error.
 
-    Each tree has `depth` levels with one split each; `leaf_penalty` is the L2 penalty of leaves.
+    Each of a value's quantiles has `quantile_trees` at most, which learn at `quantile_rate`. Without them they are as
+    the value's, though far more of them are kept: a quantile's gradient has two values alone.
     """
 
     trees: int = Field(default=1000, gt=0)
-    depth: int = Field(default=6, gt=0, le=10)
     learning_rate: float = Field(default=0.05, gt=0)
-    leaf_penalty: float = Field(default=3.0, ge=0)
     stopping: int = Field(default=50, gt=0)
+    quantile_trees: int | None = Field(default=None, gt=0)
+    quantile_rate: float | None = Field(default=None, gt=0)
+
+    def pace(self, level: float | None) -> tuple[int, float]:
+        """Return the most trees and the learning rate, of the value, or of its quantile of this `level`."""
+        if level is None:
+            return self.trees, self.learning_rate
+        return self.quantile_trees or self.trees, self.quantile_rate or self.learning_rate
+
+
+class LightGbmOptions(BoostedOptions):
+    """Each tree has so many `leaves`, each of `min_leaf` rows or more, and learns from shares of columns and rows."""
+
+    leaves: int = Field(default=31, gt=1)
+    min_leaf: int = Field(default=20, gt=0)
+    feature_share: float = Field(default=0.8, gt=0, le=1)
+    row_share: float = Field(default=0.8, gt=0, le=1)
+
+
+class CatBoostOptions(BoostedOptions):
+    """Each tree has `depth` levels with one split each; `leaf_penalty` is the L2 penalty of leaves."""
+
+    depth: int = Field(default=6, gt=0, le=10)
+    leaf_penalty: float = Field(default=3.0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,12 @@ class Boosted(nn.Module):
     A value's quantiles have trees of their own each, which learn by the pinball loss.
     """
 
-    def __init__(self, contract: FeatureContract) -> None:
+    def __init__(self, options: BoostedOptions, contract: FeatureContract) -> None:
         super().__init__()
         settings = contract.settings["options"]
+        for option in ("quantile_trees", "quantile_rate"):
+            if getattr(options, option) is not None and not settings.get("quantiles"):
+                raise ConfigError(f"model.{option}: there are no quantiles; leave it out, or set problem.quantiles")
         self.task, self.error = settings["task"], settings["metric"]
         self.quantiles: tuple[float, ...] = tuple(settings.get("quantiles", ()))
         self.classes = contract.output_shape[0]
@@ -171,23 +185,26 @@ class LightGbm(Boosted):
     """LightGbm grows each tree leaf by leaf."""
 
     def __init__(self, options: LightGbmOptions, contract: FeatureContract) -> None:
-        super().__init__(contract)
+        super().__init__(options, contract)
         self.options = options
 
     def grow(self, train: Table, valid: Table, seed: int, level: float | None = None) -> tuple[nn.Module, float]:
         import lightgbm
 
-        settings = self._settings(seed) | ({} if level is None else {"objective": "quantile", "alpha": level})
+        most, rate = self.options.pace(level)
+        settings = self._settings(seed) | {"learning_rate": rate}
+        if level is not None:
+            settings |= {"objective": "quantile", "alpha": level}
         train_set = lightgbm.Dataset(train.features, train.label, weight=train.weight)
         valid_set = train_set.create_valid(valid.features, valid.label, weight=valid.weight)
         booster = lightgbm.train(
             settings,
             train_set,
-            self.options.trees,
+            most,
             [valid_set],
             callbacks=[lightgbm.early_stopping(self.options.stopping, verbose=False)],
         )
-        log.info("%d of %d trees are kept", booster.best_iteration, self.options.trees)
+        log.info("%d of %d trees are kept", booster.best_iteration, most)
         best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
         return Trees(best), float(next(iter(booster.best_score["valid_0"].values())))
 
@@ -201,7 +218,6 @@ class LightGbm(Boosted):
         return {
             **objective,
             "num_leaves": options.leaves,
-            "learning_rate": options.learning_rate,
             "min_data_in_leaf": options.min_leaf,
             "feature_fraction": options.feature_share,
             "bagging_fraction": options.row_share,
@@ -221,7 +237,7 @@ class CatBoost(Boosted):
     """
 
     def __init__(self, options: CatBoostOptions, contract: FeatureContract) -> None:
-        super().__init__(contract)
+        super().__init__(options, contract)
         self.options = options
         try:
             installed = version("catboost")
@@ -234,7 +250,7 @@ class CatBoost(Boosted):
     def grow(self, train: Table, valid: Table, seed: int, level: float | None = None) -> tuple[nn.Module, float]:
         import catboost
 
-        options = self.options
+        options, (most, rate) = self.options, self.options.pace(level)
         of_values = "MAE" if self.error == "mae" else "RMSE"
         loss = {"yes-no": "Logloss", "classes": "MultiClass"}.get(self.task, of_values)
         if level is not None:
@@ -242,9 +258,9 @@ class CatBoost(Boosted):
         model = catboost.CatBoost(
             {
                 "loss_function": loss,
-                "iterations": options.trees,
+                "iterations": most,
                 "depth": options.depth,
-                "learning_rate": options.learning_rate,
+                "learning_rate": rate,
                 "l2_leaf_reg": options.leaf_penalty,
                 "od_type": "Iter",
                 "od_wait": options.stopping,
@@ -262,5 +278,5 @@ class CatBoost(Boosted):
             model.fit(pools[0], eval_set=pools[1])
         except catboost.CatBoostError as error:  # such as labels that are all the same
             raise DataError(f"rows: CatBoost learns nothing of them: {str(error).splitlines()[0]}") from error
-        log.info("%d of %d trees are kept", model.tree_count_, options.trees)
+        log.info("%d of %d trees are kept", model.tree_count_, most)
         return ObliviousTrees(model), float(model.get_best_score()["validation"][loss])
