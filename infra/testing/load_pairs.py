@@ -22,7 +22,7 @@ import numpy as np
 import uvloop
 
 from infra.local.environments import PROJECT
-from infra.testing.load import OUTPUT, Asked, Figures, load, publish, publish_small, requests, service
+from infra.testing.load import OUTPUT, Asked, Connection, Figures, load, publish, publish_small, requests, service
 from serving.client import Champion
 from serving.client.release import PROFILE
 from tasks.core.storage import open_store
@@ -85,6 +85,8 @@ def copies(folder: Path, workload: str | None, *, profile_of_second: bool) -> tu
 def in_turns(ports: tuple[int, int], request: Asked, arguments: Namespace) -> list[tuple[Figures, Figures]]:
     """Return the figures of both services in each round."""
     rounds = []
+    for port in ports:  # the first request of all loads the features
+        asyncio.run(once(port, request))
     for number in range(arguments.rounds):
         order = (0, 1) if number % 2 == 0 else (1, 0)
         both: dict[int, Figures] = {}
@@ -93,6 +95,13 @@ def in_turns(ports: tuple[int, int], request: Asked, arguments: Namespace) -> li
                 both[place] = runner.run(load(ports[place], request, arguments.connections, arguments.seconds))
         rounds.append((both[0], both[1]))
     return rounds
+
+
+async def once(port: int, request: Asked) -> None:
+    """Ask once."""
+    connection = await Connection.open(port)
+    await connection.post(request.path, request.form, request.body)
+    connection.close()
 
 
 def line(request: Asked, what: str, rounds: Sequence[tuple[Figures, Figures]]) -> str:
