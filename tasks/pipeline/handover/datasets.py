@@ -70,7 +70,7 @@ def _database(variable: str, environment: Mapping[str, str]) -> Dataset:
     except ValueError:
         return Dataset(variable)
     scheme = url.scheme.partition("+")[0].replace("postgresql", "postgres")
-    if not scheme or "@" in url.path:  # of a password that is not escaped a part may stand where the path should
+    if not scheme or "@" in f"{url.path}{url.query}{url.fragment}":  # a password that is not escaped, cut in two
         return Dataset(variable)
     name = url.path.removeprefix("/") or variable
     return Dataset(name if host else Path(name).name, namespace=f"{scheme}://{host}")

@@ -26,6 +26,13 @@ from tests.unit.serving.test_tables import AS_OF, HOMES, JSON, content, offers, 
 DAY = f"{datetime.now(UTC):%Y-%m-%d}"
 
 
+@pytest.fixture(autouse=True)
+def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written at the end alone, however slow the machine."""
+    monkeypatch.setattr(kept, "FLUSH_SECONDS", 3600.0)
+    monkeypatch.setattr(kept, "END_SECONDS", 300.0)
+
+
 @pytest.fixture
 def serve(releases: ReleaseStore, folder: Path, cache: Path) -> Callable[..., Any]:
     """A function that serves homes with further settings."""

@@ -16,6 +16,7 @@ URL = "postgresql+psycopg2://me:hush%40@db.example.com:5432/shop?password=hush"
         ({"kind": "sql", "url_env": "FILE"}, ("sqlite://", "sales.db")),
         ({"kind": "sql", "url_env": "WRONG"}, ("", "WRONG")),
         ({"kind": "sql", "url_env": "NO_PORT"}, ("", "NO_PORT")),
+        ({"kind": "sql", "url_env": "CUT"}, ("", "CUT")),
         ({"kind": "sql", "url_env": "NONE"}, ("", "NONE")),
         ({"kind": "table", "path": "s3://bucket/in/*.parquet"}, ("s3://bucket", "in/*.parquet")),
         ({"kind": "table", "path": "data/räume.csv"}, ("file", "data/räume.csv")),
@@ -31,6 +32,7 @@ def test_a_source_is_named_without_its_secrets(section: dict[str, Any], named: t
         "SHOP": URL,
         "FILE": "sqlite:////data/sales.db",
         "WRONG": "postgresql://me:hu/sh@there/db",
+        "CUT": "postgresql://me:12?hush@there/db",
         "NO_PORT": "postgresql://me:x@there:hush/db",
     }
     (found,) = of_source(section, "w", environment)
