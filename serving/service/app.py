@@ -19,6 +19,7 @@ from serving.service.apart import Apart, respond
 from serving.service.bodies import JSON, SAFETENSORS, BadBody, arrays_of, json_answer, safetensors_answer
 from serving.service.http import INLINE_BYTES, Intake, Refused, media_type
 from serving.service.keeper import Keeper
+from serving.service.kept import KeptRequests
 from serving.service.metrics import Metrics
 from serving.service.reader import APART_BYTES, Reader
 from serving.service.recommend import MOST_BYTES, recommend
@@ -37,13 +38,16 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     reader = Reader()
     intake = Intake(settings)
     scoring = Apart(intake, metrics, settings.scores_at_once)
+    kept = KeptRequests(settings, metrics.registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         keeper.start()
+        kept.start()
         yield
         keeper.stop()
         reader.stop()
+        await run_in_threadpool(kept.stop)
 
     app = FastAPI(
         title=f"Nightstill: {settings.workload}",
@@ -113,14 +117,22 @@ def make_app(settings: ServiceSettings) -> FastAPI:
             settings=settings,
             reader=reader,
             asked=metrics.asked,
+            kept=kept,
         )
         return await scoring.answer(request, _limit(sent, settings), wanted, model, make)
 
-    _add_recommend(app, settings, keeper, metrics, intake)
+    _add_recommend(app, settings, keeper, metrics, intake, kept)
     return app
 
 
-def _add_recommend(app: FastAPI, settings: ServiceSettings, keeper: Keeper, metrics: Metrics, intake: Intake) -> None:
+def _add_recommend(
+    app: FastAPI,
+    settings: ServiceSettings,
+    keeper: Keeper,
+    metrics: Metrics,
+    intake: Intake,
+    kept: KeptRequests,
+) -> None:
     recommending = Apart(intake, metrics, settings.scores_at_once)
 
     @app.post(
@@ -133,7 +145,7 @@ def _add_recommend(app: FastAPI, settings: ServiceSettings, keeper: Keeper, metr
         media_type(request, (JSON,))
         model = _ready(keeper)
         about = _release(model, settings)
-        make = partial(recommend, model=model, about=about, max_rows=settings.max_rows, asked=metrics.asked)
+        make = partial(recommend, model=model, about=about, max_rows=settings.max_rows, asked=metrics.asked, kept=kept)
         return await recommending.answer(request, min(MOST_BYTES, settings.max_json_bytes), JSON, model, make)
 
 

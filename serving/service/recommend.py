@@ -6,12 +6,14 @@ from functools import partial
 from typing import Any
 
 import orjson
+import polars as pl
 
 from serving.client import InputError, Model
 from serving.contract.choice import require_count
 from serving.service.bodies import SPARE, BadBody
 from serving.service.drift import Asked
 from serving.service.http import Refused
+from serving.service.kept import AskedTable, KeptRequests
 
 MOST_BYTES = 262_144
 """A body is this large at most: reading it keeps nobody waiting."""
@@ -25,7 +27,12 @@ FIELDS = ("histories", "k")
 
 
 def recommend(
-    body: bytes, model: Model, about: Mapping[str, Any], max_rows: int, asked: Asked | None = None
+    body: bytes,
+    model: Model,
+    about: Mapping[str, Any],
+    max_rows: int,
+    asked: Asked | None = None,
+    kept: KeptRequests | None = None,
 ) -> tuple[bytes, int]:
     """Return the answer to a JSON body, and its number of histories. Raises Refused naming the field."""
     try:
@@ -35,6 +42,9 @@ def recommend(
         raise Refused(400, str(error)) from None
     except InputError as error:
         raise Refused(422, str(error), error.field) from None
+    if kept is not None and kept.on:
+        texts = pl.Series("history", [[str(one) for one in history] for history in histories], pl.List(pl.String))
+        kept.keep(AskedTable("histories", texts.to_frame(), model.release.number, None))
     answers = [
         {"items": one.items, "scores": one.scores, "unknown": one.unknown, "popular": one.popular} for one in found
     ]

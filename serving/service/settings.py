@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -23,6 +23,11 @@ class ServiceSettings(BaseSettings):
         description="PEM file, or text, of the keys of which one must have signed; empty: any release is served",
     )
     cache: Path | None = Field(default=None, description="folder; default: nightstill in the user's cache folder")
+    keep_requests: Path | None = Field(
+        default=None, description="folder for the raw rows of requests; default: none are kept"
+    )
+    keep_days: int = Field(default=30, ge=1, description="that rows of requests are kept")
+    keep_bytes: int = Field(default=2**30, ge=1, description="of all files of the workload's kept requests")
     host: str = "127.0.0.1"
     port: int = Field(default=8081, ge=0, le=65535)
     poll_seconds: float = Field(default=10.0, gt=0, description="how often the ledger is asked for a new entry")
@@ -46,3 +51,12 @@ class ServiceSettings(BaseSettings):
     body_seconds: float = Field(default=30.0, gt=0, description="for the body of a request, and to take an answer")
     threads: int = Field(default=1, ge=1, description="of ONNX Runtime, for one request")
     drain_seconds: int = Field(default=20, ge=1, description="for requests under way when the service is told to stop")
+
+    @field_validator("keep_requests", mode="before")
+    @classmethod
+    def _folder(cls, value: object) -> object:
+        if value == "":
+            return None
+        if "://" in str(value):
+            raise ValueError("a folder is needed, not an address; sync it to where the rows are read")
+        return value

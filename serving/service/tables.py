@@ -16,6 +16,7 @@ from serving.client.release import CONTRACT
 from serving.service.bodies import JSON
 from serving.service.drift import Asked
 from serving.service.http import Refused
+from serving.service.kept import AskedTable, KeptRequests
 from serving.service.reader import APART_BYTES, Reader
 from serving.service.records import tables_of
 from serving.service.settings import ServiceSettings
@@ -58,8 +59,9 @@ def scorer_of(model: Model) -> TableScorer:
         raise Refused(501, f"{release} cannot be used here, so it takes arrays alone: {said:.200}") from error
 
 
-def score(
+def score(  # noqa: PLR0913 named arguments
     body: bytes,
+    *,
     media_type: str,
     wanted: str,
     as_of: str | None,
@@ -67,6 +69,7 @@ def score(
     settings: ServiceSettings,
     reader: Reader,
     asked: Asked,
+    kept: KeptRequests,
 ) -> tuple[bytes, int]:
     """Answer a request's body in the media type `wanted`, with its number of rows. Raises Refused."""
     scorer = scorer_of(model)
@@ -90,6 +93,8 @@ def score(
     except InputError as error:
         raise Refused(422, str(error), error.field) from None
     asked.see_tables(model, tables, several=len(scorer.contracts) > 1)
+    for name, table in tables.items():
+        kept.keep(AskedTable(name, table, model.release.number, day))
     return _answer(found, wanted, day, model, settings.workload), len(found)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -10,19 +11,21 @@ from rich.text import Text
 from tasks.cli.console import errors, plain
 from tasks.core.errors import NightstillError
 from tasks.core.settings import Settings
-from tasks.gates.comparison import Comparison
 from tasks.nights.collect import Nights
 from tasks.nights.standing import Standing
 from tasks.reporting.page import number, percent, seconds, size
-from tasks.retention.tidy import Tidying
 from tasks.tracking.runs import Tracking, experiment_name, log_live
-from tasks.watching.evening import Evening
-from tasks.watching.measure import Live
+
+if TYPE_CHECKING:  # these take longer to import than a year of nights to show
+    from tasks.gates.comparison import Comparison
+    from tasks.retention.tidy import Tidying
+    from tasks.watching.evening import Evening
+    from tasks.watching.measure import Live
 
 SHOWN = 12  # values of a part, those with most rows first
 
 
-def show_evening(console: Console, evening: Evening) -> None:
+def show_evening(console: Console, evening: "Evening") -> None:
     """Print what was decided, live errors by release, then those of the champion by part."""
     style = "green" if evening.decision.outcome == "fine" else "bold red"
     console.rule(f"{evening.workload} · truth up to {evening.until}", align="left")
@@ -72,7 +75,7 @@ def show_overview(console: Console, found: Sequence[tuple[Nights, Standing]]) ->
         _stand(console, standing)
 
 
-def show_tidying(console: Console, found: Tidying, *, removed: bool) -> None:
+def show_tidying(console: Console, found: "Tidying", *, removed: bool) -> None:
     """Print how many objects of each sort went, or would go."""
     for what, keys in found.parts().items():
         example = f", such as {keys[0]}" if keys else ""
@@ -86,7 +89,7 @@ def _stand(console: Console, standing: Standing) -> None:
     console.print(Text.assemble((standing.colour, COLOURS[standing.colour]), " ", plain(said)), soft_wrap=True)
 
 
-def tell_mlflow(settings: Settings, evening: Evening) -> None:
+def tell_mlflow(settings: Settings, evening: "Evening") -> None:
     """Log the champion's live error in the MLflow run that made it; an MLflow that is down costs nothing."""
     live = evening.of_champion()
     if live is None:
@@ -113,11 +116,11 @@ def _table(title: str, first: str, metric: str) -> Table:
     return table
 
 
-def _numbers(one: Live) -> list[str]:
+def _numbers(one: "Live") -> list[str]:
     coverage = "–" if one.coverage is None else f"{one.coverage:.1%}"
     others = (_relative(one.comparisons[name]) for name in ("naive", "former"))
     return [f"{one.rows:,}", f"{one.error:.4f}", *others, percent(one.bias), coverage]
 
 
-def _relative(found: Comparison | None) -> str:
+def _relative(found: "Comparison | None") -> str:
     return "–" if found is None else f"{found.difference:+.1%} ({found.low:+.1%} to {found.high:+.1%})"

@@ -385,6 +385,7 @@ def watch(
     from tasks.tables.table import in_zone
     from tasks.watching.evening import report_key
     from tasks.watching.evening import watch as look
+    from tasks.watching.lineage import told_of_watch
 
     if run_id and as_of:
         raise UsageError("watch: --run-id goes without --as-of")
@@ -397,7 +398,8 @@ def watch(
         source = get_source(section.source, contracts, workload, settings.project)
         complete = raw.Complete(contracts, section.checks)
         found = raw.of_source(source, _day(as_of) or planning.yesterday(section), complete)
-    evening = look(settings, workload, found, section.watch)
+    with told_of_watch(settings, workload, found):
+        evening = look(settings, workload, found, section.watch)
     after.show_evening(console, evening)
     after.tell_mlflow(settings, evening)
     runs, key = settings.runs(), report_key(workload, evening.until)

@@ -38,7 +38,7 @@ TONES = {
     "open": "none",
     "stopped": "bad",
 }
-MARKS = {"promoted": "✔", "unchanged": "=", "rejected": "✘", "held": "⏸", "superseded": "⇄", "stopped": "■"}
+MARKS = {"promoted": "✔", "unchanged": "=", "rejected": "✘", "held": "‖", "superseded": "⇄", "stopped": "■"}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tasks.core.errors import UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import require_fence
 from tasks.pipeline.handover.checkout import checkout_commit
+from tasks.pipeline.handover.lineage import begin_night
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.releases.ledger import RUN_ID, Ledger
 
@@ -85,6 +86,7 @@ def open_run(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     store.open_run(name, run_id, run.to_yaml(), info)
+    begin_night(name, run_id)
     return run, True
 
 

@@ -29,7 +29,7 @@ WORDS = {
     "unchanged": ("=", "Unchanged", "good"),
     "dry-run": ("◇", "Dry run", "warn"),
     "superseded": ("⇄", "Superseded", "warn"),
-    "held": ("⏸", "Held", "warn"),
+    "held": ("‖", "Held", "warn"),
     "rejected": ("✘", "Rejected", "bad"),
     "stopped": ("■", "Stopped", "bad"),
 }

@@ -8,9 +8,12 @@ from functools import partial
 from tasks.core.errors import NotYetError
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
+from tasks.pipeline.handover.datasets import Dataset
+from tasks.pipeline.handover.lineage import Attempt, told
 from tasks.releases.signing import load_keys
 from tasks.releases.store import ReleaseStore
 from tasks.scoring.kept import Made, keep
+from tasks.scoring.lineage import forecasts_of, read_for
 from tasks.scoring.raw import Raw, of_run
 from tasks.scoring.scorer import Scorer, to_parquet
 from tasks.scoring.shadow import Shadow
@@ -59,10 +62,15 @@ def keep_forecasts(
     entry = releases.release(release)
     scorer = Scorer(releases, workload, entry.release)
     found = read()
-    content, rows = to_parquet(iter([scorer.score(found.tables, found.as_of)]))
     store = open_store(settings.forecasts)
-    done = keep(store, content, rows, Made.of(workload, entry, found, run_id))
-    uri = store.url(done.key)
+    made = Made.of(workload, entry, found, run_id)
+    written: list[Dataset] = []
+    read_by_it = partial(read_for, settings, made, releases.url(entry))
+    with told(Attempt(workload, run_id, "score"), read_by_it, written):
+        content, rows = to_parquet(iter([scorer.score(found.tables, found.as_of)]))
+        done = keep(store, content, rows, made)
+        uri, sha256 = store.url(done.key), hashlib.sha256(content).hexdigest()
+        written.append(forecasts_of(workload, f"{uri.removesuffix('.json')}.parquet", sha256, len(content)))
     said = "kept before, the same bytes" if done.again else "kept"
     nightly = release is None and run_id
     shadow = Shadow(settings, workload, releases.ledger.entries()).keep(found, run_id) if nightly else ""

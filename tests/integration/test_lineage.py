@@ -28,7 +28,7 @@ from tasks.pipeline.handover import lineage
 from tasks.pipeline.handover.locks import outputs
 from tests.integration.test_run_stage import Place
 
-ATTEMPT = lineage.Attempt("w", "r1", "join", "s3://bucket/data")
+ATTEMPT = lineage.Attempt("w", "r1", "join")
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_the_address_of_a_collector_is_enough(monkeypatch: pytest.MonkeyPatch) -
     with Server() as server:
         monkeypatch.setenv("OPENLINEAGE_URL", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("OPENLINEAGE_API_KEY", "abcdef")
-        told = lineage.begin(ATTEMPT, {})
+        told = lineage.begin(ATTEMPT)
         assert told
         told.end("COMPLETE")
         server.shutdown()
@@ -173,10 +173,10 @@ def by_the_librarys_types(event: dict[str, Any], night: str, digests: dict[str, 
 
 
 def test_without_a_setting_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert lineage.begin(ATTEMPT, {}) is None
+    assert lineage.begin(ATTEMPT) is None
     monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
-    assert lineage.begin(ATTEMPT, {}) is None
+    assert lineage.begin(ATTEMPT) is None
 
 
 @pytest.mark.usefixtures("patient")
@@ -184,7 +184,7 @@ def test_a_file_of_the_librarys_switches_it_on_too(tmp_path: Path) -> None:
     (tmp_path / "openlineage.yml").write_text(
         f"transport: {{type: file, log_file_path: {tmp_path}/told.jsonl, append: true}}"
     )
-    told = lineage.begin(ATTEMPT, {})
+    told = lineage.begin(ATTEMPT)
     assert told
     told.end("FAIL", error="reading postgresql://user:hush@there/db failed")
     start, end = read(tmp_path / "told.jsonl")
@@ -213,3 +213,37 @@ def test_settings_that_do_not_hold_cost_no_stage(
     with caplog.at_level(logging.WARNING, logger="tasks"):
         (done,) = place.go("r1", "source")
     assert done.status == "done" and "no lineage of source: " in caplog.text
+
+
+NIGHT = """
+vars: [run.yaml]
+stages:
+  source: {cmd: python step.py source, deps: [step.py], params: [{run.yaml: [as_of, source]}], outs: [artifacts/source]}
+  last: {cmd: python step.py last, deps: [artifacts/source], always_changed: true, meta: {trigger: all_done}}
+"""
+
+
+def test_a_night_and_the_source_of_its_rows_are_told(place: Place, events: Path) -> None:
+    (place.project / "dvc.yaml").write_text(NIGHT)
+    place.open("r1", source={"kind": "table", "path": "s3://raw/sales/"})
+    lineage.begin_night("w", "r1")
+    place.go("r1", "source", "last")
+    place.open("r2", source={"kind": "tables"})  # the stage itself says what is wrong with it
+    place.go("r2", "last")
+    told = read(events)
+    start, *_, ended, of_second = [one for one in told if one["job"]["name"] == "nightly_w"]
+    assert [one["eventType"] for one in (start, ended, of_second)] == ["START", "COMPLETE", "FAIL"]
+    assert start["run"]["runId"] == ended["run"]["runId"] == told[1]["run"]["facets"]["parent"]["run"]["runId"]
+    assert "parent" not in start["run"]["facets"]
+    snapshot = told[2]
+    assert [(one["namespace"], one["name"]) for one in snapshot["inputs"]] == [("s3://raw", "sales/")]
+
+
+def test_a_section_that_lineage_cannot_read_costs_no_stage(
+    place: Place, events: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (place.project / "dvc.yaml").write_text(NIGHT)
+    place.open("r1", source={"kind": "tables"})
+    with caplog.at_level(logging.WARNING, logger="tasks"):
+        (done,) = place.go("r1", "source")
+    assert done.status == "done" and "no lineage of source: KeyError" in caplog.text and not events.exists()

@@ -1,4 +1,4 @@
-"""Lineage leaves by OpenLineage's standard: each attempt at a stage tells a collector what it read and wrote.
+"""Lineage leaves by OpenLineage's standard: attempts at stages, and nights, tell a collector what they read and wrote.
 
 The library's own settings switch it on: `OPENLINEAGE_URL`, `OPENLINEAGE__TRANSPORT__…`, or a file `openlineage.yml` in
 the working folder.
@@ -8,16 +8,18 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import NAMESPACE_URL, uuid5
 
+from tasks.core.errors import NotYetError
 from tasks.core.redaction import redact
+from tasks.pipeline.handover.datasets import Dataset
 
 if TYPE_CHECKING:  # the library takes most of a second to import, and most installations do not ask for it
     from openlineage.client import OpenLineageClient
@@ -31,32 +33,63 @@ FILE = Path("openlineage.yml")
 PRODUCER = "pkg:generic/nightstill"
 PATIENCE_SECONDS = 1.0
 
-State = Literal["START", "COMPLETE", "FAIL"]
-Outs = Mapping[str, Mapping[str, Any]]
-"""Entries of locks by path: `md5`, `size` in bytes, `nfiles` of a folder."""
+State = Literal["START", "COMPLETE", "FAIL", "ABORT"]
+NIGHT = ""
+"""In place of a stage's name: the run itself, which is the parent of its stages."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """An Attempt is what all its events say: the stage of a run, and the address of the DVC remote with its data."""
+    """An Attempt is what all its events say: the stage of a run. Without a `run_id` it belongs to no night.
+
+    `name`: what a line of the log calls it.
+    """
 
     workload: str
     run_id: str
     stage: str
-    data: str
+
+    @property
+    def name(self) -> str:
+        """Return the stage; of a night, its run."""
+        return self.stage or self.run_id
 
 
-def begin(attempt: Attempt, inputs: Outs) -> "Lineage | None":
-    """Tell that an attempt starts; None where nobody is to be told. Nothing that goes wrong here is raised."""
+def begin(attempt: Attempt, inputs: Callable[[], Sequence[Dataset]] = list) -> "Lineage | None":
+    """Tell that an attempt starts; None where nobody is to be told. Nothing that goes wrong here is raised.
+
+    `inputs` is called only where somebody is told.
+    """
     if not _switched_on(os.environ):
         return None
     lineage = None
     with _warning(attempt), _same_environment():
         from openlineage.client import OpenLineageClient
 
-        lineage = Lineage(attempt, inputs, OpenLineageClient())
+        lineage = Lineage(attempt, inputs(), OpenLineageClient())
         lineage.tell("START")
     return lineage
+
+
+@contextmanager
+def told(attempt: Attempt, inputs: Callable[[], Sequence[Dataset]], outputs: Sequence[Dataset]) -> Iterator[None]:
+    """Tell of what the block does. `outputs` may be a list that the block fills."""
+    lineage = begin(attempt, inputs)
+    try:
+        yield
+    except BaseException as error:
+        if lineage:
+            lineage.end("ABORT" if isinstance(error, NotYetError) else "FAIL", error=f"{type(error).__name__}: {error}")
+        raise
+    if lineage:
+        lineage.end("COMPLETE", outputs)
+
+
+def begin_night(workload: str, run_id: str) -> None:
+    """Tell that a night starts, which the end of its last stage will end. Nothing that goes wrong here is raised."""
+    lineage = begin(Attempt(workload, run_id, NIGHT))
+    if lineage:
+        lineage.close()
 
 
 @dataclass
@@ -67,7 +100,7 @@ class Lineage:
     """
 
     attempt: Attempt
-    inputs: Outs
+    inputs: Sequence[Dataset]
     client: "OpenLineageClient"
     _queue: "SimpleQueue[RunEvent | None]" = field(default_factory=SimpleQueue)
     _taken: threading.Event = field(default_factory=threading.Event)
@@ -82,19 +115,28 @@ class Lineage:
         self._thread = threading.Thread(target=self._send, name="lineage", daemon=True)
         self._thread.start()
 
-    def tell(self, state: State, outs: Outs | None = None, error: str = "") -> None:
+    def tell(self, state: State, outputs: Sequence[Dataset] = (), error: str = "") -> None:
         """Send one event: of the start, or of the end with its outputs or its `error`. Nobody waits for it."""
-        self._queue.put(self._event(state, outs or {}, error))
+        self._queue.put(_event(self.attempt, self._id, state, self.inputs, outputs, error))
 
-    def end(self, state: State, outs: Outs | None = None, error: str = "") -> None:
-        """Tell how it ended, and wait until that is known. Nothing that goes wrong here is raised."""
+    def end(self, state: State, outputs: Sequence[Dataset] = (), error: str = "", night: State | None = None) -> None:
+        """Tell how it ended, and wait until that is known. Nothing that goes wrong here is raised.
+
+        `night`: how the whole night ended, if this was its last stage.
+        """
         with _warning(self.attempt):
-            self.tell(state, outs, error)
+            self.tell(state, outputs, error)
+            if night:
+                self._queue.put(_event(replace(self.attempt, stage=NIGHT), self._id, night, (), (), error))
+        self.close()
+
+    def close(self) -> None:
+        """Wait until all that was told is known, for a second at most."""
         self._queue.put(None)
         begun = time.monotonic() if self._taken.is_set() else self._began
         self._thread.join(max(0.0, begun + PATIENCE_SECONDS - time.monotonic()))
         if self._thread.is_alive():
-            log.warning("no lineage of %s: the collector did not take it in time", self.attempt.stage)
+            log.warning("no lineage of %s: the collector did not take it in time", self.attempt.name)
 
     def _send(self) -> None:
         for event in iter(self._queue.get, None):
@@ -104,67 +146,73 @@ class Lineage:
         with _warning(self.attempt):
             self.client.close(PATIENCE_SECONDS)
 
-    def _event(self, state: State, outs: Outs, error: str) -> "RunEvent":
-        from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
-        from openlineage.client.facet_v2 import (
-            RunFacet,
-            error_message_run,
-            input_statistics_input_dataset,
-            job_type_job,
-            output_statistics_output_dataset,
-            parent_run,
-        )
 
-        one, namespace = self.attempt, os.environ.get("OPENLINEAGE_NAMESPACE") or "nightstill"
-        night = f"nightly_{one.workload}"
-        parent = str(uuid5(NAMESPACE_URL, f"{namespace}/{night}/{one.run_id}"))
-        facets: dict[str, RunFacet] = {
-            "parent": parent_run.ParentRunFacet(parent_run.Run(parent), parent_run.Job(namespace, night))
-        }
-        if error:
-            facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(redact(error), "python")
+def _event(
+    one: Attempt,
+    attempt_id: str,
+    state: State,
+    inputs: Sequence[Dataset],
+    outputs: Sequence[Dataset],
+    error: str,
+) -> "RunEvent":
+    from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
+    from openlineage.client.facet_v2 import (
+        RunFacet,
+        error_message_run,
+        input_statistics_input_dataset,
+        job_type_job,
+        output_statistics_output_dataset,
+        parent_run,
+    )
 
-        def about(path: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-            return {"namespace": namespace, "name": f"{one.workload}/{path}", "facets": _facets(entry, one.data)}
+    ours = os.environ.get("OPENLINEAGE_NAMESPACE") or "nightstill"
+    job = f"nightly_{one.workload}"
+    night = str(uuid5(NAMESPACE_URL, f"{ours}/{job}/{one.run_id}"))
+    facets: dict[str, RunFacet] = {}
+    if one.stage == NIGHT:
+        attempt_id, kind = night, "NIGHT"
+    elif one.run_id:
+        facets["parent"] = parent_run.ParentRunFacet(parent_run.Run(night), parent_run.Job(ours, job))
+        job, kind = f"{job}.{one.stage}", "STAGE"
+    else:
+        job, kind = f"{one.stage}_{one.workload}", "STAGE"
+    if error:
+        facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(redact(error), "python")
 
-        read, written = (
-            input_statistics_input_dataset.InputStatisticsInputDatasetFacet,
-            output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet,
-        )
-        return RunEvent(
-            eventTime=datetime.now(UTC).isoformat(),
-            eventType=RunState[state],
-            run=Run(self._id, facets),
-            job=Job(
-                namespace,
-                f"{night}.{one.stage}",
-                {"jobType": job_type_job.JobTypeJobFacet("BATCH", "NIGHTSTILL", "STAGE")},
-            ),
-            inputs=[
-                InputDataset(**about(path, entry), inputFacets={"inputStatistics": read(**_size(entry))})
-                for path, entry in self.inputs.items()
-            ],
-            outputs=[
-                OutputDataset(**about(path, entry), outputFacets={"outputStatistics": written(**_size(entry))})
-                for path, entry in outs.items()
-            ],
-        )
+    def about(dataset: Dataset) -> dict[str, Any]:
+        return {"namespace": dataset.namespace or ours, "name": dataset.name, "facets": _facets(dataset)}
+
+    read, written = (
+        input_statistics_input_dataset.InputStatisticsInputDatasetFacet,
+        output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet,
+    )
+    return RunEvent(
+        eventTime=datetime.now(UTC).isoformat(),
+        eventType=RunState[state],
+        run=Run(attempt_id, facets),
+        job=Job(ours, job, {"jobType": job_type_job.JobTypeJobFacet("BATCH", "NIGHTSTILL", kind)}),
+        inputs=[
+            InputDataset(**about(one), inputFacets={"inputStatistics": read(size=one.size, fileCount=one.files)})
+            for one in inputs
+        ],
+        outputs=[
+            OutputDataset(**about(one), outputFacets={"outputStatistics": written(size=one.size, fileCount=one.files)})
+            for one in outputs
+        ],
+    )
 
 
-def _facets(entry: Mapping[str, Any], data: str) -> "dict[str, DatasetFacet]":
-    """Return the facets of a dataset: DVC's digest as its version, and the remote that has it."""
+def _facets(dataset: Dataset) -> "dict[str, DatasetFacet]":
+    """Return the facets of a dataset: its digest as its version, and what has it."""
     from openlineage.client.facet_v2 import DatasetFacet, dataset_version_dataset, datasource_dataset
 
-    place = redact(data if "://" in data else Path(data).as_uri())
-    found: dict[str, DatasetFacet] = {
-        "version": dataset_version_dataset.DatasetVersionDatasetFacet(str(entry["md5"])),
-        "dataSource": datasource_dataset.DatasourceDatasetFacet(place, place),
-    }
+    found: dict[str, DatasetFacet] = {}
+    if dataset.version:
+        found["version"] = dataset_version_dataset.DatasetVersionDatasetFacet(dataset.version)
+    if dataset.place:
+        place = redact(dataset.place if "://" in dataset.place else Path(dataset.place).absolute().as_uri())
+        found["dataSource"] = datasource_dataset.DatasourceDatasetFacet(place, place)
     return found
-
-
-def _size(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"size": entry.get("size"), "fileCount": entry.get("nfiles", 1)}
 
 
 def _switched_on(environment: Mapping[str, str]) -> bool:
@@ -180,7 +228,7 @@ def _warning(attempt: Attempt) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001
         said = " ".join(redact(str(error)).split())[:300]
-        log.warning("no lineage of %s: %s: %s", attempt.stage, type(error).__name__, said)
+        log.warning("no lineage of %s: %s: %s", attempt.name, type(error).__name__, said)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -28,7 +28,7 @@ from tasks.core.files import RUN_FILE
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import Graph, Stage, covers, load_graph
-from tasks.pipeline.handover import lineage
+from tasks.pipeline.handover import datasets, lineage
 from tasks.pipeline.handover.energy import Meter
 from tasks.pipeline.handover.locks import (
     Lock,
@@ -344,21 +344,34 @@ class _Attempt:
 
     def tell_start(self) -> None:
         """Tell a collector of lineage, if there is one, what this attempt reads."""
-        inputs = {
+        self.lineage = lineage.begin(lineage.Attempt(self.workload, self.run_id, self.name), self.read)
+
+    def read(self) -> list[datasets.Dataset]:
+        """Return what this attempt reads: outputs of other stages, and the workload's source."""
+        entries = {
             path: entry
             for name in self.stage.upstream
             for path, entry in output_entries(self.locks.get(name, {})).items()
             if any(covers(dep, path) for dep in self.stage.deps)
         }
-        attempt = lineage.Attempt(self.workload, self.run_id, self.name, self.settings.dvc_remote)
-        self.lineage = lineage.begin(attempt, inputs)
+        inputs = datasets.of_entries(self.workload, entries, self.settings.dvc_remote)
+        if (RUN_FILE, "source") in self.stage.params:
+            inputs += datasets.of_source(self.parameters["source"], self.workload)
+        return inputs
 
     def finish(self, manifest: Manifest, lock: Lock | None) -> Manifest:
         """Write lock and manifest, then tell what was written."""
         manifest = self.store.finish(manifest, lock)
         if self.lineage:
-            self.lineage.end("COMPLETE", output_entries(lock or {}))
+            outputs = datasets.of_entries(self.workload, output_entries(lock or {}), self.settings.dvc_remote)
+            self.lineage.end("COMPLETE", outputs, night=self.night_ended())
         return manifest
+
+    def night_ended(self) -> Literal["COMPLETE", "FAIL"] | None:
+        """Return how the night ended, by the stage that comes after all others; None of another stage."""
+        if not self.stage.runs_always:
+            return None
+        return "COMPLETE" if self.ancestors.keys() == set(self.graph.ancestors(self.name)) else "FAIL"
 
     def command_error(self, pages: Path) -> NightstillError:
         """Return the stage's own account of its failure, if it could still give one."""
@@ -412,4 +425,4 @@ class _Attempt:
                 )
                 self.store.fail(failed)
         if self.lineage:
-            self.lineage.end("FAIL", error=error)
+            self.lineage.end("FAIL", error=error, night="FAIL" if self.stage.runs_always else None)
