@@ -6,6 +6,7 @@ A create-only write decides between messengers that come at once. A store that d
 import json
 import logging
 import os
+from collections.abc import Iterable
 from hashlib import sha256
 
 from dags.project import HOME
@@ -40,6 +41,11 @@ def open_trouble(workload: str, place: str, event: str, text: str) -> None:
         _store().write(_key(workload, "open", place), json.dumps({"event": event, "text": text}).encode())
     except NightstillError as error:
         log.warning("its end will not be told: %s", error)
+
+
+def end_troubles(workload: str, places: Iterable[str]) -> str:
+    """Return what was wrong at some places, and forget it: the first of what they say, empty if nothing was."""
+    return next(filter(None, [end_trouble(workload, place) for place in places]), "")
 
 
 def end_trouble(workload: str, place: str) -> str:
