@@ -6,7 +6,6 @@ from typing import Any
 
 from serving.contract.onnx_file import ExternalData, require_self_contained
 from tasks.config.run import Run
-from tasks.core.approval import Answer, Approval
 from tasks.core.errors import IntegrityError
 from tasks.core.files import RUN_FILE, read_json, write_json
 from tasks.releases import manifest
@@ -41,7 +40,7 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
     answer = ctx.run.answer and ctx.run.answer.of(verdict["winner_sha256"])
     if stays := _champion_stays(known, model, verdict, over_pin=answer.pin if answer else 0):
         return stays
-    if waits := _not_yet(ctx.run, answer, verdict, releases.ledger.get(expected + 1)):
+    if waits := _not_yet(ctx.run.model_copy(update={"answer": answer}), verdict, releases.ledger.get(expected + 1)):
         return waits
     shown = answer.shadow if answer else ""
     try:
@@ -65,27 +64,26 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
     return {"outcome": "promoted", "reason": said, "entry": entry.seq, "release": entry.release}
 
 
-def _not_yet(run: Run, answer: Answer | None, verdict: Mapping[str, Any], taken: Entry | None) -> dict[str, Any] | None:
+def _not_yet(run: Run, verdict: Mapping[str, Any], taken: Entry | None) -> dict[str, Any] | None:
     """Return why a candidate that the ledger lets pass is not released now; None if it is.
 
-    `answer`: what holds for this candidate. `taken`: the ledger entry that it wants, if that was written.
-
-    Raises the errors of `_not_approved`.
+    `taken`: the ledger entry that it wants, if that was written. Raises the errors of `_not_approved`.
     """
     if run.dry_run:
         return {"outcome": "dry-run", "reason": f"would be released: {verdict['reason']}"}
-    if answer is None or not answer.waits:
-        return _not_approved(answer, run.approval, verdict)
+    if run.answer is None or not run.answer.waits:
+        return _not_approved(run, verdict)
     if taken:
-        return {"outcome": "superseded", "reason": f"{_overtaken(taken, taken.seq)}; {answer.reason}"}
-    return {"outcome": "held", "reason": f"{verdict['reason']}; {answer.reason}", "shadow": answer.waits}
+        return {"outcome": "superseded", "reason": f"{_overtaken(taken, taken.seq)}; {run.answer.reason}"}
+    return {"outcome": "held", "reason": f"{verdict['reason']}; {run.answer.reason}", "shadow": run.answer.waits}
 
 
-def _not_approved(answer: Answer | None, asked: Approval | None, verdict: Mapping[str, Any]) -> dict[str, Any] | None:
+def _not_approved(run: Run, verdict: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return why a passing candidate is not released though nothing else is in its way; None if nothing is.
 
     Raises IntegrityError on an approval of somebody who may not give it.
     """
+    answer, asked = run.answer, run.approval
     if answer is None:
         if asked is None:
             return None
