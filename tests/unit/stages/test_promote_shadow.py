@@ -93,3 +93,11 @@ def test_what_the_nights_of_another_winner_showed_releases_nothing(night: Night)
     assert outcome["reason"].endswith("; its nights in shadow were those of another winner of this run")
     mine = SHOWN.model_copy(update={"winner": outcome["model_sha256"]})
     assert ended(night, mine)["outcome"] == "promoted"
+
+
+def test_a_release_after_nights_does_not_name_code_of_now_as_its_own(night: Night) -> None:
+    lock = night.prepare("two", champion=1, run_id="r2").root / "dvc.lock"
+    lock.write_text("stages: {teach: {deps: [{path: tasks, md5: a.dir}]}}\n")
+    assert ended(night, SHOWN)["outcome"] == "promoted"
+    entry = night.releases.release()
+    assert "dvc.lock" in night.releases.files(entry) and "code.json" not in night.releases.files(entry)
