@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from dags.project import HOME
@@ -38,7 +39,8 @@ def forget(workload: str, cause: str) -> None:
 def open_trouble(workload: str, place: str, event: str, text: str) -> None:
     """Remember that something is wrong at a place, such as a DAG, until `end_trouble`; nights read it too."""
     try:
-        _store().write(_key(workload, "open", place), json.dumps({"event": event, "text": text}).encode())
+        told = {"event": event, "text": text, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        _store().write(_key(workload, "open", place), json.dumps(told).encode())
     except NightstillError as error:
         log.warning("its end will not be told: %s", error)
 
