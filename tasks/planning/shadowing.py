@@ -115,9 +115,8 @@ class Shadows:
         # Who waits is not over, whatever was told of it: a run that was repeated may have another winner.
         candidates = waiting(self.runs.store, self.workload, nights, nights)
         first = next((one for one in candidates if one.stands(self.entries)), None)
-        ended: list[Settled | None] = (
-            [self._judged(first)] if first else []
-        )  # before the others, whose faults are none of its own
+        # Before the others, whose faults are none of its own.
+        ended: list[Settled | None] = [self._judged(first)] if first else []
         ended += [self._ended(run_id, nights[run_id]) for run_id in untold if self._is_over(run_id)]
         ended += [self._overtaken(one) for one in candidates if one.run_id in untold and not one.stands(self.entries)]
         found = [one for one in ended if one]
