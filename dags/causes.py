@@ -6,6 +6,8 @@ A create-only write decides between messengers that come at once. A store that d
 import json
 import logging
 import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from dags.project import HOME
@@ -37,9 +39,15 @@ def forget(workload: str, cause: str) -> None:
 def open_trouble(workload: str, place: str, event: str, text: str) -> None:
     """Remember that something is wrong at a place, such as a DAG, until `end_trouble`; nights read it too."""
     try:
-        _store().write(_key(workload, "open", place), json.dumps({"event": event, "text": text}).encode())
+        told = {"event": event, "text": text, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        _store().write(_key(workload, "open", place), json.dumps(told).encode())
     except NightstillError as error:
         log.warning("its end will not be told: %s", error)
+
+
+def end_troubles(workload: str, places: Iterable[str]) -> str:
+    """Return what was wrong at some places, and forget it: the first of what they say, empty if nothing was."""
+    return next(filter(None, [end_trouble(workload, place) for place in places]), "")
 
 
 def end_trouble(workload: str, place: str) -> str:

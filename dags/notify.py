@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 Message = dict[str, str]
 
 
-TROUBLE = ("failed", "late", "late data", "regression")
+LATE_DATA = "late data"
+TROUBLE = ("failed", "late", LATE_DATA, "regression")
 """These are told to be over, as `recovered`."""
 QUIET = ("promoted",)
 """These go to routes alone that name them: nothing is to be done."""
@@ -78,14 +79,19 @@ def once(told: Message, cause: str, place: str) -> None:
         log.info("told before: %s", told["text"])
         return
     if event in TROUBLE:
-        causes.open_trouble(workload, place, event, told["text"])
+        causes.open_trouble(workload, _place(place, event), event, told["text"])
     if not send(told):
         causes.forget(workload, f"{event}/{cause}")
 
 
+def _place(place: str, event: str) -> str:
+    """Return where trouble stands: late data apart, for what else fails must not hide that they did not come."""
+    return f"{place}/{event}" if event == LATE_DATA else place
+
+
 def recovered(workload: str, place: str, run_id: str) -> None:
     """Tell that the trouble at a place is over; nothing if there was none."""
-    if text := causes.end_trouble(workload, place):
+    if text := causes.end_troubles(workload, (place, _place(place, LATE_DATA))):
         send(message("recovered", workload, run_id, f"over: {text}"))
 
 

@@ -34,6 +34,7 @@ class Answer(Frozen):
     `pin`: the ledger entry that pins the champion, if the candidate is to be released in spite of it; 0 for none.
     The decision `shadow` is made when a run of a workload with `shadow_nights` is opened: the candidate forecasts
     beside the champion before anything else is decided. `shadow`: what these nights showed, once they are over.
+    `winner`: SHA-256 of the model that these nights were of, for a run that is repeated may have another winner.
     """
 
     decision: Decision
@@ -42,11 +43,18 @@ class Answer(Frozen):
     pin: int = Field(default=0, ge=0)
     # Left out of a run.yaml where there is none: those of releases before it say the same.
     shadow: str = Field(default="", exclude_if=lambda told: not told)
+    winner: str = Field(default="", exclude_if=lambda digest: not digest)
 
     @property
     def waits(self) -> str:
         """Return WAITS of a candidate whose nights in shadow are to come, or are not over; empty of others."""
         return WAITS if self.decision == "shadow" else ""
+
+    def of(self, winner: str) -> "Answer":
+        """Return the answer as it holds for a winner, by its model's SHA-256: one of another's nights begins anew."""
+        if self.winner in ("", winner):
+            return self
+        return Answer(decision="shadow", by="", reason="its nights in shadow were those of another winner of this run")
 
 
 def parse_approval(section: Any, where: str) -> Approval | None:

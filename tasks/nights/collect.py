@@ -82,7 +82,8 @@ class Night:
 class Nights:
     """Nights are the last ones of a workload, oldest first.
 
-    `entries`: of its ledger. `late_data`: what operations were told of data that did not come, until a night went well.
+    `entries`: of its ledger. `late_data`: what operations were told of data that did not come, until a night went well,
+    or found its data valid.
     `shadow`: who is in shadow.
     """
 
@@ -123,7 +124,7 @@ def collect(runs: ObjectStore, releases: ObjectStore, workload: str, last: int, 
         evenings = {name.removesuffix(".json"): stamp for name, stamp in runs.stamps(f"watch/{workload}").items()}
         days = sorted({info["as_of"] for info in shown} & evenings.keys())
         troubles = pool.map(lambda name: _json(runs, f"{_open(workload)}/{name}"), runs.names(_open(workload)))
-        late = [one["text"] for one in troubles if one and one.get("event") == LATE_DATA]
+        late = [one for one in troubles if one and one.get("event") == LATE_DATA]
         reports = pool.map(lambda day: _json(packed, f"watch/{workload}/{day}.json", evenings[day]), days)
         live = dict(zip(days, reports, strict=True))
     if pack:
@@ -133,7 +134,12 @@ def collect(runs: ObjectStore, releases: ObjectStore, workload: str, last: int, 
         _night(workload, info, [found for key in some if (found := manifests[key])], live.get(info["as_of"]))
         for info, some in zip(shown, names, strict=True)
     ]
-    return Nights(workload, nights, Ledger(releases, workload).entries(), max(late, default=""))
+    # Who recovers says so when a whole run went well; data that were found valid since then had come before.
+    came = max(
+        (one.started for one in manifests.values() if one and one.stage == "validate" and one.finished), default=""
+    )
+    told = [one["text"] for one in late if str(one.get("time") or came) >= came]
+    return Nights(workload, nights, Ledger(releases, workload).entries(), max(told, default=""))
 
 
 def workloads(runs: ObjectStore) -> list[str]:

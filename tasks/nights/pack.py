@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Callable
 
 from tasks.core.storage import ObjectStore
@@ -42,5 +43,5 @@ class Pack:
         try:
             found = json.loads(gzip.decompress(self.store.read(self.key)))
             return {str(key): (str(stamp), str(text)) for key, (stamp, text) in found.items()}
-        except (KeyError, OSError, EOFError, ValueError, TypeError, AttributeError):
+        except (KeyError, OSError, EOFError, zlib.error, ValueError, TypeError, AttributeError):
             return {}

@@ -1,11 +1,13 @@
 """Which of the nights has the candidate that is in shadow, and how far it has come."""
 
+import logging
 from dataclasses import replace
 
-from tasks.core.errors import NightstillError
 from tasks.core.storage import ObjectStore, open_store
 from tasks.nights.collect import Night, Nights
 from tasks.scoring.shadow import Candidate, in_shadow
+
+log = logging.getLogger(__name__)
 
 
 def with_shadow(found: Nights, runs: ObjectStore, forecasts: str, asked: object) -> Nights:
@@ -17,7 +19,8 @@ def with_shadow(found: Nights, runs: ObjectStore, forecasts: str, asked: object)
         return found
     try:
         one = in_shadow(runs, open_store(forecasts), found.workload, found.entries)
-    except NightstillError:  # one lost file must not hide all nights
+    except Exception:  # one lost or damaged file must not hide all nights
+        log.exception("who is in shadow cannot be told")
         return found
     if one is None:
         return found

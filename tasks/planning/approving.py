@@ -41,8 +41,9 @@ def approve(settings: Settings, workload: str, run_id: str, by: str, reason: str
         )
     if not ours:  # else an approval ended after its ledger entry: its own answer stands
         pin = pinned_by(entries)
-        shadow = run.answer.shadow if run.answer else ""
-        answer = Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0, shadow=shadow)
+        before = run.answer and run.answer.of(str(outcome.get("model_sha256", "")))
+        nights = {"shadow": before.shadow, "winner": before.winner} if before else {}
+        answer = Answer(decision="approve", by=by, reason=reason, pin=pin.seq if pin else 0, **nights)
         keep_answer(store, workload, run_id, answer)
     outcome = run_stage(settings, workload, run_id, "promote").manifest.summary
     if outcome["outcome"] != "promoted":

@@ -10,20 +10,21 @@ from typing import Any
 from tasks.config.run import Run, parse_run
 from tasks.config.workload import Workload
 from tasks.core.approval import WAITS, Answer
-from tasks.core.errors import ConfigError, IntegrityError, NotYetError
+from tasks.core.errors import ConfigError, NightstillError, NotYetError, UnavailableError
 from tasks.core.settings import Settings
 from tasks.core.storage import ObjectStore, open_store
 from tasks.pipeline.handover.run_stage import run_stage
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.planning.approving import keep_answer, report_again
 from tasks.releases.ledger import Entry
+from tasks.releases.manifest import MODEL, sha256
 from tasks.scoring.kept import found_in_shadow
 from tasks.scoring.night import release_store
 from tasks.scoring.raw import Raw
 from tasks.scoring.scorer import FilesScorer
 from tasks.scoring.shadow import Candidate, candidate_files, named, waiting
 from tasks.watching.regression import EVIDENCE
-from tasks.watching.shadow import Beside, Judgement, evidence, judge
+from tasks.watching.shadow import Beside, Judgement, evidence, is_late, judge
 
 OPEN = "in-shadow"
 MOST_TELLING = ("promoted", "held", "rejected", "superseded", OPEN)
@@ -73,8 +74,8 @@ def settle(settings: Settings, workload: str, section: Workload, until: date, re
 
     `read` returns the tables as of that day; it is called where somebody is to be judged.
     One that the ledger went on without is superseded. What a killed attempt left half done is brought to its end, and
-    told. Doing it again does nothing twice. Raises NotYetError when nobody is in shadow, ConfigError where the section
-    asks for no shadow, and what `read` and `run_stage` raise.
+    told. Doing it again does nothing twice, and tells what was told of that day. Raises NotYetError when nobody is in
+    shadow, ConfigError where the section asks for no shadow, and what `read` and `run_stage` raise.
     """
     if not section.shadow_nights:
         raise ConfigError(f"workloads.{workload}.shadow_nights: not set, so no candidate is in shadow")
@@ -111,21 +112,43 @@ class Shadows:
         """Settle every candidate that is not told to be over, and return what is most worth telling."""
         nights = found_in_shadow(self.forecasts, self.workload)
         untold = [run_id for run_id in nights if not self.runs.store.exists(self._key(run_id))]
-        candidates = waiting(self.runs.store, self.workload, untold, nights)
-        ended = [self._ended(run_id, nights[run_id]) for run_id in untold if self._is_over(run_id)]
+        # Who waits is not over, whatever was told of it: a run that was repeated may have another winner.
+        candidates = waiting(self.runs.store, self.workload, nights, nights)
         first = next((one for one in candidates if one.stands(self.entries)), None)
-        ended += [self._overtaken(one) for one in candidates if not one.stands(self.entries)]
-        if first:
-            ended.append(self._judged(first))
+        # Before the others, whose faults are none of its own.
+        ended: list[Settled | None] = [self._judged(first)] if first else []
+        ended += [self._ended(run_id, nights[run_id]) for run_id in untold if self._is_over(run_id)]
+        ended += [self._overtaken(one) for one in candidates if one.run_id in untold and not one.stands(self.entries)]
         found = [one for one in ended if one]
-        if not found:
+        # An end that was told may have been lost on its way: whoever asks again on that day hears of it again.
+        told = found if any(one.outcome != OPEN for one in found) else [*found, *self._told()]
+        if not told:
             raise NotYetError(f"{self.workload}: no candidate is in shadow")
-        best = min(found, key=lambda one: MOST_TELLING.index(one.outcome))
+        best = min(told, key=lambda one: MOST_TELLING.index(one.outcome))
         self.runs.store.write(day_key(self.workload, self.until), _bytes(best))
         for one in found:  # last: whoever is killed before it tells it again
             if one.outcome != OPEN:
                 self.runs.store.write(self._key(one.run_id), _bytes(one))
         return best
+
+    def _told(self) -> list[Settled]:
+        """Return the end of a candidate that was told of this day before; empty if none was."""
+        try:
+            told = json.loads(self.runs.store.read(day_key(self.workload, self.until)))
+        except KeyError:
+            return []
+        settled = Settled(
+            told["workload"],
+            told["run_id"],
+            self.until,
+            told["summary"]["outcome"],
+            told["reason"],
+            told["nights"],
+            told["of"],
+            told["evidence"],
+            tuple(told["notes"]),
+        )
+        return [settled] if settled.outcome != OPEN else []
 
     def _is_over(self, run_id: str) -> bool:
         """Return whether a run came to an end that nobody was told of: an attempt was killed, or people decided."""
@@ -140,15 +163,16 @@ class Shadows:
 
     def _overtaken(self, one: Candidate) -> Settled | None:
         """End a candidate that the ledger went on without, or whose own entry is there and its run does not say so."""
-        run = self._run(one)
         after = self.entries[one.champion] if one.champion < len(self.entries) else None
         ours = after is not None and (after.kind, after.run_id) == ("promote", one.run_id)
-        if not ours and run.answer is not None:
-            why = f"its {len(one.nights)} nights in shadow are of no use any more"
-            self._answer(one, Answer(decision="shadow", by="", reason=why))
         try:
+            if not ours and self._run(one).answer is not None:
+                why = f"its {len(one.nights)} nights in shadow are of no use any more"
+                self._answer(one, Answer(decision="shadow", by="", reason=why))
             return self._promoted(one)
-        except IntegrityError as error:  # the ledger has said it all
+        except UnavailableError:
+            raise
+        except NightstillError as error:  # the ledger has said it all, and what is lost must not keep the others
             return self._settled(one.run_id, one.nights, "promoted" if ours else "superseded", str(error))
 
     def _judged(self, one: Candidate) -> Settled:
@@ -156,16 +180,25 @@ class Shadows:
         files = candidate_files(self.settings, self.workload, one.run_id)
         scorer = FilesScorer(files, named(self.workload, one.run_id))
         beside = Beside(
-            self.settings, self.forecasts, self.workload, self.entries[-1].release, scorer, self.read(), self.notes
+            self.settings,
+            self.forecasts,
+            self.workload,
+            self.entries[-1].release,
+            scorer,
+            self.read(),
+            sha256(files[MODEL]),
+            self.notes,
         )
         both = beside.joined(one.nights)
         watch, asked = self.section.watch, self.section.shadow_nights
-        judgement = judge(both, len(one.nights), asked, watch)
+        late = is_late(beside.evenings(one.as_of), self.until, asked, watch, scorer.problem)
+        judgement = judge(both, asked, watch, late=late)
         if judgement.outcome == "open":
             return self._settled(one.run_id, one.nights, OPEN, judgement.reason)
         shown = evidence(self.forecasts, self.workload, one.run_id, both, judgement, watch) if both else ""
         told = f"{judgement.reason}{EVIDENCE}{shown}" if shown else judgement.reason
-        self._answer(one, self._decided(one, judgement, told))
+        answer = self._decided(one, judgement, told)
+        self._answer(one, answer.model_copy(update={"winner": beside.model_sha256}))
         return self._promoted(one, shown)
 
     def _decided(self, one: Candidate, judgement: Judgement, told: str) -> Answer:

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -530,6 +530,10 @@ class Problem(ABC):
     def last_day(self, as_of: date) -> date:
         """Return the last day that predictions made on `as_of` are about."""
         return as_of
+
+    def truth_by(self, as_of: date, days: int) -> date:
+        """Return the day by which the predictions of each evening since `as_of` are about `days` days at least."""
+        return self.last_day(as_of) + timedelta(days=days)
 
     def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
         """Return what the baseline says on `since.as_of`, in the columns of `predict`, from what is known by now."""

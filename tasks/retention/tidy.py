@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -171,13 +172,19 @@ class Tidy:
         gone = pruned(entries)
         old -= {entry.run_id for number, entry in releases(entries).items() if number not in gone}
         if shadow := in_shadow(self.runs, self.forecasts, workload, entries):
-            old.discard(shadow.run_id)
+            old -= {shadow.run_id, *self._evenings(shadow.nights.values())}
         staying = [info["run_id"] for info in infos if info["run_id"] not in old]
         while staying:  # a reused stage's pages and times are those of the run that made it
             manifests = [one for run in staying for one in RunStore(self.runs).manifests(workload, run).values()]
             staying = [run for run in {one.reused_from for one in manifests} if run in old]
             old -= {*staying}
         return old
+
+    def _evenings(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yield the runs whose snapshots kept forecasts were made of: truth is compared with what was known then."""
+        for key in keys:
+            with suppress(KeyError):
+                yield str(json.loads(self.forecasts.read(key)).get("run_id", ""))
 
     def _require_in_ledger(self, workload: str, runs: Collection[str], promoted: Collection[str]) -> None:
         for run_id in sorted(runs):

@@ -7,7 +7,7 @@ workload's name, so nobody who reads forecasts takes them for a release's.
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from io import BytesIO
@@ -146,6 +146,15 @@ def found(store: ObjectStore, workload: str) -> list[Found]:
             place = date.fromisoformat(name[1]), int(name[2])
             newest[place] = max(newest.get(place, (0, "")), (int(name[3] or 1), key))
     return [Found(*place, key) for place, (_, key) in sorted(newest.items())]
+
+
+def numbers(store: ObjectStore, newest: str) -> Iterator[str]:
+    """Yield the manifests' keys of the same day and release as the newest one's, the newest first."""
+    number = int(name[3] or 1) if (name := NAME.fullmatch(newest)) else 1
+    stem = newest.removesuffix(".json").removesuffix(f"-{number}" if number > 1 else "")
+    for each in range(number, 0, -1):
+        if store.exists(key := f"{numbered(stem, each)}.json"):  # a killed attempt left none
+            yield key
 
 
 IN_SHADOW = re.compile(rf"{SHADOW}/[^/]+/([^/]+)/(\d{{4}}-\d\d-\d\d)(?:-(\d+))?\.json")

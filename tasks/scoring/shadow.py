@@ -5,6 +5,7 @@ who it is; it follows from what is there: its run waits, its forecasts are kept,
 """
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +24,8 @@ from tasks.releases.manifest import MODEL, sha256
 from tasks.scoring.kept import Made, found_in_shadow, keep
 from tasks.scoring.raw import Raw
 from tasks.scoring.scorer import CONTRACT, FilesScorer, to_parquet
+
+log = logging.getLogger(__name__)
 
 WAY_OUT = "restore it from a copy; or pin and unpin the champion, which ends its time in shadow"
 
@@ -98,8 +101,11 @@ class Shadow:
             candidate = self.candidate(tonight)
             # What it says of days that it was trained on is no forecast.
             return self._keep(candidate, raw, tonight) if candidate and candidate.as_of <= raw.as_of else ""
-        except NightstillError as error:
-            return f"the candidate in shadow made none: {error}"
+        except Exception as error:
+            if not isinstance(error, NightstillError):  # such as what a damaged run or its model makes a library say
+                log.exception("the candidate in shadow made no forecasts")
+            said = " ".join(str(error).split())[:300] or type(error).__name__
+            return f"the candidate in shadow made none: {said}"
 
     def _keep(self, candidate: Candidate, raw: Raw, tonight: str) -> str:
         files = candidate_files(self.settings, self.workload, candidate.run_id)

@@ -37,10 +37,10 @@ def _promote(ctx: Context, verdict: Mapping[str, Any]) -> dict[str, Any]:
     keys = load_keys(ctx.settings.signing_key, ctx.settings.trusted_keys)
     releases = ReleaseStore(ctx.settings.releases(), ctx.run.workload, keys)
     known = [entry for entry in releases.ledger.entries() if entry.seq <= expected]
-    answer = ctx.run.answer
+    answer = ctx.run.answer and ctx.run.answer.of(verdict["winner_sha256"])
     if stays := _champion_stays(known, model, verdict, over_pin=answer.pin if answer else 0):
         return stays
-    if waits := _not_yet(ctx.run, verdict, releases.ledger.get(expected + 1)):
+    if waits := _not_yet(ctx.run.model_copy(update={"answer": answer}), verdict, releases.ledger.get(expected + 1)):
         return waits
     shown = answer.shadow if answer else ""
     try:
@@ -179,4 +179,6 @@ def _files(ctx: Context, verdict: Mapping[str, Any], model: bytes) -> dict[str, 
     files |= {name: path.read_bytes() for name, path in found.items() if path.is_file()}
     assets = ctx.artifacts / "features" / "assets"  # whatever else consumers need, such as the names of items
     files |= {path.name: path.read_bytes() for path in sorted(assets.glob("*"))}
-    return files | ({CODE: code_digests(ctx.root, files[LOCK])} if LOCK in files else {})
+    # After nights in shadow the code of now need not be what the run's stages used.
+    after_nights = ctx.run.answer is not None and bool(ctx.run.answer.shadow)
+    return files | ({CODE: code_digests(ctx.root, files[LOCK])} if LOCK in files and not after_nights else {})

@@ -3,9 +3,9 @@
 import contextlib
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from tasks.core.settings import Settings
 from tasks.core.storage import ObjectExists, ObjectStore
 from tasks.gates.comparison import Comparison
 from tasks.gates.result import rounded
-from tasks.problems.base import Outcomes, Since
+from tasks.problems.base import Outcomes, Problem, Since
 from tasks.scoring import kept
 from tasks.scoring.raw import Raw, of_run
 from tasks.scoring.scorer import FilesScorer
@@ -52,7 +52,10 @@ class Both:
 
 @dataclass
 class Beside:
-    """Beside joins what a candidate said of some nights with the truth of `raw`. `release`: the champion's."""
+    """Beside joins what a candidate said of some nights with the truth of `raw`.
+
+    `release`: the champion's. `model_sha256`: the candidate's, for a run that was repeated may have another winner now.
+    """
 
     settings: Settings
     store: ObjectStore
@@ -60,7 +63,13 @@ class Beside:
     release: int
     scorer: FilesScorer
     raw: Raw
+    model_sha256: str
     notes: list[str] = field(default_factory=list)
+
+    def evenings(self, since: date) -> list[date]:
+        """Return the evenings of which forecasts of the champion are kept, from a day on."""
+        found = kept.found(self.store, self.workload)
+        return [one.as_of for one in found if one.release == self.release and one.as_of >= since]
 
     def joined(self, nights: Mapping[date, str]) -> Both | None:
         """Return what came of the forecasts with these manifests' keys; None while there is no truth of any."""
@@ -89,11 +98,14 @@ class Beside:
         return Both(rows, exponent, self.scorer.problem.primary_metric, tuple(self.notes))
 
     def _night(self, as_of: date, key: str, champions: str) -> tuple[pl.DataFrame, Outcomes]:
-        """Return one night's rows. Raises IntegrityError when both did not forecast from the same tables."""
+        """Return one night's rows.
+
+        Raises IntegrityError when another model made them, or both did not forecast from the same tables.
+        """
         manifest, predictions = kept.read(self.store, key)
-        theirs, said = kept.read(self.store, champions)
-        if manifest.tables != theirs.tables:
-            raise IntegrityError(f"candidate and release {self.release} did not forecast from the same tables")
+        if manifest.model_sha256 != self.model_sha256:
+            raise IntegrityError("another model than the run's winner of now made its forecasts")
+        said = self._champions(champions, manifest.tables)
         tables = {name: table.lazy() for name, table in self.raw.tables.items()}
         since = Since(as_of, self.raw.as_of, tables, partial(self._then, manifest))
         problem, contract = self.scorer.problem, self.scorer.contract
@@ -102,6 +114,14 @@ class Beside:
         losses = problem.outcomes(said, since, contract).rows.select(*KEYS, pl.col("loss").alias(CHAMPION))
         rows = mine.rows.filter(pl.col("day") <= self.raw.as_of).with_columns(pl.lit(as_of).alias("as_of"))
         return rows.join(losses, on=KEYS, how="inner", maintain_order="left"), mine
+
+    def _champions(self, newest: str, tables: Mapping[str, str]) -> pl.DataFrame:
+        """Return what the champion said of the same tables: the newest of its files of that day that is of them."""
+        for key in kept.numbers(self.store, newest):
+            theirs, said = kept.read(self.store, key)
+            if theirs.tables == tables:
+                return said
+        raise IntegrityError(f"candidate and release {self.release} did not forecast from the same tables")
 
     def _then(self, manifest: kept.Manifest) -> Tables:
         found = of_run(self.settings, self.workload, manifest.run_id)
@@ -117,15 +137,27 @@ class Judgement:
     comparison: Comparison | None = None
 
 
-def judge(both: Both | None, kept_nights: int, nights: int, watch: Watch) -> Judgement:
+def is_late(evenings: Collection[date], until: date, nights: int, watch: Watch, problem: Problem) -> bool:
+    """Return whether no more truth of a candidate is waited for.
+
+    `evenings`: those since its night on which the champion forecast, up to `until`, the last day of truth; its own are
+    not asked, for a candidate that forecasts no more would never be late. PATIENCE times the `nights` asked for must
+    be there, and `watch.days` have gone since five days of their truth were due.
+    """
+    there = sorted(evening for evening in evenings if evening <= until)[: PATIENCE * nights]
+    if len(there) < PATIENCE * nights:
+        return False
+    return until >= problem.truth_by(there[-1], FEW_BLOCKS) + timedelta(days=watch.days)
+
+
+def judge(both: Both | None, nights: int, watch: Watch, *, late: bool) -> Judgement:
     """Judge a candidate by its live error against the champion's on the same rows, once `nights` of them have truth.
 
     It passes if it is surely not worse by more than `watch.margin`, and is refused if it surely is: the whole interval
     of `watch.confidence` lies on one side. Where the margin lies within, further nights are waited for; once PATIENCE
-    times as many have truth, the difference itself decides. If truth is not there then, or cannot be compared, for
-    `watch.days` nights more, it is refused. Nothing is said of less than five days of truth.
+    times as many have truth, the difference itself decides. If truth is not there, or cannot be compared, when it is
+    `late`, as `is_late` has it, the candidate is refused. Nothing is said of less than five days of truth.
     """
-    late = kept_nights >= PATIENCE * nights + watch.days
     if both is None:
         return _unknown("no truth of its forecasts has come", late=late)
     days = both.rows["day"].n_unique()

@@ -17,10 +17,12 @@ SHARED = {
 }
 # Not needed: without them stages read what lies in their image, and MLflow's server chooses.
 OPTIONAL = (PLACE_SETTING, "NIGHTSTILL_TRACKING_ARTIFACTS")
+NAMESPACE = "OPENLINEAGE_NAMESPACE"
+"""A name and no address: an `@` in it is no user."""
 PASSED = (
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION"),
     "OTEL_EXPORTER_OTLP_ENDPOINT",
-    *("OPENLINEAGE_URL", "OPENLINEAGE_NAMESPACE"),
+    *("OPENLINEAGE_URL", NAMESPACE, "OPENLINEAGE_DISABLED"),
     "NIGHTSTILL_WATTS_PER_CORE",
 )
 SECRETS = (
@@ -54,7 +56,7 @@ def plain_variables(environment: Mapping[str, str]) -> dict[str, str]:
                 "and MLFLOW_TRACKING_PASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             )
     for name in PASSED:
-        if "@" in environment.get(name, ""):
+        if name != NAMESPACE and "@" in environment.get(name, ""):
             raise ConfigError(
                 f"{name}: names a user, and everybody may see it; leave the user out and set "
                 + CREDENTIALS.get(name.partition("_")[0], CREDENTIALS["AWS"])

@@ -216,6 +216,10 @@ class Forecasting(Problem):
     def last_day(self, as_of: date) -> date:
         return self.options.step.day_ahead(as_of, self.options.horizon)
 
+    def truth_by(self, as_of: date, days: int) -> date:
+        """Return the day of the step by which as many steps are over; all of the horizon at least."""
+        return max(self.last_day(as_of), self.options.step.day_ahead(as_of, days))
+
     def naive_predictions(self, since: Since, contract: FeatureContract) -> pl.DataFrame:
         return self.predict(since.now, since.as_of, contract, Naive(self.options))
 

@@ -249,3 +249,15 @@ def test_late_data_are_red_until_they_are_over(past: Past) -> None:
     assert standing(past.collected(), FIRST).colour == "red", "an earlier night has nothing to do with it"
     (past.root / "notify/sales/open/a.json").unlink()
     assert standing(past.collected(), FIRST).colour == "green"
+
+
+def test_late_data_are_over_once_a_later_night_found_its_data_valid(past: Past) -> None:
+    told = {"event": "late data", "text": "why", "time": "2026-01-02T03:00:00+00:00"}
+    past.put("notify/sales/open/a.json", told)
+    past.night(0)
+    folder = f"runs/sales/{FIRST}-r0"
+    for started, said in (("2026-01-02T02:00:00+00:00", "why"), ("2026-01-02T04:00:00+00:00", "")):
+        past.stage(folder, "validate", started=started)
+        assert past.collected().late_data == said
+    past.put("notify/sales/open/a.json", {"event": "late data", "text": "told by an earlier version"})
+    assert past.collected().late_data == "told by an earlier version"

@@ -13,6 +13,8 @@ from tests.unit.nights.test_nights import STAGES, Counting, Past
 
 PACK = "nights/sales.pack"
 NIGHTS = 4
+FLIPPED = gzip.compress(b"{}", mtime=0)[:10] + b"\xff" * 12
+"""The head of a packed file, and a stream that zlib cannot read."""
 
 
 class Stamping(Counting):
@@ -76,7 +78,7 @@ def test_nights_that_were_tidied_up_leave_it(past: Past) -> None:
     assert not [key for key in kept if "2026-01-01" in key]
 
 
-@pytest.mark.parametrize("damaged", [b"", b"no gzip", gzip.compress(b"[1]"), gzip.compress(b'{"a": 1}')])
+@pytest.mark.parametrize("damaged", [b"", b"no gzip", gzip.compress(b"[1]"), gzip.compress(b'{"a": 1}'), FLIPPED])
 def test_a_damaged_one_costs_time_alone(past: Past, damaged: bytes) -> None:
     before = past.collected()
     (past.root / PACK).write_bytes(damaged)

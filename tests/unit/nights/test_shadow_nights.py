@@ -54,12 +54,14 @@ def test_nobody_is_said_to_be_in_shadow_who_is_not(waiting: Waiting) -> None:
     assert found.shadow == "" and not any("in shadow (" in night.reason for night in found.nights)
 
 
-def test_tidying_keeps_the_run_that_is_in_shadow_and_removes_forecasts_of_those_that_were(waiting: Waiting) -> None:
+def test_tidying_keeps_the_run_in_shadow_and_its_evenings_and_no_forecasts_of_former_ones(
+    waiting: Waiting,
+) -> None:
     old = time.time() - 30 * 86400
     for path in Path(waiting.settings.home).rglob("*"):
         if path.is_file() and "releases" not in path.parts:
             os.utime(path, (old, old))
-    assert {key.split("/")[2] for key in Tidy(waiting.settings, keep=1).what_goes().runs} == {"r2"}
+    assert not Tidy(waiting.settings, keep=1).what_goes().runs
     waiting.ended("r1", outcome="rejected", reason="worse")
     path = Path(waiting.settings.run_store) / "runs" / "sales" / "r1" / "promote.json"
     os.utime(path, (old, old))
@@ -68,3 +70,11 @@ def test_tidying_keeps_the_run_that_is_in_shadow_and_removes_forecasts_of_those_
     keys = [key for key in found.forecasts if key.startswith("_shadow/")]
     assert {key.split("/")[2] for key in keys} == {"r1"} and len(keys) == 6
     assert [key.endswith(".json") for key in keys] == [True] * 3 + [False] * 3
+
+
+def test_a_damaged_run_costs_the_candidate_its_night_and_nobody_the_page(waiting: Waiting) -> None:
+    waiting.runs.store.write(waiting.runs.key("sales", "r1", "run.json"), b"{}")
+    found = nights_of(waiting)
+    assert found.shadow == "" and len(found.nights) >= 2
+    made = waiting.night(START + timedelta(days=3), "r3")
+    assert not made.again and made.shadow == "the candidate in shadow made none: 'as_of'"

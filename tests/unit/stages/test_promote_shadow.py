@@ -85,3 +85,19 @@ def test_a_section_without_it_gives_the_run_of_before_and_a_first_release_needs_
     assert Ledger(settings.releases(), "sales").last() is None and run.answer is None
     told = FIRST.model_dump_json()
     assert parse_answer(told) == FIRST and '"shadow":' not in told.replace('"decision":"shadow"', "")
+
+
+def test_what_the_nights_of_another_winner_showed_releases_nothing(night: Night) -> None:
+    outcome = ended(night, SHOWN.model_copy(update={"winner": "0" * 64}))
+    assert (outcome["outcome"], outcome["shadow"]) == ("held", "waits")
+    assert outcome["reason"].endswith("; its nights in shadow were those of another winner of this run")
+    mine = SHOWN.model_copy(update={"winner": outcome["model_sha256"]})
+    assert ended(night, mine)["outcome"] == "promoted"
+
+
+def test_a_release_after_nights_does_not_name_code_of_now_as_its_own(night: Night) -> None:
+    lock = night.prepare("two", champion=1, run_id="r2").root / "dvc.lock"
+    lock.write_text("stages: {teach: {deps: [{path: tasks, md5: a.dir}]}}\n")
+    assert ended(night, SHOWN)["outcome"] == "promoted"
+    entry = night.releases.release()
+    assert "dvc.lock" in night.releases.files(entry) and "code.json" not in night.releases.files(entry)

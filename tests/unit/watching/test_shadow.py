@@ -9,6 +9,7 @@ import pytest
 
 from tasks.core.errors import IntegrityError
 from tasks.core.storage import open_store
+from tasks.releases.manifest import MODEL, sha256
 from tasks.releases.pins import pin
 from tasks.scoring import kept
 from tasks.scoring.scorer import FilesScorer
@@ -38,9 +39,10 @@ def who(waiting: Waiting) -> Candidate | None:
 
 
 def beside(waiting: Waiting, until: int, run_id: str = "r1") -> Beside:
-    scorer = FilesScorer(candidate_files(waiting.settings, "sales", run_id), "the candidate")
+    files = candidate_files(waiting.settings, "sales", run_id)
+    scorer, made_by = FilesScorer(files, "the candidate"), sha256(files[MODEL])
     store = open_store(waiting.settings.forecasts)
-    return Beside(waiting.settings, store, "sales", 1, scorer, waiting.shop.raw(day(until)))
+    return Beside(waiting.settings, store, "sales", 1, scorer, waiting.shop.raw(day(until)), made_by)
 
 
 def joined(waiting: Waiting, until: int) -> Both:
@@ -118,10 +120,10 @@ def test_a_leak_that_passed_the_gates_is_refused_by_its_nights_in_shadow(waiting
     for offset in range(6):
         waiting.night(day(offset), "r1")
     watch = waiting.section.watch
-    assert judge(joined(waiting, 4), 6, NIGHTS, watch).outcome == "open", "four nights have truth"
-    assert judge(joined(waiting, 5), 6, NIGHTS, watch).outcome == "open", "the interval of five holds the margin"
+    assert judge(joined(waiting, 4), NIGHTS, watch, late=False).outcome == "open", "four nights have truth"
+    assert judge(joined(waiting, 5), NIGHTS, watch, late=False).outcome == "open", "that of five holds the margin"
     both = joined(waiting, 6)
-    found = judge(both, 6, NIGHTS, watch)
+    found = judge(both, NIGHTS, watch, late=False)
     assert found.outcome == "refused" and found.reason.endswith("worse by more than 5.0%")
     store = open_store(waiting.settings.forecasts)
     key = evidence(store, "sales", "r1", both, found, watch)
@@ -138,23 +140,22 @@ def test_one_that_is_surely_no_worse_passes_and_one_in_doubt_goes_on_and_is_then
     for offset in range(6):
         waiting.night(day(offset), "r1")
     both = joined(waiting, 6)
-    assert judge(both, 6, NIGHTS, Watch(margin=0.05)).outcome == "passed"
+    assert judge(both, NIGHTS, Watch(margin=0.05), late=False).outcome == "passed"
     # The interval holds a margin between its ends; twice the nights have truth, and the difference decides.
-    mine = judge(both, 6, NIGHTS, Watch(margin=0.05)).comparison
+    mine = judge(both, NIGHTS, Watch(margin=0.05), late=False).comparison
     assert mine is not None and mine.low < mine.difference < mine.high
     for margin, outcome in (
         (max(mine.high, 0) * 0.99, "passed"),
         (0.0, "refused" if mine.difference > 0 else "passed"),
     ):
         watch = Watch(margin=margin)
-        assert judge(both, 6, NIGHTS, watch).outcome == "open"
-        assert judge(both, 6, 3, watch).outcome == outcome
+        assert judge(both, NIGHTS, watch, late=False).outcome == "open"
+        assert judge(both, 3, watch, late=False).outcome == outcome
 
 
 def test_nights_without_truth_are_waited_for_so_long_and_no_longer(waiting: Waiting) -> None:
-    watch = waiting.section.watch
-    assert judge(None, 2 * NIGHTS + watch.days - 1, NIGHTS, watch).outcome == "open"
-    refused = judge(None, 2 * NIGHTS + watch.days, NIGHTS, watch)
+    assert judge(None, NIGHTS, waiting.section.watch, late=False).outcome == "open"
+    refused = judge(None, NIGHTS, waiting.section.watch, late=True)
     assert refused.outcome == "refused" and "no truth of its forecasts has come" in refused.reason
 
 

@@ -22,3 +22,8 @@ def test_an_address_with_a_password_is_passed_to_nobody(name: str, instead: str)
         plain_variables({**GIVEN, name: "http://user:planted-secret@there:4318"})
     assert "planted-secret" not in str(found.value)
     assert instead in SECRETS
+
+
+def test_what_is_said_of_lineage_is_passed_on_and_a_name_may_have_an_at_sign() -> None:
+    told = {"OPENLINEAGE_NAMESPACE": "sales@night", "OPENLINEAGE_DISABLED": "true"}
+    assert told.items() <= plain_variables({**GIVEN, **told}).items()
