@@ -3,7 +3,8 @@
     python -m bench.closing price churn
 
 Prints a line of Markdown for each; of a release whose files are pruned, what its night measured alone. Errors are of
-test rows; teachers are the ensemble; bytes and weights stand beside those of the teachers; p50 is a ratio to the gate's reference model; minutes are of a processor, over all stages.
+test rows; teachers are the ensemble; bytes and weights stand beside those of the teachers; p50 is a ratio to the gate's
+reference model; minutes are of a processor, over all stages.
 """
 
 import json
