@@ -2,8 +2,9 @@
 
     python -m bench.closing price churn
 
-Prints a line of Markdown for each. Errors are of test rows; teachers are the ensemble; bytes and weights stand beside
-those of the teachers; p50 is a ratio to the gate's reference model; minutes are of a processor, over all stages.
+Prints a line of Markdown for each; of a release whose files are pruned, what its night measured alone. Errors are of
+test rows; teachers are the ensemble; bytes and weights stand beside those of the teachers; p50 is a ratio to the gate's
+reference model; minutes are of a processor, over all stages.
 """
 
 import json
@@ -17,6 +18,7 @@ from tasks.core.errors import UsageError
 from tasks.core.settings import Settings
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.run_store import RunStore
+from tasks.releases.standing import Pruned
 from tasks.releases.store import ReleaseStore
 
 HEAD = (
@@ -33,8 +35,7 @@ def main(workloads: Annotated[list[str], typer.Argument(help="Each has been prom
     for workload in workloads:
         manifests = last_promoted(RunStore(settings.runs()), workload)
         releases = ReleaseStore(settings.releases(), workload)
-        release = releases.release(manifests["promote"].summary["release"])
-        print(line(manifests, json.loads(releases.read(release, "verdict.json"))))
+        print(line(manifests, verdict_of(releases, manifests["promote"].summary["release"])))
 
 
 def last_promoted(runs: RunStore, workload: str) -> Mapping[str, Manifest]:
@@ -46,16 +47,25 @@ def last_promoted(runs: RunStore, workload: str) -> Mapping[str, Manifest]:
     raise UsageError(f"{workload}: no night of it was promoted here; start one (`nightstill run {workload}`)")
 
 
+def verdict_of(releases: ReleaseStore, number: int) -> Mapping[str, Any]:
+    """Return a release's verdict; nothing when its files are pruned."""
+    try:
+        found: Mapping[str, Any] = json.loads(releases.read(releases.release(number), "verdict.json"))
+    except Pruned:
+        return {}
+    return found
+
+
 def line(manifests: Mapping[str, Manifest], verdict: Mapping[str, Any]) -> str:
-    """Return a line of the table; a number that nobody measured is a dash."""
+    """Return a line of the table; a number that nobody measured, or that is pruned, is a dash."""
     models: dict[str, Mapping[str, Any]] = {}
-    for model in verdict["models"]:  # the first of a role: the ensemble, and the student that competed
+    for model in verdict.get("models", ()):  # the first of a role: the ensemble, and the student that competed
         released = model["role"] == "candidate" and model["name"] == verdict["winner"]
         models.setdefault("released" if released else model["role"], model)
-    chosen, teacher = models["released"], models.get("teacher", {})
+    chosen, teacher = models.get("released", {}), models.get("teacher", {})
     evaluated = manifests["evaluate"].summary
     numbers = [
-        verdict["primary_metric"],
+        verdict.get("primary_metric", "–"),
         _whole(manifests["snapshot"].summary.get("rows")),
         *(_short(models.get(role, {}).get("error")) for role in (*ROLES, "released")),
         *(_whole(one.get(key)) for key in ("bytes", "parameters") for one in (chosen, teacher)),

@@ -77,7 +77,8 @@ def make(workload: str, section: Section) -> DAG:
         on_success_callback=Recovered(workload),
     )
     if runner_of(section) == "process":  # tasks share this machine's cores; containers have limits of their own
-        dag.max_active_tasks = side_by_side(dag.max_active_tasks, int(section.get("threads", 1)))
+        processes = Resources(section.get("resources")).processes
+        dag.max_active_tasks = side_by_side(dag.max_active_tasks, section.get("threads", 1), processes)
     with dag:
         plan = run_command(
             section,

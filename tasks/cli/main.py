@@ -193,7 +193,7 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
             from tasks.distillation.processes import launch, started
 
             if not started():
-                launch(count, "stage", name, str(member))
+                launch(count, "tasks", "stage", name, str(member))
                 return
         module = import_module(f"tasks.stages.{name}")
         module.run(context, member)
@@ -246,11 +246,11 @@ def run(
     section = load_workload(settings.params, workload)
     run_id = run_id or planning.new_run_id(_day(as_of) or planning.yesterday(section))
     asked, _ = planning.open_run(settings, workload, run_id, _day(as_of), force=force, dry_run=dry_run)
-    total, wanted, jobs = len(pipeline(settings, asked).stages), jobs, side_by_side(jobs, section.threads)
+    total, wanted, processes = len(pipeline(settings, asked).stages), jobs, Resources(section.resources).processes
+    jobs = side_by_side(jobs, section.threads, processes)
     if jobs < wanted:
-        console.print(
-            f"stages side by side: {jobs} instead of {wanted}, of {section.threads} threads on {cores()} cores"
-        )
+        each = f"{section.threads} threads" if processes == 1 else f"{processes} processes of {section.threads} threads"
+        console.print(f"stages side by side: {jobs} instead of {wanted}, of {each} on {cores()} cores")
     console.print(f"run {run_id}: {workload} as of {asked.as_of}, {total} stages, logs in {settings.home / 'logs'}")
     try:
         with display.progress(console, total) as observe:

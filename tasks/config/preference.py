@@ -13,9 +13,10 @@ def spelled_out(section: Any) -> Any:
     Searches minimise what is preferred. With `accuracy` the candidate of the least validation error is tried first,
     and a search keeps within the bytes of the size gate.
     """
-    if not isinstance(section, Mapping) or section.get("prefer") not in MINIMISED:
+    prefer = section.get("prefer") if isinstance(section, Mapping) else None
+    if not isinstance(prefer, str) or prefer not in MINIMISED:
         return section
-    prefer, gates, recipes = section["prefer"], section.get("gates"), section.get("recipes")
+    gates, recipes = section.get("gates"), section.get("recipes")
     found = {name: value for name, value in section.items() if name != "prefer"}
     most = None
     if prefer == "accuracy" and isinstance(gates, Mapping):

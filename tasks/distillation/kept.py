@@ -75,12 +75,14 @@ class KeptTeacher:
     def label(self, dataset: Dataset, raw: Raw) -> tuple[Floats, int]:
         """Return (all rows, *output_shape) soft targets of tonight's dataset, and how many rows it had learned from.
 
-        Test rows are NaN, as from any teacher. Raises DataError when tonight's rows cannot be made as it reads them.
+        Test rows are NaN, as from any teacher. Raises DataError when tonight's rows cannot be made as it reads them, or
+        when it learned from tonight's test rows, which would then judge what it taught.
         """
         try:
             theirs, answers = dataset.under(self.contract, raw), dataset.answers(self.contract)
         except ValueError as error:
             raise DataError(f"a kept teacher cannot label tonight's rows: {error}; change its `every`") from error
+        self._require_unseen(dataset, theirs)
         rows = np.concatenate([dataset.splits["train"], dataset.splits["valid"]])
         tonight = pl.DataFrame({"digest": row_digests(theirs, rows)})
         fold = tonight.join(self.learned, on="digest", how="left", maintain_order="left")["fold"]
@@ -92,3 +94,12 @@ class KeptTeacher:
                 runtime = OnnxModel(model, batch=self.contract.most_rows)
                 soft[some] = answers(runtime.run(theirs.batches(some, runtime.names)))
         return soft, int(len(fold) - fold.null_count())
+
+    def _require_unseen(self, dataset: Dataset, theirs: Dataset) -> None:
+        """Test rows that equal one of tonight's training rows pass: tonight's own teachers learn from these too."""
+        train, test = (set(row_digests(theirs, dataset.splits[split])) for split in ("train", "test"))
+        if seen := len((test - train).intersection(self.learned["digest"])):
+            raise DataError(
+                f"a kept teacher has learned from {seen} of tonight's test rows, which older data or other groups have "
+                "moved there; shorten or leave out its `every`, or train it anew with --force"
+            )

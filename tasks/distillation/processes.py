@@ -4,10 +4,13 @@ torch's own launcher starts them; the first alone reads checkpoints and writes.
 """
 
 import atexit
+import ctypes
 import logging
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +25,10 @@ from tasks.core.errors import ConfigError, IntegrityError, UnavailableError
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 PATIENCE = timedelta(days=1)
 """One waits so long for the others: a killed one is noticed at once, and one that labels many rows takes its time."""
+GRACE_SECONDS = 5
+"""So long has torch's launcher to end the processes, once their stage is ended early."""
+_DEATH_SIGNAL = 1
+"""So Linux numbers the option of prctl that says which signal follows the parent's end."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,7 @@ def join() -> None:
     """Meet the other processes, if there are any; all but the first then log warnings alone."""
     if not started() or dist.is_initialized():
         return
+    _end_with_launcher()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     with _others():
@@ -124,20 +132,39 @@ def is_first() -> bool:
     return mine.first
 
 
-def launch(processes: int, *arguments: str) -> None:
-    """Start `python -m tasks` with these arguments so many times on this machine, and wait.
+def launch(processes: int, module: str, *arguments: str) -> None:
+    """Start `python -m module` with these arguments so many times on this machine, and wait.
 
     They meet on this machine's loopback, out of others' reach. When one ends early, so do the others: UnavailableError.
+    However this one ends, none of them is left. Raises ConfigError when there are fewer GPUs, if there is one.
     """
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"),
-        *(f"--nproc-per-node={processes}", "--max-restarts=0", "-m", "tasks", *arguments),
-    ]
+    if torch.cuda.is_available():
+        require_gpus(processes, torch.cuda.device_count())
     surroundings = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else None
-    if subprocess.run(command, env=surroundings, check=False).returncode:
+    # The launcher makes a folder for logs that it does not remove.
+    with tempfile.TemporaryDirectory(prefix="nightstill-processes-", ignore_cleanup_errors=True) as folder:
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"),
+            *(f"--nproc-per-node={processes}", "--max-restarts=0", f"--log-dir={folder}", "-m", module, *arguments),
+        ]
+        launcher = subprocess.Popen(command, env=surroundings)
+        try:
+            code = launcher.wait()
+        except BaseException:  # a signal that ends this stage is one
+            _end(launcher)
+            raise
+    if code:
         raise UnavailableError(
             f"{' '.join(arguments)}: one of its {processes} processes ended early (killed, out of memory?); "
             "see the lines above; started again, it goes on from its checkpoint"
+        )
+
+
+def require_gpus(processes: int, gpus: int) -> None:
+    """Raise ConfigError when there is no GPU for each process."""
+    if processes > gpus:
+        raise ConfigError(
+            f"resources: {processes} processes need a GPU each, there are {gpus} here; set processes: {gpus}"
         )
 
 
@@ -147,6 +174,28 @@ def require_divisible(where: str, model: nn.Module, *, features: bool = False) -
         raise ConfigError(f"{where}.processes: batch normalisation takes its numbers from a whole batch; set 1")
     if features:
         raise ConfigError(f"{where}.processes: terms on features compare the rows of a whole batch; set 1")
+
+
+def _end(launcher: subprocess.Popen[bytes]) -> None:
+    """End the launcher, which ends its processes; those that do not hear it end with it (`_end_with_launcher`)."""
+    launcher.terminate()
+    try:
+        launcher.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        launcher.kill()
+        launcher.wait()
+
+
+def _end_with_launcher() -> None:
+    """Let Linux kill this process when its launcher ends: it has a session of its own, which no signal reaches.
+
+    Raises UnavailableError when the launcher has ended already.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() == 1:  # a launcher is never the first process: a stage started it
+        raise UnavailableError("torch's launcher has ended; start the stage again, and it goes on from its checkpoint")
 
 
 def _place() -> torch.device:

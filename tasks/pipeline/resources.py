@@ -3,10 +3,12 @@
 Read from a workload's section by the DAGs too, so this module needs nothing but pydantic and PyYAML.
 """
 
+import math
 import os
 import re
 from collections.abc import Mapping
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -62,14 +64,24 @@ def to_bytes(quantity: str) -> int:
     return int(match[1]) * _FACTORS[match[2]]
 
 
-def cores() -> int:
-    """Count the cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Count the cores that this process may use: those it may run on, and no more than its container's `quota` says."""
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        most, period = quota.read_text().split()
+        return min(seen, max(1, math.floor(int(most) / int(period))))
+    except (OSError, ValueError):  # no such file, or the word `max`
+        return seen
 
 
-def side_by_side(jobs: int, threads: int) -> int:
-    """Return how many of `jobs` stages may run at once: their threads have a core each. One may in any case."""
-    return max(1, min(jobs, cores() // threads))
+def side_by_side(jobs: int, threads: Any, processes: int = 1) -> int:
+    """Return how many of `jobs` stages may run at once: their threads have a core each. One may in any case.
+
+    `processes`: the most that one stage has, of so many threads each. `threads` that are no positive whole number,
+    which a check refuses, count as one.
+    """
+    each = threads if isinstance(threads, int) and threads > 0 else 1
+    return max(1, min(jobs, cores() // (each * processes)))
 
 
 class Resources:
@@ -100,6 +112,11 @@ class Resources:
         members = (name for name in self._section if name.partition("@")[0] in REPEATED)
         largest = reduce(Limits.or_more, (self.of(name) for name in (*REPEATED, *members)))
         return self._merged([kind, stage], largest.model_dump())
+
+    @property
+    def processes(self) -> int:
+        """Return the most processes that a stage has."""
+        return max((self._merged([name]).processes for name in self._section), default=1)
 
     def unknown(self, stages: set[str]) -> set[str]:
         """Return the section's names that fit none of these stages."""

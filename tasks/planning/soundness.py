@@ -74,10 +74,14 @@ def _require_outcomes(problem: Problem, contract: FeatureContract) -> None:
 
 def remarks(section: Workload, stages: Iterable[str]) -> Iterator[str]:
     """Say of a sound section what makes its nights slow: more threads than there are cores for them."""
-    threads = section.threads
+    threads, limits = section.threads, Resources(section.resources)
     if threads > cores():
         yield f"threads: {threads}, but there are {cores()} cores here; more threads than cores make a stage slower"
-    limits = Resources(section.resources)
+    elif threads * limits.processes > cores():
+        yield (
+            f"resources: {limits.processes} processes of {threads} threads, but there are {cores()} cores here; more "
+            "threads than cores make a stage slower"
+        )
     kept = [name for name in stages if name.partition("@")[0] in TRAINING and limits.of(name).cpus < threads]
     if threads > 1 and kept:
         yield (

@@ -31,6 +31,7 @@ from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.plugins import named
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
 from tasks.pipeline.handover.workspace import PIPELINE_FILE
+from tasks.pipeline.resources import side_by_side
 from tasks.planning.run_all import Observer, run_graph
 from tasks.releases.ledger import Entry
 from tasks.releases.manifest import sha256
@@ -193,7 +194,8 @@ class Rebuild:
     def run(self, *, jobs: int = 2, observe: Observer = lambda *_: None) -> Reproduction:
         """Rebuild all stages, even if some fail, and compare."""
         part = Graph({name: self.graph.stages[name] for name in self.stages})
-        run_graph(self.settings, part, self.releases.workload, RUN_ID, jobs=jobs, observe=observe)
+        fitting = stages_at_once(read_yaml(self.run_yaml), jobs)
+        run_graph(self.settings, part, self.releases.workload, RUN_ID, jobs=fitting, observe=observe)
         manifests = self.store.manifests(self.releases.workload, RUN_ID)
         order = [*self.pulled, *self.stages, *(name for name in self.released if name not in self.graph.stages)]
         return Reproduction(
@@ -311,6 +313,13 @@ class Rebuild:
                 except KeyError:
                     continue
         return None
+
+
+def stages_at_once(run: Mapping[str, Any], jobs: int) -> int:
+    """Return how many of `jobs` stages of a run.yaml may run at once: each thread of their processes has a core."""
+    networks = [*(run.get("teachers") or {}).values(), *(run.get("students") or {}).values()]
+    processes = max((network.get("processes", 1) for network in networks), default=1)
+    return side_by_side(jobs, run.get("threads", 1), processes)
 
 
 def _with_plugins(text: str, pipeline: str) -> str:

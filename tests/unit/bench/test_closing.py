@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from bench.closing import HEAD, last_promoted, line
+from bench.closing import HEAD, last_promoted, line, verdict_of
 from tasks.core.errors import UsageError
 from tasks.core.storage import FolderStore
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.handover.run_store import RunStore
+from tasks.releases.pruning import prune
 
 VERDICT: dict[str, Any] = {
     "primary_metric": "rmse",
@@ -44,6 +45,18 @@ def test_a_line_has_the_first_student_the_winner_and_all_minutes_of_the_processo
     assert HEAD.splitlines()[0].count("|") == told.count("|")
     reused = found | {"teach@a": found["teach@a"].model_copy(update={"status": "reused"})}
     assert line(reused, VERDICT).endswith("| 1.2 | – |"), "what a former night took is not known to this one"
+
+
+def test_a_pruned_release_is_a_line_of_dashes(releases: Any) -> None:
+    for text in ("one", "two", "three", "four"):
+        releases.promote(text, **{"verdict.json": json.dumps(VERDICT).encode()})
+    prune(releases, 1)
+    assert verdict_of(releases, 4) == VERDICT and verdict_of(releases, 1) == {}
+    found = {"snapshot": manifest("snapshot", rows=5000), "evaluate": manifest("evaluate", latency_ratio=1.24)}
+    told = line(found, verdict_of(releases, 1))
+    assert told == f"| `homes` | – | 5,000{' | –' * 9} | 1.2 | 2.0 |" and told.count("|") == HEAD.splitlines()[0].count(
+        "|"
+    )
 
 
 def test_the_last_night_that_was_promoted_counts(tmp_path: Path) -> None:

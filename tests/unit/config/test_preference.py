@@ -67,5 +67,7 @@ def test_accuracy_tries_the_least_error_first_and_bytes_the_smallest_within_the_
 def test_a_preference_that_there_is_none_of_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"prefer: Input should be 'accuracy', 'bytes' or 'latency'"), explained(""):
         Workload.model_validate(section(prefer="speed"))
+    with pytest.raises(ConfigError, match="prefer: "), explained(""):
+        Workload.model_validate(section(prefer=["accuracy"]))
     with pytest.raises(ConfigError, match="recipes"), explained(""):
         Workload.model_validate(section(prefer="accuracy", recipes=3))

@@ -47,6 +47,8 @@ def test_the_number_is_in_the_lock_of_what_it_trains_and_nowhere_else(tmp_path: 
     ("resources", "changes", "said"),
     [
         ({"features": {"processes": 2}}, {}, r"resources\.features\.processes: only teach and distil"),
+        ({"compress": {"processes": 2}}, {}, r"resources\.compress\.processes: only teach and distil"),
+        ({"refit@newest": {"processes": 2}}, {}, r"resources\.refit@newest\.processes: only teach and distil"),
         ({"default": {"processes": 2}}, {}, r"resources\.default\.processes: only teach and distil"),
         ({"teach@lstm": {"processes": 0}}, {}, r"resources\.teach@lstm\.processes"),
         (

@@ -292,3 +292,9 @@ def test_a_night_that_waits_for_its_data_looks_for_them_before_it_is_opened() ->
         dag.task_ids
     )
     assert rendered(fresh, logical_date=LATE, run_after=LATE) == ["fresh", "sales", "--as-of", "2026-03-29"]
+
+
+@pytest.mark.parametrize("threads", [0, None, "two"])
+def test_threads_that_a_check_refuses_take_no_dag_away(threads: Any) -> None:
+    section = {**SECTIONS["sales"], "threads": threads, "resources": {"teach": {"processes": cores()}}}
+    assert nightly.make("sales", section).max_active_tasks == 1

@@ -1,26 +1,24 @@
-"""Several processes train one network: parts of a batch add up to it, and a killed process costs an epoch at most."""
+"""Several processes train one network: the parts of a batch add up to it."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 from torch import nn
 
 from tasks.core.errors import ConfigError, IntegrityError
 from tasks.distillation.adaptive import Balance
 from tasks.distillation.objective import Made, Objective, Teaching
-from tasks.distillation.processes import Part, require_divisible
-from tasks.distillation.trainer import train
-from tests.conftest import PROJECT
-from tests.unit.distillation.in_two_processes import network
-from tests.unit.distillation.test_trainer import TRAINING, Slope, absolute, goal, rows_of, squares
+from tasks.distillation.processes import Part, require_divisible, require_gpus
+from tests.unit.distillation.test_trainer import Slope, absolute, goal, squares
+
+
+def network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
+
 
 SOFT = np.random.default_rng(5).random((50, 1), dtype=np.float32)
 
@@ -71,34 +69,6 @@ def test_losses_and_gradients_of_the_parts_add_up_to_those_of_the_batch(
         torch.testing.assert_close(sum(found[place] for _, found in parts), expected, atol=1e-6, rtol=1e-5)
 
 
-def start(folder: Path, dies_in: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"),
-        *(
-            "--nproc-per-node=2",
-            str(PROJECT / "tests/unit/distillation/in_two_processes.py"),
-            str(folder),
-            str(dies_in),
-        ),
-    ]
-    surroundings = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_WAIT_POLICY": "passive"}
-    return subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
-
-
-def test_two_processes_find_the_weights_of_one_even_when_one_of_them_is_killed(tmp_path: Path) -> None:
-    killed = start(tmp_path, dies_in=3)
-    assert killed.returncode != 0 and "SIGKILL" in killed.stderr
-    assert not (tmp_path / "weights").exists()
-    again = start(tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert (tmp_path / "ran").read_text() == "2 of 4", "it did not go on from its checkpoint"
-    model = network()
-    train(model, rows_of(), goal(), TRAINING, seed=3)
-    found = load_file(tmp_path / "weights")
-    for name, expected in model.state_dict().items():
-        np.testing.assert_allclose(found[name], expected.numpy(), rtol=0, atol=1e-5)
-
-
 class Second(Part):
     """A process whose first one has begun another training."""
 
@@ -116,3 +86,9 @@ def test_what_needs_a_whole_batch_is_refused() -> None:
         require_divisible("resources.teach@x", nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))
     with pytest.raises(ConfigError, match=r"resources\.distil@x\.processes: terms on features"):
         require_divisible("resources.distil@x", nn.Linear(3, 3), features=True)
+
+
+def test_each_process_needs_a_gpu_where_there_are_some() -> None:
+    require_gpus(2, 2)
+    with pytest.raises(ConfigError, match="3 processes need a GPU each, there are 2 here; set processes: 2"):
+        require_gpus(3, 2)

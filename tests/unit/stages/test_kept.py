@@ -18,13 +18,14 @@ from tasks.config.workload import Workload
 from tasks.core.errors import ConfigError, DataError
 from tasks.core.files import read_json, write_json
 from tasks.core.settings import Settings
-from tasks.distillation.kept import MEAN, check_kept, row_digests
+from tasks.distillation.kept import MEAN, KeptTeacher, check_kept, learned_rows, row_digests
 from tasks.distillation.options import Teacher
 from tasks.distillation.teacher import assign_folds
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.pipeline.graph import load_graph
 from tasks.pipeline.handover.locks import foretell
 from tasks.problems import get_problem
+from tasks.problems.base import Raw
 from tasks.problems.contracts import contract_from_json
 from tasks.stages import evaluate, features, keep, label, snapshot
 from tasks.stages.context import Context
@@ -189,6 +190,23 @@ def test_rows_that_it_cannot_read_are_told(nights: tuple[Context, Context], tmp_
     write_json(mine / "contract.json", contract)
     with pytest.raises(DataError, match=r"a kept teacher cannot label tonight's rows: .*edges.*; change its `every`"):
         label.run(other, "kept")
+
+
+def test_it_labels_no_night_whose_test_rows_it_has_learned_from(nights: tuple[Context, Context]) -> None:
+    first, _ = nights
+    dataset = get_problem(first.run.problem).load(first.artifacts / "features")
+    learned = learned_rows(dataset, first.run.folds, first.run.seed)
+    teacher = KeptTeacher(b"", [], dataset.contract, learned)
+    own = dataset.splits
+    teacher._require_unseen(dataset, dataset)
+    moved, stay = own["train"][-30:], own["train"][:-30]
+    dataset.splits = {**own, "test": np.concatenate([own["test"], own["train"][:30]])}
+    teacher._require_unseen(dataset, dataset)  # equal rows that are in both
+    dataset.splits = {**own, "train": stay, "test": np.concatenate([moved, own["test"]])}
+    with pytest.raises(
+        DataError, match=r"learned from \d+ of tonight's test rows, .* leave out its `every`, or .*--force"
+    ):
+        teacher.label(dataset, Raw({}, first.run.as_of))
 
 
 @pytest.mark.parametrize(

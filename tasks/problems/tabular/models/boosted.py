@@ -279,4 +279,4 @@ class CatBoost(Boosted):
         except catboost.CatBoostError as error:  # such as labels that are all the same
             raise DataError(f"rows: CatBoost learns nothing of them: {str(error).splitlines()[0]}") from error
         log.info("%d of %d trees are kept", model.tree_count_, most)
-        return ObliviousTrees(model), float(model.get_best_score()["validation"][loss])
+        return ObliviousTrees(model), float(next(iter(model.get_best_score()["validation"].values())))

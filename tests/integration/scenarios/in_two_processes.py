@@ -1,8 +1,9 @@
-"""What torch's launcher starts twice in a test: a small training; the second process kills itself if it is told to."""
+"""What torch's launcher starts twice in a test: a small training; its second process may kill itself, or both wait."""
 
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -24,8 +25,11 @@ def network() -> nn.Module:
 
 
 def main(folder: Path, dies_in: int) -> None:
-    """Train, and leave the weights; `dies_in`: the epoch in whose midst one process ends, 0 for none."""
+    """Train, and leave the weights; `dies_in`: the epoch in which one process ends, 0 for none, -1: both wait."""
     set_up(0, 1)
+    if dies_in < 0:
+        (folder / f"started-{own_part().rank}").write_text(str(os.getpid()))
+        time.sleep(600)
     model, steps = network(), 0
 
     def after_step(_model: nn.Module) -> None:
