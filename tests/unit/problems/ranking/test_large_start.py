@@ -38,7 +38,7 @@ def test_it_is_the_same_every_time_and_draws_from_no_other_numbers() -> None:
 
 def test_the_cores_of_the_machine_change_no_number_of_it() -> None:
     threads = torch.get_num_threads()
-    given, found = torch.from_numpy(np.random.default_rng(0).normal(size=(1000, 1000))), []
+    given, found = torch.from_numpy(np.random.default_rng(0).normal(size=(1000, 1000))).float(), []
     torch.set_num_threads(1)
     try:
         for count in (1, 2):
