@@ -22,15 +22,19 @@ CHECK_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Job:
-    """A job is `python -m module *options`, which writes `file`; `competitor`: set, peer and seed, for stops."""
+    """A job is `python -m module *options`, which writes `file`; `competitor`: set, peer and seed, for stops.
+
+    `again`: its file lacks something, so that it runs although there is one.
+    """
 
     competitor: Mapping[str, str | int]
     file: Path
     options: Sequence[str]
+    again: bool = False
 
 
 def run_each(module: str, jobs: Sequence[Job], console: Console, limit_minutes: float) -> int:
-    """Run each job without its file. Returns how many failed.
+    """Run each job without its file, or that is to run again. Returns how many failed.
 
     One that takes more of the processor than the limit is stopped, and its record notes it: slowness is a result too.
     """
@@ -41,7 +45,7 @@ def run_each(module: str, jobs: Sequence[Job], console: Console, limit_minutes: 
         for job in jobs:
             label = " ".join(map(str, job.competitor.values()))
             bar.update(task, description=label)
-            if job.file.is_file():
+            if job.file.is_file() and not job.again:
                 console.print(f"{label}: exists, skipped")
             else:
                 command = [sys.executable, "-m", module, *job.options]

@@ -2,10 +2,11 @@
 
 It runs in the task environment. Each set and seed is a process of its own: baselines, peers (in the environment
 `bench-ranking`), and a night up to its released file, on the same rows, whose equal times are ordered by a hash, over
-the whole catalogue, by one metric. What has run is kept, so that a run that was broken off goes on. Prints a Markdown
-table of each set.
+the whole catalogue, by one metric. What has run is kept, so that a run that was broken off goes on, and one with a peer
+more asks that peer alone. Prints a Markdown table of each set.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -50,15 +51,22 @@ def main(
         folder = home / "bench-ranking" / "nights" / f"{name}-{seed}"
         write(_file(out, name, seed), measured(name, seed, folder, dict.fromkeys(peers or PEERS, python)))
         return
-    further = [f"--out={out}", f"--python={python}", *(f"--peer={peer}" for peer in peers or PEERS), "--here"]
-    jobs = [
-        Job({"set": name, "seed": seed}, _file(out, name, seed), [f"--set={name}", f"--seed={seed}", *further])
-        for name, seed in wanted
-    ]
+    jobs = [_job(out, name, seed, peers or PEERS, python) for name, seed in wanted]
     failed = run_each("bench.ranking", jobs, Console(stderr=True), MINUTES)
     records = [read_json(job.file) for job in jobs if job.file.is_file()]
     print("\n\n".join(tables([record for record in records if "models" in record])))
     raise typer.Exit(1 if failed else 0)
+
+
+def _job(out: Path, name: str, seed: int, peers: Sequence[str], python: Path) -> Job:
+    """Return the job of a set and seed; it runs again with all peers of before where one of `peers` was not asked."""
+    file = _file(out, name, seed)
+    # One that took too long says so, and has no models: it would again.
+    asked = read_json(file).get("models") if file.is_file() else None
+    lacks = asked is not None and not {*peers} <= {*asked}
+    those = [peer for peer in PEERS if peer in peers or peer in (asked or ())]
+    options = [f"--set={name}", f"--seed={seed}", f"--out={out}", f"--python={python}"]
+    return Job({"set": name, "seed": seed}, file, [*options, *(f"--peer={peer}" for peer in those), "--here"], lacks)
 
 
 def _file(out: Path, name: str, seed: int) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.ranking.answers import Answer, eases, histories, ours, rows_of, simple
+from bench.ranking.exchange import digest
 from bench.ranking.sets import night_of_set
 from tasks.core.errors import ConfigError, DataError
 from tasks.core.files import read_json
@@ -86,12 +87,16 @@ def intervals(
 
 
 def answers_of(folder: Path, seed: int, peers: Mapping[str, Path]) -> Iterator[tuple[str, Answer]]:
-    """Yield what peers said of the rows in a folder. Raises ConfigError when one cannot run."""
+    """Yield what peers said of the rows in a folder; what one said of other rows before counts for nothing.
+
+    Raises ConfigError when one cannot run.
+    """
+    rows = folder / "rows.npz"
     for peer, python in peers.items():
         out = folder / f"{peer}.npy"
         about = out.with_suffix(".json")
-        if not about.is_file():
-            options = [f"--rows={folder / 'rows.npz'}", f"--out={out}", f"--seed={seed}"]
+        if not about.is_file() or read_json(about).get("rows") != digest(rows):
+            options = [f"--rows={rows}", f"--out={out}", f"--seed={seed}"]
             _run([str(python), "-W", "ignore", "-m", "bench.ranking.peers", peer, *options])
         told = read_json(about)
         chosen = {key: told[key] for key in ("settings", "tried", "fit_seconds", "peak_memory_mb")}

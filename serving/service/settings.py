@@ -33,7 +33,7 @@ class ServiceSettings(BaseSettings):
     poll_seconds: float = Field(default=10.0, gt=0, description="how often the ledger is asked for a new entry")
     max_rows: int = Field(default=4096, ge=1, description="rows that the model sees in one request")
     max_table_rows: int = Field(default=500_000, ge=1, description="rows of one request's tables, all together")
-    max_further_rows: int = Field(default=100_000, ge=1, description="rows of each table of a request but the first")
+    max_further_rows: int = Field(default=500_000, ge=1, description="rows of each table of a request but the first")
     scores_at_once: int = Field(
         default=2,
         ge=1,

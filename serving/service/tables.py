@@ -30,6 +30,7 @@ FORMATS = (JSON, CSV, PARQUET, ARROW)
 BESIDE_BYTES = 32 * 2**20
 """What scoring holds beside the model's rows, such as weights of new items, is as large at most."""
 LINE_BYTES = (8, 4096)  # of a row, on average
+FURTHER_ROWS = "NIGHTSTILL_SERVING_MAX_FURTHER_ROWS"
 DAYS = (date(1900, 1, 1), date(2199, 12, 31))  # far from where calendars and nanoseconds end
 
 
@@ -151,8 +152,9 @@ def _count_further(tables: Mapping[str, pl.DataFrame], scorer: TableScorer, limi
     for contract in scorer.contracts[1:]:
         rows = len(tables.get(contract.name, ()))
         if rows > limit:
-            said = f"tables.{contract.name}: {rows} rows in one request; at most {limit} are allowed"
-            raise Refused(422, f"{said}, send them in parts", f"tables.{contract.name}", rule=f"rows <= {limit}")
+            field = f"tables.{contract.name}"
+            said = f"{field}: {rows} rows in one request; at most {limit} are allowed, leave out rows of which nothing"
+            raise Refused(422, f"{said} is asked, or raise {FURTHER_ROWS}", field, rule=f"rows <= {limit}")
 
 
 def _count_pixels(table: pl.DataFrame, contract: TableContract, model: Model, settings: ServiceSettings) -> None:

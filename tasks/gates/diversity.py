@@ -1,7 +1,9 @@
 """These gates refuse a candidate that loses of a metric what errors do not show, such as how varied its answers are."""
 
 import math
+from collections.abc import Collection, Sequence
 
+from tasks.core.errors import ConfigError
 from tasks.gates.champion import Champion
 from tasks.gates.options import DiversityGate, FloorGate
 from tasks.gates.result import GateResult, refused, rounded
@@ -33,3 +35,11 @@ def _floor(name: str, candidate: str, score: Score, champion: Champion, gate: Di
         if not math.isfinite(theirs):
             return refused(name, candidate, rule, f"{gate.metric} of the champion was not measured")
     return GateResult(name, candidate, found >= least, found, rounded(least), rule, note)
+
+
+def check_floors(gates: Sequence[FloorGate], known: Collection[str] | None) -> None:
+    """Raise ConfigError when a floor names a metric that the workload's outputs never have; None: nobody knows."""
+    for place, gate in enumerate(gates):
+        if known is not None and gate.metric not in known:
+            said = f"gates.floors.{place}.metric: this problem has no {gate.metric!r}"
+            raise ConfigError(f"{said}; there are: {', '.join(known)}; name one of them or leave the floor out")

@@ -18,6 +18,7 @@ from tasks.distillation.kept import check_kept
 from tasks.distillation.parts import check_students
 from tasks.distillation.refit import check_refit
 from tasks.gates.calibration import check_calibration
+from tasks.gates.diversity import check_floors
 from tasks.gates.further import parse_gates
 from tasks.gates.segments import check_columns
 from tasks.pipeline.resources import TRAINING, Resources, cores
@@ -38,6 +39,9 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
         if problem.segment_columns is not None:
             check_columns(section.gates.segments.by, problem.segment_columns)
         check_calibration(section.gates.calibration, problem.calibrated_by)
+        if section.gates.parity.overlap is not None and type(problem).named is Problem.named:
+            raise ConfigError(f"gates.parity.overlap: outputs of {problem.kind} name nothing; leave it out")
+        check_floors(section.gates.floors, problem.metrics)
         check_students(problem, section.teachers, section.students)
         check_processes(problem, section.teachers, section.students)
         check_kept(problem, section.teachers, section.students, refit=bool(section.refit))

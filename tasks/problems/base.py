@@ -473,6 +473,11 @@ class Problem(ABC):
         """Return the names of metrics that tell how far outputs can be believed, such as a band's coverage."""
         return ()
 
+    @property
+    def metrics(self) -> tuple[str, ...] | None:
+        """Return the names of all metrics that `score` and `beside` can give; None: they are not told."""
+        return None
+
     def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
         """Return what calibrates a model with these outputs on validation rows; None: the options ask for nothing."""
         return None

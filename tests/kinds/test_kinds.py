@@ -30,7 +30,7 @@ from tasks.gates.drift import Drift, DriftFound
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.gates.gate import Candidate, Opponents
 from tasks.gates.mandatory import MANDATORY
-from tasks.gates.options import CalibrationGate, DiversityGate, Gates
+from tasks.gates.options import CalibrationGate, DiversityGate, FloorGate, Gates
 from tasks.gates.verdict import decide
 from tasks.problems import PROBLEMS, get_problem
 from tasks.problems.base import Batches, SoftLoss
@@ -371,6 +371,7 @@ def _bad(
         "robustness": {"robustness": (gates.robustness[0].model_copy(update={"level": 0.5}),)},
         "acme-bias": {"further": (Spec(kind="acme-bias", limit=1e-6),)},
         "diversity": {"diversity": DiversityGate(metric="rmse", least=1e9)},
+        "floors": {"floors": (FloorGate(metric="rmse", least=1e9),)},
         "calibration": {"calibration": CalibrationGate(pinball=1e-9)},
     }
     return candidate(), opponents, gates.model_copy(update=limits[name])
@@ -387,6 +388,7 @@ def test_a_gate_refuses_its_known_bad_candidate_and_passes_a_good_one(
             "drift": drift,
             "further": further,
             "diversity": DiversityGate(metric="rmse"),
+            "floors": (FloorGate(metric="rmse"),),
             "calibration": CalibrationGate(pinball=0.1),
         }
     )

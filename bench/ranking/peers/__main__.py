@@ -1,7 +1,7 @@
 """Run a peer on the rows of a night: `python -m bench.ranking.peers rectools-sasrec --rows FILE --out FILE`.
 
 It runs in the environment `bench-ranking`; `python -m bench.ranking` calls it. OUT gets the scores of the test rows,
-beside it a JSON file with what was chosen.
+beside it a JSON file with what was chosen, and of which rows.
 """
 
 import resource
@@ -14,7 +14,7 @@ import typer
 
 from bench.files import write
 from bench.processes import program
-from bench.ranking.exchange import load
+from bench.ranking.exchange import digest, load
 from bench.ranking.peers import PEERS, get_peer
 
 
@@ -29,6 +29,7 @@ def main(
     begun = process_time()
     result = fit_predict(load(rows), seed)
     about = {
+        "rows": digest(rows),
         "bytes": result.size,
         "settings": dict(result.settings),
         "tried": dict(result.tried),

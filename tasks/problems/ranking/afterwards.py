@@ -16,10 +16,11 @@ from tasks.problems.ranking.events import (
     UNKNOWN,
     USER,
     USERS,
-    WEIGHT,
     attributes,
     in_order,
+    numbered_items,
     tie,
+    weighed_counts,
 )
 from tasks.problems.ranking.metrics import gains
 from tasks.problems.ranking.options import ACTIVITY, Options
@@ -91,14 +92,11 @@ def _attribute(name: str, *, known: bool) -> pl.Expr:
 def popular_lists(since: Since, options: Options, count: int) -> pl.DataFrame:
     """Return what was most popular in the last days, for each user without what that user had."""
     events = in_order(since.now[EVENTS], options, since.as_of)
-    lately = pl.col(DAY) > since.as_of - timedelta(days=DAYS)
-    if WEIGHT not in events.columns:
-        events = events.with_columns(pl.lit(1.0).alias(WEIGHT))
-    weight = pl.col(WEIGHT)
-    counts = events.group_by(ITEM, maintain_order=True).agg(
-        (lately * weight).sum().alias("lately"), weight.sum().alias("all")
-    )
-    popular = counts.sort("lately", "all", ITEM, descending=[True, True, False])[ITEM].to_list()
+    lately = events[DAY] > since.as_of - timedelta(days=DAYS)
+    items, number = numbered_items(events)
+    ever = weighed_counts(events, number, np.ones(len(events), np.bool_))
+    of_late = weighed_counts(events, number, lately.to_numpy())
+    popular = items.gather(np.lexsort((-ever, -of_late))).to_list()  # of equal ones the first by its id
     parts = [
         (user, rank, item)
         for user, had in events.group_by(USER, maintain_order=True).agg(ITEM).iter_rows()

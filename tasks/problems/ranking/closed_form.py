@@ -23,6 +23,7 @@ def together(
     """Return (items, items) how many users had both; on the diagonal, how many had the item. Codes are from 1.
 
     `weights` of the events: both count by the root of the product of theirs, so that on the diagonal stands their sum.
+    Those of an item that came again are added up first.
     `nearness`: a user counts half for every so many places that lie between both: what is had one after the other
     belongs together more than what is had a year apart.
     """
@@ -30,7 +31,12 @@ def together(
         return _near(sequences, size, nearness, weights)
     had = np.zeros((len(sequences), size), np.float32)
     for line, sequence in enumerate(sequences):
-        had[line, sequence - 1] = 1 if weights is None else np.sqrt(weights[line])
+        if weights is None:
+            had[line, sequence - 1] = 1
+        else:
+            np.add.at(had[line], sequence - 1, weights[line])
+    if weights is not None:
+        np.sqrt(had, out=had)
     result: NDArray[np.float64] = (had.T @ had).astype(np.float64)
     return result
 

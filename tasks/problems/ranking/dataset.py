@@ -27,6 +27,7 @@ from tasks.problems.ranking.events import (
     catalogue,
     dealt,
     in_order,
+    numbered_items,
     with_attributes,
 )
 from tasks.problems.ranking.options import ACTIVITY, AGE, Options, parse_options
@@ -105,7 +106,7 @@ class Histories(Dataset):
 
     def _segments(self) -> dict[str, NDArray[np.str_]]:
         before = self.asked - self._first[self.asked]
-        _, item = np.unique(self.events[ITEM].to_numpy().astype(np.str_), return_inverse=True)
+        _, item = numbered_items(self.events)
         born = np.full(item.max() + 1, np.iinfo(np.int64).max)
         np.minimum.at(born, item, self.days)
         young = self.days[self.asked] - born[item[self.asked]] < NEW_DAYS
@@ -113,7 +114,8 @@ class Histories(Dataset):
             ACTIVITY: activity_of(before),
             AGE: np.where(young, f"under {NEW_DAYS} days", "older").astype(np.str_),
             **{
-                name.removeprefix(OF): self.events[name].to_numpy().astype(np.str_)[self.asked]
+                # Only of the rows that are asked: an array of texts takes many times what the column takes.
+                name.removeprefix(OF): self.events[name].gather(self.asked).to_numpy().astype(np.str_)
                 for name in self.events.columns
                 if name.startswith(OF)
             },

@@ -37,7 +37,7 @@ from tasks.problems.ranking.dataset import (
 )
 from tasks.problems.ranking.disturbances import disturb
 from tasks.problems.ranking.events import EVENTS, ITEM, ITEMS, USERS
-from tasks.problems.ranking.hidden import of_hidden
+from tasks.problems.ranking.hidden import METRIC, of_hidden
 from tasks.problems.ranking.metrics import best_of, normalised, score_ranking
 from tasks.problems.ranking.options import ACTIVITY, AGE, AT, Options, parse_options
 from tasks.problems.ranking.pictures import by_popularity, of_histories
@@ -101,6 +101,11 @@ class Ranking(Problem):
 
     def score(self, output: Floats, target: NDArray[Any]) -> Score:
         return score_ranking(output, target)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        told = (f"hr_{AT}", "mrr", "coverage", "novelty", "new_items")
+        return told if self.options.new_items is None else (*told, METRIC)
 
     def beside(self, dataset: Dataset, rows: Rows, output: Floats) -> Mapping[str, float]:
         """Return the novelty of what is named, mean -log2 of its share of the users, and the share of it that is new.

@@ -51,7 +51,10 @@ def test_a_further_table_of_more_rows_than_are_allowed_is_refused(client: TestCl
     assert answer.status_code == 422, answer.text
     told = answer.json()
     assert told["field"] == "tables.items" and told["rule"] == "rows <= 8"
-    assert told["error"] == "tables.items: 9 rows in one request; at most 8 are allowed, send them in parts"
+    assert told["error"] == (
+        "tables.items: 9 rows in one request; at most 8 are allowed, leave out rows of which nothing is asked, "
+        "or raise NIGHTSTILL_SERVING_MAX_FURTHER_ROWS"
+    )
 
 
 def test_it_is_refused_before_its_rows_are_checked(client: TestClient) -> None:

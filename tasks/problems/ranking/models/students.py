@@ -76,8 +76,10 @@ def principal(product: Tensor, rank: int, large: int = LARGE) -> tuple[Tensor, T
     """
     if len(product) >= large:
         from sklearn.utils.extmath import randomized_svd  # importing it takes a second
+        from threadpoolctl import threadpool_limits
 
-        drawn = randomized_svd(product.detach().numpy(), rank, n_oversamples=rank, n_iter=ROUNDS, random_state=0)
+        with threadpool_limits(torch.get_num_threads(), "blas"):  # numpy would take all cores, and round by it
+            drawn = randomized_svd(product.detach().numpy(), rank, n_oversamples=rank, n_iter=ROUNDS, random_state=0)
         left, strengths, right = (torch.from_numpy(part.copy()) for part in drawn)
     else:
         left, strengths, right = torch.linalg.svd(product.double(), full_matrices=False)

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bench.files import write
-from bench.ranking.__main__ import main
+from bench.processes import Job, run_each
+from bench.ranking.__main__ import _job, main
 from bench.ranking.answers import eases, rows_of, simple
-from bench.ranking.exchange import lines, load
+from bench.ranking.exchange import digest, lines, load
+from bench.ranking.peers import PEERS
 from bench.ranking.record import answers_of, intervals
 from bench.ranking.sets import SETS, section_of
 from bench.ranking.table import tables
@@ -95,13 +98,47 @@ def test_every_set_is_a_section_that_a_workload_could_have(name: str) -> None:
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no set or peer: movies"):
         main(sets=["movies"])
+    rows_of(dataset()).save(tmp_path / "rows.npz")
     with pytest.raises(ConfigError, match="there is no such Python; make it by `make bench-ranking-setup`"):
         list(answers_of(tmp_path, 0, {"implicit-als": tmp_path / "python"}))
 
 
-def test_a_score_that_is_no_number_is_never_a_rank(tmp_path: Path) -> None:
+def answered(folder: Path) -> None:
+    """Write the rows of a night, and what a peer tells of its answer to them."""
+    rows_of(dataset()).save(folder / "rows.npz")
     about = {"settings": {}, "tried": {}, "fit_seconds": 1.0, "peak_memory_mb": 1.0, "bytes": 1, "seconds": 1.0}
-    write(tmp_path / "implicit-als.json", about)
+    write(folder / "implicit-als.json", {**about, "rows": digest(folder / "rows.npz")})
+
+
+def test_what_a_peer_said_of_other_rows_is_asked_again(tmp_path: Path) -> None:
+    answered(tmp_path)
+    np.save(tmp_path / "implicit-als.npy", np.ones((2, 3)))
+    peers = {"implicit-als": tmp_path / "python"}  # asked, it would fail
+    rows_of(dataset()).save(tmp_path / "rows.npz")
+    assert [name for name, _ in answers_of(tmp_path, 0, peers)] == ["implicit-als"], "equal rows, made again"
+    rows_of(dataset(days=8)).save(tmp_path / "rows.npz")
+    with pytest.raises(ConfigError, match="there is no such Python"):
+        list(answers_of(tmp_path, 0, peers))
+
+
+def test_a_record_that_lacks_a_wanted_peer_runs_again_and_keeps_the_others(
+    tmp_path: Path,
+) -> None:
+    of_als = {"set": "movielens", "seed": 0, "models": {"implicit-als": {}, "released": {}}}
+    write(tmp_path / "movielens-0.json", of_als)
+    jobs = {peer: _job(tmp_path, "movielens", 0, [peer], tmp_path) for peer in PEERS}
+    assert not jobs["implicit-als"].again and jobs["rectools-sasrec"].again
+    assert {f"--peer={peer}" for peer in PEERS} <= {*jobs["rectools-sasrec"].options}
+    write(tmp_path / "movielens-0.json", {"set": "movielens", "seed": 0, "stopped_after_minutes": 60})
+    assert not _job(tmp_path, "movielens", 0, PEERS, tmp_path).again
+    for again, failed in ((False, 0), (True, 1)):
+        job = Job({"set": "any"}, tmp_path / "movielens-0.json", ["--no-such-option"], again)
+        assert run_each("json.tool", [job], Console(stderr=True), 1.0) == failed
+        assert job.file.is_file(), "what was measured before stays"
+
+
+def test_a_score_that_is_no_number_is_never_a_rank(tmp_path: Path) -> None:
+    answered(tmp_path)
     for scores, fine in ((np.ones((2, 3)), True), (np.array([[1.0, np.nan]]), False)):
         np.save(tmp_path / "implicit-als.npy", scores)
         if fine:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from tasks.problems.ranking.models.students import principal
 
@@ -33,6 +34,19 @@ def test_it_is_the_same_every_time_and_draws_from_no_other_numbers() -> None:
     assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == str(np.random.get_state())  # noqa: NPY002
+
+
+def test_the_cores_of_the_machine_change_no_number_of_it() -> None:
+    threads = torch.get_num_threads()
+    given, found = torch.from_numpy(np.random.default_rng(0).normal(size=(1000, 1000))).float(), []
+    torch.set_num_threads(1)
+    try:
+        for count in (1, 2):
+            with threadpool_limits(count, "blas"):
+                found.append(principal(given, RANK, large=1))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("large", [1, 100])
