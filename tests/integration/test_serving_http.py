@@ -162,7 +162,7 @@ def test_the_example_of_the_page_for_consumers_runs_word_for_word(
     table.write_csv(tmp_path / "rows.csv")
     monkeypatch.chdir(tmp_path)
     page = (PROJECT / "docs" / "consumers.md").read_text()
-    _, example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    _, example = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     found: dict[str, Any] = {}
     with started(str(tmp_path / "releases"), "sales", tmp_path / "cache", SERVING_PORT="8081"):
         exec(example, found)
