@@ -2,10 +2,13 @@
 
 import logging
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tasks.core.storage import ObjectStore, open_store
 from tasks.nights.collect import Night, Nights
-from tasks.scoring.shadow import Candidate, in_shadow
+
+if TYPE_CHECKING:
+    from tasks.scoring.shadow import Candidate
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +20,8 @@ def with_shadow(found: Nights, runs: ObjectStore, forecasts: str, asked: object)
     """
     if not isinstance(asked, int) or asked < 1:
         return found
+    from tasks.scoring.shadow import in_shadow  # it takes longer to import than a year of nights to show
+
     try:
         one = in_shadow(runs, open_store(forecasts), found.workload, found.entries)
     except Exception:  # one lost or damaged file must not hide all nights
@@ -29,7 +34,7 @@ def with_shadow(found: Nights, runs: ObjectStore, forecasts: str, asked: object)
     return replace(found, nights=nights, shadow=f"the candidate of run {one.run_id} is {said}")
 
 
-def _told(night: Night, one: Candidate, said: str) -> Night:
+def _told(night: Night, one: "Candidate", said: str) -> Night:
     if not night.shadow or night.created < one.created:
         return night
     where = said if night.run_id == one.run_id else f"waits while that of run {one.run_id} is {said}"

@@ -1,4 +1,4 @@
-"""Scoring starts fast: neither torch nor MLflow is loaded for it."""
+"""What starts often starts fast: neither torch nor MLflow is loaded for scoring, nor polars for a page of nights."""
 
 import os
 import subprocess
@@ -16,6 +16,15 @@ def test_scoring_does_without_torch(problem: str) -> None:
 import sys
 import tasks.scoring.scorer, tasks.releases.store, tasks.problems.{problem}.problem
 assert not {{"torch", "mlflow"}} & set(sys.modules), "a heavy library is imported"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
+
+
+def test_nights_are_shown_without_libraries_of_numbers() -> None:
+    code = """
+import sys
+import tasks.cli.main, tasks.cli.after, tasks.nights.page, tasks.nights.shadow
+assert not {"numpy", "polars", "scipy", "torch", "mlflow"} & set(sys.modules), "a heavy library is imported"
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
 
