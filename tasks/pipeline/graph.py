@@ -90,12 +90,15 @@ def _parts(path: str) -> tuple[str, ...]:
 def load_graph(text: str, variables: Mapping[str, Any]) -> Graph:
     """Resolve the text of a dvc.yaml with the variables of a run.yaml (or of a workload's section).
 
-    Raises GraphError on an unknown variable, an unsupported construct, two stages that write one path, or a cycle.
+    Raises GraphError on a section without teachers, an unknown variable, an unsupported construct, two stages that
+    write one path, or a cycle.
     """
     if "code" not in variables and isinstance(variables.get("problem"), Mapping):
         # Only run.yaml says where the code of a kind of learning is; for a section's graph a name will do.
         code = {"problem": f"tasks/problems/{variables['problem'].get('kind')}"}
-        teachers = variables.get("teachers") or {}
+        teachers = variables.get("teachers")
+        if not isinstance(teachers, Mapping) or not teachers:
+            raise GraphError("dvc.yaml: the section names no `teachers`, whose stages it repeats; name at least one")
         kept = {name: None for name, item in teachers.items() if isinstance(item, Mapping) and item.get("every")}
         further = {**refit_variables(variables.get("refit")), **teacher_variables(kept, teachers)}
         variables = {**variables, "code": {**code, **further}}

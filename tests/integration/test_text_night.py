@@ -24,7 +24,7 @@ def section() -> dict[str, Any]:
     student = {"model": {"kind": "bag", "width": 8, "rows": 509, "drop_tokens": 0.1}, "training": training}
     found |= {
         "source": {"kind": "table", "path": "letters.parquet"},
-        "problem": {**OPTIONS, "calibrate": "temperature"},
+        "problem": {**OPTIONS, "calibrate": "temperature", "valid_share": 0.3},
         "folds": 2,
         "teachers": {"linear": {"model": {"kind": "linear"}}},
         "students": {"student": {**student, "alpha": 0.3, "augment": {"kind": "unlabelled", "rows": 20}},

@@ -229,7 +229,7 @@ def _title(params: dict[str, Any]) -> None:
     ("spoil", "said"),
     [
         (_limits, "params.yaml: workloads.sales.resources.teach.memory"),
-        (_teachers, "dvc.yaml: stages.teach: unknown variable ${{teachers}}"),
+        (_teachers, "dvc.yaml: the section names no `teachers`"),
         (_title, "{root}/params.yaml: workloads.sales: expected a section with a title and a schedule"),
         (dict.clear, "{root}/params.yaml: workloads: expected at least one section"),
     ],
