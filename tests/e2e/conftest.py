@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -116,6 +117,9 @@ class Installation:
         self.settings = Settings.model_validate({"home": self.home, "project": root, **stores})
         self.store = RunStore(self.settings.runs())
         self.environment = environment(self.settings)
+        # Two that start at one moment would both take the default, and one would talk to the other's.
+        ports = ("NIGHTSTILL_AIRFLOW_PORT", "NIGHTSTILL_MLFLOW_PORT")
+        self.environment |= {name: str(free_port()) for name in ports}
         self.airflow: Any = None
 
     def table(self, spoil: Any = lambda table: table) -> None:
@@ -205,6 +209,13 @@ def wait(what: str, condition: Callable[[], T | None]) -> T:
             return found
         time.sleep(0.5)
     raise AssertionError(f"{what}: not within {PATIENCE_SECONDS} s")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def environment(settings: Settings) -> dict[str, str]:

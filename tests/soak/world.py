@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ import polars as pl
 
 from tasks.pipeline.handover.queries import read_outcome
 from tests.conftest import LAST_DAY, sales_table
-from tests.e2e.conftest import PATIENCE_SECONDS, Installation, Night
+from tests.e2e.conftest import PATIENCE_SECONDS, Installation, Night, free_port
 from tests.soak.proxy import Wire
 
 DAYS = 260
@@ -30,7 +29,7 @@ class World(Installation):
         place = f"s3://{bucket}"
         stores = {"run_store": f"{place}/runs", "release_store": f"{place}/releases", "dvc_remote": f"{place}/dvc"}
         self.s3 = Wire(os.environ["AWS_ENDPOINT_URL"])
-        port = _free_port()
+        port = free_port()
         self.mlflow = Wire(f"http://127.0.0.1:{port}")
         super().__init__(root, **stores, tracking_uri=self.mlflow.url)
         credentials = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
@@ -123,9 +122,3 @@ def outage(wire: Wire, seconds: float) -> None:
     wire.cut()
     time.sleep(seconds)
     wire.mend()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
