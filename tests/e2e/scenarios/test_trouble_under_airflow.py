@@ -109,7 +109,9 @@ def test_a_backfilled_night_scores_its_own_day_and_so_does_its_consumer(installa
     assert night.state == "success"
     assert night.outcome["outcome"] == "promoted"
     forecasts = night.forecasts()
-    assert (forecasts["as_of"], forecasts["release"], forecasts["status"]) == (str(day), 2, "done")
+    assert (forecasts["as_of"], forecasts["release"]) == (str(day), 2)
+    # Its consumer, which the new release starts, may be the first of both to score that day.
+    assert forecasts["status"] in ("done", "finished-before")
     assert forecasts["table"]["date"].min() == day + timedelta(days=1)
     (event,) = [event for event in installation.asset_events() if event["source_run_id"] == night.airflow_run_id]
     assert event["extra"]["as_of"] == str(day)
