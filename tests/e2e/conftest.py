@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from tasks.pipeline.handover.queries import read_outcome
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.releases.ledger import Ledger
 from tests.conftest import LAST_DAY, PROJECT, Project
+from tests.ports import free_port
 
 TIMEZONE = ZoneInfo("Europe/Berlin")
 T = TypeVar("T")
@@ -127,6 +128,18 @@ class Installation:
         shift = self.yesterday - LAST_DAY
         self.project.table(LAST_DAY, lambda table: spoil(table.with_columns(pl.col("date") + shift)))
 
+    @contextmanager
+    def changed(self, section: dict[str, Any], key: str, value: Any) -> Iterator[None]:
+        """The project's parameters with another value in one of their sections."""
+        before = section[key]
+        section[key] = value
+        self.project.save()
+        try:
+            yield
+        finally:
+            section[key] = before
+            self.project.save()
+
     def local(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One of the commands that the Makefile runs."""
         command = [sys.executable, "-m", f"infra.local.{module}", *arguments]
@@ -211,13 +224,6 @@ def wait(what: str, condition: Callable[[], T | None]) -> T:
     raise AssertionError(f"{what}: not within {PATIENCE_SECONDS} s")
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def environment(settings: Settings) -> dict[str, str]:
     """For commands of this installation and no other."""
     ours = {
@@ -255,15 +261,24 @@ class Repro:
         assert self.process.wait(PATIENCE_SECONDS) == 0, self.log.read_text()
 
 
-@pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Airflow that runs, for a project whose first night is still to come."""
-    installation = Installation(tmp_path_factory.mktemp("e2e") / "project")
+T_Installation = TypeVar("T_Installation", bound=Installation)
+
+
+@contextmanager
+def running(installation: T_Installation) -> Iterator[T_Installation]:
+    """An installation whose services run."""
     try:
         installation.up()
         yield installation
     finally:
         installation.down()
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Airflow that runs, for a project whose first night is still to come."""
+    with running(Installation(tmp_path_factory.mktemp("e2e") / "project")) as installation:
+        yield installation
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -19,6 +18,7 @@ import pytest
 
 from tasks.nights.numbers import exposition, numbers, write
 from tests.conftest import PROJECT
+from tests.ports import free_port
 from tests.unit.nights.test_nights import Past
 
 RULES = PROJECT / "infra" / "observability"
@@ -82,11 +82,9 @@ def address(past: Past, tmp_path: Path) -> Iterator[str]:
     (tmp_path / "served").mkdir()
     write(tmp_path / "served" / "metrics", numbers(past.collected(), scheduled=True))
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, socket.socket() as probe:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        probe.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{probe.getsockname()[1]}"
-        probe.close()
+        listen = f"127.0.0.1:{free_port()}"
         target = {"targets": [f"127.0.0.1:{server.server_port}"]}
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

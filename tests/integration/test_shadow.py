@@ -17,8 +17,8 @@ from tasks.planning.approving import approve
 from tasks.planning.shadowing import Settled, day_key, settle
 from tasks.releases.pins import pin
 from tests.conftest import Project
-from tests.unit.watching.shadowing import NIGHTS, Waiting, by_weekday
-from tests.unit.watching.shop import START, by_leak
+from tests.unit.watching.shadowing import NIGHTS, Waiting
+from tests.unit.watching.shop import START, by_leak, by_weekday
 
 SOUND, OTHER = by_weekday(1.0), by_weekday(1.001)
 

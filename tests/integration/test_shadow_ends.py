@@ -12,7 +12,8 @@ from tasks.scoring.shadow import in_shadow
 from tasks.watching.options import Watch
 from tests.conftest import Project
 from tests.integration.test_shadow import OTHER, Place, day, environment  # noqa: F401 a fixture
-from tests.unit.watching.shadowing import NIGHTS, by_weekday
+from tests.unit.watching.shadowing import NIGHTS
+from tests.unit.watching.shop import by_weekday
 
 
 def test_one_that_forecasts_no_more_is_refused_at_last(environment: Project) -> None:  # noqa: F811

@@ -14,7 +14,8 @@ import polars as pl
 
 from tasks.pipeline.handover.queries import read_outcome
 from tests.conftest import LAST_DAY, sales_table
-from tests.e2e.conftest import PATIENCE_SECONDS, Installation, Night, free_port
+from tests.e2e.conftest import PATIENCE_SECONDS, Installation, Night
+from tests.ports import free_port
 from tests.soak.proxy import Wire
 
 DAYS = 260

@@ -16,8 +16,9 @@ import pytest
 from infra.local.images import reference
 from tasks.core.settings import Settings
 from tests.conftest import LAST_DAY, Project, sales_table
-from tests.e2e.conftest import Installation, Night, quick, wait
-from tests.e2e.containers.machine import Containers, Line, Postgres, docker, free_port, require
+from tests.e2e.conftest import Installation, Night, quick, running, wait
+from tests.e2e.containers.machine import Containers, Line, Postgres, docker, require
+from tests.ports import free_port
 
 S3_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 
@@ -162,12 +163,8 @@ def stack(
     engine: None, session_bucket: str, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """It runs; its first night is still to come."""
-    stack = Stack(tmp_path_factory.mktemp("stack") / "project", session_bucket, postgres)
-    try:
-        stack.up()
+    with running(Stack(tmp_path_factory.mktemp("stack") / "project", session_bucket, postgres)) as stack:
         yield stack
-    finally:
-        stack.down()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -15,6 +14,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+
+from tests.ports import free_port
 
 CONFINED = (
     *("--read-only", "--tmpfs", "/workspace:size=1g,mode=1777", "--cap-drop", "ALL"),
@@ -41,12 +42,6 @@ def docker(*arguments: str, check: bool = True, **options: Any) -> subprocess.Co
     if check:
         assert done.returncode == 0, f"docker {' '.join(arguments[:3])} …: {done.stdout}{done.stderr}"
     return done
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Containers:

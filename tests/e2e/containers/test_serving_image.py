@@ -15,7 +15,8 @@ import pytest
 from infra.local import images
 from tasks.releases.signing import generate
 from tests.e2e.containers.conftest import s3_environment
-from tests.e2e.containers.machine import CONFINED, docker, free_port, require
+from tests.e2e.containers.machine import CONFINED, docker, require
+from tests.ports import free_port
 from tests.serving_releases import expected, inputs, open_releases, promote, promote_tables
 from tests.unit.conftest import Sales
 

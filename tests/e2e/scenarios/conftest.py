@@ -12,7 +12,7 @@ import pytest
 
 from infra.local.night import wait_for_dag
 from tests.collector import Collector
-from tests.e2e.conftest import Installation, Night, wait
+from tests.e2e.conftest import Installation, Night, running, wait
 
 
 def hasty(section: dict[str, Any]) -> dict[str, Any]:
@@ -100,12 +100,8 @@ class Troubled(Installation):
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Airflow that runs, for a project whose first night is still to come."""
-    installation = Troubled(tmp_path_factory.mktemp("e2e") / "project")
-    try:
-        installation.up()
+    with running(Troubled(tmp_path_factory.mktemp("e2e") / "project")) as installation:
         yield installation
-    finally:
-        installation.down()
 
 
 @pytest.fixture(scope="session")

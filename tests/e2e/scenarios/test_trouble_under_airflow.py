@@ -23,15 +23,9 @@ KINDS = ("json", "parquet")
 
 
 def test_a_rejected_candidate_is_a_result_that_operations_hear_of(installation: Any, first: Any) -> None:
-    limits = installation.project.sales["gates"]["accuracy"]
-    before, events = limits["limit"], installation.asset_events()
-    limits["limit"] = 0.0001
-    installation.project.save()
-    try:
+    events = installation.asset_events()
+    with installation.changed(installation.project.sales["gates"]["accuracy"], "limit", 0.0001):
         night = installation.night("--as-of", str(installation.yesterday))
-    finally:
-        limits["limit"] = before
-        installation.project.save()
     assert (night.code, night.state) == (0, "success"), night.output
     assert night.outcome["outcome"] == "rejected"
     assert night.states.pop("announce") == "skipped"
@@ -84,15 +78,8 @@ def test_bad_data_stops_at_validate_once_and_for_all(installation: Any, first: A
 
 
 def test_a_night_that_failed_after_its_data_were_valid_ends_with_forecasts_too(installation: Any, first: Any) -> None:
-    segments = installation.project.sales["gates"]["segments"]
-    before = segments["by"]
-    segments["by"] = ["nothing"]
-    installation.project.save()
-    try:
+    with installation.changed(installation.project.sales["gates"]["segments"], "by", ["nothing"]):
         night = installation.night("--as-of", str(installation.yesterday))
-    finally:
-        segments["by"] = before
-        installation.project.save()
     assert (night.code, night.state) == (1, "failed"), night.output
     assert night.states["evaluate"] == "failed"
     assert {night.states[name] for name in ("promote", "announce")} == {"upstream_failed"}

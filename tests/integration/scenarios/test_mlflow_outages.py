@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from tasks.releases.verification import verify
 from tasks.tracking.registry import sync
 from tasks.tracking.runs import Tracking, connected, experiment_name, log_run
 from tests.integration.scenarios.edge import Edge, Handler, serving
+from tests.ports import free_port
 
 START_SECONDS = 90
 SYNCS = 8
@@ -45,9 +45,7 @@ class Server:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 

@@ -15,8 +15,8 @@ from tasks.nights.shadow import with_shadow
 from tasks.nights.standing import standing
 from tasks.releases.pins import pin
 from tasks.retention.tidy import Tidy
-from tests.unit.watching.shadowing import Waiting, by_weekday
-from tests.unit.watching.shop import START
+from tests.unit.watching.shadowing import Waiting
+from tests.unit.watching.shop import START, by_weekday
 
 
 @pytest.fixture

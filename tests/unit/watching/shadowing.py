@@ -7,9 +7,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from onnx import helper
-
 from tasks.config.run import Run
 from tasks.config.workload import Workload
 from tasks.core.approval import WAITS
@@ -20,22 +17,10 @@ from tasks.planning.opening import shadow_first
 from tasks.problems import get_problem
 from tasks.problems.contracts import contract_to_json
 from tasks.scoring.night import Forecasts, keep_forecasts
-from tests.unit.watching.shop import BAND, START, Shop, model
+from tests.unit.watching.shop import START, Shop
 
 NIGHTS = 5
 RECIPE = "fp16"
-
-
-def by_weekday(scale: float) -> bytes:
-    """The mean of the same weekday in the last four weeks, times a number."""
-    nodes = [
-        helper.make_node("Reshape", ["units", "shape"], ["weeks"]),
-        helper.make_node("ReduceMean", ["weeks", "axis"], ["mean"], keepdims=0),
-        helper.make_node("Unsqueeze", ["mean", "last"], ["wide"]),
-        helper.make_node("Mul", ["wide", "band"], ["output"]),
-    ]
-    shape, axis, last = (np.array(value, np.int64) for value in ([-1, 4, 7], [1], [2]))
-    return model("output", nodes, {"units": [28]}, shape=shape, axis=axis, last=last, band=BAND * np.float32(scale))
 
 
 class Waiting:

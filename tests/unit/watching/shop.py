@@ -82,8 +82,8 @@ def model(output: str, nodes: Sequence[onnx.NodeProto], inputs: dict[str, list[i
 BAND = np.array([[[0.7, 1.0, 1.3]]], np.float32)
 
 
-def by_weekday() -> bytes:
-    """The mean of the same weekday in the last four weeks."""
+def by_weekday(scale: float = 1.0) -> bytes:
+    """The mean of the same weekday in the last four weeks, times a number."""
     nodes = [
         helper.make_node("Reshape", ["units", "shape"], ["weeks"]),
         helper.make_node("ReduceMean", ["weeks", "axis"], ["mean"], keepdims=0),
@@ -91,7 +91,7 @@ def by_weekday() -> bytes:
         helper.make_node("Mul", ["wide", "band"], ["output"]),
     ]
     shape, axis, last = (np.array(value, np.int64) for value in ([-1, 4, 7], [1], [2]))
-    return model("output", nodes, {"units": [28]}, shape=shape, axis=axis, last=last, band=BAND)
+    return model("output", nodes, {"units": [28]}, shape=shape, axis=axis, last=last, band=BAND * np.float32(scale))
 
 
 def by_leak() -> bytes:

@@ -16,8 +16,8 @@ from tasks.scoring.scorer import FilesScorer
 from tasks.scoring.shadow import Candidate, candidate_files, in_shadow
 from tasks.watching.options import Watch
 from tasks.watching.shadow import Beside, Both, evidence, judge
-from tests.unit.watching.shadowing import NIGHTS, Waiting, by_weekday
-from tests.unit.watching.shop import START, by_leak
+from tests.unit.watching.shadowing import NIGHTS, Waiting
+from tests.unit.watching.shop import START, by_leak, by_weekday
 
 SOUND = by_weekday(1.0)
 

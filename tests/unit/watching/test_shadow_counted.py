@@ -15,8 +15,8 @@ from tasks.scoring.scorer import FilesScorer
 from tasks.scoring.shadow import candidate_files
 from tasks.watching.options import Watch
 from tasks.watching.shadow import Beside, is_late
-from tests.unit.watching.shadowing import Waiting, by_weekday
-from tests.unit.watching.shop import HORIZON, PROBLEM, START
+from tests.unit.watching.shadowing import Waiting
+from tests.unit.watching.shop import HORIZON, PROBLEM, START, by_weekday
 
 
 def day(offset: int) -> date:
