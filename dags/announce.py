@@ -1,6 +1,6 @@
 """The last task of a night, or of a rollback, announces its outcome to consumers and operations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, Context
@@ -24,9 +24,7 @@ class AnnounceOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Succeed after a promotion; be skipped otherwise, which leaves the asset alone."""
-        result = context["ti"].xcom_pull(task_ids=self.promote_task_id)
-        if not result or "outcome" not in result:
-            raise AirflowFailException(f"{self.promote_task_id} handed over no outcome")
+        result = _handed_over(context, self.promote_task_id)
         outcome = result["outcome"]
         # A candidate that waits for its nights in shadow is no trouble, and every night has one meanwhile.
         if outcome in ("rejected", "superseded", "held") and not result.get("shadow"):
@@ -36,10 +34,7 @@ class AnnounceOperator(BaseOperator):
         if outcome != "promoted":
             raise AirflowSkipException(f"{outcome}: no new release of {self.workload}")
         OpsNotifier(event=outcome, workload=self.workload, reason=f"a new release; see {result['uri']}")(context)
-        for asset in self.outlets:
-            if isinstance(asset, Asset):
-                told = {"manifest": result["uri"], "sha256": result["sha256"], "as_of": self.as_of}
-                context["outlet_events"][asset].extra = told
+        _update(self, context, {"manifest": result["uri"], "sha256": result["sha256"], "as_of": self.as_of})
         return dict(result)
 
 
@@ -57,9 +52,7 @@ class AnnounceRollbackOperator(BaseOperator):
         """Give the rollback's run and reason with the asset."""
         run_id = context["dag_run"].run_id
         told = {"outcome": "rolled-back", "run_id": run_id, "reason": self.reason, "as_of": self.as_of}
-        for asset in self.outlets:
-            if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra = dict(told)
+        _update(self, context, told)
         return told
 
 
@@ -75,9 +68,7 @@ class AnnounceWatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Succeed after a rollback; be skipped otherwise, which leaves the asset alone."""
-        result = context["ti"].xcom_pull(task_ids=self.watch_task_id)
-        if not result or "outcome" not in result:
-            raise AirflowFailException(f"{self.watch_task_id} handed over no outcome")
+        result = _handed_over(context, self.watch_task_id)
         outcome, reason = result["outcome"], str(result.get("told", ""))
         if outcome == "fine":
             recovered(self.workload, "regression", context["dag_run"].run_id)
@@ -87,9 +78,7 @@ class AnnounceWatchOperator(BaseOperator):
         if outcome != "rolled-back":
             raise AirflowSkipException(f"{outcome}: no other champion of {self.workload}")
         told = {"outcome": outcome, "run_id": context["dag_run"].run_id, "reason": reason, "as_of": self.as_of}
-        for asset in self.outlets:
-            if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra = dict(told)
+        _update(self, context, told)
         return told
 
 
@@ -105,9 +94,7 @@ class AnnounceShadowOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Succeed after a promotion; be skipped otherwise, which leaves the asset alone."""
-        result = context["ti"].xcom_pull(task_ids=self.shadow_task_id)
-        if not result or "outcome" not in result:
-            raise AirflowFailException(f"{self.shadow_task_id} handed over no outcome")
+        result = _handed_over(context, self.shadow_task_id)
         outcome, run_id = result["outcome"], result.get("watched")
         if outcome != "in-shadow":
             event = "approval" if outcome == "held" else outcome  # that is what it waits for
@@ -115,8 +102,21 @@ class AnnounceShadowOperator(BaseOperator):
             OpsNotifier(event=event, workload=self.workload, reason=reason, cause=f"shadow/{run_id}")(context)
         if outcome != "promoted":
             raise AirflowSkipException(f"{outcome}: no new release of {self.workload}")
-        told = {"manifest": result["uri"], "sha256": result["sha256"], "as_of": self.as_of}
-        for asset in self.outlets:
-            if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra = dict(told)
+        _update(self, context, {"manifest": result["uri"], "sha256": result["sha256"], "as_of": self.as_of})
         return dict(result)
+
+
+def _handed_over(context: Context, task_id: str) -> Mapping[str, Any]:
+    """Return what a task handed over, with its `outcome`. Raises AirflowFailException when there is none."""
+    result = context["ti"].xcom_pull(task_ids=task_id)
+    if not result or "outcome" not in result:
+        raise AirflowFailException(f"{task_id} handed over no outcome")
+    found: Mapping[str, Any] = result
+    return found
+
+
+def _update(operator: BaseOperator, context: Context, told: Mapping[str, Any]) -> None:
+    """Give consumers who wait for an operator's assets what it has to tell."""
+    for asset in operator.outlets:
+        if isinstance(asset, Asset):
+            context["outlet_events"][asset].extra = dict(told)
