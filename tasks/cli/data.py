@@ -63,13 +63,10 @@ def new(
 
 def check_data(settings: Settings, workload: str, section: "Workload", as_of: date) -> None:
     """Fetches and validates what a night as of a day would train on; keeps nothing. Raises DataError when it fails."""
-    from tasks.problems import get_problem
-    from tasks.tables.sources import get_source
-    from tasks.tables.table import in_zone
+    from tasks.cli.source import contracts_of, source_of
     from tasks.tables.validation.preview import preview
 
-    contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
-    source = get_source(section.source, contracts, workload, settings.project)
+    source, contracts = source_of(settings, workload, section), contracts_of(section)
     found = preview(source, contracts, section.checks, section.source.kind, as_of, workload)
     entities = {contract.name: " and ".join(contract.entity) for contract in contracts}
     for name, facts in found.tables.items():

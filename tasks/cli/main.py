@@ -325,15 +325,13 @@ def score(
     release: Annotated[int | None, typer.Option(help="A release's number; default: the champion.")] = None,
 ) -> None:
     """Score raw tables with the champion into Parquet: into one file, or among the forecasts that are kept."""
+    from tasks.cli.source import complete_tables, contracts_of, source_of
     from tasks.config.workload import load_workload
     from tasks.planning import opening as planning
-    from tasks.problems import get_problem
     from tasks.scoring import raw
     from tasks.scoring.night import keep_forecasts, release_store
     from tasks.scoring.scorer import Scorer, to_parquet
-    from tasks.tables.sources import get_source
     from tasks.tables.sources.files import read_files
-    from tasks.tables.table import in_zone
 
     if bool(out) == keep:
         raise UsageError("score: say either --out FILE or --keep")
@@ -342,13 +340,14 @@ def score(
     settings = Settings()
     section = load_workload(settings.params, workload)
     day = _day(as_of) or planning.yesterday(section)
-    contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
-    complete = raw.Complete(contracts, section.checks) if keep else None
+    contracts = contracts_of(section)
 
     def read() -> raw.Raw:
         if run_id:
             return raw.of_run(settings, workload, run_id)
-        return raw.of_source(get_source(section.source, contracts, workload, settings.project), day, complete)
+        if keep:
+            return complete_tables(settings, workload, section, day)
+        return raw.of_source(source_of(settings, workload, section), day)
 
     if keep:
         made = keep_forecasts(settings, workload, read, release=release, run_id=run_id)
@@ -377,12 +376,10 @@ def watch(
 ) -> None:
     """Compare kept forecasts with what came of them, and act on a regression as the section `watch` says."""
     from tasks.cli import after
+    from tasks.cli.source import complete_tables
     from tasks.config.workload import load_workload
     from tasks.planning import opening as planning
-    from tasks.problems import get_problem
     from tasks.scoring import raw
-    from tasks.tables.sources import get_source
-    from tasks.tables.table import in_zone
     from tasks.watching.evening import report_key
     from tasks.watching.evening import watch as look
     from tasks.watching.lineage import told_of_watch
@@ -394,10 +391,7 @@ def watch(
     if run_id:
         found = raw.of_run(settings, workload, run_id)
     else:
-        contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
-        source = get_source(section.source, contracts, workload, settings.project)
-        complete = raw.Complete(contracts, section.checks)
-        found = raw.of_source(source, _day(as_of) or planning.yesterday(section), complete)
+        found = complete_tables(settings, workload, section, _day(as_of) or planning.yesterday(section))
     with told_of_watch(settings, workload, found):
         evening = look(settings, workload, found, section.watch)
     after.show_evening(console, evening)
@@ -472,19 +466,16 @@ def tidy(
 @app.command()
 def fresh(workload: WorkloadArgument, as_of: AsOf = None) -> None:
     """Check whether the source's data reach up to a day, and nothing else; exit code 4: not yet."""
+    from tasks.cli.source import contracts_of, source_of
     from tasks.config.workload import load_workload
     from tasks.planning import opening as planning
-    from tasks.problems import get_problem
-    from tasks.tables.sources import get_source
-    from tasks.tables.table import in_zone
     from tasks.tables.validation.freshness import missing
 
     settings = Settings()
     section = load_workload(settings.params, workload)
     day = _day(as_of) or planning.yesterday(section)
-    contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
-    snapshot = get_source(section.source, contracts, workload, settings.project).fetch(day)
-    if reason := missing(snapshot, contracts, section.checks, day):
+    snapshot = source_of(settings, workload, section).fetch(day)
+    if reason := missing(snapshot, contracts_of(section), section.checks, day):
         raise NotYetError(reason)
     console.print(f"{workload}: the data reach up to {day}")
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -27,24 +28,15 @@ def shadow(
     ] = None,
 ) -> None:
     """Judge the candidate in shadow by what came of its forecasts; release or refuse it once its nights are over."""
+    from tasks.cli.source import complete_tables
     from tasks.config.workload import load_workload
     from tasks.planning import opening
     from tasks.planning.shadowing import day_key, settle
-    from tasks.problems import get_problem
-    from tasks.scoring import raw
-    from tasks.tables.sources import get_source
-    from tasks.tables.table import in_zone
 
     settings = Settings()
     section = load_workload(settings.params, workload)
     until = as_of.date() if as_of else opening.yesterday(section)
-
-    def read() -> raw.Raw:
-        contracts = in_zone(get_problem(section.problem).tables(), section.timezone)
-        source = get_source(section.source, contracts, workload, settings.project)
-        return raw.of_source(source, until, raw.Complete(contracts, section.checks))
-
-    found = settle(settings, workload, section, until, read)
+    found = settle(settings, workload, section, until, partial(complete_tables, settings, workload, section, until))
     console.rule(f"{workload} · truth up to {until}", align="left")
     for note in found.notes:
         console.print(plain(note), soft_wrap=True)
