@@ -64,9 +64,14 @@ def to_bytes(quantity: str) -> int:
     return int(match[1]) * _FACTORS[match[2]]
 
 
+def usable_cores() -> int:
+    """Count the cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Count the cores that this process may use: those it may run on, and no more than its container's `quota` says."""
-    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    seen = usable_cores()
     try:
         most, period = quota.read_text().split()
         return min(seen, max(1, math.floor(int(most) / int(period))))

@@ -117,7 +117,7 @@ class Shadows:
         first = next((one for one in candidates if one.stands(self.entries)), None)
         # Before the others, whose faults are none of its own.
         ended: list[Settled | None] = [self._judged(first)] if first else []
-        ended += [self._ended(run_id, nights[run_id]) for run_id in untold if self._is_over(run_id)]
+        ended += [self._ended(run_id, nights[run_id]) for run_id in untold]
         ended += [self._overtaken(one) for one in candidates if one.run_id in untold and not one.stands(self.entries)]
         found = [one for one in ended if one]
         # An end that was told may have been lost on its way: whoever asks again on that day hears of it again.
@@ -150,14 +150,12 @@ class Shadows:
         )
         return [settled] if settled.outcome != OPEN else []
 
-    def _is_over(self, run_id: str) -> bool:
-        """Return whether a run came to an end that nobody was told of: an attempt was killed, or people decided."""
-        manifest = self.runs.manifest(self.workload, run_id, "promote")
-        return manifest is not None and manifest.finished and manifest.summary.get("shadow") != WAITS
-
     def _ended(self, run_id: str, nights: Mapping[date, str]) -> Settled | None:
+        """Return how a run ended of which nobody was told: an attempt was killed, or people decided; else None."""
         manifest = self.runs.manifest(self.workload, run_id, "promote")
-        if manifest is None or manifest.summary["outcome"] not in MOST_TELLING:
+        if manifest is None or not manifest.finished or manifest.summary.get("shadow") == WAITS:
+            return None
+        if manifest.summary["outcome"] not in MOST_TELLING:
             return None
         return self._settled(run_id, nights, manifest.summary["outcome"], manifest.summary["reason"])
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import polars as pl
@@ -66,26 +66,30 @@ class Beside:
     model_sha256: str
     notes: list[str] = field(default_factory=list)
 
+    @cached_property
+    def champions(self) -> Mapping[date, str]:
+        """Return the newest manifest's key of each evening of which the champion's forecasts are kept, in order."""
+        found = kept.found(self.store, self.workload)
+        return {one.as_of: one.key for one in found if one.release == self.release}
+
     def evenings(self, since: date) -> list[date]:
         """Return the evenings of which forecasts of the champion are kept, from a day on."""
-        found = kept.found(self.store, self.workload)
-        return [one.as_of for one in found if one.release == self.release and one.as_of >= since]
+        return [as_of for as_of in self.champions if as_of >= since]
 
     def joined(self, nights: Mapping[date, str]) -> Both | None:
         """Return what came of the forecasts with these manifests' keys; None while there is no truth of any."""
-        champions = {one.as_of: one.key for one in kept.found(self.store, self.workload) if one.release == self.release}
         parts: list[pl.DataFrame] = []
         exponent = 1.0
         for as_of, key in nights.items():
             if as_of >= self.raw.as_of:
                 continue
-            if as_of not in champions:
+            if as_of not in self.champions:
                 self.notes.append(
                     f"the night of {as_of} is not counted: no forecasts of release {self.release} are kept"
                 )
                 continue
             try:
-                mine, outcomes = self._night(as_of, key, champions[as_of])
+                mine, outcomes = self._night(as_of, key, self.champions[as_of])
             except (IntegrityError, DataError, NotYetError, UsageError, pl.exceptions.ColumnNotFoundError) as error:
                 self.notes.append(f"the night of {as_of} is not counted: {error}")
                 continue
