@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
-from bench import curve, records, targets
+from bench import curve, pairs, records, targets
 from bench.processes import program
 from bench.records import OURS, Record, by_peer, error, interval, metric, paired, sets_of
 from tasks.compression.timing import machine
@@ -43,6 +43,11 @@ PLACES: tuple[tuple[tuple[float, float], Literal["left", "center", "right"]], ..
     ((-8, -1), "right"),
 )
 """A point's name may stand at these places: points of text from it, and the side that is aligned."""
+PAIRED = """\
+Error of `released` over the peer's, less one; below zero the released file is better. The interval is that of the
+gates (tasks/gates/comparison.py): both on the same windows, series and blocks of time drawn again. Errors are averaged
+over seeds.
+"""
 PUBLISHED = Path(__file__).with_name("published.json")
 
 
@@ -91,6 +96,7 @@ def page(measured: Sequence[Record], stopped: Sequence[Record], sizes: Sequence[
         "## Student against teacher and twin\n",
         _ratios(measured),
         _published(None),
+        _against_peers(measured),
     ]
     for name in sets_of(measured):
         mine = [record for record in measured if record["set"] == name]
@@ -156,6 +162,28 @@ def _ratios(measured: Sequence[Record]) -> str:
         cells += ["–"] * (len(head) - len(cells))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _against_peers(measured: Sequence[Record]) -> str:
+    """Return the section of the released file against each peer; sets whose records hold no cells are named."""
+    head = "| | peer | difference of the error | 95 % interval | groups of series × blocks of time | seeds |"
+    lines, missing = [head, "|---|---|---:|---:|---:|---:|"], []
+    for name in sets_of(measured):
+        kept = by_peer([record for record in measured if record["set"] == name and "cells" in record])
+        ours = [record["cells"] for record in kept.get("released", [])]
+        peers = {peer: [record["cells"] for record in found] for peer, found in kept.items() if peer not in OURS}
+        if not ours or not peers:
+            missing.append(name)
+            continue
+        for peer, theirs in peers.items():
+            found = pairs.paired(ours, theirs)
+            cells = [f"{found.difference:+.2%}", f"{found.low:+.2%} … {found.high:+.2%}"]
+            cells += [f"{found.groups} × {found.blocks}", f"{len(ours)}, {len(theirs)}"]
+            lines.append(f"| {name} | {peer} | {' | '.join(cells)} |")
+    parts = ["## Released file against each peer\n", PAIRED]
+    parts += ["\n".join(lines) + "\n"] if len(lines) > 2 else []
+    parts += [f"Not measured anew since records hold such errors: {', '.join(missing)}.\n"] if missing else []
+    return "\n".join(parts)
 
 
 def _stopped(found: Sequence[Record]) -> str:

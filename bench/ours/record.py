@@ -14,6 +14,7 @@ import numpy as np
 from bench.metrics import score
 from bench.ours.adapt import forecasts_of
 from bench.ours.nights import Night, released, run_night
+from bench.pairs import cells_of
 from bench.sets import BenchSet, load
 from tasks.compression.runtime import OnnxModel
 from tasks.distillation.ensemble import member_weights
@@ -53,6 +54,7 @@ def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int, m
         "peer": model,
         "seed": seed,
         "errors": score(data, forecasts),
+        "cells": cells_of(data, forecasts),
         "valid_error": about.get("valid_error"),
         "parameters": about["parameters"],
         "nonzero": about.get("nonzero"),

@@ -9,6 +9,7 @@ from time import process_time
 from typing import Any
 
 from bench.metrics import score
+from bench.pairs import cells_of
 from bench.peers import get_peer
 from bench.sets import load
 
@@ -36,6 +37,7 @@ def measure(name: str, peer: str, seed: int, tuned: Mapping[str, Any] | None = N
         "peer": peer,
         "seed": seed,
         "errors": score(data, result.forecasts),
+        "cells": cells_of(data, result.forecasts),
         "parameters": result.parameters,
         "bytes": result.size,
         "train_seconds": tuning + result.train_seconds,

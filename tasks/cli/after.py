@@ -94,7 +94,7 @@ def tell_mlflow(settings: Settings, evening: "Evening") -> None:
     live = evening.of_champion()
     if live is None:
         return
-    numbers = {evening.metric: live.error, "bias": live.bias, "coverage": live.coverage}
+    numbers = {evening.metric: live.error, "bias": live.bias, "mean_bias": live.mean_bias, "coverage": live.coverage}
     numbers |= {f"against_{name}": one.difference for name, one in live.comparisons.items() if one}
     metrics = {
         f"live/{name}": float(value) for name, value in numbers.items() if value is not None and math.isfinite(value)
@@ -119,7 +119,8 @@ def _table(title: str, first: str, metric: str) -> Table:
 def _numbers(one: "Live") -> list[str]:
     coverage = "–" if one.coverage is None else f"{one.coverage:.1%}"
     others = (_relative(one.comparisons[name]) for name in ("naive", "former"))
-    return [f"{one.rows:,}", f"{one.error:.4f}", *others, percent(one.bias), coverage]
+    bias = percent(one.bias) + ("" if one.mean_bias is None else f" (mean {percent(one.mean_bias)})")
+    return [f"{one.rows:,}", f"{one.error:.4f}", *others, bias, coverage]
 
 
 def _relative(found: "Comparison | None") -> str:

@@ -180,6 +180,13 @@ class Dataset(ABC):
             raise ValueError(f"it answers {contract.problem} {theirs}, not {self.contract.problem} {ours}")
         return lambda output: output
 
+    def labels(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
+        """Return how such outputs become labels to learn from: as `answers`, if nothing in these is a stand-in.
+
+        Raises ValueError when they cannot.
+        """
+        return self.answers(contract)
+
     def clusters(self, rows: Rows) -> Clusters:
         """Return the entity and blocks of time of some rows; a dataset without times of its own has one block."""
         return Clusters(self.groups[rows], np.zeros((len(rows), 1), dtype=np.int64))
@@ -385,7 +392,8 @@ class Outcomes:
     `rows` has the columns `entity` (text), `day` (that of the truth), `step` (how many steps ahead, from 1), `truth`
     (a value, or the number of a class), `loss` and `weight` (as Score has them, by `exponent`), `gap` and `size` (bias
     is the sum of gaps over that of sizes; a gap is prediction minus truth, of classes the chance of the likeliest minus
-    whether it came), `inside` (whether the interval covers the truth; null without one), and `by:<segment>`.
+    whether it came), `inside` (whether the interval covers the truth; null without one), and `by:<segment>`. They may
+    have `mean_gap` (expected value minus truth) where an expected value stands beside a median.
     `steps`: how many steps ahead the predictions reach. `as_gated`: whether the gates asked the same of their rows, so
     that the shares of the naive error can be compared.
     """

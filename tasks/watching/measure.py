@@ -24,7 +24,7 @@ SEED = 7
 class Live:
     """Live holds the error of one release over some rows of truth. `part`: all, step or a segment, with its `value`.
 
-    `bias`: as a share of what was true. `coverage`: share of the truth within the interval. `comparisons`: relative to
+    `bias`: as a share of what was true; `mean_bias`: that of forecast means, if there are any. `coverage`: share of the truth within the interval. `comparisons`: relative to
     `naive` and to `former`, the champion before it; None where there is nothing to compare with.
     """
 
@@ -36,6 +36,7 @@ class Live:
     bias: float
     coverage: float | None
     comparisons: dict[str, Comparison | None]
+    mean_bias: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -50,6 +51,7 @@ class Live:
             "rows": self.rows,
             "error": rounded(self.error),
             "bias": rounded(self.bias),
+            **({} if self.mean_bias is None else {"mean_bias": rounded(self.mean_bias)}),
             "coverage": rounded(self.coverage),
             **found,
         }
@@ -88,8 +90,17 @@ def _live(
         error=error_of(rows, exponent),
         bias=_ratio(rows["gap"].sum(), rows["size"].sum()),
         coverage=float(inside.mean()) if len(inside) else None,  # type: ignore[arg-type]  # of booleans it is a number
+        mean_bias=_mean_bias(rows),
         comparisons={name: against(rows, name, exponent, confidence, resamples) for name in OTHERS},
     )
+
+
+def _mean_bias(rows: pl.DataFrame) -> float | None:
+    """Return the bias of forecast means; None where none was forecast."""
+    if "mean_gap" not in rows.columns or rows["mean_gap"].null_count() == rows.height:
+        return None
+    told = rows.drop_nulls("mean_gap")
+    return float(_ratio(told["mean_gap"].sum(), told["size"].sum()))
 
 
 def error_of(rows: pl.DataFrame, exponent: float) -> float:

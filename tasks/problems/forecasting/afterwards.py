@@ -25,7 +25,12 @@ class Naive:
 
 
 def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outcomes:
-    """Score each forecast of one step by itself; the weights are those of the gates, the bias that of the median."""
+    """Score each forecast of one step by itself; the weights are those of the gates, the bias that of the median.
+
+    Forecasts of a release that has no `mean` are scored by their quantiles, whatever `options` say of it.
+    """
+    if options.mean and "mean" not in predictions.columns:
+        options = options.model_copy(update={"mean": False})
     truth = (
         since.now[SERIES]
         .filter(
@@ -65,6 +70,7 @@ def outcomes(predictions: pl.DataFrame, since: Since, options: Options) -> Outco
             pl.Series("gap", output[:, options.median] - target, pl.Float64),
             (pl.lit(1.0) if options.metric == "mse" else pl.col("truth").abs()).alias("size"),
             inside.alias("inside"),
+            *([pl.Series("mean_gap", output[:, -1] - target)] if options.mean else []),
             *[BY + name for name in options.static],
         ),
         made.exponent,

@@ -7,6 +7,7 @@ truth a band covers afterwards is measured on test rows, and by the watch.
 
 import logging
 import math
+from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class Conformal(Correction):
     Gaps between quantiles that would then be negative are none, from the median outwards: nothing crosses. `shifts`:
     the share by class, block and quantile. `edges`: the width, in units, above which a row is in the next class.
     `blocks`: that of each step ahead. `median`: its place. With `positive`, what falls below zero is zero. Expected
-    values (`mean`) stay.
+    values, if there are any (`mean`), are multiplied by `factor`.
     """
 
     shifts: tuple[tuple[tuple[float, ...], ...], ...]
@@ -47,6 +48,7 @@ class Conformal(Correction):
     median: int
     positive: bool
     mean: bool
+    factor: float = 1.0
 
     def apply(self, output: Floats) -> Floats:
         shifts, count = np.array(self.shifts, np.float32), len(self.shifts[0][0])
@@ -54,6 +56,7 @@ class Conformal(Correction):
         place = np.searchsorted(np.array(self.edges, np.float32), width)
         moved = output.copy()
         moved[:, :, :count] += shifts[place][:, list(self.blocks)] * width[:, None, None]
+        moved[:, :, count:] *= np.float32(self.factor)
         moved = np.maximum(moved, 0) if self.positive else moved
         gaps = np.maximum(np.diff(moved[:, :, :count], axis=2), 0)
         for level in range(self.median - 1, -1, -1):
@@ -96,10 +99,12 @@ class Conformal(Correction):
             if level != self.median:
                 inner, sign = (level + 1, -1) if level < self.median else (level - 1, 1)
                 apart[level, level], apart[inner, level], floor[level] = sign, -sign, 0
+        back = np.linalg.inv(apart)
+        back[:, count:] *= self.factor
         constants |= {
             "steps": np.array([-1, together * outputs]),
             "apart": np.kron(np.eye(together), apart).astype(np.float32),
-            "back": np.kron(np.eye(together), np.linalg.inv(apart)).astype(np.float32),
+            "back": np.kron(np.eye(together), back).astype(np.float32),
         }
         made += [("Reshape", (last, "steps"), "lines", {}), ("MatMul", ("lines", "apart"), "gaps", {})]
         if self.positive:
@@ -135,8 +140,9 @@ def widths(output: Floats, count: int) -> Floats:
 def fit(output: Floats, target: NDArray[np.floating], options: Options) -> Conformal | None:
     """Fit the correction of outputs (rows, horizon, outputs), rows in order of time. target: (rows, horizon), or NaN.
 
-    Of WAYS the one is taken that has the least pinball loss when each half of the rows is corrected by the other. None
-    if that is no less than without a correction, or if there are too few values.
+    Of WAYS the one is taken that has the least pinball loss when each half of the rows is corrected by the other, or
+    none if that is no less than without. The same halves say whether expected values get a factor. None if neither
+    helps, or if there are too few values.
     """
     most = rows_within(4 * math.prod(output.shape[1:]), MOST_BYTES)
     rows = np.unique(np.linspace(0, len(output) - 1, min(len(output), most)).astype(np.int64))
@@ -152,13 +158,46 @@ def fit(output: Floats, target: NDArray[np.floating], options: Options) -> Confo
         loss = pinball_sum(crossed, target, options)
         if loss < least:
             least, best = loss, way
+    factor = mean_factor(output, target, halves) if options.mean else 1.0
     if best is None:
         log.warning(
-            "calibrate: no correction; validation rows are few, or none lowers the loss of rows it was not fitted on"
+            "calibrate: quantiles stay; validation rows are few, or none lowers the loss of rows it was not fitted on"
         )
-        return None
+        return _still(options, factor) if factor != 1 else None
     log.info("calibrate: %d classes, %d blocks: pinball loss %.4f times that without", *best, least / without)
-    return _fitted(output, target, options, *best)
+    found = _fitted(output, target, options, *best)
+    return found and found.model_copy(update={"factor": factor})
+
+
+def mean_factor(output: Floats, target: NDArray[np.floating], halves: Sequence[NDArray[np.int64]]) -> float:
+    """Return sum y / sum f of the last output f, the factor that leaves it without a bias; 1 if that is no gain.
+
+    It is one where the factor of either of two `halves` brings the other's sum nearer to the truth. So a year that
+    rises, which has each half ask for another factor, is not carried on.
+    """
+    seen = np.isfinite(target)
+    truth, said = (np.where(seen, values, 0).astype(np.float64).sum(axis=1) for values in (target, output[:, :, -1]))
+    (one, other), (mine, yours) = ([float(values[half].sum()) for half in halves] for values in (truth, said))
+    if not min(one, other, mine, yours) > 0:  # sums of signed values may vanish: there is no ratio to trust
+        return 1.0
+    before = abs(mine - one) + abs(yours - other)
+    after = abs(mine * other / yours - one) + abs(yours * one / mine - other)
+    factor = (one + other) / (mine + yours)
+    log.info("calibrate: the mean times %.4f would be off by %.3f times what it was", factor, after / (before or 1.0))
+    return factor if after < before else 1.0
+
+
+def _still(options: Options, factor: float) -> Conformal:
+    """Return a correction that leaves quantiles as they are."""
+    return Conformal(
+        shifts=(((0.0,) * len(options.quantiles),),),
+        edges=(),
+        blocks=(0,) * options.horizon,
+        median=options.median,
+        positive=options.positive,
+        mean=options.mean,
+        factor=factor,
+    )
 
 
 def _fitted(

@@ -1,6 +1,6 @@
 """Each row is a (series, origin): windows are gathered from the panel on demand, split by the time of their targets."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,8 @@ from tasks.problems.forecasting.windows import (
     targets,
 )
 
-SAME = ("horizon", "frequency", "outputs", "series")
-"""These options define the forecast."""
+SAME = ("horizon", "frequency", "quantiles", "series")
+"""These options define the forecast. The expected value may stand beside it or not: see `Windows.answers`."""
 COVARIATES = ("price", "promotions", "covariates")
 REBUILT = ("context", "season", "static", "numbers", *COVARIATES, "categories", "country")
 """These options define the inputs."""
@@ -76,10 +76,29 @@ class Windows(Dataset):
     def target(self, rows: Rows) -> Floats:
         return targets(self.panel, self.lines[rows], self.origins[rows], self.options)
 
+    def answers(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
+        """Return how outputs under another contract become ours; where it alone has no expected value, the median is.
+
+        A release from before `mean` was forecast is compared with those after it: the median was its point forecast.
+        """
+        theirs = parse_options(contract.settings["options"])
+        if theirs.outputs == self.options.outputs or theirs.quantiles != self.options.quantiles:
+            return super().answers(contract)
+        median, count = theirs.median, len(theirs.quantiles)
+        if theirs.mean:
+            return lambda output: output[:, :, :count]
+        return lambda output: np.concatenate([output, output[:, :, median : median + 1]], axis=2)
+
+    def labels(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
+        """Return the same; a median teaches nobody an expected value, so a model without one is refused."""
+        if self.options.mean and not parse_options(contract.settings["options"]).mean:
+            raise ValueError("it forecasts no mean (problem.mean), tonight's students learn one")
+        return self.answers(contract)
+
     def clusters(self, rows: Rows) -> Clusters:
         """Return series and blocks of target steps: events of one day happen to all series, whatever their origin."""
         steps = self.origins[rows][:, None] + np.arange(1, self.options.horizon + 1)
-        length = block_length(int(np.ptp(steps)) + 1, self.options)
+        length = block_length(int(np.ptp(steps)) + 1, self.options.season, self.options.horizon)
         return Clusters(self.lines[rows], (steps - steps.min()) // length)
 
     def under(self, contract: FeatureContract, raw: Raw | None = None) -> "Windows":
@@ -189,14 +208,14 @@ def same_covariates(one: Options, other: Options) -> bool:
     return ours == theirs
 
 
-def block_length(steps: int, options: Options) -> int:
+def block_length(steps: int, season: int, horizon: int) -> int:
     """Return the steps of a block of time when `steps` target steps are resampled.
 
     Blocks must be longer than errors depend on each other and so many that their scatter can be seen. A season keeps
     the weekly rhythm within a block; a horizon, where there is time for twenty of them, also the errors of one origin.
     Of a short time there are five blocks.
     """
-    return max(1, min(options.season, steps // FEW_BLOCKS), min(options.horizon, steps // MANY_BLOCKS))
+    return max(1, min(season, steps // FEW_BLOCKS), min(horizon, steps // MANY_BLOCKS))
 
 
 def load_windows(folder: Path) -> Windows:

@@ -1,0 +1,71 @@
+"""Two competitors are compared on the same series and times, by the errors that their records hold of these.
+
+A record's `cells` are sums of the loss and its weight, by group of series and block of time: |y - f50| and |y| of sets
+scored by WAPE, squared errors of the mean and their count of those scored by MSE. They are small enough to be kept, and
+all that the gates' paired interval needs. Each group is a line of text, one number a block.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.metrics import QUANTILES, Forecasts
+from bench.sets import BenchSet
+from tasks.core.errors import DataError
+from tasks.gates.comparison import Comparison, compare
+from tasks.problems.base import Clusters, Score
+from tasks.problems.forecasting.dataset import block_length
+
+MOST_GROUPS = 200
+"""Of more series neighbours are one group: an interval over 200 groups is hardly wider, and the record stays small."""
+CONFIDENCE, RESAMPLES = 0.95, 4000
+
+Cells = Mapping[str, Sequence[str]]
+
+
+def cells_of(data: BenchSet, forecasts: Forecasts) -> dict[str, list[str]]:
+    """Return `loss` and `weight` of the test windows, a line for each group of series."""
+    origins = data.origins.test
+    actual, observed = data.targets(origins)
+    if data.metric == "wape":
+        assert forecasts.quantiles is not None
+        loss, weight = np.abs(actual - forecasts.quantiles[..., QUANTILES.index(0.5)]), np.abs(actual)
+    else:
+        assert forecasts.mean is not None
+        loss, weight = (actual.astype(np.float64) - forecasts.mean) ** 2, np.ones(actual.shape)
+    count = len(data.series)
+    groups = np.arange(count) * min(count, MOST_GROUPS) // count
+    steps = np.array(origins)[:, None] - origins[0] + np.arange(data.horizon)
+    blocks = steps // block_length(int(steps.max()) + 1, data.seasons[0], data.horizon)
+    shape = (int(groups[-1]) + 1, int(blocks.max()) + 1)
+    place = groups[None, :, None] * shape[1] + blocks[:, None, :]
+    sums = (np.bincount(place[observed], part[observed], shape[0] * shape[1]) for part in (loss, weight))
+    return {name: _lines(part.reshape(shape)) for name, part in zip(("loss", "weight"), sums, strict=True)}
+
+
+def _lines(table: np.ndarray[Any, np.dtype[np.float64]]) -> list[str]:
+    return [" ".join(f"{value:.6g}" for value in row) for row in table]
+
+
+def paired(one: Sequence[Cells], other: Sequence[Cells]) -> Comparison:
+    """Return how much larger the error of `one` is than that of `other`, with its interval over series and time.
+
+    Each has the cells of some seeds, which are averaged. Raises DataError when their cells are not of the same windows.
+    """
+    first, second = (_score(cells) for cells in (one, other))
+    assert first.steps is not None and second.steps is not None
+    if first.steps.shape != second.steps.shape or not np.allclose(first.steps[1], second.steps[1], rtol=1e-4):
+        raise DataError("cells: two records of a set are of other windows; measure the set anew, all competitors of it")
+    groups, blocks = first.steps.shape[1:]
+    clusters = Clusters(np.arange(groups), np.arange(blocks)[None])
+    return compare(first, second, clusters, confidence=CONFIDENCE, resamples=RESAMPLES, seed=0)
+
+
+def _score(cells: Sequence[Cells]) -> Score:
+    steps = np.mean(
+        [[[line.split() for line in cell[name]] for name in ("loss", "weight")] for cell in cells],
+        axis=0,
+        dtype=np.float64,
+    )
+    return Score(loss=steps[0].sum(axis=1), weight=steps[1].sum(axis=1), metrics={}, steps=steps)
