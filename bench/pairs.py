@@ -6,9 +6,9 @@ all that the gates' paired interval needs. Each group is a line of text, one num
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.metrics import QUANTILES, Forecasts
 from bench.sets import BenchSet
@@ -44,7 +44,7 @@ def cells_of(data: BenchSet, forecasts: Forecasts) -> dict[str, list[str]]:
     return {name: _lines(part.reshape(shape)) for name, part in zip(("loss", "weight"), sums, strict=True)}
 
 
-def _lines(table: np.ndarray[Any, np.dtype[np.float64]]) -> list[str]:
+def _lines(table: NDArray[np.float64]) -> list[str]:
     return [" ".join(f"{value:.6g}" for value in row) for row in table]
 
 
@@ -63,9 +63,6 @@ def paired(one: Sequence[Cells], other: Sequence[Cells]) -> Comparison:
 
 
 def _score(cells: Sequence[Cells]) -> Score:
-    steps = np.mean(
-        [[[line.split() for line in cell[name]] for name in ("loss", "weight")] for cell in cells],
-        axis=0,
-        dtype=np.float64,
-    )
+    numbers = [[[line.split() for line in cell[name]] for name in ("loss", "weight")] for cell in cells]
+    steps = np.array(numbers).astype(np.float64).mean(axis=0)
     return Score(loss=steps[0].sum(axis=1), weight=steps[1].sum(axis=1), metrics={}, steps=steps)

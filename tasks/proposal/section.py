@@ -40,6 +40,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
         "season": lengths.season,
         "context": lengths.context,
         "quantiles": list(QUANTILES),
+        "mean": True,
         "metric": "wape" if positive else "mae",
         "positive": positive,
         "normalise": "scale" if seen.often_zero else "standard",

@@ -24,8 +24,9 @@ SEED = 7
 class Live:
     """Live holds the error of one release over some rows of truth. `part`: all, step or a segment, with its `value`.
 
-    `bias`: as a share of what was true; `mean_bias`: that of forecast means, if there are any. `coverage`: share of the truth within the interval. `comparisons`: relative to
-    `naive` and to `former`, the champion before it; None where there is nothing to compare with.
+    `bias`: as a share of what was true; `mean_bias`: that of forecast means, if there are any. `coverage`: share of the
+    truth within the interval. `comparisons`: relative to `naive` and to `former`, the champion before it; None where
+    there is nothing to compare with.
     """
 
     release: int

@@ -12,6 +12,8 @@ from tasks.core.errors import ConfigError
 from tasks.problems import get_problem
 from tasks.problems.base import Outcomes, Since
 from tasks.tables.table import Tables
+from tasks.watching.join import OTHERS, Joined
+from tasks.watching.measure import live_errors
 from tests.unit.watching.shop import PROBLEM, everything
 
 AS_OF, UNTIL = date(2026, 6, 10), date(2026, 6, 12)
@@ -51,6 +53,28 @@ def test_forecasts_are_joined_with_the_units_of_their_series_and_day_as_far_as_t
     # What was known that evening is no forecast.
     early = said.with_columns(pl.col("date") - pl.duration(days=2))
     assert problem.outcomes(early, since({"series": table.lazy()}), contract(problem)).rows["day"].min() == days[0]
+
+
+def test_the_bias_of_means_is_told_where_they_were_forecast_and_forecasts_without_one_are_still_scored() -> None:
+    problem = get_problem(Spec.model_validate({**PROBLEM, "mean": True}))
+    table, days = everything(), [AS_OF + timedelta(days=step) for step in (1, 2)]
+    old = pl.DataFrame({"date": days, "series_id": ["s00"] * 2, "region": ["south"] * 2}).with_columns(
+        p10=pl.lit(0.0), p50=pl.lit(10.0), p90=pl.lit(1000.0)
+    )
+    truth = table.filter(pl.col("series_id") == "s00", pl.col("date").is_in(days)).sort("date")["units"].to_numpy()
+    new = old.with_columns(mean=pl.Series(truth * 1.5))
+    since_then = since({"series": table.lazy()})
+    told, untold = (problem.outcomes(said, since_then, contract(problem)).rows for said in (new, old))
+    assert "mean_gap" not in untold.columns and untold.equals(told.select(untold.columns))
+
+    def live(rows: pl.DataFrame) -> Any:
+        others = {name: pl.lit(None, pl.Float64) for name in OTHERS}
+        joined = Joined(rows.with_columns(release=pl.lit(1), **others), 1.0, problem.primary_metric)
+        return live_errors(joined, 0.95)[0].to_json()
+
+    assert live(told)["mean_bias"] == pytest.approx(0.5, abs=1e-4)
+    assert live(told)["bias"] == pytest.approx((20 - truth.sum()) / truth.sum(), abs=1e-4)
+    assert "mean_bias" not in live(untold)
 
 
 def test_the_naive_forecast_says_what_it_would_have_said_that_evening() -> None:

@@ -133,3 +133,47 @@ def test_the_bias_of_an_expected_value_is_told_beside_that_of_the_median() -> No
     metrics = score(output, truth, options).metrics
     assert metrics["mean_bias"] == pytest.approx(0.1, abs=1e-4)
     assert metrics["bias"] != metrics["mean_bias"]
+
+
+def with_mean(given: Floats, truth: NDArray[np.float32], times: Any) -> Floats:
+    """Forecasts beside whose quantiles stands `times` what the days of a series of that size bring on average."""
+    size = truth.mean(axis=1, keepdims=True) + 0 * truth
+    return np.concatenate([given, (times * size)[:, :, None]], axis=2).astype(np.float32)
+
+
+def test_an_expected_value_that_is_off_for_all_rows_is_moved_to_the_truth_inside_the_file_too() -> None:
+    options = parse_options(PLAIN | {"mean": True})
+    given, truth = rows(800, 9)
+    found = fit(with_mean(given, truth, 1.25), truth, options)
+    assert found is not None
+    later, came = rows(800, 10)
+    output = with_mean(later, came, 1.25)
+    moved = found.apply(output)
+    assert score(output, came, options).metrics["mean_bias"] == pytest.approx(0.25, abs=1e-3)
+    assert abs(score(moved, came, options).metrics["mean_bias"]) < 0.01
+    of_file = run_onnx(corrected(as_it_is(output), found), {"given": output})
+    np.testing.assert_allclose(of_file[:, :, 3], moved[:, :, 3], rtol=1e-5)
+    # The quantiles are those of a correction that knows no mean.
+    plain = fit(given, truth, parse_options(PLAIN))
+    assert plain is not None and np.array_equal(moved[:, :, :3], plain.apply(later))
+
+
+def test_an_expected_value_whose_halves_ask_for_opposite_factors_stays() -> None:
+    options = parse_options(PLAIN | {"mean": True})
+    given, truth = rows(800, 11)
+    opposite = np.where(np.arange(800) < 400, 0.7, 1.3)[:, None]
+    found = fit(with_mean(given, truth, opposite), truth, options)
+    assert found is not None and found.factor == 1
+    seasons = fit(with_mean(given, np.zeros_like(truth), 0), truth, options)
+    assert seasons is not None and seasons.factor == 1, "there is no ratio to a sum of zero"
+
+
+def test_an_expected_value_is_corrected_where_quantiles_are_right_already() -> None:
+    options = parse_options(PLAIN | {"mean": True})
+    given, truth = rows(400, 12)
+    none = with_mean(np.repeat(given[:, :, 1:2], 3, axis=2), truth, 1.25)  # no band: nothing to move
+    found = fit(none, truth, options)
+    assert found is not None and found.factor == pytest.approx(0.8, abs=1e-3)
+    assert np.array_equal(found.apply(none)[:, :, :3], none[:, :, :3])
+    of_file = run_onnx(corrected(as_it_is(none), found), {"given": none})
+    np.testing.assert_allclose(of_file, found.apply(none), rtol=1e-5, atol=1e-5)

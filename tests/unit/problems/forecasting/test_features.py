@@ -482,7 +482,7 @@ def test_an_older_model_gets_tonights_rows_in_its_own_encoding(sales: Any) -> No
     [
         ({"horizon": 4}, "its problem.horizon is 4, tonight's is 5"),
         ({"context": 21}, "its problem.context is 21, tonight's is 14"),
-        ({"quantiles": [0.5]}, r"its problem.outputs is \('p50',\), tonight's is \('p10', 'p50', 'p90'\)"),
+        ({"quantiles": [0.5]}, r"its problem.quantiles is \(0.5,\), tonight's is \(0.1, 0.5, 0.9\)"),
         ({"price": None}, "its problem.price is None, tonight's is price"),
         ({"country": "US"}, "its problem.country is US, tonight's is None"),
     ],
@@ -558,3 +558,19 @@ def test_groups_of_few_series_are_stretches_of_time_that_they_share() -> None:
     assert np.array_equal(groups_of(lines, origins, 40, options), lines), "of many series each is one"
     short = origins < 100
     assert len(np.unique(groups_of(lines[short], origins[short], 3, options))) == 3 * 5, "folds need some groups"
+
+
+def test_a_champion_without_a_mean_is_compared_and_teaches_none(sales: Any) -> None:
+    tonight = sales.problem(mean=True).features({"series": sales.table()}, AS_OF)
+    former = sales.dataset.contract
+    assert tonight.under(former).contract == former
+    theirs = np.arange(2 * 5 * 3, dtype=np.float32).reshape(2, 5, 3)
+    ours = tonight.answers(former)(theirs)
+    assert np.array_equal(ours[:, :, :3], theirs) and np.array_equal(ours[:, :, 3], theirs[:, :, 1])
+    assert np.array_equal(sales.dataset.answers(tonight.contract)(ours), theirs), "back: its mean is left out"
+    with pytest.raises(ValueError, match=r"forecasts no mean \(problem\.mean\), tonight's students learn one"):
+        tonight.labels(former)
+    assert np.array_equal(sales.dataset.labels(tonight.contract)(ours), theirs)
+    other = sales.problem(mean=True, quantiles=[0.5]).features({"series": sales.table()}, AS_OF)
+    with pytest.raises(ValueError, match="it answers forecasting"):
+        tonight.answers(other.contract)
