@@ -6,6 +6,7 @@ all that the gates' paired interval needs. Each group is a line of text, one num
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ def cells_of(data: BenchSet, forecasts: Forecasts) -> dict[str, list[str]]:
     """Return `loss` and `weight` of the test windows, a line for each group of series."""
     origins = data.origins.test
     actual, observed = data.targets(origins)
+    loss: NDArray[Any]
+    weight: NDArray[Any]
     if data.metric == "wape":
         assert forecasts.quantiles is not None
         loss, weight = np.abs(actual - forecasts.quantiles[..., QUANTILES.index(0.5)]), np.abs(actual)
@@ -44,7 +47,7 @@ def cells_of(data: BenchSet, forecasts: Forecasts) -> dict[str, list[str]]:
     return {name: _lines(part.reshape(shape)) for name, part in zip(("loss", "weight"), sums, strict=True)}
 
 
-def _lines(table: NDArray[np.float64]) -> list[str]:
+def _lines(table: NDArray[Any]) -> list[str]:
     return [" ".join(f"{value:.6g}" for value in row) for row in table]
 
 
@@ -65,4 +68,4 @@ def paired(one: Sequence[Cells], other: Sequence[Cells]) -> Comparison:
 def _score(cells: Sequence[Cells]) -> Score:
     numbers = [[[line.split() for line in cell[name]] for name in ("loss", "weight")] for cell in cells]
     steps = np.array(numbers).astype(np.float64).mean(axis=0)
-    return Score(loss=steps[0].sum(axis=1), weight=steps[1].sum(axis=1), metrics={}, steps=steps)
+    return Score(loss=steps[0].sum(axis=1), weight=steps[1].sum(axis=1), metrics={}, steps=steps.astype(np.float32))
