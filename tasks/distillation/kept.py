@@ -79,7 +79,7 @@ class KeptTeacher:
         when it learned from tonight's test rows, which would then judge what it taught.
         """
         try:
-            theirs, answers = dataset.under(self.contract, raw), dataset.labels(self.contract)
+            theirs, answers = dataset.under(self.contract, raw), dataset.taught_by(self.contract)
         except ValueError as error:
             raise DataError(f"a kept teacher cannot label tonight's rows: {error}; change its `every`") from error
         self._require_unseen(dataset, theirs)

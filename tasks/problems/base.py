@@ -180,7 +180,7 @@ class Dataset(ABC):
             raise ValueError(f"it answers {contract.problem} {theirs}, not {self.contract.problem} {ours}")
         return lambda output: output
 
-    def labels(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
+    def taught_by(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
         """Return how such outputs become labels to learn from: as `answers`, if nothing in these is a stand-in.
 
         Raises ValueError when they cannot.

@@ -89,7 +89,7 @@ class Windows(Dataset):
             return lambda output: output[:, :, :count]
         return lambda output: np.concatenate([output, output[:, :, median : median + 1]], axis=2)
 
-    def labels(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
+    def taught_by(self, contract: FeatureContract) -> Callable[[Floats], Floats]:
         """Return the same; a median teaches nobody an expected value, so a model without one is refused."""
         if self.options.mean and not parse_options(contract.settings["options"]).mean:
             raise ValueError("it forecasts no mean (problem.mean), tonight's students learn one")

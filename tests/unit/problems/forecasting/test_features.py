@@ -569,8 +569,8 @@ def test_a_champion_without_a_mean_is_compared_and_teaches_none(sales: Any) -> N
     assert np.array_equal(ours[:, :, :3], theirs) and np.array_equal(ours[:, :, 3], theirs[:, :, 1])
     assert np.array_equal(sales.dataset.answers(tonight.contract)(ours), theirs), "back: its mean is left out"
     with pytest.raises(ValueError, match=r"forecasts no mean \(problem\.mean\), tonight's students learn one"):
-        tonight.labels(former)
-    assert np.array_equal(sales.dataset.labels(tonight.contract)(ours), theirs)
+        tonight.taught_by(former)
+    assert np.array_equal(sales.dataset.taught_by(tonight.contract)(ours), theirs)
     other = sales.problem(mean=True, quantiles=[0.5]).features({"series": sales.table()}, AS_OF)
     with pytest.raises(ValueError, match="it answers forecasting"):
         tonight.answers(other.contract)
