@@ -31,7 +31,8 @@ class Limits(BaseModel):
     """Limits hold for one container: `cpus` in cores, `memory` and `workspace` such as `512Mi` or `4Gi`.
 
     A stage's files lie in its workspace while it runs. Under Docker that is memory, and counts towards `memory`.
-    `processes`: how many train a network side by side, within these limits.
+    `processes`: how many train a network side by side, within these limits. `nodes`: on how many machines, each with
+    these limits and so many processes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,7 @@ class Limits(BaseModel):
     memory: str = "4Gi"
     workspace: str = "2Gi"
     processes: int = Field(default=1, gt=0)
+    nodes: int = Field(default=1, gt=0)
 
     @field_validator("memory", "workspace")
     @classmethod
@@ -100,8 +102,9 @@ class Resources:
         self._section = dict(section or {})
         for name in self._section:
             told = self._merged([name])
-            if "processes" in told.model_fields_set and name.partition("@")[0] not in DIVIDED:
-                raise ResourcesError(f"resources.{name}.processes: only {' and '.join(DIVIDED)} train with several")
+            for field in ("processes", "nodes"):
+                if field in told.model_fields_set and name.partition("@")[0] not in DIVIDED:
+                    raise ResourcesError(f"resources.{name}.{field}: only {' and '.join(DIVIDED)} train with several")
 
     def of(self, stage: str) -> Limits:
         """Return the limits of one stage, by its full name.
@@ -120,8 +123,14 @@ class Resources:
 
     @property
     def processes(self) -> int:
-        """Return the most processes that a stage has."""
-        return max((self._merged([name]).processes for name in self._section), default=1)
+        """Return the most processes that a stage has, on one machine where there are no more."""
+        return max((each.processes * each.nodes for each in map(self.of, self._section)), default=1)
+
+    @property
+    def nodes(self) -> dict[str, int]:
+        """Return on how many machines a stage runs, by the section's names; of those with more than one."""
+        found = {name: self.of(name).nodes for name in self._section}
+        return {name: nodes for name, nodes in found.items() if nodes > 1}
 
     def unknown(self, stages: set[str]) -> set[str]:
         """Return the section's names that fit none of these stages."""

@@ -1,5 +1,6 @@
 """Whether what a section asks for exists and fits together; without running anything."""
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import product
@@ -81,11 +82,25 @@ def remarks(section: Workload, stages: Iterable[str]) -> Iterator[str]:
     threads, limits = section.threads, Resources(section.resources)
     if threads > cores():
         yield f"threads: {threads}, but there are {cores()} cores here; more threads than cores make a stage slower"
-    elif threads * limits.processes > cores():
+    elif threads * limits.processes > cores() and not limits.nodes:
         yield (
             f"resources: {limits.processes} processes of {threads} threads, but there are {cores()} cores here; more "
             "threads than cores make a stage slower"
         )
+    runner = section.runner or os.environ.get("NIGHTSTILL_RUNNER") or "process"
+    for name, nodes in limits.nodes.items():
+        if runner != "kubernetes":
+            yield (
+                f"resources.{name}.nodes: {nodes} machines are the runner kubernetes' with Kubeflow's Trainer, and the "
+                f"runner is {runner}; here all processes run on this machine, and Airflow refuses the workload"
+            )
+    for part in (section.teachers, section.students):
+        for name, network in part.items():
+            if network.training and network.training.batch_size % network.world:
+                yield (
+                    f"{name}: {network.world} processes divide a batch of {network.training.batch_size} unevenly, and "
+                    "all wait for the slowest; choose a multiple"
+                )
     kept = [name for name in stages if name.partition("@")[0] in TRAINING and limits.of(name).cpus < threads]
     if threads > 1 and kept:
         yield (
