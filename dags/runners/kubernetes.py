@@ -75,7 +75,9 @@ class KubernetesSettings(BaseSettings):
     startup_timeout: int = Field(default=600, gt=0, description="seconds to find a node, and again to pull the image")
     workspace_medium: Literal["", "Memory"] = Field(default="", description="empty: the node's disk")
     train_runtime: str = Field(
-        default="torch-distributed", pattern=f"^{NAME}$", description="the Trainer's runtime, for stages on several nodes"
+        default="torch-distributed",
+        pattern=f"^{NAME}$",
+        description="the Trainer's runtime, for stages on several nodes",
     )
     train_runtime_kind: Literal["ClusterTrainingRuntime", "TrainingRuntime"] = "ClusterTrainingRuntime"
 

@@ -240,6 +240,9 @@ def main(arguments: list[str]) -> int:
     except UnknownWorkload as error:
         print(f"error: {error}", file=sys.stderr)
         return 64
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     except (RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 75

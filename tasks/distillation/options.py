@@ -1,9 +1,9 @@
 """This module defines the teachers and students in a workload."""
 
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.core.config import Frozen, Name, Spec
 
@@ -35,6 +35,8 @@ class Teacher(Frozen):
     `processes`: how many train it on each of `nodes` machines; a workload says so in `resources`, and run.yaml here,
     where its lock sees it.
     `every`: days, such as `30d`, for which it is kept once it is trained; None: it is trained every night.
+    `until_drift`: the population stability index of an input, tonight's against that of the kept one's data, above
+    which it is trained with tonight's rows all the same; None: whatever the data do.
     """
 
     model: Spec
@@ -44,6 +46,13 @@ class Teacher(Frozen):
     processes: int = Field(default=1, gt=0, exclude_if=_alone)
     nodes: int = Field(default=1, gt=0, exclude_if=_alone)
     every: str | None = Field(default=None, pattern=r"^[1-9][0-9]{0,2}d$", exclude_if=lambda days: days is None)
+    until_drift: float | None = Field(default=None, gt=0, exclude_if=lambda limit: limit is None)
+
+    @model_validator(mode="after")
+    def _kept_until(self) -> Self:
+        if self.until_drift is not None and self.every is None:
+            raise ValueError("until_drift: it ends a period early, and there is none; set every, such as 30d")
+        return self
 
     @property
     def world(self) -> int:

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.core.config import explained
 
-KEEP, REFIT, REPEATED = "keep", "refit", ("teach", "distil", "compress")
+KEEP, LABEL, REFIT, REPEATED = "keep", "label", "refit", ("teach", "distil", "compress")
 _FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
 
-TRAINING, DIVIDED = (*REPEATED, REFIT, KEEP), ("teach", "distil")
+TRAINING, DIVIDED = (*REPEATED, REFIT, KEEP, LABEL), ("teach", "distil")
 """Stages of the first kinds compute in as many threads as the workload says; the second may have more processes."""
 
 
@@ -109,12 +109,15 @@ class Resources:
     def of(self, stage: str) -> Limits:
         """Return the limits of one stage, by its full name.
 
-        Of `refit` and `keep`, unless told, they are the largest of what these repeat.
+        Of `refit`, `keep` and `label`, unless told, they are the largest of what these repeat or may repeat.
         """
         kind, _, member = stage.partition("@")
         if kind == KEEP:
             largest = reduce(Limits.or_more, map(self.of, ("snapshot", "validate", "features", f"teach@{member}")))
             return self._merged([kind, stage], largest.model_dump())
+        if kind == LABEL:
+            least = self._merged(["default"]).or_more(self.of(f"teach@{member}"))
+            return self._merged([kind, stage], least.model_dump())
         if kind != REFIT:
             return self._merged(["default", kind, stage])
         members = (name for name in self._section if name.partition("@")[0] in REPEATED)

@@ -20,6 +20,7 @@ from tasks.distillation.parts import check_students
 from tasks.distillation.refit import check_refit
 from tasks.gates.calibration import check_calibration
 from tasks.gates.diversity import check_floors
+from tasks.gates.drift import profiled
 from tasks.gates.further import parse_gates
 from tasks.gates.segments import check_columns
 from tasks.pipeline.resources import TRAINING, Resources, cores
@@ -46,6 +47,7 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
         check_students(problem, section.teachers, section.students)
         check_processes(problem, section.teachers, section.students)
         check_kept(problem, section.teachers, section.students, refit=bool(section.refit))
+        _require_comparable(problem, section)
         if section.refit:
             check_refit(problem, section.teachers, section.students)
         contract = problem.draft_contract()
@@ -64,6 +66,13 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
             _require_outcomes(problem, contract)
     except ConfigError as error:
         raise ConfigError(f"{file}: workloads.{name}.{error}") from error
+
+
+def _require_comparable(problem: Problem, section: Workload) -> None:
+    """Raise ConfigError where a teacher shall be kept until its data move, and no column would tell."""
+    named = [name for name, teacher in section.teachers.items() if teacher.until_drift is not None]
+    if named and not any(map(profiled, problem.tables())):
+        raise ConfigError(f"teachers.{named[0]}.until_drift: no column of this source can be compared; leave it out")
 
 
 def _require_outcomes(problem: Problem, contract: FeatureContract) -> None:
@@ -96,7 +105,7 @@ def remarks(section: Workload, stages: Iterable[str]) -> Iterator[str]:
             )
     for part in (section.teachers, section.students):
         for name, network in part.items():
-            if network.training and network.training.batch_size % network.world:
+            if network.nodes > 1 and network.training and network.training.batch_size % network.world:
                 yield (
                     f"{name}: {network.world} processes divide a batch of {network.training.batch_size} unevenly, and "
                     "all wait for the slowest; choose a multiple"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from dags.runners.command import Command
-from dags.runners.kubernetes import KubernetesSettings, PodOperator, kubernetes_settings
+from dags.runners.kubernetes import LABELS, KubernetesSettings, PodOperator, kubernetes_settings
 from tests.unit.dags.runners.cluster import check
 
 INFRA = Path(__file__).parents[4] / "infra"
@@ -262,3 +262,13 @@ def test_airflow_s_parts_run_without_rights_of_the_host() -> None:
     # Those that never talk to Kubernetes have no token for it.
     for part in ("dagProcessor", "apiServer", "migrateDatabaseJob"):
         assert VALUES[part]["serviceAccount"]["automountServiceAccountToken"] is False
+
+
+def test_machines_of_one_training_reach_each_other_and_airflow_may_submit_them() -> None:
+    policy = named("NetworkPolicy", "training")["spec"]
+    several = [{"key": "jobset.sigs.k8s.io/jobset-name", "operator": "Exists"}]
+    for peer in (policy["podSelector"], policy["ingress"][0]["from"][0]["podSelector"]):
+        assert peer["matchExpressions"] == several and peer["matchLabels"] == {**LABELS}
+    rules = named("Role", "nightstill-runner")["rules"]
+    (found,) = [rule for rule in rules if rule["apiGroups"] == ["trainer.kubeflow.org"]]
+    assert (found["resources"], sorted(found["verbs"])) == (["trainjobs"], ["create", "delete", "get"])

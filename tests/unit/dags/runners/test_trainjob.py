@@ -270,7 +270,11 @@ def test_one_that_never_starts_gives_its_place_back(cluster: TrainerCluster, idl
 @pytest.mark.parametrize(
     ("refusal", "error", "said"),
     [
-        ((403, "trainjobs is forbidden"), AirflowFailException, r"refused the TrainJob \(403\): trainjobs is forbidden"),
+        (
+            (403, "trainjobs is forbidden"),
+            AirflowFailException,
+            r"refused the TrainJob \(403\): trainjobs is forbidden",
+        ),
         ((403, "exceeded quota: q"), AirflowException, "exceeded quota"),
         ((500, "etcd is away"), AirflowException, "etcd is away"),
     ],

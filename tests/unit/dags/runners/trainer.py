@@ -36,8 +36,11 @@ def differences(sent: Any, read: Any, where: str = "") -> list[str]:
         names = sorted({*sent, *read})
         return [found for name in names for found in differences(sent.get(name), read.get(name), f"{where}.{name}")]
     if isinstance(sent, list) and isinstance(read, list) and len(sent) == len(read):
-        return [found for number, pair in enumerate(zip(sent, read, strict=True))
-                for found in differences(*pair, f"{where}[{number}]")]
+        return [
+            found
+            for number, pair in enumerate(zip(sent, read, strict=True))
+            for found in differences(*pair, f"{where}[{number}]")
+        ]
     return [] if sent == read else [where.lstrip(".")]
 
 
