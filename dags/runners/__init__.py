@@ -25,8 +25,8 @@ def runner_of(section: Section) -> str:
 def operator_of(section: Section, nodes: int = 1, name: str = "") -> type[Any]:
     """Return the operator of the workload's runner, for the command `name` on so many machines.
 
-    Raises ValueError on a runner that there is none of, or that has one machine and shall use several; that, or settings that a runner cannot work with, shows as an
-    import error of the DAG.
+    Raises ValueError on a runner that there is none of, or that has one machine and shall use several; that, or
+    settings that a runner cannot work with, shows as an import error of the DAG.
     """
     runner = runner_of(section)
     if nodes > 1 and runner in ("process", "docker"):

@@ -144,37 +144,38 @@ class TrainJobOperator(BaseOperator):
 
     def _wait(self) -> None:
         """Wait for the end, and tell what changes. Raises AirflowException, or what the first machine's exit means."""
-        told, heard = "", time.monotonic()
-        runs = time.monotonic()
+        told, ran = "", time.monotonic()
         while True:
-            try:
-                job = self._read()
-            except (ApiException, HTTPError) as error:
-                if getattr(error, "status", 500) in REFUSALS or time.monotonic() - heard > LOST_SECONDS:
-                    raise
-                self.log.warning("the API server does not answer: %s", message_of(error))
-                time.sleep(self.interval)
-                continue
-            heard = time.monotonic()
-            if job is None:
-                raise AirflowException(f"TrainJob {self._name} is gone: somebody deleted it while it ran; run it again")
-            if job["metadata"].get("deletionTimestamp"):
-                raise AirflowException(f"TrainJob {self._name} was deleted while it ran; run it again")
+            job = self._look()
             if (state := _state(job)) != told:
                 self.log.info("TrainJob %s: %s", self._name, state)
                 told = state
-            match _ended(job):
-                case "Complete":
-                    self._tell_log()
+            if ended := _ended(job):
+                self._tell_log()
+                if ended == "Complete":
                     return
-                case "Failed":
-                    self._tell_log()
-                    self._explain(state)
+                self._explain(state)
             if _running(job):
-                runs = time.monotonic()
-            elif time.monotonic() - runs > self.settings.startup_timeout:
+                ran = time.monotonic()
+            elif time.monotonic() - ran > self.settings.startup_timeout:
                 self._explain_idle(job, state)
             time.sleep(self.interval)
+
+    def _look(self) -> Object:
+        """Return the TrainJob, whose API server may be away for a while. Raises AirflowException if it is deleted."""
+        since = time.monotonic()
+        while True:
+            try:
+                job = self._read()
+                break
+            except (ApiException, HTTPError) as error:
+                if getattr(error, "status", 500) in REFUSALS or time.monotonic() - since > LOST_SECONDS:
+                    raise
+                self.log.warning("the API server does not answer: %s", message_of(error))
+            time.sleep(self.interval)
+        if job is None or job["metadata"].get("deletionTimestamp"):
+            raise AirflowException(f"TrainJob {self._name} is gone: somebody deleted it while it ran; run it again")
+        return job
 
     def _explain_idle(self, job: Object, state: str) -> NoReturn:
         seconds = self.settings.startup_timeout

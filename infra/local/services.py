@@ -167,7 +167,7 @@ def _require_own(name: str) -> None:
 
 
 def _listens(session: int, port: int) -> bool | None:
-    """Return whether a process of a session listens at a port; None where the machine does not tell (it is no Linux)."""
+    """Return whether a process of a session listens at a port; None where the machine does not tell, as Linux does."""
     sockets = set()
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
@@ -182,7 +182,7 @@ def _listens(session: int, port: int) -> bool | None:
             if os.getsid(int(process.name)) == session:
                 for descriptor in (process / "fd").iterdir():
                     with contextlib.suppress(OSError):  # closed since
-                        if os.readlink(descriptor) in sockets:
+                        if str(descriptor.readlink()) in sockets:
                             return True
     return False
 

@@ -36,8 +36,7 @@ from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import GraphError, load_graph
 from tasks.pipeline.handover.queries import latest_run, read_verdict
-from tasks.pipeline.handover.run_stage import ERROR_FILE
-from tasks.pipeline.handover.run_stage import assist_stage, assists
+from tasks.pipeline.handover.run_stage import ERROR_FILE, assist_stage, assists
 from tasks.pipeline.handover.run_stage import run_stage as bring_to_end
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.pipeline.handover.workspace import PIPELINE_FILE

@@ -84,7 +84,10 @@ class Workload(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _processes(cls, data: Any) -> Any:
-        """Say of each network how many processes train it, on how many machines: `resources` stand in no lock, a network's section does."""
+        """Say of each network how many processes train it, on how many machines.
+
+        `resources` stand in no lock, a network's section does.
+        """
         if not isinstance(data, Mapping) or not isinstance(data.get("resources"), Mapping):
             return data
         try:

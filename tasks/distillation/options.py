@@ -98,8 +98,8 @@ class Student(Frozen):
     """A Student learns from truth and teachers. `alpha` weighs the hard loss, `1 - alpha` the soft, with its `terms`.
 
     `alpha: 1` is the twin: it learns from the truth alone, and what concerns the teacher is not used, so that the twin
-    may repeat the student's section. `adapt` lets both weights follow from the training. `processes`, `nodes`: as of a teacher.
-    docs/distillation.md explains every field.
+    may repeat the student's section. `adapt` lets both weights follow from the training. `processes`, `nodes`: as of a
+    teacher. docs/distillation.md explains every field.
     """
 
     model: Spec

@@ -17,9 +17,10 @@ from tasks.stages.context import Context
 
 
 def run(ctx: Context, name: str | None = None) -> None:
-    """Write artifacts/kept/<name>: what stage teach writes, fold-<k>.onnx, contract.json, learned.parquet, profile.json.
+    """Write artifacts/kept/<name>: what stage teach writes, fold-<k>.onnx, contract.json and learned.parquet.
 
-    The last one of a teacher alone that is kept until the data move. Rows after that day are not read, and its data pass the workload's checks first.
+    profile.json is written of one that is kept until the data move. Rows after that day are not read, and its data
+    pass the workload's checks first.
     """
     if name is None or name not in ctx.run.code.kept:
         raise UsageError(f"stage keep: expected a kept teacher; there are: {', '.join(ctx.run.code.kept)}")

@@ -45,7 +45,7 @@ def differences(sent: Any, read: Any, where: str = "") -> list[str]:
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:
-    """The pod that the Trainer makes on each machine: the runtime's container `node`, trainer and patch put together."""
+    """A pod as the Trainer makes it on each machine: the runtime's container `node`, trainer and patch put together."""
     (patch,) = job["spec"]["runtimePatches"]
     (replicated,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     template, trainer = replicated["template"]["spec"]["template"], job["spec"]["trainer"]
