@@ -104,8 +104,10 @@ def test_airflow_may_handle_pods_and_no_more() -> None:
         "pods": {"create", "delete", "get", "list", "patch", "watch"},
         "pods/log": {"get"},
         "events": {"get", "list", "watch"},
+        "trainjobs": {"create", "delete", "get"},
     }
-    assert all(rule["apiGroups"] == [""] for rule in role["rules"])
+    groups = {resource: rule["apiGroups"] for rule in role["rules"] for resource in rule["resources"]}
+    assert groups == {**dict.fromkeys(found, [""]), "trainjobs": ["trainer.kubeflow.org"]}
 
 
 def test_stages_and_mlflow_may_nothing() -> None:
@@ -264,11 +266,8 @@ def test_airflow_s_parts_run_without_rights_of_the_host() -> None:
         assert VALUES[part]["serviceAccount"]["automountServiceAccountToken"] is False
 
 
-def test_machines_of_one_training_reach_each_other_and_airflow_may_submit_them() -> None:
+def test_machines_of_one_training_reach_each_other() -> None:
     policy = named("NetworkPolicy", "training")["spec"]
     several = [{"key": "jobset.sigs.k8s.io/jobset-name", "operator": "Exists"}]
     for peer in (policy["podSelector"], policy["ingress"][0]["from"][0]["podSelector"]):
         assert peer["matchExpressions"] == several and peer["matchLabels"] == {**LABELS}
-    rules = named("Role", "nightstill-runner")["rules"]
-    (found,) = [rule for rule in rules if rule["apiGroups"] == ["trainer.kubeflow.org"]]
-    assert (found["resources"], sorted(found["verbs"])) == (["trainjobs"], ["create", "delete", "get"])
