@@ -9,18 +9,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from kubeflow_trainer_api.models import TrainerV1alpha1TrainingRuntime
 
 from dags.nightly import make
 from dags.project import workloads
 from dags.runners import containers, run_command, trainjob
 from dags.runners.command import Command
 from dags.runners.kubernetes import PodOperator, kubernetes_settings
-from dags.runners.trainjob import TrainJobOperator, job_name, train_job
+from dags.runners.trainjob import STEP, TrainJobOperator, job_name, train_job
 from tasks.core.storage import FolderStore
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.resources import Limits
-from tests.unit.dags.runners.trainer import TrainerCluster, check_job, pod_of
+from tests.unit.dags.runners.cluster import check
+from tests.unit.dags.runners.trainer import TrainerCluster, check_job, check_object, pod_of
+
+MANIFESTS = Path(__file__).parents[4] / "infra" / "kubernetes"
 
 KEY = "runs/sales/r/teach@lstm.json"
 RUN = "scheduled__2026-01-05T02:00:00+00:00"
@@ -206,6 +211,29 @@ def test_a_config_map_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     forget()
     with pytest.raises(ValueError, match=r"CONFIG_MAP: .*NIGHTSTILL_STAGE_VARIABLES"):
         run_command({}, COMMAND, task_id="lstm")
+
+
+def runtime() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((MANIFESTS / "training" / "runtime.yaml").read_text())
+    return found
+
+
+def test_the_runtime_of_our_own_is_one_and_has_what_a_trainjob_patches() -> None:
+    found = runtime()
+    check_object(TrainerV1alpha1TrainingRuntime, found)
+    (replicated,) = found["spec"]["template"]["spec"]["replicatedJobs"]
+    (container,) = replicated["template"]["spec"]["template"]["spec"]["containers"]
+    assert replicated["name"] == container["name"] == STEP
+    assert found["metadata"]["namespace"] == kubernetes_settings().namespace
+    assert replicated["template"]["spec"]["backoffLimit"] == 0, "a final error would be tried again"
+    check({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": replicated["template"]["spec"]})
+
+
+def test_a_runtime_with_a_mistake_is_refused() -> None:
+    found = runtime()
+    found["spec"]["mlPolicies"] = found["spec"].pop("mlPolicy")
+    with pytest.raises(ValueError, match="mlPolicies"):
+        check_object(TrainerV1alpha1TrainingRuntime, found)
 
 
 # Its life.

@@ -16,16 +16,20 @@ JOBS = re.compile(r"/apis/trainer\.kubeflow\.org/v1alpha1/namespaces/(?P<namespa
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def check_job(job: dict[str, Any]) -> None:
-    """Hold a TrainJob to the published schema, and the pod that it patches to Kubernetes' own. Raises ValueError."""
+def check_object(model: Any, document: dict[str, Any]) -> None:
+    """Hold one of the Trainer's objects to its published schema. Raises ValueError."""
     try:
-        found = TrainerV1alpha1TrainJob.from_dict(job)
+        found = model.from_dict(document)
     except ValidationError as error:
         raise ValueError(str(error)) from error
-    assert found is not None
     # The models leave out what they do not know, and a server refuses it or, worse, does too.
-    if strange := differences(job, found.to_dict()):
+    if strange := differences(document, found.to_dict()):
         raise ValueError(f"no such field, or another value: {', '.join(strange)}")
+
+
+def check_job(job: dict[str, Any]) -> None:
+    """Hold a TrainJob to the published schema, and the pod that it patches to Kubernetes' own. Raises ValueError."""
+    check_object(TrainerV1alpha1TrainJob, job)
     if not NAME.fullmatch(job["metadata"]["name"]):
         raise ValueError(f"metadata.name: {job['metadata']['name']!r} is no name of a TrainJob")
     check(pod_of(job))
