@@ -13,7 +13,7 @@ RUNNERS = ("process", "docker", "kubernetes")
 
 def run_command(section: Section, command: Command, **kwargs: Any) -> BaseOperator:
     """Make a task that runs a command by the workload's runner. Raises ValueError as `operator_of`."""
-    task: BaseOperator = operator_of(section)(command=command, **kwargs)
+    task: BaseOperator = operator_of(section, command.limits.nodes, command.name)(command=command, **kwargs)
     return task
 
 
@@ -22,13 +22,18 @@ def runner_of(section: Section) -> str:
     return section.get("runner") or os.environ.get("NIGHTSTILL_RUNNER") or "process"
 
 
-def operator_of(section: Section) -> type[Any]:
-    """Return the operator of the workload's runner.
+def operator_of(section: Section, nodes: int = 1, name: str = "") -> type[Any]:
+    """Return the operator of the workload's runner, for the command `name` on so many machines.
 
-    Raises ValueError on a runner that there is none of; that, or settings that a runner cannot work with, shows as an
-    import error of the DAG.
+    Raises ValueError on a runner that there is none of, or that has one machine and shall use several; that, or
+    settings that a runner cannot work with, shows as an import error of the DAG.
     """
     runner = runner_of(section)
+    if nodes > 1 and runner in ("process", "docker"):
+        raise ValueError(
+            f"{name}: {nodes} nodes, but the runner {runner} has one machine; set runner: kubernetes, or "
+            "resources.….nodes: 1 with more processes"
+        )
     match runner:
         case "process":
             from dags.runners.process import ProcessOperator
@@ -38,6 +43,10 @@ def operator_of(section: Section) -> type[Any]:
             from dags.runners.docker import ContainerOperator
 
             return ContainerOperator
+        case "kubernetes" if nodes > 1:
+            from dags.runners.trainjob import TrainJobOperator
+
+            return TrainJobOperator
         case "kubernetes":
             from dags.runners.kubernetes import PodOperator
 

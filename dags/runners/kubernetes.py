@@ -38,6 +38,8 @@ PREFIX = "NIGHTSTILL_KUBERNETES_"
 USER = 10001
 # The network policies select stages by these.
 LABELS = {"app.kubernetes.io/name": "nightstill", "app.kubernetes.io/component": "stage"}
+# A training that a smaller cluster would like to move elsewhere is a training lost.
+ANNOTATIONS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 # What the API server refuses it refuses again: a malformed pod, no permission, no such namespace, a field out of range.
 REFUSALS = {400, 403, 404, 422}
 NAME = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
@@ -72,6 +74,12 @@ class KubernetesSettings(BaseSettings):
     logging_interval: int = Field(default=10, gt=0, description="seconds between two looks at a pod's log")
     startup_timeout: int = Field(default=600, gt=0, description="seconds to find a node, and again to pull the image")
     workspace_medium: Literal["", "Memory"] = Field(default="", description="empty: the node's disk")
+    train_runtime: str = Field(
+        default="torch-distributed",
+        pattern=f"^{NAME}$",
+        description="the Trainer's runtime, for stages on several nodes",
+    )
+    train_runtime_kind: Literal["ClusterTrainingRuntime", "TrainingRuntime"] = "ClusterTrainingRuntime"
 
     @field_validator("image_pull_secrets", mode="before")
     @classmethod
@@ -110,7 +118,6 @@ class PodOperator(KubernetesPodOperator):
 
     def __init__(self, *, command: Command, **kwargs: Any) -> None:
         settings = kubernetes_settings()
-        workload, _, stage = command.name.partition("/")
         slug = command.name.replace("/", "-").replace("@", "-")
         super().__init__(
             kubernetes_conn_id=settings.connection or None,
@@ -120,34 +127,19 @@ class PodOperator(KubernetesPodOperator):
             image_pull_policy=settings.image_pull_policy,
             image_pull_secrets=[k8s.V1LocalObjectReference(name=name) for name in settings.image_pull_secrets],
             arguments=list(command.arguments),
-            labels={
-                **LABELS,
-                "nightstill.io/workload": make_safe_label_value(workload),
-                "nightstill.io/stage": make_safe_label_value(stage.replace("@", ".")),
-            },
-            # A training that a smaller cluster would like to move elsewhere is a training lost.
-            annotations={"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+            labels=labels_of(command),
+            annotations=dict(ANNOTATIONS),
             env_from=_by_reference(settings, releasing=_releasing(command)),
-            container_resources=_resources(command.limits, settings.workspace_medium),
-            volumes=[_workspace(command.limits, settings.workspace_medium)],
+            container_resources=limits_of(command.limits, settings.workspace_medium),
+            volumes=[workspace_of(command.limits, settings.workspace_medium)],
             volume_mounts=[k8s.V1VolumeMount(name="workspace", mount_path=WORKSPACE)],
             node_selector=settings.node_selector,
             tolerations=settings.tolerations,
             affinity=settings.affinity,
-            service_account_name=_account(settings, command),
+            service_account_name=account_of(settings, command),
             automount_service_account_token=False,
-            security_context=k8s.V1PodSecurityContext(
-                run_as_non_root=True,
-                run_as_user=USER,
-                run_as_group=USER,
-                fs_group=USER,
-                seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
-            ),
-            container_security_context=k8s.V1SecurityContext(
-                allow_privilege_escalation=False,
-                read_only_root_filesystem=True,
-                capabilities=k8s.V1Capabilities(drop=["ALL"]),
-            ),
+            security_context=rights_of_pod(),
+            container_security_context=rights_of_container(),
             # The first process of a container ignores SIGTERM and collects no children; here that is not the stage.
             full_pod_spec=k8s.V1Pod(
                 metadata=k8s.V1ObjectMeta(),
@@ -172,7 +164,7 @@ class PodOperator(KubernetesPodOperator):
         # The kubelet would put a variable, such as a secret, into the place of its name in $(…).
         self.arguments = [argument.replace("$", "$$") for argument in arguments]
         self.env_vars = plain_environment()
-        self.labels["nightstill.io/run"] = make_safe_label_value(str(context["run_id"]))
+        self.labels["nightstill.io/run"] = run_label(str(context["run_id"]))
         self._locate()
         self.log.info("%s in %s, %s", " ".join(arguments), self.image, self.limits)
         with self._in_one_line():
@@ -192,7 +184,7 @@ class PodOperator(KubernetesPodOperator):
         try:
             return super().get_or_create_pod(pod_request_obj, context)
         except ApiException as error:
-            said = f"Kubernetes refused the pod ({error.status}): {_message(error)}"
+            said = f"Kubernetes refused the pod ({error.status}): {message_of(error)}"
             if error.status in REFUSALS and "exceeded quota" not in said:
                 raise AirflowFailException(said) from None
             raise AirflowException(said) from None
@@ -211,9 +203,7 @@ class PodOperator(KubernetesPodOperator):
         """Do nothing: the triggerer reads its own KUBECONFIG, so no credentials reach Airflow's database."""
 
     def _locate(self) -> None:
-        # The triggerer's hook, unlike the operator's, does not look for the cluster around it unless told to.
-        around = "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG")
-        self.in_cluster = True if around and not self.kubernetes_conn_id else None
+        self.in_cluster = around_us(self.kubernetes_conn_id)
 
     def _conclude(self, context: Context) -> dict[str, Any] | None:
         if container_settings().s3_connection:
@@ -254,8 +244,52 @@ class PodOperator(KubernetesPodOperator):
         elif isinstance(error, PodNotFoundException) or getattr(error, "status", None) == 404:
             said = f"pod {name} is gone: it was deleted, or its node was lost"
         else:
-            said = f"pod {name}: {_message(error)}" if name else _message(error)
+            said = f"pod {name}: {message_of(error)}" if name else message_of(error)
         raise AirflowException(" ".join(said.split()))
+
+
+def around_us(connection: str | None) -> bool | None:
+    """Return True where the cluster around this process is meant; None where KUBECONFIG or a connection names one.
+
+    The triggerer's hook, unlike the operator's, does not look for the cluster around it unless told to.
+    """
+    around = "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG")
+    return True if around and not connection else None
+
+
+def labels_of(command: Command) -> dict[str, str]:
+    """Return the labels of a command's pod: by the first ones the network policies know it."""
+    workload, _, stage = command.name.partition("/")
+    return {
+        **LABELS,
+        "nightstill.io/workload": make_safe_label_value(workload),
+        "nightstill.io/stage": make_safe_label_value(stage.replace("@", ".")),
+    }
+
+
+def run_label(run_id: str) -> str:
+    """Return a run's name as a label's value."""
+    return str(make_safe_label_value(run_id))
+
+
+def rights_of_pod() -> k8s.V1PodSecurityContext:
+    """Return the user of a stage, who is not root."""
+    return k8s.V1PodSecurityContext(
+        run_as_non_root=True,
+        run_as_user=USER,
+        run_as_group=USER,
+        fs_group=USER,
+        seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def rights_of_container() -> k8s.V1SecurityContext:
+    """Return what a stage's container may do: nothing but write its workspace."""
+    return k8s.V1SecurityContext(
+        allow_privilege_escalation=False,
+        read_only_root_filesystem=True,
+        capabilities=k8s.V1Capabilities(drop=["ALL"]),
+    )
 
 
 def _releasing(command: Command) -> bool:
@@ -264,7 +298,8 @@ def _releasing(command: Command) -> bool:
     return first in ("release", "watch", "shadow", "tidy") or (first == "run-stage" and others[:1] == ["promote"])
 
 
-def _account(settings: KubernetesSettings, command: Command) -> str:
+def account_of(settings: KubernetesSettings, command: Command) -> str:
+    """Return the service account of a command's pod."""
     return (settings.promotion_account if _releasing(command) else "") or settings.service_account
 
 
@@ -276,7 +311,7 @@ def _by_reference(settings: KubernetesSettings, *, releasing: bool) -> list[k8s.
     return found
 
 
-def _resources(limits: Limits, medium: str) -> k8s.V1ResourceRequirements:
+def limits_of(limits: Limits, medium: str) -> k8s.V1ResourceRequirements:
     """Return requests equal to limits: no node is promised to two stages, none is evicted for its permitted use."""
     amounts = {"cpu": f"{round(limits.cpus * 1000)}m", "memory": limits.memory}
     if not medium:
@@ -284,7 +319,8 @@ def _resources(limits: Limits, medium: str) -> k8s.V1ResourceRequirements:
     return k8s.V1ResourceRequirements(limits=amounts, requests=dict(amounts))
 
 
-def _workspace(limits: Limits, medium: str) -> k8s.V1Volume:
+def workspace_of(limits: Limits, medium: str) -> k8s.V1Volume:
+    """Return the volume of a stage's files."""
     source = k8s.V1EmptyDirVolumeSource(medium=medium or None, size_limit=limits.workspace)
     return k8s.V1Volume(name="workspace", empty_dir=source)
 
@@ -297,7 +333,7 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return the API server's own words if it is one of its answers."""
     if isinstance(error, ApiException):
         with contextlib.suppress(ValueError, TypeError, KeyError):

@@ -72,6 +72,11 @@ class Pipeline:
             self.resources = Resources(section.get("resources"))
         except ResourcesError as error:
             raise BadConfiguration(f"params.yaml: workloads.{workload}.{error}") from error
+        for name, nodes in self.resources.nodes.items():
+            raise BadConfiguration(
+                f"params.yaml: workloads.{workload}.resources.{name}.nodes: {nodes}, but a pipeline's step is one pod; "
+                "set nodes: 1 with more processes, or let Airflow's runner kubernetes run it"
+            )
 
     def write(self, path: Path) -> None:
         """Compile it into a file."""

@@ -21,6 +21,7 @@ from typing import Any
 
 from infra.local import environments, services
 from infra.local.environments import ENVIRONMENTS, HOME, PROJECT
+from tasks.core.errors import ConfigError
 
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 PARSE_SECONDS = 120
@@ -240,9 +241,9 @@ def main(arguments: list[str]) -> int:
     except UnknownWorkload as error:
         print(f"error: {error}", file=sys.stderr)
         return 64
-    except (RuntimeError, OSError) as error:
+    except (ConfigError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 75
+        return getattr(error, "exit_code", 75)
     except KeyboardInterrupt:
         return 130
     finally:

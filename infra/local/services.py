@@ -7,6 +7,7 @@ NIGHTSTILL_AIRFLOW_PORT (default 8080) and NIGHTSTILL_MLFLOW_PORT (default 5000)
 port. AIRFLOW__… variables win over the defaults here.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -133,18 +134,57 @@ def url(name: str) -> str:
 
 
 def wait_for(address: str, name: str, seconds: float = 120) -> None:
-    """Wait until a service answers. Raises RuntimeError with its last log lines if it ends or never does."""
+    """Wait until a service answers. Raises RuntimeError with its last log lines if it ends or never does.
+
+    Raises ConfigError when another's server answers at its port: two that start at one moment both find it free.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end and running(name):
         try:
-            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 our own server
+            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 our own server, as is seen to here
+                _require_own(name)
                 return
+        except urllib.error.HTTPError:  # an answer, too
+            _require_own(name)
+            time.sleep(0.3)
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
     log = LOGS / f"{name}.log"
     raise RuntimeError(
         f"{name} does not answer at {address}; {log} ends:\n" + "\n".join(log.read_text().splitlines()[-15:])
     )
+
+
+def _require_own(name: str) -> None:
+    """Raise ConfigError when the server at a running service's port is none of the processes that it started."""
+    state = running(name)
+    if state is None:
+        return
+    port, variable = int(str(state["url"]).rpartition(":")[2]), PORTS[name][0]
+    if _listens(int(str(state["pid"])), port) is False:
+        way = f"set {variable} to a free one" if variable in os.environ else "start again, which takes a free one"
+        raise ConfigError(f"{name}: another's server answers at port {port}; {way}")
+
+
+def _listens(session: int, port: int) -> bool | None:
+    """Return whether a process of a session listens at a port; None where the machine does not tell, as Linux does."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, status, *_, inode = line.split()[:10]
+                if status == "0A" and int(local.rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{inode}]")
+    if not sockets:
+        return None
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(process.name)) == session:
+                for descriptor in (process / "fd").iterdir():
+                    with contextlib.suppress(OSError):  # closed since
+                        if str(descriptor.readlink()) in sockets:
+                            return True
+    return False
 
 
 def _start(name: str, command: list[str], environment: Mapping[str, str], address: str) -> None:
@@ -240,9 +280,13 @@ def _run(arguments: list[str]) -> int:
     """Run `up`, `down`, `status`, or Airflow's own program for this installation. Returns the exit code."""
     match arguments:
         case ["up"]:
-            start(ALL)
-            wait_for(f"{url('api-server')}/api/v2/version", "api-server")
-            wait_for(url("mlflow"), "mlflow")
+            started = start(ALL)
+            try:
+                wait_for(f"{url('api-server')}/api/v2/version", "api-server")
+                wait_for(url("mlflow"), "mlflow")
+            except ConfigError:  # the others would work for a stranger's server
+                stop(started)
+                raise
         case ["down"]:
             stop(ALL)
         case ["status"]:

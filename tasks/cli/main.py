@@ -36,7 +36,7 @@ from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import GraphError, load_graph
 from tasks.pipeline.handover.queries import latest_run, read_verdict
-from tasks.pipeline.handover.run_stage import ERROR_FILE
+from tasks.pipeline.handover.run_stage import ERROR_FILE, assist_stage, assists
 from tasks.pipeline.handover.run_stage import run_stage as bring_to_end
 from tasks.pipeline.handover.run_store import RunStore
 from tasks.pipeline.handover.workspace import PIPELINE_FILE
@@ -44,6 +44,7 @@ from tasks.pipeline.resources import Resources, cores, side_by_side
 
 if TYPE_CHECKING:
     from tasks.config.run import Run
+    from tasks.distillation.options import Student, Teacher
 
 REJECTED = 3
 
@@ -148,6 +149,10 @@ def run_stage(
     settings = Settings()
     store = RunStore(settings.runs())
     run_id = run_id or latest_run(store, workload)["run_id"]
+    if assists():
+        done = assist_stage(settings, workload, run_id, stage)
+        errors.print(f"{stage}: " + ("done; the first machine writes it" if done else "nothing to do"))
+        return
     if answer:
         from tasks.core.approval import parse_answer
         from tasks.planning.approving import keep_answer
@@ -189,11 +194,12 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
     try:
         context = current()
         _require_plugins(context.run, f"{name}@{member}" if member else name)
-        if (count := _processes(context.run, name, member)) > 1:
+        network = _trained(context.run, name, member)
+        if network and network.world > 1:
             from tasks.distillation.processes import launch, started
 
             if not started():
-                launch(count, "tasks", "stage", name, str(member))
+                launch(network.processes, "tasks", "stage", name, str(member), nodes=network.nodes)
                 return
         module = import_module(f"tasks.stages.{name}")
         module.run(context, member)
@@ -206,10 +212,11 @@ def stage(name: str, member: Annotated[str | None, typer.Argument()] = None) -> 
         raise SystemExit(70) from None
 
 
-def _processes(run: "Run", name: str, member: str | None) -> int:
-    """Return how many processes shall train a stage's network."""
-    trained = run.teachers if name == "teach" else run.students if name == "distil" else {}
-    return trained[member].processes if member is not None and member in trained else 1
+def _trained(run: "Run", name: str, member: str | None) -> "Teacher | Student | None":
+    """Return the section of the network that a stage trains, if it is one that several processes may train."""
+    if name == "teach":
+        return run.teachers.get(member or "")
+    return run.students.get(member or "") if name == "distil" else None
 
 
 def _require_plugins(run: "Run", stage: str) -> None:

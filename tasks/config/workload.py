@@ -19,6 +19,8 @@ from tasks.tables.validation.options import Checks
 from tasks.watching.options import Watch
 
 TRAINED = {"teachers": "teach", "students": "distil"}
+DIVISION = ("processes", "nodes")
+"""Of a network's training, by its `resources`."""
 
 
 class SourceSpec(Spec):
@@ -82,7 +84,10 @@ class Workload(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _processes(cls, data: Any) -> Any:
-        """Say of each network how many processes train it: `resources` stand in no lock, a network's section does."""
+        """Say of each network how many processes train it, on how many machines.
+
+        `resources` stand in no lock, a network's section does.
+        """
         if not isinstance(data, Mapping) or not isinstance(data.get("resources"), Mapping):
             return data
         try:
@@ -98,8 +103,14 @@ class Workload(Frozen):
         for part, stage in TRAINED.items():
             for name, item in getattr(self, part).items():
                 limits = resources.of(f"{stage}@{name}")
-                if item.processes != limits.processes:
-                    raise ValueError(f"{part}.{name}.processes: say it in resources.{stage}@{name}.processes")
+                for field in DIVISION:
+                    if getattr(item, field) != getattr(limits, field):
+                        raise ValueError(f"{part}.{name}.{field}: say it in resources.{stage}@{name}.{field}")
+                if limits.nodes > 1 and self.runner not in (None, "kubernetes"):
+                    raise ValueError(
+                        f"resources.{stage}@{name}.nodes: the runner {self.runner} has one machine; set runner: "
+                        "kubernetes, or more processes instead"
+                    )
                 wanted = limits.processes * self.threads
                 if limits.processes > 1 and "cpus" in limits.model_fields_set and wanted > limits.cpus:
                     raise ValueError(
@@ -124,8 +135,9 @@ class Workload(Frozen):
 def _with_processes(members: Mapping[str, Any], stage: str, resources: Resources) -> dict[str, Any]:
     found = {}
     for name, item in members.items():
-        count = resources.of(f"{stage}@{name}").processes
-        found[name] = {"processes": count, **item} if count > 1 and isinstance(item, Mapping) else item
+        limits = resources.of(f"{stage}@{name}")
+        told = {field: getattr(limits, field) for field in DIVISION if getattr(limits, field) > 1}
+        found[name] = {**told, **item} if isinstance(item, Mapping) else item
     return found
 
 

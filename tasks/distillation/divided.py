@@ -18,17 +18,17 @@ def check_processes(problem: Problem, teachers: Mapping[str, Teacher], students:
     batches.
     """
     for name, teacher in teachers.items():
-        if teacher.processes == 1:
+        if teacher.world == 1:
             continue
         model = build_model(teacher.model, problem.draft_contract())
         if isinstance(model, SelfTrained):
             raise ConfigError(
                 f"teachers.{name}: a {teacher.model.kind} fits itself, in one process; "
-                f"set resources.teach@{name}.processes: 1"
+                f"set resources.teach@{name}: {{processes: 1, nodes: 1}}"
             )
         require_divisible(f"resources.teach@{name}", model)
     for name, student in students.items():
-        if student.processes > 1:
+        if student.world > 1:
             specs = [student.model, *([student.assistant.model] if student.assistant else [])]
             features = student.distilled and bool(parts_of(problem, student).aligned)
             for spec in specs:

@@ -32,8 +32,10 @@ def check_kept(
         field = f"teachers.{name}.every"
         if teacher.keep:
             raise ConfigError(f"{field}: another day's features and weights do not fit tonight's rows; leave keep out")
-        if teacher.processes > 1:
-            raise ConfigError(f"{field}: it is trained by one process; set resources.teach@{name}.processes: 1")
+        if teacher.world > 1:
+            raise ConfigError(
+                f"{field}: it is trained by one process; set resources.teach@{name}: {{processes: 1, nodes: 1}}"
+            )
         if refit:
             raise ConfigError(f"{field}: the last fit trains teachers with the newest rows; leave one of both out")
         for student, section in students.items():

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 SOFT, FEATURES, WEIGHTS, MODEL = "soft.npy", "features.npy", "fold-0.safetensors", "teacher.onnx"
 CONTRACT, LEARNED = "contract.json", "learned.parquet"
 """A kept teacher has these beside its file: how it reads its inputs, and the rows that it learned from."""
+PROFILE = "profile.json"
+"""One that is kept until the data move has this, too: how they were then, as the drift gate sees them."""
 
 
 @dataclass(frozen=True)

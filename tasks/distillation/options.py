@@ -1,16 +1,16 @@
 """This module defines the teachers and students in a workload."""
 
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.core.config import Frozen, Name, Spec
 
 
-def _alone(processes: int) -> bool:
+def _alone(count: int) -> bool:
     """Return whether it is left out of files: those of before say the same."""
-    return processes == 1
+    return count == 1
 
 
 class Training(Frozen):
@@ -32,8 +32,11 @@ class Teacher(Frozen):
     """A Teacher is one member of the teacher ensemble. `training`: of a network; trees fit themselves.
 
     `keep`: what students may ask of it beyond its outputs. `augment`: how a network's training rows are changed.
-    `processes`: how many train it; a workload says so in `resources`, and run.yaml here, where its lock sees it.
+    `processes`: how many train it on each of `nodes` machines; a workload says so in `resources`, and run.yaml here,
+    where its lock sees it.
     `every`: days, such as `30d`, for which it is kept once it is trained; None: it is trained every night.
+    `until_drift`: the population stability index of an input, tonight's against that of the kept one's data, above
+    which it is trained with tonight's rows all the same; None: whatever the data do.
     """
 
     model: Spec
@@ -41,7 +44,20 @@ class Teacher(Frozen):
     keep: tuple[Literal["features", "weights"], ...] = ()
     augment: Spec | None = None
     processes: int = Field(default=1, gt=0, exclude_if=_alone)
+    nodes: int = Field(default=1, gt=0, exclude_if=_alone)
     every: str | None = Field(default=None, pattern=r"^[1-9][0-9]{0,2}d$", exclude_if=lambda days: days is None)
+    until_drift: float | None = Field(default=None, gt=0, exclude_if=lambda limit: limit is None)
+
+    @model_validator(mode="after")
+    def _kept_until(self) -> Self:
+        if self.until_drift is not None and self.every is None:
+            raise ValueError("until_drift: it ends a period early, and there is none; set every, such as 30d")
+        return self
+
+    @property
+    def world(self) -> int:
+        """Return how many processes train it on all machines."""
+        return self.processes * self.nodes
 
     def since(self, as_of: date) -> date | None:
         """Return the day whose data a kept teacher was trained with; None for one that is not kept.
@@ -82,8 +98,8 @@ class Student(Frozen):
     """A Student learns from truth and teachers. `alpha` weighs the hard loss, `1 - alpha` the soft, with its `terms`.
 
     `alpha: 1` is the twin: it learns from the truth alone, and what concerns the teacher is not used, so that the twin
-    may repeat the student's section. `adapt` lets both weights follow from the training. `processes`: as of a teacher.
-    docs/distillation.md explains every field.
+    may repeat the student's section. `adapt` lets both weights follow from the training. `processes`, `nodes`: as of a
+    teacher. docs/distillation.md explains every field.
     """
 
     model: Spec
@@ -99,11 +115,17 @@ class Student(Frozen):
     start_from: StartFrom | None = None
     augment: Spec | None = None
     processes: int = Field(default=1, gt=0, exclude_if=_alone)
+    nodes: int = Field(default=1, gt=0, exclude_if=_alone)
 
     @field_validator("start_from", mode="before")
     @classmethod
     def _teacher_alone(cls, value: Any) -> Any:
         return {"teacher": value} if isinstance(value, str) else value
+
+    @property
+    def world(self) -> int:
+        """Return how many processes train it on all machines."""
+        return self.processes * self.nodes
 
     @property
     def distilled(self) -> bool:

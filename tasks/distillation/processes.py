@@ -27,6 +27,7 @@ PATIENCE = timedelta(days=1)
 """One waits so long for the others: a killed one is noticed at once, and one that labels many rows takes its time."""
 GRACE_SECONDS = 5
 """So long has torch's launcher to end the processes, once their stage is ended early."""
+ALONE = "set processes and nodes to 1"
 _DEATH_SIGNAL = 1
 """So Linux numbers the option of prctl that says which signal follows the parent's end."""
 
@@ -132,20 +133,23 @@ def is_first() -> bool:
     return mine.first
 
 
-def launch(processes: int, module: str, *arguments: str) -> None:
+def launch(processes: int, module: str, *arguments: str, nodes: int = 1) -> None:
     """Start `python -m module` with these arguments so many times on this machine, and wait.
 
-    They meet on this machine's loopback, out of others' reach. When one ends early, so do the others: UnavailableError.
-    However this one ends, none of them is left. Raises ConfigError when there are fewer GPUs, if there is one.
+    As one of a TrainJob's machines it meets the others; elsewhere all processes of all `nodes` run here, and meet on
+    this machine's loopback, out of others' reach. When one ends early, so do the others: UnavailableError. However this
+    one ends, none of them is left. Raises ConfigError when there are fewer GPUs, if there is one, or other machines.
     """
+    place = _place_among(nodes)
+    here = processes if place else processes * nodes
     if torch.cuda.is_available():
-        require_gpus(processes, torch.cuda.device_count())
-    surroundings = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else None
+        require_gpus(here, torch.cuda.device_count())
+    surroundings = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" and not place else None
     # The launcher makes a folder for logs that it does not remove.
     with tempfile.TemporaryDirectory(prefix="nightstill-processes-", ignore_cleanup_errors=True) as folder:
         command = [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"),
-            *(f"--nproc-per-node={processes}", "--max-restarts=0", f"--log-dir={folder}", "-m", module, *arguments),
+            *(sys.executable, "-m", "torch.distributed.run", *(place or ("--standalone", "--local-addr=127.0.0.1"))),
+            *(f"--nproc-per-node={here}", "--max-restarts=0", f"--log-dir={folder}", "-m", module, *arguments),
         ]
         launcher = subprocess.Popen(command, env=surroundings)
         try:
@@ -155,9 +159,23 @@ def launch(processes: int, module: str, *arguments: str) -> None:
             raise
     if code:
         raise UnavailableError(
-            f"{' '.join(arguments)}: one of its {processes} processes ended early (killed, out of memory?); "
+            f"{' '.join(arguments)}: one of its {processes * nodes} processes ended early (killed, out of memory?); "
             "see the lines above; started again, it goes on from its checkpoint"
         )
+
+
+def _place_among(nodes: int) -> tuple[str, ...]:
+    """Return this machine's place among a TrainJob's, for torch's launcher; nothing outside of one.
+
+    Kubeflow's Trainer tells it by variables of that launcher: PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR and _PORT.
+    """
+    told = int(os.environ.get("PET_NNODES", "1"))
+    if told == 1:
+        return ()
+    if told != nodes:
+        raise ConfigError(f"resources: nodes is {nodes}, but the TrainJob has {told} machines (PET_NNODES); set it so")
+    named = {"nnodes": "NNODES", "node-rank": "NODE_RANK", "master-addr": "MASTER_ADDR", "master-port": "MASTER_PORT"}
+    return tuple(f"--{option}={os.environ[f'PET_{variable}']}" for option, variable in named.items())
 
 
 def require_gpus(processes: int, gpus: int) -> None:
@@ -171,9 +189,9 @@ def require_gpus(processes: int, gpus: int) -> None:
 def require_divisible(where: str, model: nn.Module, *, features: bool = False) -> None:
     """Raise ConfigError when parts of a batch do not add up to the whole. `features`: the loss compares features."""
     if any(isinstance(module, NORMS) for module in model.modules()):
-        raise ConfigError(f"{where}.processes: batch normalisation takes its numbers from a whole batch; set 1")
+        raise ConfigError(f"{where}: batch normalisation takes its numbers from a whole batch; {ALONE}")
     if features:
-        raise ConfigError(f"{where}.processes: terms on features compare the rows of a whole batch; set 1")
+        raise ConfigError(f"{where}: terms on features compare the rows of a whole batch; {ALONE}")
 
 
 def _end(launcher: subprocess.Popen[bytes]) -> None:

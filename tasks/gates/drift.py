@@ -95,6 +95,12 @@ def profile_inputs(raw: Raw, contracts: Sequence[TableContract]) -> dict[str, Co
     return found
 
 
+def profiled(contract: TableContract) -> list[str]:
+    """Return the columns of a table that have a profile: neither keys nor free text nor moments."""
+    kinds = ("date", "moment", "binary")
+    return [item.name for item in contract.columns if not (item.key or item.free) and item.kind not in kinds]
+
+
 def _profile_table(table: pl.LazyFrame, contract: TableContract, as_of: date) -> dict[str, Column]:
     recent = table
     if contract.date is not None:
@@ -102,13 +108,10 @@ def _profile_table(table: pl.LazyFrame, contract: TableContract, as_of: date) ->
         since = step.day_ahead(as_of, -LONG_STEPS) if step.name in MONTHS else as_of - timedelta(days=DAYS)
         recent = table.filter(day <= as_of, day > since)
     names = table.collect_schema().names()
-    chosen = [
-        item.name
-        for item in contract.columns
-        if not (item.key or item.free) and item.kind not in ("date", "moment", "binary") and item.name in names
-    ]
     found = {}
-    for name in chosen:  # one at a time: a table is many columns, each as long as the snapshot
+    for name in [
+        each for each in profiled(contract) if each in names
+    ]:  # one at a time: a table is many columns, each as long as the snapshot
         values = recent.select(pl.col(name)).collect(engine="streaming").to_series()
         found[name] = (
             _numbers(values.cast(pl.Float64).fill_null(np.nan).to_numpy())

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.core.config import explained
 
-KEEP, REFIT, REPEATED = "keep", "refit", ("teach", "distil", "compress")
+KEEP, LABEL, REFIT, REPEATED = "keep", "label", "refit", ("teach", "distil", "compress")
 _FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([1-9]\d*)(Ki|Mi|Gi|Ti)")
 
-TRAINING, DIVIDED = (*REPEATED, REFIT, KEEP), ("teach", "distil")
+TRAINING, DIVIDED = (*REPEATED, REFIT, KEEP, LABEL), ("teach", "distil")
 """Stages of the first kinds compute in as many threads as the workload says; the second may have more processes."""
 
 
@@ -31,7 +31,8 @@ class Limits(BaseModel):
     """Limits hold for one container: `cpus` in cores, `memory` and `workspace` such as `512Mi` or `4Gi`.
 
     A stage's files lie in its workspace while it runs. Under Docker that is memory, and counts towards `memory`.
-    `processes`: how many train a network side by side, within these limits.
+    `processes`: how many train a network side by side, within these limits. `nodes`: on how many machines, each with
+    these limits and so many processes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,7 @@ class Limits(BaseModel):
     memory: str = "4Gi"
     workspace: str = "2Gi"
     processes: int = Field(default=1, gt=0)
+    nodes: int = Field(default=1, gt=0)
 
     @field_validator("memory", "workspace")
     @classmethod
@@ -100,18 +102,22 @@ class Resources:
         self._section = dict(section or {})
         for name in self._section:
             told = self._merged([name])
-            if "processes" in told.model_fields_set and name.partition("@")[0] not in DIVIDED:
-                raise ResourcesError(f"resources.{name}.processes: only {' and '.join(DIVIDED)} train with several")
+            for field in ("processes", "nodes"):
+                if field in told.model_fields_set and name.partition("@")[0] not in DIVIDED:
+                    raise ResourcesError(f"resources.{name}.{field}: only {' and '.join(DIVIDED)} train with several")
 
     def of(self, stage: str) -> Limits:
         """Return the limits of one stage, by its full name.
 
-        Of `refit` and `keep`, unless told, they are the largest of what these repeat.
+        Of `refit`, `keep` and `label`, unless told, they are the largest of what these repeat or may repeat.
         """
         kind, _, member = stage.partition("@")
         if kind == KEEP:
             largest = reduce(Limits.or_more, map(self.of, ("snapshot", "validate", "features", f"teach@{member}")))
             return self._merged([kind, stage], largest.model_dump())
+        if kind == LABEL:
+            least = self._merged(["default"]).or_more(self.of(f"teach@{member}"))
+            return self._merged([kind, stage], least.model_dump())
         if kind != REFIT:
             return self._merged(["default", kind, stage])
         members = (name for name in self._section if name.partition("@")[0] in REPEATED)
@@ -120,8 +126,14 @@ class Resources:
 
     @property
     def processes(self) -> int:
-        """Return the most processes that a stage has."""
-        return max((self._merged([name]).processes for name in self._section), default=1)
+        """Return the most processes that a stage has, on one machine where there are no more."""
+        return max((each.processes * each.nodes for each in map(self.of, self._section)), default=1)
+
+    @property
+    def nodes(self) -> dict[str, int]:
+        """Return on how many machines a stage runs, by the section's names; of those with more than one."""
+        found = {name: self.of(name).nodes for name in self._section}
+        return {name: nodes for name, nodes in found.items() if nodes > 1}
 
     def unknown(self, stages: set[str]) -> set[str]:
         """Return the section's names that fit none of these stages."""

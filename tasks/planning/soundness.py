@@ -1,5 +1,6 @@
 """Whether what a section asks for exists and fits together; without running anything."""
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import product
@@ -19,6 +20,7 @@ from tasks.distillation.parts import check_students
 from tasks.distillation.refit import check_refit
 from tasks.gates.calibration import check_calibration
 from tasks.gates.diversity import check_floors
+from tasks.gates.drift import profiled
 from tasks.gates.further import parse_gates
 from tasks.gates.segments import check_columns
 from tasks.pipeline.resources import TRAINING, Resources, cores
@@ -45,6 +47,7 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
         check_students(problem, section.teachers, section.students)
         check_processes(problem, section.teachers, section.students)
         check_kept(problem, section.teachers, section.students, refit=bool(section.refit))
+        _require_comparable(problem, section)
         if section.refit:
             check_refit(problem, section.teachers, section.students)
         contract = problem.draft_contract()
@@ -65,6 +68,13 @@ def require_sound(name: str, section: Workload, project: Path, file: str = PARAM
         raise ConfigError(f"{file}: workloads.{name}.{error}") from error
 
 
+def _require_comparable(problem: Problem, section: Workload) -> None:
+    """Raise ConfigError where a teacher shall be kept until its data move, and no column would tell."""
+    named = [name for name, teacher in section.teachers.items() if teacher.until_drift is not None]
+    if named and not any(map(profiled, problem.tables())):
+        raise ConfigError(f"teachers.{named[0]}.until_drift: no column of this source can be compared; leave it out")
+
+
 def _require_outcomes(problem: Problem, contract: FeatureContract) -> None:
     """Raise ConfigError where no truth can be joined with predictions: nobody could judge a candidate in shadow."""
     nothing = Since(date(2000, 1, 1), date(2000, 1, 2), {}, dict)
@@ -81,11 +91,25 @@ def remarks(section: Workload, stages: Iterable[str]) -> Iterator[str]:
     threads, limits = section.threads, Resources(section.resources)
     if threads > cores():
         yield f"threads: {threads}, but there are {cores()} cores here; more threads than cores make a stage slower"
-    elif threads * limits.processes > cores():
+    elif threads * limits.processes > cores() and not limits.nodes:
         yield (
             f"resources: {limits.processes} processes of {threads} threads, but there are {cores()} cores here; more "
             "threads than cores make a stage slower"
         )
+    runner = section.runner or os.environ.get("NIGHTSTILL_RUNNER") or "process"
+    for name, nodes in limits.nodes.items():
+        if runner != "kubernetes":
+            yield (
+                f"resources.{name}.nodes: {nodes} machines are the runner kubernetes' with Kubeflow's Trainer, and the "
+                f"runner is {runner}; here all processes run on this machine, and Airflow refuses the workload"
+            )
+    for part in (section.teachers, section.students):
+        for name, network in part.items():
+            if network.nodes > 1 and network.training and network.training.batch_size % network.world:
+                yield (
+                    f"{name}: {network.world} processes divide a batch of {network.training.batch_size} unevenly, and "
+                    "all wait for the slowest; choose a multiple"
+                )
     kept = [name for name in stages if name.partition("@")[0] in TRAINING and limits.of(name).cpus < threads]
     if threads > 1 and kept:
         yield (

@@ -318,7 +318,7 @@ class Rebuild:
 def stages_at_once(run: Mapping[str, Any], jobs: int) -> int:
     """Return how many of `jobs` stages of a run.yaml may run at once: each thread of their processes has a core."""
     networks = [*(run.get("teachers") or {}).values(), *(run.get("students") or {}).values()]
-    processes = max((network.get("processes", 1) for network in networks), default=1)
+    processes = max((each.get("processes", 1) * each.get("nodes", 1) for each in networks), default=1)
     return side_by_side(jobs, run.get("threads", 1), processes)
 
 

@@ -95,7 +95,7 @@ def collect(material: Material) -> ReportFacts:
         searches=_searches(material),
         data=_data(about),
         data_notes=tuple(about.get("notes", ())),
-        notes=_made_again(material),
+        notes=(*_made_again(material), *_ended_early(material)),
         checks=_checks(material),
         segments=_segments(material.json("evaluation/segments.json")),
         drift=drift_table(material.json("evaluation/drift.json")),
@@ -246,6 +246,16 @@ def _made_again(material: Material) -> tuple[str, ...]:
                 f"those of the test, and from {rows['before']:,} before. Student, epochs, teachers' weights and recipe "
                 f"were chosen then, on validation rows; the validation error told of {name} is that of {about['of']}."
             )
+    return tuple(found)
+
+
+def _ended_early(material: Material) -> tuple[str, ...]:
+    """Say of a kept teacher that it was trained with tonight's rows, and why."""
+    found = []
+    for name in material.run.code.kept:
+        kept = (material.json(f"teachers/{name}/about.json") or {}).get("kept", {})
+        if why := kept.get("ended"):
+            found.append(f"Teacher {name}, kept since {kept['since']}, was trained with tonight's rows: {why}.")
     return tuple(found)
 
 

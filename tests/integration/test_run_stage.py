@@ -17,7 +17,7 @@ from tasks.core.storage import open_store
 from tasks.pipeline.graph import load_graph
 from tasks.pipeline.handover.locks import from_lock
 from tasks.pipeline.handover.manifest import Manifest
-from tasks.pipeline.handover.run_stage import run_stage
+from tasks.pipeline.handover.run_stage import assist_stage, run_stage
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
 from tests.integration.scenarios.test_ended_early import below
 
@@ -281,3 +281,28 @@ def test_a_lock_foretold_is_the_lock_that_plain_dvc_writes(place: Place, tmp_pat
     theirs = yaml.safe_load((laptop / "dvc.lock").read_text())["stages"]
     assert theirs == {manifest.stage: place.store.lock(manifest) for manifest in manifests}
     assert set(load_graph(PIPELINE, {"members": {"x": 1, "y": 2}}).stages) == set(theirs)
+
+
+def test_a_further_machine_runs_the_command_and_writes_nothing(place: Place) -> None:
+    place.open("r1")
+    place.go("r1", "source")
+    before = sorted(place.store.store.keys(""))
+    assert assist_stage(place.settings, "w", "r1", "member@x")
+    (place.trouble / "x").touch()
+    with pytest.raises(StageFailed, match="bad member x"):
+        assist_stage(place.settings, "w", "r1", "member@x")
+    assert sorted(place.store.store.keys("")) == before, "it told of itself"
+    with pytest.raises(IntegrityError, match="upstream not finished"):
+        assist_stage(place.settings, "w", "r1", "join")
+
+
+def test_a_further_machine_has_nothing_to_do_where_the_first_has_not(place: Place) -> None:
+    place.open("r1")
+    place.go("r1", "source", "member@x")
+    assert not assist_stage(place.settings, "w", "r1", "member@x"), "finished before"
+    place.open("r2")
+    place.go("r2", "source")
+    assert not assist_stage(place.settings, "w", "r2", "member@x"), "reused"
+    place.open("r3", force=True)
+    place.go("r3", "source")
+    assert assist_stage(place.settings, "w", "r3", "member@x")

@@ -77,6 +77,19 @@ def run_stage(settings: Settings, workload: str, run_id: str, stage: str) -> Out
         raise
 
 
+def assists() -> bool:
+    """Return whether this machine is a further one of a TrainJob: Kubeflow's Trainer numbers its nodes from 0 on."""
+    return int(os.environ.get("PET_NODE_RANK", "0")) > 0
+
+
+def assist_stage(settings: Settings, workload: str, run_id: str, stage: str) -> bool:
+    """Run a stage's command on a further machine of its training, and write nothing: the first machine's is the stage.
+
+    Returns False where there is nothing to do: it finished before, or is reused. Raises as `run_stage`.
+    """
+    return _Attempt(settings, RunStore(settings.runs()), workload, run_id, stage).assist()
+
+
 @contextlib.contextmanager
 def commands_end_with_it() -> Iterator[None]:
     """End what this process started, and what that started, where it is left early: DVC lets its command run on."""
@@ -160,15 +173,32 @@ class _Attempt:
         if missing:
             return self.run_partial(missing)
         inputs = self.foretell()
-        self.inputs_key = inputs.key
-        before = self.store.manifest(self.workload, self.run_id, self.name)
-        if before and before.finished and before.inputs_key == inputs.key and not self.flaw(before):
+        if before := self.finished(inputs):
             log.info("%s: finished before in this run (%s); nothing to do", self.name, before.status)
             return Outcome(before, already=True)
         reason, former = self.decide(inputs)
         log.info("%s: %s", self.name, reason)
         self.tell_start()
         return Outcome(self.reuse(former, reason) if former else self.execute(inputs, reason), already=False)
+
+    def assist(self) -> bool:
+        """Do what the first machine's attempt finds to do: both decide by the same locks and run store."""
+        if missing := [name for name in self.stage.upstream if name not in self.locks]:
+            raise IntegrityError(f"{self.name}: upstream not finished in run {self.run_id}: {', '.join(missing)}")
+        inputs = self.foretell()
+        if self.finished(inputs) or self.decide(inputs)[1]:
+            return False
+        with self.prepared() as (_, pages):
+            if subprocess.run(self.stage.cmd, shell=True, check=False).returncode:  # noqa: S602 as DVC
+                raise self.command_error(pages)
+        return True
+
+    def finished(self, inputs: StageInputs) -> Manifest | None:
+        """Return this run's own manifest of the stage, if it came from these inputs and its data are there."""
+        self.inputs_key = inputs.key
+        before = self.store.manifest(self.workload, self.run_id, self.name)
+        right = before and before.finished and before.inputs_key == inputs.key and not self.flaw(before)
+        return before if right else None
 
     def foretell(self) -> StageInputs:
         try:

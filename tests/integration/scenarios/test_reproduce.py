@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -25,11 +25,12 @@ pytestmark = pytest.mark.timeout(900)
 
 
 class Released:
-    """A small project, in git, with release 1 of one night."""
+    """A small project, in git, with release 1 of one night. `teacher`: further fields of its teachers."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, teacher: Mapping[str, Any] | None = None) -> None:
         self.project = Project(root)
         params = self.project.sales
+        params["teachers"] = {name: {**fields, **(teacher or {})} for name, fields in params["teachers"].items()}
         params["students"] = {name: student for name, student in params["students"].items() if student["alpha"] < 1}
         params["recipes"] = {"fp32": {}}
         params["gates"]["accuracy"].update(limit=50.0, retention=50.0, naive_margin=0.0)

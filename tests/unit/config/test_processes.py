@@ -13,7 +13,7 @@ from tasks.config.workload import Workload, load_workload
 from tasks.core.errors import ConfigError
 from tasks.pipeline.graph import load_graph
 from tasks.pipeline.handover.locks import tracked
-from tasks.planning.soundness import require_sound
+from tasks.planning.soundness import remarks, require_sound
 from tests.conftest import PROJECT
 
 
@@ -73,7 +73,7 @@ def test_one_place_says_it(tmp_path: Path) -> None:
 
 
 def test_models_that_fit_themselves_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"teachers\.lightgbm: .*set resources\.teach@lightgbm\.processes: 1"):
+    with pytest.raises(ConfigError, match=r"teachers\.lightgbm: .*set resources\.teach@lightgbm: .*nodes: 1"):
         require_sound("sales", sales(tmp_path, {"teach": {"processes": 2}}), PROJECT)
     require_sound("sales", sales(tmp_path, {"teach": {"processes": 2}, "teach@lightgbm": {"processes": 1}}), PROJECT)
 
@@ -82,5 +82,37 @@ def test_batch_normalisation_is_refused() -> None:
     section = yaml.safe_load((PROJECT / "workloads/images.yaml").read_text())["workloads"]["images"]
     name = next(iter(section["students"]))
     workload = Workload.model_validate({**section, "resources": {f"distil@{name}": {"processes": 2}}})
-    with pytest.raises(ConfigError, match=rf"resources\.distil@{name}\.processes: batch normalisation"):
+    with pytest.raises(ConfigError, match=rf"resources\.distil@{name}: batch normalisation"):
         require_sound("images", workload, PROJECT)
+
+
+def test_machines_stand_in_the_lock_beside_processes(tmp_path: Path) -> None:
+    run = run_of(sales(tmp_path, {"teach@lstm": {"nodes": 2}, "distil": {"processes": 2, "nodes": 3}}))
+    assert (run.teachers["lstm"].nodes, run.teachers["lstm"].world) == (2, 2)
+    assert {student.world for student in run.students.values()} == {6}
+    assert parse_run(run.to_yaml()) == run
+
+
+@pytest.mark.parametrize("runner", ["process", "docker"])
+def test_machines_need_a_runner_that_has_them(tmp_path: Path, runner: str) -> None:
+    with pytest.raises(ConfigError, match=rf"resources\.teach@lstm\.nodes: the runner {runner} has one machine"):
+        sales(tmp_path, {"teach@lstm": {"nodes": 2}}, runner=runner)
+    sales(tmp_path, {"teach@lstm": {"nodes": 2}}, runner="kubernetes")
+
+
+def test_a_check_tells_of_machines_that_nobody_has_and_of_uneven_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTSTILL_RUNNER", "process")
+    workload = sales(tmp_path, {"teach@lstm": {"nodes": 3}})
+    said = list(remarks(workload, []))
+    assert any("resources.teach@lstm.nodes: 3 machines" in line and "the runner is process" in line for line in said)
+    assert any(line.startswith("lstm: 3 processes divide a batch of") for line in said)
+    monkeypatch.setenv("NIGHTSTILL_RUNNER", "kubernetes")
+    even = sales(tmp_path, {"teach@lstm": {"nodes": 2}})
+    assert list(remarks(even, [])) == []
+
+
+def test_no_two_kinds_of_parts_may_be_told_for_other_stages(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"resources\.compress\.nodes: only teach and distil"):
+        sales(tmp_path, {"compress": {"nodes": 2}})

@@ -82,9 +82,9 @@ def test_a_process_with_other_data_than_the_first_is_refused() -> None:
 
 
 def test_what_needs_a_whole_batch_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"resources\.teach@x\.processes: batch normalisation .* set 1"):
+    with pytest.raises(ConfigError, match=r"resources\.teach@x: batch normalisation .* set processes"):
         require_divisible("resources.teach@x", nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))
-    with pytest.raises(ConfigError, match=r"resources\.distil@x\.processes: terms on features"):
+    with pytest.raises(ConfigError, match=r"resources\.distil@x: terms on features"):
         require_divisible("resources.distil@x", nn.Linear(3, 3), features=True)
 
 

@@ -24,10 +24,11 @@ from tasks.distillation.teacher import assign_folds
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.pipeline.graph import load_graph
 from tasks.pipeline.handover.locks import foretell
+from tasks.pipeline.resources import Resources
 from tasks.problems import get_problem
 from tasks.problems.base import Raw
 from tasks.problems.contracts import contract_from_json
-from tasks.stages import evaluate, features, keep, label, snapshot
+from tasks.stages import evaluate, features, keep, label, snapshot, teach
 from tasks.stages.context import Context
 from tests.conftest import LAST_DAY, PROJECT, small_customers
 from tests.unit.pipeline.test_code_dependencies import undeclared
@@ -213,7 +214,7 @@ def test_it_labels_no_night_whose_test_rows_it_has_learned_from(nights: tuple[Co
     ("teacher", "refit", "said"),
     [
         ({"keep": ["weights"]}, False, r"teachers\.kept\.every: .*leave keep out"),
-        ({"processes": 2}, False, r"teachers\.kept\.every: .*resources\.teach@kept\.processes: 1"),
+        ({"processes": 2}, False, r"teachers\.kept\.every: .*resources\.teach@kept: .*nodes: 1"),
         ({}, True, r"teachers\.kept\.every: the last fit"),
     ],
 )
@@ -222,3 +223,84 @@ def test_what_does_not_go_with_it_is_refused(tmp_path: Path, teacher: Any, refit
     kept = Teacher.model_validate({"model": NET, "every": "7d", **teacher})
     with pytest.raises(ConfigError, match=said):
         check_kept(problem, {"kept": kept}, {}, refit=refit)
+
+
+def second_night(first: Context, root: Path, until: float, factor: float) -> Context:
+    """A night of the same period whose newer amounts are `factor` times larger; the kept teacher is the first's."""
+    found = first.run.section().model_dump(mode="json")
+    found["teachers"]["kept"]["until_drift"] = until
+    run = Run(**found, workload="w", as_of=LAST_DAY, champion=0)
+    project = root / "project"
+    project.mkdir(parents=True)
+    whole = pl.read_parquet(first.settings.project / "customers.parquet")
+    larger = pl.when(pl.col("day") > first.run.as_of - timedelta(days=21)).then(pl.col("paid") * factor)
+    whole.with_columns(larger.otherwise(pl.col("paid")).alias("paid")).write_parquet(project / "customers.parquet")
+    context = Context(run, Settings(home=root / "home", project=project), root, root / "pages")
+    snapshot.take(context)
+    features.run(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def watched(nights: tuple[Context, Context], tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """The first night, with a teacher that is kept until the data move."""
+    root = tmp_path_factory.mktemp("watched")
+    context = second_night(nights[0], root, 0.25, 1.0)
+    keep.run(context, "kept")
+    assert (context.artifacts / "kept" / "kept" / "profile.json").is_file()
+    return context
+
+
+def test_quiet_data_keep_it_and_data_that_moved_train_it_anew(watched: Context, tmp_path: Path) -> None:
+    moved = second_night(watched, tmp_path / "moved", 0.25, 4.0)
+    (moved.artifacts / "kept").symlink_to(watched.artifacts / "kept")
+    for context in (watched, moved):
+        label.run(context, "kept")
+    folders = [context.artifacts / "teachers" / "kept" for context in (watched, moved)]
+    still, anew = (read_json(folder / "about.json")["kept"] for folder in folders)
+    quiet, trained = ((folder / "teacher.onnx").read_bytes() for folder in folders)
+    kept = (watched.artifacts / "kept" / "kept" / "teacher.onnx").read_bytes()
+    assert quiet == kept != trained
+    assert "ended" not in still and still["psi"] <= 0.25 and still["other_rows"] > 0
+    assert anew["ended"].startswith("input paid has moved by") and anew["psi"] > 0.25
+    # It is what stage teach would have made of tonight's rows, reads inputs as they do, and is made again alike.
+    alone = replace(moved, root=tmp_path / "alone", pages=tmp_path / "alone")
+    alone.artifacts.mkdir(parents=True)
+    for name in ("features", "snapshot", "kept"):
+        (alone.artifacts / name).symlink_to((moved.artifacts / name).resolve())
+    teach.run(alone, "kept")
+    theirs = alone.artifacts / "teachers" / "kept"
+    assert (theirs / "teacher.onnx").read_bytes() == trained
+    contract = moved.artifacts / "teachers" / "kept" / "contract.json"
+    assert contract.read_bytes() == (moved.artifacts / "features" / "contract.json").read_bytes()
+    told = (moved.artifacts / "teachers" / "kept" / "about.json").read_bytes()
+    label.run(alone, "kept")
+    assert (theirs / "about.json").read_bytes() == told
+    assert read_json(moved.pages / "label@kept.summary.json")["ended"] == anew["ended"]
+
+
+def test_data_that_cannot_be_compared_are_told(watched: Context, tmp_path: Path) -> None:
+    other = second_night(watched, tmp_path, 0.25, 1.0)
+    mine = other.artifacts / "kept" / "kept"
+    mine.mkdir(parents=True)
+    for file in (watched.artifacts / "kept" / "kept").iterdir():
+        (mine / file.name).write_bytes(file.read_bytes())
+    write_json(mine / "profile.json", {"inputs": {}, "predictions": {}})
+    with pytest.raises(DataError, match=r"teachers\.kept\.until_drift: .* no column that its own had; leave it out"):
+        label.run(other, "kept")
+
+
+def test_a_limit_needs_a_period_that_it_can_end(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="until_drift: it ends a period early, and there is none; set every"):
+        Teacher.model_validate({"model": NET, "until_drift": 0.2})
+    with pytest.raises(ValueError, match="until_drift"):
+        Teacher.model_validate({"model": NET, "every": "7d", "until_drift": 0})
+    run = Run(**section(tmp_path), workload="w", as_of=LAST_DAY, champion=0)
+    assert "until_drift" not in run.to_yaml(), "locks of before would change"
+
+
+def test_what_may_train_has_the_room_of_training() -> None:
+    resources = Resources({"default": {"memory": "1Gi"}, "teach@kept": {"memory": "6Gi", "cpus": 2}})
+    assert (resources.of("label@kept").memory, resources.of("label@kept").cpus) == ("6Gi", 2)
+    assert resources.of("label@other").memory == "1Gi"
+    assert Resources({"teach": {"memory": "6Gi"}, "label": {"memory": "2Gi"}}).of("label@kept").memory == "2Gi"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from dags.runners.command import Command
-from dags.runners.kubernetes import KubernetesSettings, PodOperator, kubernetes_settings
+from dags.runners.kubernetes import LABELS, KubernetesSettings, PodOperator, kubernetes_settings
 from tests.unit.dags.runners.cluster import check
 
 INFRA = Path(__file__).parents[4] / "infra"
@@ -104,8 +104,11 @@ def test_airflow_may_handle_pods_and_no_more() -> None:
         "pods": {"create", "delete", "get", "list", "patch", "watch"},
         "pods/log": {"get"},
         "events": {"get", "list", "watch"},
+        "trainjobs": {"create", "delete", "get"},
     }
-    assert all(rule["apiGroups"] == [""] for rule in role["rules"])
+    groups = {resource: rule["apiGroups"] for rule in role["rules"] for resource in rule["resources"]}
+    assert groups.pop("trainjobs") == ["trainer.kubeflow.org"]
+    assert set(map(tuple, groups.values())) == {("",)}
 
 
 def test_stages_and_mlflow_may_nothing() -> None:
@@ -262,3 +265,10 @@ def test_airflow_s_parts_run_without_rights_of_the_host() -> None:
     # Those that never talk to Kubernetes have no token for it.
     for part in ("dagProcessor", "apiServer", "migrateDatabaseJob"):
         assert VALUES[part]["serviceAccount"]["automountServiceAccountToken"] is False
+
+
+def test_machines_of_one_training_reach_each_other() -> None:
+    policy = named("NetworkPolicy", "training")["spec"]
+    several = [{"key": "jobset.sigs.k8s.io/jobset-name", "operator": "Exists"}]
+    for peer in (policy["podSelector"], policy["ingress"][0]["from"][0]["podSelector"]):
+        assert peer["matchExpressions"] == several and peer["matchLabels"] == {**LABELS}

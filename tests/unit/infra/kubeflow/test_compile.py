@@ -310,3 +310,11 @@ def _told(folder: Path, script: str, arguments: list[str], codes: Mapping[str, i
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     return done.stdout.splitlines()
+
+
+def test_a_step_on_several_machines_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    params = project.read("params.yaml")
+    params["workloads"]["sales"]["resources"] = {"teach@lstm": {"nodes": 2}}
+    project.write("params.yaml", params)
+    assert project.compile("sales") != 0
+    assert "resources.teach@lstm.nodes: 2, but a pipeline's step is one pod" in capsys.readouterr().err
