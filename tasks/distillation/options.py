@@ -38,7 +38,7 @@ class Teacher(Frozen):
 
     model: Spec
     training: Training | None = None
-    keep: tuple[Literal["features", "weights"], ...] = ()
+    keep: tuple[Literal["features", "attention", "weights"], ...] = ()
     augment: Spec | None = None
     processes: int = Field(default=1, gt=0, exclude_if=_alone)
     every: str | None = Field(default=None, pattern=r"^[1-9][0-9]{0,2}d$", exclude_if=lambda days: days is None)
