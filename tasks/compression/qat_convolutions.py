@@ -5,6 +5,8 @@ channels (Krishnamoorthi 2018, section 3.1). Batch normalisation is part of the 
 rounded is what the file holds (Jacob et al. 2018, section 3.2, with the statistics of the training before).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -87,7 +89,7 @@ class Int8Convolution(nn.Conv2d):
         return functional.conv2d(given, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-def _shape(layer: nn.Conv2d) -> dict[str, object]:
+def _shape(layer: nn.Conv2d) -> dict[str, Any]:
     """Return what a layer of the same shape is made of."""
     names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
     return {**{name: getattr(layer, name) for name in names}, "bias": layer.bias is not None}
