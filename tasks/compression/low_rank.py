@@ -1,4 +1,4 @@
-"""This step makes two thinner layers of a linear layer, where that stores fewer weights.
+"""This step makes two thinner layers of a linear layer or a convolution, where that stores fewer weights.
 
 What is kept is how the layer's outputs differ from one training row to another, not its weights: inputs that always
 move together, such as the steps of a series, make many weights matter little, and what is put out for every row is left
@@ -13,10 +13,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from tasks.compression.convolutions import convolutions, output_moments
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
 from tasks.compression.step import NETWORK, Calibration, FineTune, TorchStep
 from tasks.core.errors import ConfigError
-from tasks.problems.blocks.factored import factored, principal_directions
+from tasks.problems.blocks.factored import factored, factored_convolution, principal_directions
 
 
 class LowRank(TorchStep):
@@ -24,7 +25,7 @@ class LowRank(TorchStep):
 
     `energy`: the smallest rank that keeps this share of the variance of the layer's outputs on `samples` training
     rows; `budget`: the largest that stores at most this share of the layer's weights. A layer that would not shrink
-    stays whole.
+    stays whole. `convolutions`: these too, each as one to fewer channels and one of 1 x 1 behind it.
     """
 
     kind = "low-rank"
@@ -34,6 +35,7 @@ class LowRank(TorchStep):
     energy: float | None = Field(default=None, gt=0, lt=1)
     budget: float | None = Field(default=None, gt=0, lt=1)
     samples: int = Field(default=2048, gt=0)
+    convolutions: bool = False
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -46,27 +48,45 @@ class LowRank(TorchStep):
 
         Layers are replaced by pairs, so a model must call them and not read their weights.
         """
-        layers = linear_layers(model)
+        layers, maps = linear_layers(model), convolutions(model) if self.convolutions else {}
+        if self.convolutions and not maps:
+            raise ConfigError(
+                f"step low-rank: model {type(model).__name__} has no convolution over all channels; leave out "
+                "convolutions"
+            )
         if not layers:
             raise ConfigError(
                 f"step low-rank: model {type(model).__name__} has no linear layer to factor; drop the step"
             )
-        given = layer_inputs(layers, model, calibration(self.samples))
+        rows = calibration(self.samples)
+        given, moments = layer_inputs(layers, model, rows), output_moments(maps, model, rows)
         shrunk = False
         for name, layer in layers.items():
             usual = given[name].double().mean(0)
             directions, squares = principal_directions(layer.weight.detach().double(), given[name].double() - usual)
             rank = self.rank(layer, squares)
-            if rank * (layer.in_features + layer.out_features) < layer.weight.numel():
+            if rank * _weights_a_rank(layer) < layer.weight.numel():
                 model.set_submodule(name, factored(layer, rank, directions, usual))
+                shrunk = True
+        for name, convolution in maps.items():
+            usual, covariance = moments[name]
+            squares, directions = torch.linalg.eigh(covariance)  # weakest first
+            rank = self.rank(convolution, squares.flip(0).clamp(min=0))
+            if rank * _weights_a_rank(convolution) < convolution.weight.numel():
+                model.set_submodule(name, factored_convolution(convolution, rank, directions.flip(1), usual))
                 shrunk = True
         if shrunk and self.epochs:
             tune(model, self.epochs, self.learning_rate_factor)
 
-    def rank(self, layer: nn.Linear, squares: Tensor) -> int:
+    def rank(self, layer: nn.Linear | nn.Conv2d, squares: Tensor) -> int:
         """Return the rank that the rule gives a layer whose outputs have these mean squares by direction: 1 or more."""
         if self.budget is not None:
-            return max(1, int(self.budget * layer.weight.numel() / (layer.in_features + layer.out_features)))
+            return max(1, min(len(squares), int(self.budget * layer.weight.numel() / _weights_a_rank(layer))))
         assert self.energy is not None
         kept = squares.cumsum(0) / squares.sum().clamp(min=torch.finfo(torch.float64).tiny)
         return min(int((kept < self.energy).sum()) + 1, len(squares))
+
+
+def _weights_a_rank(layer: nn.Linear | nn.Conv2d) -> int:
+    """Return how many weights a pair of layers in place of this one has for each rank."""
+    return layer.weight[0].numel() + len(layer.weight)

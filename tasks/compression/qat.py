@@ -7,29 +7,28 @@ Networks for Efficient Inference (2018); for input ranges that are trained too: 
 Quantization (2020), with the logarithm of the range as in Jain et al., Trained Quantization Thresholds (2020).
 
 The result is exported as it was trained: QDQ pairs with the trained scales around every linear layer, both sides
-unsigned for the reason given in int8.py. Convolutions, embeddings and the arithmetic in between stay float32.
+unsigned for the reason given in int8.py. Embeddings and the arithmetic in between stay float32, convolutions unless
+they are asked for (qat_convolutions.py).
 """
-
-from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tasks.compression.convolutions import convolutions, fold_norms, some_inputs
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
+from tasks.compression.qat_convolutions import Int8Convolution, TrainedConvolution
+from tasks.compression.rounded import LEVELS, MOST_STEPS, affine, best_range, dequantize, levels, rounded
 from tasks.compression.step import Calibration, FineTune, TorchStep
 from tasks.core.errors import ConfigError
 
-LEVELS = 255
-SMALLEST = 1e-8
-"""No scale is smaller: a channel or an input that is always zero would have a scale of zero, a divisor."""
-MOST_STEPS = 2**30
-CLIPPING = [2 ** (-step / 4) for step in range(25)]
-
 
 class Int8Qat(TorchStep):
-    """`samples` training rows decide where each input's range starts: at the smallest squared error."""
+    """`samples` training rows decide where each input's range starts: at the smallest squared error.
+
+    `convolutions`: those over all channels too, of which batch normalisation becomes a part first.
+    """
 
     kind = "int8-qat"
     phase = "numbers"
@@ -37,6 +36,7 @@ class Int8Qat(TorchStep):
     leaves = frozenset()
     epochs: int = Field(default=3, gt=0)
     samples: int = Field(default=512, gt=0)
+    convolutions: bool = False
 
     def apply(self, model: nn.Module, tune: FineTune, calibration: Calibration) -> None:
         """Train with fake quantization, then fix weights and ranges. Raises ConfigError without linear layers."""
@@ -45,51 +45,28 @@ class Int8Qat(TorchStep):
             raise ConfigError(
                 f"step {self.kind}: model {type(model).__name__} has no linear layer to quantize; drop the step"
             )
-        seen = layer_inputs(layers, model, calibration(self.samples))
+        if self.convolutions:
+            fold_norms(model)
+        maps = convolutions(model) if self.convolutions else {}
+        if self.convolutions and not maps:
+            raise ConfigError(
+                f"step {self.kind}: model {type(model).__name__} has no convolution over all channels; leave out "
+                "convolutions"
+            )
+        rows = calibration(self.samples)
+        seen, seen_maps = layer_inputs(layers, model, rows), some_inputs(maps, model, rows)
         for name, layer in layers.items():
             model.set_submodule(name, TrainedLinear(layer, *best_range(seen[name].flatten())))
+        for name, convolution in maps.items():
+            model.set_submodule(name, TrainedConvolution(convolution, *best_range(seen_maps[name])))
         tune(model, self.epochs, self.learning_rate_factor)
-        for name in layers:
+        for name in (*layers, *maps):
             trained = model.get_submodule(name)
-            assert isinstance(trained, TrainedLinear)
-            model.set_submodule(name, Int8Linear(trained))
-
-
-def best_range(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (low, high) around zero: the full range with its ends drawn in, in turn, where rounding gets better.
-
-    Better is a smaller mean squared error of the values.
-    """
-
-    def error(ends: tuple[Tensor, Tensor]) -> float:
-        return float((rounded(values, *ends) - values).square().mean())
-
-    low, high = values.min().clamp(max=0), values.max().clamp(min=0)
-    low, high = min(((low, high * part) for part in CLIPPING), key=error)
-    return min(((low * part, high) for part in CLIPPING), key=error)
-
-
-def affine(low: Tensor, high: Tensor, smallest: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return the scale, at least `smallest`, and zero point of 256 levels from low <= 0 to high >= 0, zero included."""
-    scale = ((high - low) / LEVELS).clamp(min=SMALLEST)
-    scale = scale if smallest is None else torch.maximum(scale, smallest)
-    return scale, straight_through(-low / scale)
-
-
-def straight_through(values: Tensor) -> Tensor:
-    """Return the values rounded, with the gradient of the identity."""
-    return values + (values.round() - values).detach()
-
-
-def levels(values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-    """Return the nearest level of each value, 0 to 255."""
-    return (straight_through(values / scale) + zero).clamp(0, LEVELS)
-
-
-def rounded(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return each value's nearest level as a float (fake quantization); it is differentiable in values and range."""
-    scale, zero = affine(low, high)
-    return (levels(values, scale, zero) - zero) * scale
+            if isinstance(trained, TrainedConvolution):
+                model.set_submodule(name, Int8Convolution(trained))
+            else:
+                assert isinstance(trained, TrainedLinear)
+                model.set_submodule(name, Int8Linear(trained))
 
 
 def weight_range(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,22 +143,3 @@ class Int8Linear(nn.Linear):
             return functional.linear(given, weight, bias)
         product = given @ dequantize(self.weight_levels.t(), self.weight_scale, self.weight_zero, axis=1)
         return product if self.bias is None else product + self.bias
-
-
-def dequantize(stored: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> Tensor:
-    """Return (stored - zero) * scale, one scale an index of `axis`, zero 0 if None; DequantizeLinear in the file."""
-    result: Tensor = _Dequantize.apply(stored, scale, zero, axis)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _Dequantize(torch.autograd.Function):
-    @staticmethod
-    def forward(_: Any, stored: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> Tensor:
-        shape = [-1 if place == axis else 1 for place in range(stored.dim())]
-        steps = stored.float() if zero is None else stored.float() - zero.view(shape)
-        return steps * scale.view(shape)
-
-    @staticmethod
-    def symbolic(graph: Any, stored: Any, scale: Any, zero: Any, axis: int) -> Any:
-        given = (stored, scale) if zero is None else (stored, scale, zero)
-        return graph.op("DequantizeLinear", *given, axis_i=axis)

@@ -5,6 +5,7 @@ in common. So a projector is learned for each fold, and rows are compared with r
 """
 
 from abc import abstractmethod
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from tasks.core.config import Frozen, Name
 
+Shown = Literal["features", "attention"]
 TINY = 1e-12
 ANGLE_ROWS = 32
 
@@ -28,7 +30,12 @@ class Alignment(nn.Module):
 
 
 class FeatureTerm(Frozen):
-    """A FeatureTerm is a kind of alignment. `teacher`: whose features; optional when one teacher alone keeps them."""
+    """A FeatureTerm is a kind of alignment. `teacher`: whose features; optional when one teacher alone keeps them.
+
+    `of`: what of a model it compares.
+    """
+
+    of: ClassVar[Shown] = "features"
 
     teacher: Name | None = None
 
@@ -72,6 +79,24 @@ class Relation(FeatureTerm):
 
     def build(self, student: int, teacher: int, folds: int) -> Alignment:
         return _Relation(self.distance, self.angle)
+
+
+class Attention(FeatureTerm):
+    """The loss is the squared distance of the places' shares of strength, |a_s - a_t|^2 with norms of 1.
+
+    Attention transfer (Zagoruyko & Komodakis 2017, arXiv:1612.03928), of the last maps alone. Folds need no projector:
+    a place is the same one in every network.
+    """
+
+    of: ClassVar[Shown] = "attention"
+
+    def build(self, student: int, teacher: int, folds: int) -> Alignment:
+        return _Attention()
+
+
+class _Attention(Alignment):
+    def forward(self, student: Tensor, teacher: Tensor, fold: Tensor) -> Tensor:
+        return (student - teacher).square().sum(dim=1)
 
 
 class _Hint(Alignment):
@@ -149,4 +174,9 @@ def _angle_loss(student: Tensor, teacher: Tensor, fold: Tensor) -> Tensor:
     return result
 
 
-ALIGNMENTS: dict[str, type[FeatureTerm]] = {"hint": Hint, "similarity": Similarity, "relation": Relation}
+ALIGNMENTS: dict[str, type[FeatureTerm]] = {
+    "hint": Hint,
+    "similarity": Similarity,
+    "relation": Relation,
+    "attention": Attention,
+}

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.compression.runtime import OnnxModel
+from tasks.distillation.alignment import Shown
 from tasks.distillation.ensemble import member_weights
 from tasks.problems.base import Batches, Dataset, Floats, Inputs, Problem, rows_within
 
 log = logging.getLogger(__name__)
 
-SOFT, FEATURES, WEIGHTS, MODEL = "soft.npy", "features.npy", "fold-0.safetensors", "teacher.onnx"
+SOFT, WEIGHTS, MODEL = "soft.npy", "fold-0.safetensors", "teacher.onnx"
+SHOWN: Mapping[Shown, str] = {"features": "features.npy", "attention": "attention.npy"}
 CONTRACT, LEARNED = "contract.json", "learned.parquet"
 """A kept teacher has these beside its file: how it reads its inputs, and the rows that it learned from."""
 PROFILE = "profile.json"
@@ -26,13 +28,13 @@ PROFILE = "profile.json"
 class Knowledge:
     """Knowledge is held by teacher's name; arrays lie on disk until they are read.
 
-    `soft`: targets (all rows, *output_shape). Of the teachers that keep them: `features` (all rows, width), and
-    `weights`, the file with those of the first fold's model. `weighed`: how the ensemble weighs its members.
-    `models`: the teachers' own files.
+    `soft`: targets (all rows, *output_shape). Of the teachers that keep them: `shown`, their features or attention
+    (all rows, width), and `weights`, the file with those of the first fold's model. `weighed`: how the ensemble weighs
+    its members. `models`: the teachers' own files.
     """
 
     soft: Mapping[str, Floats]
-    features: Mapping[str, NDArray[np.float16]]
+    shown: Mapping[Shown, Mapping[str, NDArray[np.float16]]]
     weights: Mapping[str, Path]
     weighed: Literal["mean", "validation"] = "mean"
     models: Mapping[str, Path] = field(default_factory=dict)
@@ -66,4 +68,4 @@ def load_knowledge(folder: Path, weighed: Literal["mean", "validation"]) -> Know
 
     weights = {name: path / WEIGHTS for name, path in teachers.items() if (path / WEIGHTS).is_file()}
     models = {name: path / MODEL for name, path in teachers.items()}
-    return Knowledge(arrays(SOFT), arrays(FEATURES), weights, weighed, models)
+    return Knowledge(arrays(SOFT), {of: arrays(file) for of, file in SHOWN.items()}, weights, weighed, models)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tasks.core.errors import DataError
 from tasks.distillation.adaptive import Balance, shortfall
-from tasks.distillation.alignment import Alignment
+from tasks.distillation.alignment import Alignment, Shown
 from tasks.distillation.processes import WHOLE, Part
 from tasks.problems.base import Augment, Dataset, Floats, HardRows, Inputs, Labelled, Rows, SoftRows, rows_within
 from tasks.problems.blocks.inputs import inputs_of
@@ -22,12 +22,16 @@ Forward = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Aligned:
-    """Aligned is a loss on a teacher's features (all rows, width), with the fold of each row, (all rows,)."""
+    """Aligned is a loss on a teacher's features (all rows, width), with the fold of each row, (all rows,).
+
+    `of`: what of the models it compares.
+    """
 
     weight: float
     loss: Alignment
     features: NDArray[np.floating]
     fold: NDArray[np.int64]
+    of: Shown = "features"
 
 
 @dataclass(frozen=True)
@@ -126,10 +130,7 @@ class Objective(nn.Module):
 
         inputs = [tensor(batch.inputs[name]) for name in names]
         with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
-            if len(self.alignments):
-                output, features = model.with_features(*inputs)  # type: ignore[attr-defined]
-            else:
-                output = features = model(*inputs)
+            output, shown = self._answer(model, inputs)
         output, target = output.float(), tensor(batch.target)
         teaching = self.teaching
         if teaching is None or batch.soft is None:
@@ -140,7 +141,7 @@ class Objective(nn.Module):
             parts = [weight * self._by_row(loss, output, soft, target) for weight, loss in teaching.losses]
             for part in teaching.aligned:
                 theirs, fold = tensor(part.features[rows].astype(np.float32)), tensor(part.fold[rows])
-                parts.append(part.weight * part.loss(features.float(), theirs, fold))
+                parts.append(part.weight * part.loss(shown[part.of].float(), theirs, fold))
             return torch.stack(parts).sum(dim=0)
 
         made = self._of_made(teaching, model, count, done, rng, device, narrow=narrow, mine=mine)
@@ -158,6 +159,17 @@ class Objective(nn.Module):
             total = total + share * taught()
         mean: Tensor = portion * total.mean() + made
         return mean
+
+    def _answer(self, model: Any, inputs: list[Tensor]) -> tuple[Tensor, dict[Shown, Tensor]]:
+        """Return the model's output, and what of it the terms compare."""
+        wanted = {part.of for part in self.teaching.aligned} if self.teaching else set()
+        if "attention" in wanted:
+            output, features, attention = model.with_attention(*inputs)
+            return output, {"features": features, "attention": attention}
+        if wanted:
+            output, features = model.with_features(*inputs)
+            return output, {"features": features}
+        return model(*inputs), {}
 
     def _of_made(
         self,

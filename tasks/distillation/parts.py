@@ -15,6 +15,7 @@ from tasks.distillation.schedule import SCHEDULES, Schedule
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import Forest, SelfTrained, augmentation
 from tasks.problems.base import Augment, Problem, SoftLoss, Synthesis
+from tasks.problems.blocks.features import Attentive
 from tasks.problems.blocks.weights import save_weights
 from tasks.problems.models import build_model, models, trees
 
@@ -68,6 +69,11 @@ def parts_of(problem: Problem, student: Student) -> Parts:
             "augment: the teacher's features are those of the unchanged window; leave out the terms on features, or "
             "take a kind that keeps the label"
         )
+    if augment and any(term.of == "attention" for _, term in aligned):
+        raise ConfigError(
+            "augment: the teacher's attention is to places of the unchanged image; leave out the term attention or "
+            "augment"
+        )
     return Parts(tuple(losses), tuple(aligned), schedule, augment, synthesis, adapt)
 
 
@@ -110,8 +116,8 @@ def feature_teacher(term: FeatureTerm, keepers: Collection[str]) -> str:
         return term.teacher or next(iter(keepers))
     if not keepers or term.teacher is not None:
         who = f"teachers.{term.teacher}" if term.teacher else "a teacher"
-        raise ConfigError(f"terms.teacher: no features of {term.teacher or 'any'}; set keep: [features] for {who}")
-    raise ConfigError(f"terms.teacher: name one of those that keep features: {', '.join(sorted(keepers))}")
+        raise ConfigError(f"terms.teacher: no {term.of} of {term.teacher or 'any'}; set keep: [{term.of}] for {who}")
+    raise ConfigError(f"terms.teacher: name one of those that keep {term.of}: {', '.join(sorted(keepers))}")
 
 
 def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: Mapping[str, Student]) -> None:
@@ -129,9 +135,11 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
             raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
         # Of those that fit themselves some have weights, such as EASE's product of items by items; trees have none.
         weighed = any(True for _ in model.parameters()) and not isinstance(model, Forest)
-        if not trained and ("features" in teacher.keep or (teacher.keep and not weighed)):
+        if not trained and ({"features", "attention"} & {*teacher.keep} or (teacher.keep and not weighed)):
             what = f"a {teacher.model.kind} has neither features nor weights of a network"
             raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
+        if "attention" in teacher.keep and not isinstance(model, Attentive):
+            raise ConfigError(f"teachers.{name}.keep: a {teacher.model.kind} has no attention to keep; leave it out")
         if teacher.augment and not trained:
             raise ConfigError(f"teachers.{name}.augment: a {teacher.model.kind} fits itself; leave it out")
         try:
@@ -153,9 +161,11 @@ def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) 
             raise ConfigError(f"{field}.kind: unknown kind {model.kind!r}; there are: {', '.join(networks)}")
         if isinstance(_build(problem, model, field.removesuffix("model")), SelfTrained):
             raise ConfigError(f"{field}.kind: a {model.kind} fits itself, and a student is a network")
-    keepers = [name for name, teacher in teachers.items() if "features" in teacher.keep]
     for _, term in parts_of(problem, student).aligned:
-        feature_teacher(term, keepers)
+        feature_teacher(term, [name for name, teacher in teachers.items() if term.of in teacher.keep])
+        for field, model in built.items():
+            if term.of == "attention" and not isinstance(_build(problem, model, ""), Attentive):
+                raise ConfigError(f"{field}.kind: a {model.kind} has no attention to align; leave the term out")
     if student.start_from is not None:
         name = student.start_from.teacher
         if name not in teachers or "weights" not in teachers[name].keep:

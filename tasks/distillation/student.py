@@ -10,6 +10,7 @@ from torch import nn
 
 from tasks.core.errors import ConfigError
 from tasks.distillation.adaptive import Balance, Correctness, Gap, Learned
+from tasks.distillation.alignment import Shown
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.objective import Aligned, Made, Objective, Teaching
@@ -20,7 +21,7 @@ from tasks.distillation.teacher import assign_folds, teach
 from tasks.distillation.trainer import AfterStep, History, Progress, TrainingData, train
 from tasks.distillation.trust import correctness, trust
 from tasks.problems.base import Dataset, Floats, Problem, Synthesis
-from tasks.problems.blocks.features import Featured
+from tasks.problems.blocks.features import SHOWING
 from tasks.problems.models import build_model
 
 Features = Mapping[str, NDArray[np.float16]]
@@ -63,7 +64,7 @@ def distil(  # noqa: PLR0913 named arguments
     fold_of = assign_folds(dataset.groups, folds, seed)
 
     def objective(model: nn.Module) -> Objective:
-        return _objective(dataset, problem, student, soft, model, knowledge.features, fold_of, made)
+        return _objective(dataset, problem, student, soft, model, knowledge.shown, fold_of, made)
 
     if student.distilled:
         soft = knowledge.ensemble(problem, dataset)
@@ -171,22 +172,23 @@ def _objective(
     student: Student,
     soft: Floats | None,
     model: nn.Module | None = None,
-    features: Features | None = None,
+    shown: Mapping[Shown, Features] | None = None,
     fold_of: NDArray[np.int64] | None = None,
     made: Made | None = None,
 ) -> Objective:
-    """Return the student's objective. Without `features` there are no terms on them."""
+    """Return the student's objective. Without `shown` there are no terms on them."""
     contract, parts = dataset.contract, parts_of(problem, student)
     teaching = None
     if student.distilled and soft is not None:
         aligned = []
-        if model is not None and features is not None and fold_of is not None:
+        if model is not None and shown is not None and fold_of is not None:
             for weight, term in parts.aligned:
+                features = shown.get(term.of, {})
                 values = features[feature_teacher(term, features)]
-                if not isinstance(model, Featured):
-                    raise ConfigError(f"terms: a {type(model).__name__} has no features to align; leave them out")
+                if not isinstance(model, SHOWING[term.of]):
+                    raise ConfigError(f"terms: a {type(model).__name__} has no {term.of} to align; leave them out")
                 built = term.build(model.feature_width, values.shape[1], int(fold_of.max()) + 1)
-                aligned.append(Aligned(weight, built, values, fold_of))
+                aligned.append(Aligned(weight, built, values, fold_of, term.of))
         trusted = trust(dataset, problem, soft) if student.attenuate else None
         if isinstance(parts.adapt, Correctness):
             trusted = correctness(dataset, problem, soft)

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from tasks.core.config import pick
 from tasks.core.errors import ConfigError, DataError
+from tasks.distillation.alignment import Shown
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.objective import Objective
 from tasks.distillation.options import Assistant, Teacher
 from tasks.distillation.trainer import History, Progress, TrainingData, features, predict, train
 from tasks.problems.base import Augment, Dataset, Floats, Problem, Rows
-from tasks.problems.blocks.features import Featured
+from tasks.problems.blocks.features import SHOWING
 from tasks.problems.models import build_model
 
 log = logging.getLogger(__name__)
@@ -195,8 +196,8 @@ def _labelled(part: str, rows: int) -> Callable[[int], None]:
     return progress
 
 
-def held_out_features(teacher: Mean, dataset: Dataset, seed: int) -> NDArray[np.float16]:
-    """Return (all rows, width) features of training rows by the fold model that did not learn from them.
+def held_out_features(teacher: Mean, dataset: Dataset, seed: int, of: Shown = "features") -> NDArray[np.float16]:
+    """Return (all rows, width) features, or attention, of training rows by the fold model that did not learn from them.
 
     Other rows are NaN. `seed`: that of `teach`. Raises ConfigError when the models have no features.
     """
@@ -204,10 +205,10 @@ def held_out_features(teacher: Mean, dataset: Dataset, seed: int) -> NDArray[np.
     fold_of = assign_folds(dataset.groups, folds, seed)
     result: NDArray[np.float16] | None = None
     for fold, member in enumerate(teacher.members):
-        if not isinstance(member, Featured):
-            raise ConfigError(f"keep: a {type(member).__name__} has no features to keep; leave them out")
+        if not isinstance(member, SHOWING[of]):
+            raise ConfigError(f"keep: a {type(member).__name__} has no {of} to keep; leave it out")
         _, label = fold_rows(dataset.splits["train"], fold_of, fold)
-        values = features(member, dataset, label)
+        values = features(member, dataset, label, of)
         if result is None:
             result = np.full((len(dataset.groups), values.shape[1]), np.nan, dtype=np.float16)
         limit = np.finfo(np.float16).max

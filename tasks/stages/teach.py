@@ -9,7 +9,7 @@ from tasks.core.errors import UsageError
 from tasks.core.files import write_json
 from tasks.core.storage import open_store
 from tasks.distillation.checkpoint import Checkpoint, StoreCheckpoint
-from tasks.distillation.knowledge import FEATURES, SOFT, WEIGHTS
+from tasks.distillation.knowledge import SHOWN, SOFT, WEIGHTS
 from tasks.distillation.processes import is_first
 from tasks.distillation.teacher import held_out_features, teach
 from tasks.distillation.trainer import Progress, set_up
@@ -60,8 +60,8 @@ def run(ctx: Context, name: str | None = None) -> None:
         for fold, member in enumerate(taught.model.members):
             sample = dataset.inputs(dataset.splits["valid"][:2])
             (folder / f"fold-{fold}.onnx").write_bytes(export_onnx(member, dataset.contract, sample))
-    if "features" in teacher.keep:
-        np.save(folder / FEATURES, held_out_features(taught.model, dataset, ctx.run.seed))
+    for of in SHOWN.keys() & {*teacher.keep}:
+        np.save(folder / SHOWN[of], held_out_features(taught.model, dataset, ctx.run.seed, of))
     if "weights" in teacher.keep:
         (folder / WEIGHTS).write_bytes(save_weights(taught.model.members[0]))
     write_json(folder / "history.json", [history.to_json() for history in taught.histories])

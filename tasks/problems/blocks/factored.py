@@ -1,4 +1,4 @@
-"""Two thinner linear layers can stand for one."""
+"""Two thinner layers can stand for one, linear or a convolution."""
 
 from collections import OrderedDict
 
@@ -41,6 +41,28 @@ def factored(layer: nn.Linear, rank: int, directions: Tensor | None = None, usua
         if second.bias is not None:
             second.bias.copy_(bias)
     return Factored(first, second)
+
+
+def factored_convolution(layer: nn.Conv2d, rank: int, directions: Tensor, usual: Tensor) -> nn.Sequential:
+    """Return a convolution to `rank` channels and one of 1 x 1 behind it: the layer's own output on its `directions`.
+
+    `directions` (out, k): orthonormal, strongest first; `usual` (out,): mean output less the bias, which the pair gives
+    in all directions. Both float64. Source: Zhang et al., Accelerating Very Deep Convolutional Networks for
+    Classification and Detection (2016, arXiv:1505.06798), their linear case.
+    """
+    kept = directions[:, :rank]
+    along = kept.T @ layer.weight.detach().double().flatten(1)
+    roots = along.norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny).sqrt()
+    height, width = layer.kernel_size
+    first = nn.Conv2d(layer.in_channels, rank, (height, width), layer.stride, layer.padding, layer.dilation, bias=False)
+    second = nn.Conv2d(rank, layer.out_channels, 1)
+    bias = usual - kept @ (kept.T @ usual)
+    with torch.no_grad():
+        first.weight.copy_((along / roots[:, None]).view_as(first.weight))
+        second.weight.copy_((kept * roots)[:, :, None, None])
+        assert second.bias is not None
+        second.bias.copy_(bias if layer.bias is None else bias + layer.bias.detach())
+    return nn.Sequential(OrderedDict(first=first, second=second))
 
 
 def principal_directions(weight: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:

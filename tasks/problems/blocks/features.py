@@ -23,6 +23,19 @@ class Featured(Protocol):
         ...
 
 
+@runtime_checkable
+class Attentive(Featured, Protocol):
+    """An Attentive model shows where in its input it found its features, too."""
+
+    def attention(self, *inputs: Tensor) -> Tensor:
+        """Return (n, places) shares of strength, of norm 1: the same places in every model of a problem."""
+        ...
+
+    def with_attention(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return output, features and attention, computed once."""
+        ...
+
+
 class FeaturedModel(nn.Module):
     """A FeaturedModel has one path only: `with_features`, of which forward and `features` take parts."""
 
@@ -34,3 +47,7 @@ class FeaturedModel(nn.Module):
 
     def features(self, *inputs: Tensor) -> Tensor:
         return self.with_features(*inputs)[1]
+
+
+SHOWING: dict[str, type[Featured]] = {"features": Featured, "attention": Attentive}
+"""A model of this type shows what a term of distillation compares."""

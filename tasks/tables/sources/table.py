@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from tasks.tables.sources.base import Absent, Snapshot, Unreadable, parse_options
 from tasks.tables.sources.csv_file import CsvForm, is_csv, read_text, typed
+from tasks.tables.sources.linked import check_linked, with_files
 from tasks.tables.sources.places import READABLE, Found, find, missing
 from tasks.tables.sources.rows import check_columns, conform
 from tasks.tables.table import TableContract
@@ -21,12 +22,14 @@ class Options(CsvForm):
 
     Files end in .parquet, .csv, .csv.gz or .csv.zst. `columns`: contract name -> the file's name. `until_as_of`: for
     files that grow every day and hold later days too: drop what was not known on `as_of`, so that past nights can be
-    run again. Without it, units that are dated after `as_of` are refused.
+    run again. Without it, units that are dated after `as_of` are refused. `files`: a folder, or `s3://bucket/prefix`;
+    columns of bytes hold paths of files below it.
     """
 
     path: str
     columns: dict[str, str] = Field(default={})
     until_as_of: bool = False
+    files: str | None = Field(default=None, min_length=1)
 
     @field_validator("path")
     @classmethod
@@ -47,20 +50,22 @@ class TableSource:
         self.contract = contract
         self.project = project
         check_columns(self.options.columns, contract)
+        check_linked(self.options.files, contract)
 
     def fetch(self, as_of: date) -> Snapshot:
         try:
             files = find(self.options.path, self.project)
-            rows = self._rows(files, as_of)
+            rows, lost = self._rows(files, as_of)
         except Unreadable as error:
             mine = self.contract.name
             absent = frozenset({mine}) if isinstance(error, Absent) else frozenset()
             return Snapshot({mine: pl.DataFrame()}, unreadable={mine: str(error)}, absent=absent)
         names = ", ".join(Path(file.name).name for file in files[:3])
         note = f"{len(files)} file(s): {names}{', …' if len(files) > 3 else ''}"
-        return Snapshot({self.contract.name: rows}, (note,))
+        return Snapshot({self.contract.name: rows}, (note, *lost))
 
-    def _rows(self, files: list[Found], as_of: date) -> pl.DataFrame:
+    def _rows(self, files: list[Found], as_of: date) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        """Return the rows of all files, and notes of files that these name and that are not there."""
         until = as_of if self.options.until_as_of else None
         parts, columns = [], self.options.columns
         for file in files:
@@ -74,8 +79,12 @@ class TableSource:
         texts = [column for column in table.columns if column in files[0].partitions]
         if csv := any(is_csv(name) for name, _ in parts):
             texts = table.columns
+        lost: tuple[str, ...] = ()
+        if self.options.files is not None:
+            linked = [columns.get(each.name, each.name) for each in self.contract.columns if each.kind == "binary"]
+            table, lost = with_files(table, linked, self.options.files, self.project)
         table = typed(self.options.path, table, texts, self.contract, columns, self.options)
-        return conform(table, self.contract, columns, untyped=csv or bool(texts), until=until)
+        return conform(table, self.contract, columns, untyped=csv or bool(texts), until=until), lost
 
 
 def read_file(

@@ -13,8 +13,9 @@ from torch import nn
 from tasks.compression.chain import parse_chain
 from tasks.compression.magnitude import prunable_weights
 from tasks.compression.options import Recipe
-from tasks.compression.qat import Int8Linear, Int8Qat, TrainedLinear, affine, best_range, rounded
+from tasks.compression.qat import Int8Linear, Int8Qat, TrainedLinear
 from tasks.compression.recipe import Compressed, compress
+from tasks.compression.rounded import affine, best_range, rounded
 from tasks.compression.runtime import run_onnx
 from tasks.core.errors import ConfigError
 from tasks.problems.base import Batches, Floats

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError
-from tasks.distillation.knowledge import FEATURES, SOFT, WEIGHTS, Knowledge, load_knowledge
+from tasks.distillation.knowledge import SHOWN, SOFT, WEIGHTS, Knowledge, load_knowledge
 from tasks.distillation.options import Student, Teacher, Training
 from tasks.distillation.student import Distilled, distil, fine_tuning_objective, training_data
 from tasks.distillation.teacher import assign_folds, fold_rows, held_out_features, teach
@@ -55,7 +55,7 @@ def knowledge(sales: Any, taught: Any, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("teachers") / "big"
     folder.mkdir()
     np.save(folder / SOFT, taught.soft)
-    np.save(folder / FEATURES, held_out_features(taught.model, sales.dataset, 5))
+    np.save(folder / SHOWN["features"], held_out_features(taught.model, sales.dataset, 5))
     (folder / WEIGHTS).write_bytes(save_weights(taught.model.members[0]))
     return load_knowledge(folder.parent, "mean")
 
@@ -179,10 +179,10 @@ def test_features_are_those_of_the_fold_model_that_did_not_learn_from_the_row(sa
 
 
 def test_missing_features_are_refused(sales: Any, knowledge: Knowledge) -> None:
-    broken = np.array(knowledge.features["big"])
+    broken = np.array(knowledge.shown["features"]["big"])
     broken[sales.dataset.splits["train"][7]] = np.nan
     with pytest.raises(DataError, match="missing for some training rows"):
-        distilled(sales, Knowledge(knowledge.soft, {"big": broken}, {}), terms=[{"kind": "hint"}])
+        distilled(sales, Knowledge(knowledge.soft, {"features": {"big": broken}}, {}), terms=[{"kind": "hint"}])
     with pytest.raises(ConfigError, match=r"no features of any; set keep: \[features\]"):
         distilled(sales, Knowledge(knowledge.soft, {}, {}), terms=[{"kind": "hint"}])
     with pytest.raises(ConfigError, match=r"start_from: no weights of big; set keep: \[weights\] for teachers.big"):

@@ -8,6 +8,9 @@ from tasks.problems.base import FeatureContract
 from tasks.problems.blocks.features import FeaturedModel
 from tasks.problems.vision.options import IMAGE
 
+GRID = 8
+"""Attention has so many places each way."""
+
 
 class Standardise(nn.Module):
     """It maps bytes (n, height, width, channels) to numbers (n, channels, height, width), less mean, over scale.
@@ -50,6 +53,25 @@ class ImageModel(FeaturedModel):
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         features = self.body(self.standardise(inputs[0])).mean(dim=(2, 3))
         return self.output(features), features
+
+
+class MappedModel(ImageModel):
+    """A MappedModel's features are the means of its last maps, of which it shows the attention as well.
+
+    Attention is the mean square of a place's channels (Zagoruyko & Komodakis 2017, arXiv:1612.03928), on a grid of its
+    own, so that maps of other sizes can be compared and a row keeps few numbers.
+    """
+
+    def with_attention(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return output, features and (n, GRID * GRID) attention of norm 1."""
+        maps = self.body(self.standardise(inputs[0]))
+        features = maps.mean(dim=(2, 3))
+        strength = functional.adaptive_avg_pool2d(maps.float().square().mean(dim=1, keepdim=True), GRID)
+        return self.output(features), features, functional.normalize(strength.flatten(1), dim=1)
+
+    def attention(self, *inputs: Tensor) -> Tensor:
+        """Return (n, GRID * GRID) attention of norm 1."""
+        return self.with_attention(*inputs)[2]
 
 
 def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Conv2d:

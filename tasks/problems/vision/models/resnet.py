@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tasks.core.config import Frozen
 from tasks.problems.base import FeatureContract
-from tasks.problems.vision.models.base import ImageModel, Normed, convolution
+from tasks.problems.vision.models.base import MappedModel, Normed, convolution
 
 DEPTHS: Mapping[int, tuple[tuple[int, ...], int, bool]] = {
     **{6 * count + 2: ((count,) * 3, 16, False) for count in (1, 2, 3, 5, 7, 9, 18)},
@@ -85,7 +85,7 @@ class Block(nn.Module):
         return [([one.layer, one.norm], [following.layer]) for one, following in pairwise(layers)]
 
 
-class ResNet(ImageModel):
+class ResNet(MappedModel):
     """A ResNet is a stem and stages of blocks."""
 
     def __init__(self, options: ResNetOptions, contract: FeatureContract) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tasks.core.config import Frozen
 from tasks.problems.base import FeatureContract
-from tasks.problems.vision.models.base import ImageModel, Normed, convolution
+from tasks.problems.vision.models.base import MappedModel, Normed, convolution
 
 
 class SeparableOptions(Frozen):
@@ -33,7 +33,7 @@ class SeparableBlock(nn.Module):
         return found + maps if self.adds else found
 
 
-class Separable(ImageModel):
+class Separable(MappedModel):
     """Separable is a stem and blocks."""
 
     def __init__(self, options: SeparableOptions, contract: FeatureContract) -> None:

@@ -1,0 +1,118 @@
+"""Attention transfer: where a network looks, worked out by hand, kept in few bytes, and taught to a student."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tasks.core.config import Spec
+from tasks.core.errors import ConfigError
+from tasks.distillation.alignment import ALIGNMENTS
+from tasks.distillation.knowledge import Knowledge
+from tasks.distillation.options import Student, Teacher
+from tasks.distillation.parts import check_students
+from tasks.distillation.student import distil
+from tasks.distillation.teacher import Mean, held_out_features
+from tasks.problems.models import build_model
+from tasks.problems.vision.models.base import GRID, MappedModel
+from tests.unit.problems.vision import shapes
+
+ROWS = shapes.dataset(shapes.labels(60))
+TRAINING = {"epochs": 6, "batch_size": 16, "learning_rate": 0.02}
+SMALL = {"kind": "resnet", "blocks": [1], "width": 8}
+
+
+class Given(MappedModel):
+    """Its maps are given."""
+
+    def __init__(self, maps: Tensor) -> None:
+        super().__init__(ROWS.contract, maps.shape[1])
+        self.maps = maps
+
+    def body(self, numbers: Tensor) -> Tensor:
+        return self.maps
+
+
+def test_attention_is_the_strength_of_places_whatever_the_size_of_maps() -> None:
+    maps = torch.zeros(1, 2, 2, 2)
+    maps[0, 0, 0, 0], maps[0, 1, 0, 0], maps[0, 0, 1, 1] = 3, -3, 3  # squares over channels: 9 and 4.5
+    (found,) = Given(maps).attention(torch.zeros(1, 8, 8, 1, dtype=torch.uint8)).view(1, GRID, GRID)
+    norm = (16 * (9**2 + 4.5**2)) ** 0.5
+    assert float(found[0, 0]) == pytest.approx(9 / norm) == pytest.approx(float(found[3, 3]))
+    assert float(found[7, 7]) == pytest.approx(4.5 / norm) and float(found[0, 7]) == 0
+    larger = maps.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    again = Given(larger).attention(torch.zeros(1, 8, 8, 1, dtype=torch.uint8))
+    torch.testing.assert_close(again.view(GRID, GRID), found)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "separable"])
+def test_output_and_features_are_the_same_beside_attention(kind: str) -> None:
+    model = build_model(Spec(kind=kind), ROWS.contract).eval()
+    assert isinstance(model, MappedModel)
+    images = torch.from_numpy(ROWS.inputs(np.arange(4))["image"])
+    for one, other in zip(model.with_features(images), model.with_attention(images), strict=False):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_term_is_the_squared_distance_of_each_row_whatever_its_fold() -> None:
+    term = ALIGNMENTS["attention"]().build(2, 2, 3)
+    assert not list(term.parameters())
+    ours, theirs = torch.tensor([[0.6, 0.8], [1.0, 0.0]]), torch.tensor([[0.6, 0.8], [0.0, 1.0]])
+    assert term(ours, theirs, torch.tensor([0, 2])).tolist() == pytest.approx([0, 2])
+
+
+def test_kept_attention_is_out_of_fold_and_of_few_bytes() -> None:
+    torch.manual_seed(1)
+    members = [build_model(Spec.model_validate(SMALL), ROWS.contract).eval() for _ in range(2)]
+    kept = held_out_features(Mean(members), ROWS, 7, "attention")
+    train = ROWS.splits["train"]
+    assert kept.dtype == np.float16 and kept.nbytes == 128 * len(ROWS.groups)
+    assert np.isfinite(kept[train]).all() and np.isnan(kept[ROWS.splits["test"]]).all()
+    fast = build_model(Spec(kind="fast", widths=[8]), ROWS.contract)
+    with pytest.raises(ConfigError, match="keep: a Fast has no attention to keep"):
+        held_out_features(Mean([fast, fast]), ROWS, 7, "attention")
+
+
+def test_a_student_learns_to_look_where_its_teacher_does() -> None:
+    """The teacher says that a corner alone matters, which no image would teach."""
+    problem, count = shapes.problem(), len(ROWS.groups)
+    corner = np.zeros((count, GRID, GRID), np.float16)
+    corner[:, :2, :2] = 0.5
+    soft = np.zeros((count, 3), np.float32)
+    knowledge = Knowledge({"t": soft}, {"attention": {"t": corner.reshape(count, -1)}}, {})
+
+    def share(*terms: dict[str, Any]) -> float:
+        student = Student.model_validate({"model": SMALL, "training": TRAINING, "alpha": 0.5, "terms": terms})
+        found = distil(
+            ROWS, problem, student, knowledge, folds=2, seed=0, checkpoint=lambda _: None, progress=lambda _: print
+        )
+        assert isinstance(found.model, MappedModel)
+        with torch.no_grad():
+            seen = found.model.eval().attention(torch.from_numpy(ROWS.inputs(ROWS.splits["train"])["image"]))
+        return float(seen.view(-1, GRID, GRID)[:, :2, :2].square().sum((1, 2)).mean())
+
+    assert share({"kind": "attention", "weight": 10.0}) > 1.5 * share()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "said"),
+    [
+        ({"keep": ["features"]}, {}, r"students\.s\.terms\.teacher: no attention of any; set keep: \[attention\]"),
+        ({"model": {"kind": "fast"}}, {}, r"teachers\.t\.keep: a fast has no attention to keep; leave it out"),
+        ({}, {"model": {"kind": "fast"}}, r"students\.s\.model\.kind: a fast has no attention to align"),
+        ({}, {"augment": {"kind": "move"}}, r"students\.s\.augment: the teacher's attention is to places"),
+        ({}, {}, None),
+    ],
+)
+def test_what_has_no_attention_is_refused_before_anything_is_trained(teacher: Any, student: Any, said: Any) -> None:
+    of = Teacher.model_validate({"model": SMALL, "training": TRAINING, "keep": ["attention"], **teacher})
+    to = Student.model_validate(
+        {"model": SMALL, "training": TRAINING, "alpha": 0.5, "terms": [{"kind": "attention"}], **student}
+    )
+    if said is None:
+        check_students(shapes.problem(), {"t": of}, {"s": to})
+        return
+    with pytest.raises(ConfigError, match=said):
+        check_students(shapes.problem(), {"t": of}, {"s": to})

@@ -1,0 +1,88 @@
+"""Convolutions trained with their rounding: an integer file of a quarter of the bytes, which says what torch says."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+from torch import nn
+
+from tasks.compression.convolutions import fold_norms
+from tasks.compression.export import export_onnx
+from tasks.compression.qat import Int8Qat
+from tasks.compression.qat_convolutions import Int8Convolution, TrainedConvolution
+from tasks.compression.runtime import run_onnx
+from tasks.core.errors import ConfigError
+from tests.unit.problems.vision.test_low_rank_of_convolutions import IMAGES, ROWS, answers, network, untuned
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("resnet", {"blocks": [1, 1], "width": 8}), ("fast", {"widths": [8, 16]}), ("separable", {"widths": [8, 16]})],
+)
+def test_batch_normalisation_becomes_part_of_convolutions_and_the_answers_stay(kind: str, options: Any) -> None:
+    model = network(kind=kind, **options)
+    before = answers(model)
+    fold_norms(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    torch.testing.assert_close(answers(model), before, rtol=1e-4, atol=1e-4)
+    model.train()
+    torch.testing.assert_close(
+        model(torch.from_numpy(IMAGES["image"])).detach(), before, rtol=1e-4, atol=1e-4, msg="in training too"
+    )
+
+
+def test_the_file_is_integer_smaller_and_says_what_torch_says() -> None:
+    model = network(blocks=[1, 1], width=16)
+    before, whole = answers(model), export_onnx(model, ROWS.contract, IMAGES)
+    Int8Qat(epochs=1, convolutions=True).apply(model, untuned, lambda _: IMAGES)
+    data = export_onnx(model, ROWS.contract, IMAGES)
+    assert len(data) < 0.45 * len(whole)
+    stored = {tensor.name: tensor for tensor in onnx.load_model_from_string(data).graph.initializer}
+    wide = [each.name for each in stored.values() if each.data_type == TensorProto.FLOAT and len(each.dims) == 4]
+    assert not wide, "no convolution is left in float32"
+    layers = [module for module in model.modules() if isinstance(module, Int8Convolution)]
+    levels = [numpy_helper.to_array(each) for each in stored.values() if len(each.dims) == 4]
+    assert len(layers) == 6 == len(levels) and {array.dtype for array in levels} == {np.dtype(np.uint8)}
+    expected = answers(model).numpy()
+    gap = np.abs(run_onnx(data, IMAGES) - expected).mean() / np.abs(expected).mean()
+    assert gap < 5e-3, "a number at the edge of two levels may fall to the other"
+    assert float((answers(model) - before).abs().mean() / before.abs().mean()) < 0.1
+
+
+def test_training_with_the_rounding_brings_answers_back() -> None:
+    """Weights that were moved by chance answer otherwise; steps through the rounding win most of it back."""
+    teacher = answers(network())
+
+    def gap(steps: int) -> float:
+        model = network()
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                with torch.no_grad():
+                    module.weight += 0.3 * module.weight.std() * torch.randn_like(module.weight)
+
+        def tune(model: nn.Module, *_: Any, **__: Any) -> int:
+            weights = [each for each in model.parameters() if each.requires_grad]
+            assert sum(isinstance(module, TrainedConvolution) for module in model.modules()) >= 5
+            optimizer = torch.optim.Adam(weights, 0.01)
+            for _ in range(steps):
+                optimizer.zero_grad()
+                torch.autograd.backward((model(torch.from_numpy(IMAGES["image"])) - teacher).square().mean())
+                optimizer.step()
+            return 1
+
+        Int8Qat(epochs=1, convolutions=True).apply(model, tune, lambda _: IMAGES)
+        return float((answers(model) - teacher).square().mean())
+
+    assert gap(20) < 0.3 * gap(0)
+
+
+def test_convolutions_stay_float_unless_asked_for_and_a_model_without_any_is_refused() -> None:
+    model = network()
+    Int8Qat(epochs=1).apply(model, untuned, lambda _: IMAGES)
+    assert not any(isinstance(module, Int8Convolution) for module in model.modules())
+    said = "step int8-qat: model Sequential has no convolution over all channels; leave out convolutions"
+    with pytest.raises(ConfigError, match=said):
+        Int8Qat(convolutions=True).apply(nn.Sequential(nn.Linear(2, 2)), untuned, lambda _: {})
