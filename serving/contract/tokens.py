@@ -5,10 +5,11 @@ A token's number is a hash of it, so a release needs no list of words; words tha
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array as machine_numbers
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 from zlib import crc32
 
@@ -19,6 +20,9 @@ from serving.contract.errors import InputError
 
 PARTS = re.compile(r"\w+|[^\w\s]")
 """A word is a run of letters, digits and underscores, or one other sign."""
+AMOUNT = re.compile(r"\d+(?:[.,]\d+)*")
+YEARS = range(1900, 2100)
+"""Whole numbers of four digits in it are years, which nobody compares with amounts."""
 WIDE = 2**32
 REMEMBERED, SHORT = 2**12, 16
 """So many words are remembered with their tokens, none longer than SHORT: a few megabytes, whatever texts come."""
@@ -30,7 +34,7 @@ END = "\n"
 
 def normalised(text: str) -> str:
     """Return the text in Unicode's compatible composed form (NFKC) and in small letters."""
-    return unicodedata.normalize("NFKC", text).lower()
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
 
 
 def words_of(text: str) -> list[str]:
@@ -38,12 +42,32 @@ def words_of(text: str) -> list[str]:
     return PARTS.findall(normalised(text))
 
 
+def orders_of(text: str) -> list[str]:
+    """Return how each amount of a normalised text stands to the one before: < it rose, > it fell, =. Each once.
+
+    1,234.5 is one amount. A year is none, nor is what has several points.
+    """
+    found: dict[str, None] = {}
+    before = None
+    for said in AMOUNT.findall(text):
+        whole = said.replace(",", "")
+        if whole.count(".") > 1 or (said.isdecimal() and len(said) == 4 and int(said) in YEARS):
+            continue
+        amount = float(whole)
+        if before is not None:
+            found["<" if before < amount else ">" if before > amount else "="] = None
+        before = amount
+    return list(found)
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Tokens are an array (batch, length) of numbers of a text's tokens in order, from 1; 0 where there are no more.
 
     `column`: of the table. `words`: runs of up to so many words are tokens. `letters`: shortest and longest run of
-    letters of one word, with a space at its ends, that are tokens too; None: words alone. With `once` a token stands at
+    letters of one word, with a space at its ends, that are tokens too; None: words alone. With `amounts` every number
+    reads as 0, and first among the tokens are how each amount stands to the one before (`orders_of`), alone and with
+    each word of letters: "profit 3, from 5" is not "profit 5, from 3". With `once` a token stands at
     its first place alone, without it in all. Numbers are below `buckets`, different ones for each `seed`. What a text
     has beyond `length` tokens is not seen, nor what one word has beyond them, nor with `once` what
     it has beyond LOOKED_AT times them with repetitions; a text of more than `longest` characters
@@ -59,6 +83,7 @@ class Tokens:
     once: bool = False
     seed: int = 0
     longest: int = 2000
+    amounts: bool = False
     dtype: str = "int64"
 
     def __post_init__(self) -> None:
@@ -96,7 +121,7 @@ class Tokens:
         for row, text in enumerate(texts):
             self.require(text, row)
             found = self.numbers(text)
-            array[row, : len(found)] = found
+            array[row, : len(found)] = machine_numbers("q", found)
         return array
 
     def require(self, text: Any, row: int) -> None:
@@ -110,33 +135,44 @@ class Tokens:
 
     def numbers(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens in order, at most `length`."""
-        tokens = chain.from_iterable(self._parts(words_of(text)))
-        if not self.once:
-            return list(islice(tokens, self.length))
-        looked_at = islice(tokens, LOOKED_AT * self.length)
-        once: dict[int, None] = {}
-        while len(once) < self.length and (some := list(islice(looked_at, self.length))):
-            once.update(dict.fromkeys(some))
-        return list(once)[: self.length]
+        most = LOOKED_AT * self.length if self.once else self.length
+        found: list[int] = []
+        look = self.length
+        for some in self._parts(normalised(text)):
+            found += some
+            # Repetitions are looked for now and then: with each word it would take longer than the words.
+            if len(found) >= look:
+                if len(found) >= most or len(dict.fromkeys(found)) >= self.length:
+                    break
+                look = len(found) + self.length
+        return (list(dict.fromkeys(found[:most])) if self.once else found)[: self.length]
 
-    def _parts(self, words: list[str]) -> Iterator[Iterable[int]]:
-        """Yield the numbers of each word, then those of the runs of words that end with it."""
+    def _parts(self, text: str) -> Iterator[Sequence[int]]:
+        """Yield the numbers of each word, and of the runs of words that end with it."""
+        seed, buckets, runs = self.seed, self.buckets, self.words
         shortest, longest = self.letters or (1, 0)
+        orders = orders_of(text) if self.amounts else []
+        words = PARTS.findall(AMOUNT.sub("0", text) if self.amounts else text)
+        for order in orders:
+            yield [_number("o" + order, seed, buckets)]
+            yield [_number(f"o{order}{word}", seed, buckets) for word in dict.fromkeys(words) if word.isalpha()]
         before = [END]
         for word in words:
             if len(word) > SHORT:
-                yield islice(_of_word(word, shortest, longest, self.seed, self.buckets), self.length)
+                yield list(islice(_of_word(word, shortest, longest, seed, buckets), self.length))
             else:
-                yield _remembered(word, shortest, longest, self.seed, self.buckets)
-            if self.words > 1:
-                before = [*before[1 - self.words :], word]
+                yield _remembered(word, shortest, longest, seed, buckets)
+            if runs == 2:
+                yield (_number(f"r{before[0]} {word}", seed, buckets),)
+                before = [word]
+            elif runs > 1:
+                before = [*before[1 - runs :], word]
                 yield self._runs(before)
-        if self.words > 1 and words:
-            yield self._runs([*before[1 - self.words :], END])
+        if runs > 1 and words:
+            yield self._runs([*before[1 - runs :], END])
 
-    def _runs(self, last: list[str]) -> Iterator[int]:
-        for length in range(2, len(last) + 1):
-            yield _number("r" + " ".join(last[-length:]), self.seed, self.buckets)
+    def _runs(self, last: list[str]) -> list[int]:
+        return [_number("r" + " ".join(last[-length:]), self.seed, self.buckets) for length in range(2, len(last) + 1)]
 
     def to_json(self) -> dict[str, Any]:
         """Return this field's part of contract.json."""
@@ -148,6 +184,7 @@ class Tokens:
             "once": self.once,
             "seed": self.seed,
             "longest": self.longest,
+            **({"amounts": True} if self.amounts else {}),
         }
 
     @classmethod
@@ -161,7 +198,18 @@ class Tokens:
             raise ValueError(f"{name} has the shape {shape} of {dtype}: no tokens")
         runs = None if letters is None else (letters[0], letters[1])
         buckets, words, seed, longest = whole
-        return cls(name, found["column"], shape[0], buckets, words, runs, found["once"] is True, seed, longest)
+        return cls(
+            name,
+            found["column"],
+            shape[0],
+            buckets,
+            words,
+            runs,
+            found["once"] is True,
+            seed,
+            longest,
+            found.get("amounts") is True,
+        )
 
 
 def _of_word(word: str, shortest: int, longest: int, seed: int, buckets: int) -> Iterator[int]:

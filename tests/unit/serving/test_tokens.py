@@ -1,6 +1,7 @@
 """Texts become numbers by one rule, which the contract holds; client and service read raw texts by it."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from datetime import date
@@ -11,11 +12,14 @@ import numpy as np
 import onnx
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import example, given
+from hypothesis import settings as tried
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from serving.client import Champion
 from serving.contract import Contract, InputError, Tokens
-from serving.contract.tokens import words_of
+from serving.contract.tokens import LOOKED_AT, _number, normalised, orders_of, words_of
 from serving.service.app import make_app
 from tasks.releases.store import ReleaseStore
 from tests.unit.serving.test_service import settings, until
@@ -65,6 +69,67 @@ def test_numbers_are_the_same_for_ever() -> None:
     ever = [213, 991, 585, 309, 475, 947, 263, 552, 382, 0, 0, 0]
     assert field.encode(["No no", ""]).tolist() == [ever, [0] * 12]
     assert field.encode(["no no"]).tolist() != Tokens(**{**vars(field), "seed": 1}).encode(["no no"]).tolist()
+
+
+def by_the_rule(field: Tokens, text: str) -> list[int]:
+    """The rule of `Tokens` as its docstring says it, with no thought of speed."""
+    amounts = normalised(text)
+    said = words_of(re.sub(r"\d+(?:[.,]\d+)*", "0", amounts)) if field.amounts else words_of(text)
+    tokens = []
+    for order in orders_of(amounts) if field.amounts else []:
+        tokens += ["o" + order, *(f"o{order}{word}" for word in dict.fromkeys(said) if word.isalpha())]
+    bordered = ["\n", *said, "\n"]
+    for end in range(1, len(bordered)):
+        if end < len(bordered) - 1:
+            tokens.append("w" + bordered[end])
+            whole = f" {bordered[end]} "
+            for size in range(field.letters[0], field.letters[1] + 1) if field.letters else ():
+                tokens += ["l" + whole[start : start + size] for start in range(len(whole) - size + 1)]
+        runs = range(2, min(field.words, end + 1) + 1) if said else ()
+        tokens += ["r" + " ".join(bordered[end + 1 - size : end + 1]) for size in runs]
+    numbers = [_number(token, field.seed, field.buckets) for token in tokens]
+    if field.once:
+        numbers = list(dict.fromkeys(numbers[: LOOKED_AT * field.length]))
+    return numbers[: field.length]
+
+
+@tried(max_examples=50, deadline=None)
+@given(
+    st.one_of(st.text(max_size=90), st.text("ab 1.,9é\ud800", max_size=120)),
+    st.sampled_from([{}, {"words": 2, "letters": (2, 5)}, {"words": 3}, {"words": 4, "letters": (1, 3), "seed": 3}]),
+    st.sampled_from([7, 40, 400]),
+    st.booleans(),
+    st.booleans(),
+)
+@example("profit 1,234.5 from 12 in 2009 , ＥＵＲ ３ ﬁn", {"words": 2, "letters": (2, 5)}, 400, True, True)
+@example("a b " * 30, {"words": 2, "letters": (2, 5)}, 7, True, False)
+def test_all_texts_have_the_numbers_that_the_rule_says(
+    text: str, options: dict[str, Any], length: int, once: bool, amounts: bool
+) -> None:
+    field = Tokens("grams", "text", length=length, buckets=65_536, once=once, amounts=amounts, **options)
+    assert field.numbers(text) == by_the_rule(field, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "orders"),
+    [
+        ("profit rose to 13.1 from 8.7", [">"]),
+        ("2 , up from 1,234.5 in 2007 ; 2 2", ["<", ">", "="]),
+        ("1990 2008", []),
+        ("1.2.3 4", []),
+        ("9" * 400 + " 1", [">"]),
+    ],
+)
+def test_amounts_are_compared_and_years_are_not(text: str, orders: list[str]) -> None:
+    assert orders_of(text) == orders
+
+
+def test_a_rise_is_told_from_a_fall_where_the_numbers_themselves_are_not_read() -> None:
+    field = Tokens("grams", "text", length=40, buckets=65_536, once=True, amounts=True)
+    rise, higher, fall = field.encode(["profit 5 from 3", "profit 9 from 4", "profit 3 from 5"]).tolist()
+    assert rise == higher != fall
+    read = Contract.from_json({**CONTRACT, "inputs": {"words": ["int64", [40]]}, "tokens": {"words": field.to_json()}})
+    assert read.texts["words"].amounts and "amounts" not in WORDS.to_json()
 
 
 def test_a_token_stands_once_or_as_often_as_it_comes_up_to_the_length() -> None:
