@@ -20,9 +20,6 @@ from serving.contract.errors import InputError
 
 PARTS = re.compile(r"\w+|[^\w\s]")
 """A word is a run of letters, digits and underscores, or one other sign."""
-AMOUNT = re.compile(r"\d+(?:[.,]\d+)*")
-YEARS = range(1900, 2100)
-"""Whole numbers of four digits in it are years, which nobody compares with amounts."""
 WIDE = 2**32
 REMEMBERED, SHORT = 2**12, 16
 """So many words are remembered with their tokens, none longer than SHORT: a few megabytes, whatever texts come."""
@@ -40,24 +37,6 @@ def normalised(text: str) -> str:
 def words_of(text: str) -> list[str]:
     """Return the words and signs of a text in order, normalised."""
     return PARTS.findall(normalised(text))
-
-
-def orders_of(text: str) -> list[str]:
-    """Return how each amount of a normalised text stands to the one before: < it rose, > it fell, =. Each once.
-
-    1,234.5 is one amount. A year is none, nor is what has several points.
-    """
-    found: dict[str, None] = {}
-    before = None
-    for said in AMOUNT.findall(text):
-        whole = said.replace(",", "")
-        if whole.count(".") > 1 or (said.isdecimal() and len(said) == 4 and int(said) in YEARS):
-            continue
-        amount = float(whole)
-        if before is not None:
-            found["<" if before < amount else ">" if before > amount else "="] = None
-        before = amount
-    return list(found)
 
 
 @dataclass(frozen=True)

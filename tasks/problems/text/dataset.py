@@ -164,15 +164,7 @@ def fields_of(options: Options) -> dict[str, Tokens]:
     """Return how texts become the inputs of models."""
     common = {"column": options.text, "buckets": options.buckets, "longest": options.longest}
     return {
-        GRAMS: Tokens(
-            GRAMS,
-            length=options.length,
-            words=options.runs,
-            letters=options.letters,
-            once=True,
-            amounts=options.amounts,
-            **common,  # type: ignore[arg-type]
-        ),
+        GRAMS: Tokens(GRAMS, length=options.length, words=options.runs, letters=options.letters, once=True, **common),  # type: ignore[arg-type]
         WORDS: Tokens(WORDS, length=options.words, **common),  # type: ignore[arg-type]
     }
 

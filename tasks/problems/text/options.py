@@ -21,8 +21,7 @@ class Options(Frozen):
 
     Models see a text twice: as the set of its words, of their runs of up to `runs` and of runs of `letters` (shortest
     and longest) within a word, at most `length` of them; and as its words in order, at most `words` of them. Both are
-    numbers below `buckets`. No text has more than `longest` characters. With `amounts` numbers all read alike, and
-    whether each is more or less than the one before is a token, alone and with each word.
+    numbers below `buckets`. No text has more than `longest` characters.
 
     A night stops at more than the share `max_empty` of texts without a word, `max_conflicts` of rows whose text stands
     elsewhere with another label, `max_odd` of rows with control characters or signs of a wrong encoding, or at a class
@@ -48,7 +47,6 @@ class Options(Frozen):
     words: int = Field(default=64, gt=0, le=4096)
     buckets: int = Field(default=2**18, ge=2**8, le=2**24)
     longest: int = Field(default=2000, gt=0, le=100_000)
-    amounts: bool = Field(default=False, exclude_if=lambda on: not on)
     max_empty: float = Field(default=0.0, ge=0, lt=1)
     max_conflicts: float = Field(default=0.02, ge=0, lt=1)
     max_odd: float = Field(default=0.01, ge=0, lt=1)
