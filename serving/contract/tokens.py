@@ -44,9 +44,7 @@ class Tokens:
     """Tokens are an array (batch, length) of numbers of a text's tokens in order, from 1; 0 where there are no more.
 
     `column`: of the table. `words`: runs of up to so many words are tokens. `letters`: shortest and longest run of
-    letters of one word, with a space at its ends, that are tokens too; None: words alone. With `amounts` every number
-    reads as 0, and first among the tokens are how each amount stands to the one before (`orders_of`), alone and with
-    each word of letters: "profit 3, from 5" is not "profit 5, from 3". With `once` a token stands at
+    letters of one word, with a space at its ends, that are tokens too; None: words alone. With `once` a token stands at
     its first place alone, without it in all. Numbers are below `buckets`, different ones for each `seed`. What a text
     has beyond `length` tokens is not seen, nor what one word has beyond them, nor with `once` what
     it has beyond LOOKED_AT times them with repetitions; a text of more than `longest` characters
@@ -62,7 +60,6 @@ class Tokens:
     once: bool = False
     seed: int = 0
     longest: int = 2000
-    amounts: bool = False
     dtype: str = "int64"
 
     def __post_init__(self) -> None:
@@ -117,7 +114,7 @@ class Tokens:
         most = LOOKED_AT * self.length if self.once else self.length
         found: list[int] = []
         look = self.length
-        for some in self._parts(normalised(text)):
+        for some in self._parts(words_of(text)):
             found += some
             # Repetitions are looked for now and then: with each word it would take longer than the words.
             if len(found) >= look:
@@ -126,15 +123,10 @@ class Tokens:
                 look = len(found) + self.length
         return (list(dict.fromkeys(found[:most])) if self.once else found)[: self.length]
 
-    def _parts(self, text: str) -> Iterator[Sequence[int]]:
+    def _parts(self, words: list[str]) -> Iterator[Sequence[int]]:
         """Yield the numbers of each word, and of the runs of words that end with it."""
         seed, buckets, runs = self.seed, self.buckets, self.words
         shortest, longest = self.letters or (1, 0)
-        orders = orders_of(text) if self.amounts else []
-        words = PARTS.findall(AMOUNT.sub("0", text) if self.amounts else text)
-        for order in orders:
-            yield [_number("o" + order, seed, buckets)]
-            yield [_number(f"o{order}{word}", seed, buckets) for word in dict.fromkeys(words) if word.isalpha()]
         before = [END]
         for word in words:
             if len(word) > SHORT:
@@ -163,7 +155,6 @@ class Tokens:
             "once": self.once,
             "seed": self.seed,
             "longest": self.longest,
-            **({"amounts": True} if self.amounts else {}),
         }
 
     @classmethod
@@ -177,18 +168,7 @@ class Tokens:
             raise ValueError(f"{name} has the shape {shape} of {dtype}: no tokens")
         runs = None if letters is None else (letters[0], letters[1])
         buckets, words, seed, longest = whole
-        return cls(
-            name,
-            found["column"],
-            shape[0],
-            buckets,
-            words,
-            runs,
-            found["once"] is True,
-            seed,
-            longest,
-            found.get("amounts") is True,
-        )
+        return cls(name, found["column"], shape[0], buckets, words, runs, found["once"] is True, seed, longest)
 
 
 def _of_word(word: str, shortest: int, longest: int, seed: int, buckets: int) -> Iterator[int]:

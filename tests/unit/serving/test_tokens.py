@@ -1,7 +1,6 @@
 """Texts become numbers by one rule, which the contract holds; client and service read raw texts by it."""
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from datetime import date
@@ -19,7 +18,7 @@ from onnx import TensorProto, helper
 
 from serving.client import Champion
 from serving.contract import Contract, InputError, Tokens
-from serving.contract.tokens import LOOKED_AT, _number, normalised, orders_of, words_of
+from serving.contract.tokens import LOOKED_AT, _number, words_of
 from serving.service.app import make_app
 from tasks.releases.store import ReleaseStore
 from tests.unit.serving.test_service import settings, until
@@ -73,11 +72,8 @@ def test_numbers_are_the_same_for_ever() -> None:
 
 def by_the_rule(field: Tokens, text: str) -> list[int]:
     """The rule of `Tokens` as its docstring says it, with no thought of speed."""
-    amounts = normalised(text)
-    said = words_of(re.sub(r"\d+(?:[.,]\d+)*", "0", amounts)) if field.amounts else words_of(text)
+    said = words_of(text)
     tokens = []
-    for order in orders_of(amounts) if field.amounts else []:
-        tokens += ["o" + order, *(f"o{order}{word}" for word in dict.fromkeys(said) if word.isalpha())]
     bordered = ["\n", *said, "\n"]
     for end in range(1, len(bordered)):
         if end < len(bordered) - 1:
@@ -99,37 +95,14 @@ def by_the_rule(field: Tokens, text: str) -> list[int]:
     st.sampled_from([{}, {"words": 2, "letters": (2, 5)}, {"words": 3}, {"words": 4, "letters": (1, 3), "seed": 3}]),
     st.sampled_from([7, 40, 400]),
     st.booleans(),
-    st.booleans(),
 )
-@example("profit 1,234.5 from 12 in 2009 , ＥＵＲ ３ ﬁn", {"words": 2, "letters": (2, 5)}, 400, True, True)
-@example("a b " * 30, {"words": 2, "letters": (2, 5)}, 7, True, False)
+@example("profit 1,234.5 from 12 in 2009 , ＥＵＲ ３ ﬁn", {"words": 2, "letters": (2, 5)}, 400, True)
+@example("a b " * 30, {"words": 2, "letters": (2, 5)}, 7, True)
 def test_all_texts_have_the_numbers_that_the_rule_says(
-    text: str, options: dict[str, Any], length: int, once: bool, amounts: bool
+    text: str, options: dict[str, Any], length: int, once: bool
 ) -> None:
-    field = Tokens("grams", "text", length=length, buckets=65_536, once=once, amounts=amounts, **options)
+    field = Tokens("grams", "text", length=length, buckets=65_536, once=once, **options)
     assert field.numbers(text) == by_the_rule(field, text)
-
-
-@pytest.mark.parametrize(
-    ("text", "orders"),
-    [
-        ("profit rose to 13.1 from 8.7", [">"]),
-        ("2 , up from 1,234.5 in 2007 ; 2 2", ["<", ">", "="]),
-        ("1990 2008", []),
-        ("1.2.3 4", []),
-        ("9" * 400 + " 1", [">"]),
-    ],
-)
-def test_amounts_are_compared_and_years_are_not(text: str, orders: list[str]) -> None:
-    assert orders_of(text) == orders
-
-
-def test_a_rise_is_told_from_a_fall_where_the_numbers_themselves_are_not_read() -> None:
-    field = Tokens("grams", "text", length=40, buckets=65_536, once=True, amounts=True)
-    rise, higher, fall = field.encode(["profit 5 from 3", "profit 9 from 4", "profit 3 from 5"]).tolist()
-    assert rise == higher != fall
-    read = Contract.from_json({**CONTRACT, "inputs": {"words": ["int64", [40]]}, "tokens": {"words": field.to_json()}})
-    assert read.texts["words"].amounts and "amounts" not in WORDS.to_json()
 
 
 def test_a_token_stands_once_or_as_often_as_it_comes_up_to_the_length() -> None:
