@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from bench.texts.__main__ import FOLDS, night_of, phrasebank
+from bench.texts.record import night_of
+from bench.texts.sets import FOLDS, SETS, phrasebank
 
 
 def test_folds_are_stratified_and_equal_texts_are_in_one(tmp_path: Path) -> None:
@@ -23,6 +24,6 @@ def test_folds_are_stratified_and_equal_texts_are_in_one(tmp_path: Path) -> None
 
 def test_the_settings_of_each_set_are_a_night(tmp_path: Path) -> None:
     rows = pl.DataFrame({"text": ["a", "b"], "label": ["x", "y"], "split": ["train", "test"]})
-    for name in ("banking77", "phrasebank"):
+    for name in SETS:
         night = night_of(name, rows, tmp_path / name)
         assert night.problem.kind == "text" and night.context.run.students.keys() == {"student", "twin"}
