@@ -14,8 +14,7 @@ from typing import Any
 import fasttext
 
 CHOICES = [
-    {"epoch": epoch, "lr": rate, "wordNgrams": 2, "minn": low, "maxn": 5 if low else 0, "dim": 64, "bucket": 200_000}
-    for epoch in (25, 50)
+    {"epoch": 25, "lr": rate, "wordNgrams": 2, "minn": low, "maxn": 5 if low else 0, "dim": 64, "bucket": 100_000}
     for rate in (0.3, 0.7)
     for low in (0, 2)
 ]
