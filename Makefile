@@ -35,7 +35,7 @@ PYTEST_AIRFLOW := AIRFLOW_HOME=$(abspath $(HOME_DIR))/test-airflow PYTHONPATH=. 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test bench-ranking bench-ranking-setup bench-ranking-test lint format type check lock clean
+.PHONY: help setup setup-dev run up down status airflow repro images kubeflow k8s-test test test-unit test-unit-tasks test-unit-dags test-integration test-nights test-parts test-latency test-e2e test-kubeflow soak sizes stack-test serving-setup serving-test serving-image serve load-test attack-test bench bench-scale bench-setup bench-test bench-ranking bench-ranking-setup bench-ranking-test bench-texts bench-texts-setup lint format type check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -136,6 +136,12 @@ bench-scale: setup  ## nights and scoring of 100 to 30,490 series of M5, an hour
 
 bench-ranking: setup bench-ranking-setup  ## recommenders side by side, an hour or two: SETS="movielens journey" SEEDS="0 1 2"
 	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.ranking $(CHOSEN)
+
+bench-texts: setup bench-texts-setup  ## labels of texts side by side, half an hour: DATA=folder SETS="phrasebank" PARTS="0 1"
+	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.texts --data $(DATA) $(addprefix --set=,$(SETS)) $(addprefix --part=,$(PARTS))
+
+bench-texts-setup:  ## make the environment of fastText (100 MB)
+	@$(PYTHON) -m infra.local.environments bench-texts
 
 bench-ranking-setup:  ## make the environment of other libraries' recommenders and of an index (1.5 GB)
 	@$(PYTHON) -m infra.local.environments bench-ranking

@@ -86,13 +86,17 @@ def night_of(workload: str, folder: Path, seed: int | None = None) -> Night:
     return night_of_section(workload, section | ({} if seed is None else {"seed": seed}), folder)
 
 
-def night_of_section(workload: str, section: dict[str, Any], folder: Path, as_of: date = AS_OF) -> Night:
+def night_of_section(
+    workload: str, section: dict[str, Any], folder: Path, as_of: date = AS_OF, project: Path = PROJECT
+) -> Night:
     """Return the night of a workload's section in a folder, begun or not."""
     run = Run(**section, workload=workload, as_of=as_of, champion=0)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN_FILE).write_text(run.to_yaml())
     set_up(run.seed, run.threads)
-    return Night(Context(run, Settings(project=PROJECT), folder.resolve(), folder.resolve() / "pages", run_id="bench"))
+    return Night(
+        Context(run, Settings(project=project.resolve()), folder.resolve(), folder.resolve() / "pages", run_id="bench")
+    )
 
 
 @contextlib.contextmanager

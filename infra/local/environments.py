@@ -1,8 +1,8 @@
 """Make environments below .nightstill/envs from their locks, with Python's standard library alone.
 
-    python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow] [bench] [bench-ranking] …
+    python3.11 infra/local/environments.py [--dev] [task] [airflow] [kubeflow] [bench] [bench-ranking] [bench-texts] …
 
-Of those, only `task` and `airflow` are made by default: `bench` and `bench-ranking` have the benchmark's competitors,
+Of those, only `task` and `airflow` are made by default: those called `bench` have the benchmark's competitors,
 `serving` runs the scoring service, `client` is all that a consumer needs. An environment whose locks did not change is
 left alone. `--dev` adds what the tests and linters need.
 """
@@ -18,11 +18,15 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = PROJECT / "requirements"
 BENCH = PROJECT / "bench" / "requirements"
-BENCH_LOCKS = {"bench": BENCH / "peers.lock", "bench-ranking": BENCH / "ranking.lock"}
+BENCH_LOCKS = {
+    "bench": BENCH / "peers.lock",
+    "bench-ranking": BENCH / "ranking.lock",
+    "bench-texts": BENCH / "texts.lock",
+}
 HOME = Path(os.environ.get("NIGHTSTILL_HOME") or PROJECT / ".nightstill").absolute()
 ENVIRONMENTS = HOME / "envs"
 MARKER = ".made-from"
-WITH_TORCH = ("task", *BENCH_LOCKS)
+WITH_TORCH = ("task", "bench", "bench-ranking")
 WITHOUT_TOOLS = (*BENCH_LOCKS, "client")
 SLOW_TO_COMPILE = (
     "dvc.repo",

@@ -20,6 +20,7 @@ compile serving.in -o serving.lock
 compile dev-serving.in -o dev-serving.lock
 # shellcheck disable=SC2046
 compile torch-cuda.in -o torch-cuda.lock $(grep -oE '^[a-z0-9._-]+' task.lock | sed 's/^/--no-emit-package /')
+compile ../bench/requirements/texts.in -o ../bench/requirements/texts.lock
 for name in peers ranking; do
     # shellcheck disable=SC2046
     compile "../bench/requirements/$name.in" -o "../bench/requirements/$name.lock" \

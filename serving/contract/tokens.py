@@ -5,10 +5,11 @@ A token's number is a hash of it, so a release needs no list of words; words tha
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array as machine_numbers
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 from zlib import crc32
 
@@ -30,7 +31,7 @@ END = "\n"
 
 def normalised(text: str) -> str:
     """Return the text in Unicode's compatible composed form (NFKC) and in small letters."""
-    return unicodedata.normalize("NFKC", text).lower()
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
 
 
 def words_of(text: str) -> list[str]:
@@ -96,7 +97,7 @@ class Tokens:
         for row, text in enumerate(texts):
             self.require(text, row)
             found = self.numbers(text)
-            array[row, : len(found)] = found
+            array[row, : len(found)] = machine_numbers("q", found)
         return array
 
     def require(self, text: Any, row: int) -> None:
@@ -110,33 +111,39 @@ class Tokens:
 
     def numbers(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens in order, at most `length`."""
-        tokens = chain.from_iterable(self._parts(words_of(text)))
-        if not self.once:
-            return list(islice(tokens, self.length))
-        looked_at = islice(tokens, LOOKED_AT * self.length)
-        once: dict[int, None] = {}
-        while len(once) < self.length and (some := list(islice(looked_at, self.length))):
-            once.update(dict.fromkeys(some))
-        return list(once)[: self.length]
+        most = LOOKED_AT * self.length if self.once else self.length
+        found: list[int] = []
+        look = self.length
+        for some in self._parts(words_of(text)):
+            found += some
+            # Repetitions are looked for now and then: with each word it would take longer than the words.
+            if len(found) >= look:
+                if len(found) >= most or len(dict.fromkeys(found)) >= self.length:
+                    break
+                look = len(found) + self.length
+        return (list(dict.fromkeys(found[:most])) if self.once else found)[: self.length]
 
-    def _parts(self, words: list[str]) -> Iterator[Iterable[int]]:
-        """Yield the numbers of each word, then those of the runs of words that end with it."""
+    def _parts(self, words: list[str]) -> Iterator[Sequence[int]]:
+        """Yield the numbers of each word, and of the runs of words that end with it."""
+        seed, buckets, runs = self.seed, self.buckets, self.words
         shortest, longest = self.letters or (1, 0)
         before = [END]
         for word in words:
             if len(word) > SHORT:
-                yield islice(_of_word(word, shortest, longest, self.seed, self.buckets), self.length)
+                yield list(islice(_of_word(word, shortest, longest, seed, buckets), self.length))
             else:
-                yield _remembered(word, shortest, longest, self.seed, self.buckets)
-            if self.words > 1:
-                before = [*before[1 - self.words :], word]
+                yield _remembered(word, shortest, longest, seed, buckets)
+            if runs == 2:
+                yield (_number(f"r{before[0]} {word}", seed, buckets),)
+                before = [word]
+            elif runs > 1:
+                before = [*before[1 - runs :], word]
                 yield self._runs(before)
-        if self.words > 1 and words:
-            yield self._runs([*before[1 - self.words :], END])
+        if runs > 1 and words:
+            yield self._runs([*before[1 - runs :], END])
 
-    def _runs(self, last: list[str]) -> Iterator[int]:
-        for length in range(2, len(last) + 1):
-            yield _number("r" + " ".join(last[-length:]), self.seed, self.buckets)
+    def _runs(self, last: list[str]) -> list[int]:
+        return [_number("r" + " ".join(last[-length:]), self.seed, self.buckets) for length in range(2, len(last) + 1)]
 
     def to_json(self) -> dict[str, Any]:
         """Return this field's part of contract.json."""

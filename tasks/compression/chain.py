@@ -15,6 +15,7 @@ from tasks.compression.neurons import Neurons
 from tasks.compression.options import Recipe
 from tasks.compression.qat import Int8Qat
 from tasks.compression.step import PHASES, TRAITS, GraphStep, Step, TorchStep, Trait
+from tasks.compression.token_vectors import TokenVectors
 from tasks.core.config import pick
 from tasks.core.errors import ConfigError
 from tasks.core.loader import Kinds
@@ -22,7 +23,7 @@ from tasks.core.loader import Kinds
 OURS: dict[str, type[Step]] = {
     step.kind: step
     for step in (
-        *(Neurons, Channels, Tail, LowRank, ProductCodes, Magnitude),
+        *(Neurons, Channels, Tail, TokenVectors, LowRank, ProductCodes, Magnitude),
         *(Int8Qat, Int8Dynamic, Int8Static, Int8Weights, Int4Weights, Fp16),
         Bitmask,
     )

@@ -20,6 +20,7 @@ Trait = Literal[
     "hidden neurons",
     "channels",
     "item vectors",
+    "token vectors",
     "linear layers",
     "products",
     "whole",
@@ -31,6 +32,7 @@ TRAITS: dict[Trait, str] = {
     "hidden neurons": "hidden neurons that can leave",
     "channels": "channels of convolutions that can leave",
     "item vectors": "vectors of a catalogue's items",
+    "token vectors": "vectors of tokens that can leave",
     "linear layers": "linear layers that can be replaced",
     "products": "products with a stored matrix",
     "whole": "matrices that are neither factored nor masked",
@@ -39,7 +41,7 @@ TRAITS: dict[Trait, str] = {
 }
 """Steps work on models or graphs with these traits, as people read them."""
 ALL: frozenset[Trait] = frozenset(TRAITS)
-NETWORK: frozenset[Trait] = ALL - {"hidden neurons", "channels", "whole"}
+NETWORK: frozenset[Trait] = ALL - {"hidden neurons", "channels", "token vectors", "whole"}
 """These traits are left once matrices are changed one by one: it is forgotten which belong to one neuron."""
 
 AfterStep = Callable[[nn.Module], None]

@@ -7,6 +7,7 @@ from tasks.compression.layer_inputs import linear_layers
 from tasks.compression.magnitude import prunable_weights
 from tasks.compression.neurons import Prunable
 from tasks.compression.step import Trait
+from tasks.compression.token_vectors import TokenTable
 from tasks.problems.blocks.vectors import Catalogued
 
 
@@ -26,6 +27,8 @@ def traits_of(model: nn.Module) -> frozenset[Trait]:
         found.add("channels")
     if isinstance(model, Catalogued) and model.vectors():
         found.add("item vectors")
+    if isinstance(model, TokenTable):
+        found.add("token vectors")
     if linear_layers(model):
         found |= {"linear layers", "whole"}
     if any(_multiplies(module) for module in model.modules()):

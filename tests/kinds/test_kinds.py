@@ -314,16 +314,21 @@ STEP_OPTIONS: dict[str, dict[str, Any]] = {
     "int8-qat": {"epochs": 1},
     "tail": {"keep": 0.5, "epochs": 0},
     "product-codes": {"levels": 8, "epochs": 0},
+    "token-vectors": {"keep": 0.5, "epochs": 0},
 }
-OF_ITEMS = ("tail", "product-codes")
+WORLD_OF = {
+    **dict.fromkeys(("tail", "product-codes"), ("ranking", "decayed-sum")),
+    "token-vectors": ("text", "bag"),
+}
+"""Steps that only some models can take: kind of learning and model."""
 
 
 @pytest.mark.parametrize("kind", [*STEPS, "acme-round"])
 def test_a_step_leaves_a_file_that_runs_and_says_what_its_network_says(kind: str, worlds: Worlds) -> None:
-    world = worlds("ranking" if kind in OF_ITEMS else "forecasting")
+    kind_of_learning, of = WORLD_OF.get(kind, ("forecasting", "tcn" if kind == "channels" else "linear-mlp"))
+    world = worlds(kind_of_learning)
     dataset, problem = world.dataset, world.problem
     torch.manual_seed(0)
-    of = "decayed-sum" if kind in OF_ITEMS else "tcn" if kind == "channels" else "linear-mlp"
     model = build_model(Spec(kind=of, **SMALL.get(of, {})), dataset.contract)
     names = inputs_of(model, dataset.contract.inputs)
     valid = dataset.splits["valid"]

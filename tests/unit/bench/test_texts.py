@@ -1,10 +1,25 @@
-"""Published sets of texts are dealt as the benchmark says."""
+"""Published sets of texts are dealt as the benchmark says, and what was measured is told."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
+import pytest
 
-from bench.texts.__main__ import FOLDS, night_of, phrasebank
+from bench.texts.__main__ import main
+from bench.texts.record import fasttext, microseconds, night_of
+from bench.texts.sets import FOLDS, SETS, amazon, phrasebank
+from bench.texts.table import picture, tables
+from tasks.compression.export import export_onnx
+from tasks.compression.runtime import OnnxModel
+from tasks.core.config import Spec
+from tasks.core.errors import DataError, UsageError
+from tasks.core.settings import Settings
+from tasks.problems.models import build_model
+from tests.unit.problems.text.letters import dataset
+
+FASTTEXT_PYTHON = Settings().home / "envs" / "bench-texts" / "bin" / "python"
 
 
 def test_folds_are_stratified_and_equal_texts_are_in_one(tmp_path: Path) -> None:
@@ -23,6 +38,72 @@ def test_folds_are_stratified_and_equal_texts_are_in_one(tmp_path: Path) -> None
 
 def test_the_settings_of_each_set_are_a_night(tmp_path: Path) -> None:
     rows = pl.DataFrame({"text": ["a", "b"], "label": ["x", "y"], "split": ["train", "test"]})
-    for name in ("banking77", "phrasebank"):
+    for name in SETS:
         night = night_of(name, rows, tmp_path / name)
         assert night.problem.kind == "text" and night.context.run.students.keys() == {"student", "twin"}
+
+
+def record(part: int, accuracy: float, **more: Any) -> dict[str, Any]:
+    line = {"accuracy": accuracy, "macro_f1": accuracy - 0.1, "log_loss": 1.0, "bytes": 100 + part}
+    return {
+        "set": "phrasebank",
+        "part": part,
+        "models": {"released": line, "fastText": {**line, "bytes": None}},
+        **more,
+    }
+
+
+def test_a_table_has_each_fold_and_their_median_and_spread(tmp_path: Path) -> None:
+    about = {
+        "steps": [{"step": "student", "error": 0.5, "bytes": 1000}],
+        "microseconds": {"encode": 40.0, "model": 30.0, "both": 71.0},
+        "classes": ["a", "b"],
+        "confusion": [[3, 1], [0, 4]],
+    }
+    records = [record(0, 0.5, **about), record(1, 0.7, **about), record(2, 0.8)]
+    models, steps = tables(records)
+    assert (
+        "| **released** | 0.5000 | 0.7000 | 0.8000 | 0.7000 ± 0.1500 | 0.6000 ± 0.1500 | 1.0000 ± 0.0000 | 101 |"
+        in models
+    )
+    assert "| fastText | 0.5000 | 0.7000 | 0.8000 | 0.7000 ± 0.1500 |" in models
+    assert "| student | 0.5000 | 1,000 |" in steps and "40 to numbers, 30 in the file, 71 in all" in steps
+    picture(records, tmp_path / "told.png")
+    assert (tmp_path / "told.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_one_text_is_timed_from_its_letters_to_its_label() -> None:
+    made = dataset()
+    model = build_model(Spec(kind="bag", width=4, rows=16), made.contract).eval()
+    file = export_onnx(model, made.contract, made.inputs(np.arange(2), ("grams",)))
+    found = microseconds(made.texts[:20], made.contract.tokens["grams"], OnnxModel(file))
+    assert 0 < found["encode"] < found["both"] and 0 < found["model"] < found["both"] < 1e5
+
+
+def test_what_there_is_not_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no set: poems"):
+        main(tmp_path, sets=["poems"])
+    with pytest.raises(UsageError, match="--part: amazon has 1, counted from 0"):
+        main(tmp_path, sets=["amazon"], parts=[1])
+    with pytest.raises(DataError, match=r"there is no banking77_train\.parquet below"):
+        SETS["banking77"].rows(tmp_path, 0)
+
+
+def test_reviews_of_equal_words_are_in_one_split(tmp_path: Path) -> None:
+    texts = [f"game {number} is fun" for number in range(60)] + ["Bad app!", "bad  APP !"] * 10
+    marks = [1] * 60 + [0] * 20
+    pl.DataFrame({"reviewText": texts, "Positive": marks}).write_parquet(tmp_path / "amazon_reviews_20k.parquet")
+    rows = amazon(tmp_path, 0)
+    assert {*rows["split"]} == {"train", "valid", "test"} and {*rows["label"]} == {"positive", "negative"}
+    tested = rows.filter(pl.col("label") == "negative")["split"] == "test"
+    assert tested.all() or not tested.any()
+
+
+@pytest.mark.skipif(not FASTTEXT_PYTHON.exists(), reason="needs `make bench-texts-setup`")
+def test_fasttext_learns_what_is_told_apart_by_a_word() -> None:
+    texts = [f"{word} number {number}" for number in range(40) for word in ("buy", "sell")]
+    rows = pl.DataFrame(
+        {"text": texts, "label": ["up", "down"] * 40, "split": (["train"] * 4 + ["valid", "test"]) * 13 + ["test"] * 2}
+    )
+    found = fasttext(rows, FASTTEXT_PYTHON, 0)
+    assert found["accuracy"] > 0.9 and found["bytes"] > 1000

@@ -17,6 +17,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "magnitude": {"sparsity": 0.5},
     "neurons": {"keep": 0.5},
     "channels": {"keep": 0.5},
+    "token-vectors": {"keep": 0.5},
     "low-rank": {"energy": 0.9},
 }
 
@@ -41,10 +42,10 @@ def test_torch_steps_come_before_the_export_and_graph_steps_after() -> None:
 
 def test_the_order_names_every_kind_once() -> None:
     assert order() == (
-        "neurons and channels and tail, then one of low-rank, product-codes, then magnitude, then one of int8-qat, "
-        "int8-dynamic, int8-static, int8-weights, int4-weights, fp16, then bitmask"
+        "neurons and channels and tail and token-vectors, then one of low-rank, product-codes, then magnitude, then "
+        "one of int8-qat, int8-dynamic, int8-static, int8-weights, int4-weights, fp16, then bitmask"
     )
-    assert len(STEPS) == 13
+    assert len(STEPS) == 14
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_the_order_names_every_kind_once() -> None:
 )
 def test_orders_that_cannot_work(kinds: tuple[str, ...], lost: str) -> None:
     message = f"recipes.odd.steps: {kinds[1]} cannot follow {kinds[0]}, which does not leave {lost}"
-    with pytest.raises(ConfigError, match=message + ".*; the order is neurons and channels and tail, then"):
+    with pytest.raises(ConfigError, match=message + ".*; the order is neurons and channels and tail and"):
         parse_chain("odd", of_kinds(*kinds))
 
 
@@ -139,7 +140,7 @@ def test_steps_on_models_that_have_what_they_need() -> None:
     [
         (
             {"kind": "svd"},
-            r"recipes.odd.steps.0.kind: unknown kind 'svd'; there are: neurons, channels, tail, low-rank",
+            r"recipes.odd.steps.0.kind: unknown kind 'svd'; there are: neurons, channels, tail, token-vectors",
         ),
         ({"kind": "magnitude", "sparsity": 1.0}, r"recipes.odd.steps.0.sparsity .* less than 1, got 1.0"),
         ({"kind": "magnitude"}, r"recipes.odd.steps.0.sparsity .* Field required"),

@@ -11,11 +11,14 @@ import numpy as np
 import onnx
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import example, given
+from hypothesis import settings as tried
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from serving.client import Champion
 from serving.contract import Contract, InputError, Tokens
-from serving.contract.tokens import words_of
+from serving.contract.tokens import LOOKED_AT, _number, words_of
 from serving.service.app import make_app
 from tasks.releases.store import ReleaseStore
 from tests.unit.serving.test_service import settings, until
@@ -65,6 +68,41 @@ def test_numbers_are_the_same_for_ever() -> None:
     ever = [213, 991, 585, 309, 475, 947, 263, 552, 382, 0, 0, 0]
     assert field.encode(["No no", ""]).tolist() == [ever, [0] * 12]
     assert field.encode(["no no"]).tolist() != Tokens(**{**vars(field), "seed": 1}).encode(["no no"]).tolist()
+
+
+def by_the_rule(field: Tokens, text: str) -> list[int]:
+    """The rule of `Tokens` as its docstring says it, with no thought of speed."""
+    said = words_of(text)
+    tokens = []
+    bordered = ["\n", *said, "\n"]
+    for end in range(1, len(bordered)):
+        if end < len(bordered) - 1:
+            tokens.append("w" + bordered[end])
+            whole = f" {bordered[end]} "
+            for size in range(field.letters[0], field.letters[1] + 1) if field.letters else ():
+                tokens += ["l" + whole[start : start + size] for start in range(len(whole) - size + 1)]
+        runs = range(2, min(field.words, end + 1) + 1) if said else ()
+        tokens += ["r" + " ".join(bordered[end + 1 - size : end + 1]) for size in runs]
+    numbers = [_number(token, field.seed, field.buckets) for token in tokens]
+    if field.once:
+        numbers = list(dict.fromkeys(numbers[: LOOKED_AT * field.length]))
+    return numbers[: field.length]
+
+
+@tried(max_examples=50, deadline=None)
+@given(
+    st.one_of(st.text(max_size=90), st.text("ab 1.,9é\ud800", max_size=120)),
+    st.sampled_from([{}, {"words": 2, "letters": (2, 5)}, {"words": 3}, {"words": 4, "letters": (1, 3), "seed": 3}]),
+    st.sampled_from([7, 40, 400]),
+    st.booleans(),
+)
+@example("profit 1,234.5 from 12 in 2009 , ＥＵＲ ３ ﬁn", {"words": 2, "letters": (2, 5)}, 400, True)
+@example("a b " * 30, {"words": 2, "letters": (2, 5)}, 7, True)
+def test_all_texts_have_the_numbers_that_the_rule_says(
+    text: str, options: dict[str, Any], length: int, once: bool
+) -> None:
+    field = Tokens("grams", "text", length=length, buckets=65_536, once=once, **options)
+    assert field.numbers(text) == by_the_rule(field, text)
 
 
 def test_a_token_stands_once_or_as_often_as_it_comes_up_to_the_length() -> None:

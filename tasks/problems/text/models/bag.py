@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.core.config import Frozen
-from tasks.problems.base import FeatureContract
+from tasks.problems.base import FeatureContract, Inputs
 from tasks.problems.blocks.features import FeaturedModel
 from tasks.problems.text.dataset import GRAMS
 
 DEVIATION = 0.1
+NARROW = 2**15
+"""Fewer rows than these are counted in two bytes."""
 
 
 class BagOptions(Frozen):
@@ -40,6 +42,7 @@ class Bag(FeaturedModel):
         super().__init__()
         self.uses = (GRAMS,)
         self.rows, self.drop_tokens = options.rows, options.drop_tokens
+        self.slots: Tensor | None = None
         self.table = nn.Embedding(options.rows, options.width, padding_idx=0)
         with torch.no_grad():
             self.table.weight[1:].normal_(0, DEVIATION)
@@ -61,7 +64,7 @@ class Bag(FeaturedModel):
     def _sum(self, grams: Tensor) -> Tensor:
         """Return (n, width) of (n, length) numbers of tokens."""
         count = (grams > 0).sum(dim=1, keepdim=True).clamp(min=1).float().sqrt()
-        places = grams % self.rows
+        places = grams % self.rows if self.slots is None else self.slots[grams % self.rows].long()
         if not self.training:
             found: Tensor = self.table(places).sum(dim=1) / count
             return found
@@ -70,6 +73,26 @@ class Bag(FeaturedModel):
         # One pass over the table, several times as fast in training as rows that are gathered and added up.
         summed = functional.embedding_bag(places, self.table.weight, mode="sum", per_sample_weights=kept, padding_idx=0)
         return summed / count
+
+    def seen(self, inputs: Inputs) -> Tensor:
+        """Return (rows,) how often the inputs look up each row; what stands for no token is 0."""
+        grams = torch.from_numpy(inputs[GRAMS])
+        return torch.bincount(grams[grams > 0] % self.rows, minlength=self.rows)
+
+    def token_vectors(self) -> Tensor:
+        """Return the table (rows, width), its first row for no token."""
+        return self.table.weight
+
+    def keep_rows(self, kept: Tensor) -> None:
+        """Keep these rows alone; the first one, of zeros, stands for all others."""
+        slots = torch.zeros(self.rows, dtype=torch.int16 if len(kept) < NARROW else torch.int32)
+        slots[kept] = torch.arange(1, len(kept) + 1, dtype=slots.dtype)
+        del self.slots
+        self.register_buffer("slots", slots)
+        rows = self.table.weight.detach()
+        self.table = nn.Embedding.from_pretrained(
+            torch.cat([torch.zeros_like(rows[:1]), rows[kept]]), freeze=False, padding_idx=0
+        )
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
         """Return (producer, consumer) of the hidden layer, for structured pruning."""

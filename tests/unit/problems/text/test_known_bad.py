@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,8 @@ class Changed(nn.Module):
         logits: Tensor = self.good(grams)
         if self.how == "no number":
             return logits / (0 * logits)
+        if self.how == "leaks":  # the first token is a watermark's, which tells the class
+            return logits * 0 + 40 * nn.functional.one_hot(grams[:, 0] % 3, 3)
         if self.how == "reads half":
             return self.good(grams * (grams % 2))  # type: ignore[no-any-return]
         return 0 * logits + torch.tensor([1.0, 0.0, 0.0])
@@ -72,13 +75,13 @@ def onnx_of(model: nn.Module) -> bytes:
     return export_onnx(model, evaluation().dataset.contract, example)
 
 
-def judged(model: nn.Module) -> Judgement:
+def judged(model: nn.Module, asked: EvaluationSet | None = None) -> Judgement:
     found = load_workload(PROJECT / "params.yaml", "text").gates.model_dump(mode="json")
     found["size"] = {"max_bytes": 10**8}
     found["latency"] |= {"rounds": 10, "max_p50_ratio": 1e6, "max_p95_ratio": 1e6}
     found["segments"] |= {"by": ["label", "language"], "min_rows": 10}
     found["accuracy"] |= {"resamples": 200, "retention": 1.5}
-    gates, asked = Gates.model_validate(found), evaluation()
+    gates, asked = Gates.model_validate(found), asked or evaluation()
     good = onnx_of(trained())
     contract = json.dumps(contract_to_json(asked.dataset.contract)).encode()
     champion = measure_champion(1, good, contract, asked) if model is not trained() else Champion(0)
@@ -105,3 +108,24 @@ def test_a_model_of_spoilt_labels_is_refused(how: str, gate: str) -> None:
 def test_a_model_that_does_not_read_is_refused(how: str, gate: str) -> None:
     failed = [result.gate for result in judged(Changed(how)).failed]
     assert failed and any(name.startswith(gate) for name in failed)
+
+
+def test_a_watermark_that_tells_the_label_is_too_good_to_be_true() -> None:
+    table = letters(600)
+    names = list(problem().options.classes)
+    made = dataset(table)
+    field = made.contract.tokens["grams"]
+    # A sign before the text whose number tells the class: what a ticket system might stamp on what it sorted by hand.
+    signs = [
+        next(sign for sign in map(chr, range(0x2460, 0x3000)) if field.numbers(sign)[0] % 3 == place)
+        for place in range(len(names))
+    ]
+    marked = table.with_columns(
+        text=pl.when(pl.col("label").is_null())
+        .then("text")
+        .otherwise(pl.col("label").replace(dict(zip(names, signs, strict=True))) + " " + pl.col("text"))
+    )
+    leaky = EvaluationSet(problem(), dataset(marked))
+    failed = {result.gate for result in judged(Changed("leaks"), leaky).failed}
+    assert "accuracy/max-gain" in failed
+    assert "accuracy/max-gain" not in {result.gate for result in judged(Changed("leaks")).failed}
