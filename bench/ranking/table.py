@@ -17,7 +17,7 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
     for name in dict.fromkeys(record["set"] for record in records):
         those = [record for record in records if record["set"] == name]
         yield "\n".join([_about(those[0]), "", HEAD, *_lines(those)])
-        yield "\n".join(_steps(those[0]))
+        yield "\n".join(_steps(those))
 
 
 def _about(record: Record) -> str:
@@ -31,23 +31,30 @@ def _about(record: Record) -> str:
 
 
 def _lines(records: Sequence[Record]) -> Iterator[str]:
-    """Yield a line of each model; intervals are those of the first seed."""
-    for name in dict.fromkeys(model for record in records for model in record["models"]):
+    """Yield a line of each model, ours at the end; an interval is from the least to the largest end of the seeds'."""
+    names = dict.fromkeys(model for record in records for model in record["models"])
+    for name in sorted(names, key=lambda name: OURS.index(name) if name in OURS else -1):
         found = [record["models"][name] for record in records if name in record["models"]]
-        low, high = found[0]["interval"]
-        ratio = found[0]["released_against"]
+        ratios = [line["released_against"] for line in found if line["released_against"] is not None]
         numbers = [
             str(len(found)),
             _spread([line["ndcg_10"] for line in found], 4),
-            f"{low:.4f} … {high:.4f}",
+            _interval([line["interval"] for line in found], 4),
             _spread([line["hr_10"] for line in found], 3),
-            f"{found[0]['coverage']:.2f}",
-            "" if ratio is None or name == "released" else f"{ratio[0]:.3f} ({ratio[1]:.3f} … {ratio[2]:.3f})",
+            f"{median(line['coverage'] for line in found):.2f}",
+            ""
+            if not ratios or name == "released"
+            else f"{_spread([ratio[0] for ratio in ratios], 3)} ({_interval([ratio[1:] for ratio in ratios], 3)})",
             "" if found[0]["bytes"] is None else f"{median(line['bytes'] for line in found):,.0f}",
             "" if found[0]["seconds"] is None else f"{median(line['seconds'] for line in found):,.0f}",
         ]
         shown = f"**{name}**" if name in OURS else name
         yield f"| {shown} | {' | '.join(numbers)} |"
+
+
+def _interval(ends: Sequence[Sequence[float]], places: int) -> str:
+    """Return what holds all intervals."""
+    return f"{min(low for low, _ in ends):.{places}f} … {max(high for _, high in ends):.{places}f}"
 
 
 def _spread(values: Sequence[float], places: int) -> str:
@@ -56,10 +63,12 @@ def _spread(values: Sequence[float], places: int) -> str:
     return f"{median(values):.{places}f}{half}"
 
 
-def _steps(record: Record) -> Iterator[str]:
-    """Yield the table of one seed's recipe."""
-    first = record["steps"][0]["bytes"]
-    yield f"| step (seed {record['seed']}) | NDCG@10 on validation | bytes | of the student's |"
-    yield "|---|---:|---:|---:|"
-    for step in record["steps"]:
-        yield f"| {step['step']} | {1 - step['error']:.4f} | {step['bytes']:,} | {step['bytes'] / first:.3f} |"
+def _steps(records: Sequence[Record]) -> Iterator[str]:
+    """Yield the recipe's table: medians over seeds."""
+    yield "| step | seeds | NDCG@10 on validation | bytes | of the student's |"
+    yield "|---|---:|---:|---:|---:|"
+    for place, step in enumerate(records[0]["steps"]):
+        gains = [1 - record["steps"][place]["error"] for record in records]
+        sizes = [record["steps"][place]["bytes"] for record in records]
+        share = median(size / record["steps"][0]["bytes"] for size, record in zip(sizes, records, strict=True))
+        yield f"| {step['step']} | {len(gains)} | {_spread(gains, 4)} | {median(sizes):,.0f} | {share:.3f} |"

@@ -89,3 +89,32 @@ def test_users_that_are_wrong_are_refused(client: TestClient, users: list[dict[s
     answer = ask(client, KNOWN, users=users)
     assert answer.status_code == 422, answer.text
     assert answer.json()["field"].startswith(field), answer.text
+
+
+@pytest.mark.parametrize(
+    ("tables", "field", "words"),
+    [
+        ({"events": EVENTS, "items": KNOWN, "orders": []}, "tables.orders", "no such table; the workload has: events"),
+        ({f"t{place}": [] for place in range(1000)}, "tables.t0", "no such table; the workload has: events"),
+        ({"items": KNOWN}, "", "events: this table is missing"),
+        ({"events": KNOWN, "items": EVENTS}, "events.user", "column exists"),
+        ({"events": [{**EVENTS[0], "item": ["b"] * 1000}], "items": KNOWN}, "item", "a list in row 0 is not text"),
+        ({"events": [{**EVENTS[0], "user": {"a": 1}}], "items": KNOWN}, "user", "in row 0 is not text"),
+    ],
+)
+def test_tables_that_are_not_those_of_a_ranking_are_refused(
+    client: TestClient, tables: dict[str, Any], field: str, words: str
+) -> None:
+    answer = client.post("/v1/score", json={"as_of": "2026-01-01", "tables": tables})
+    told = answer.json()
+    assert (answer.status_code, told["field"]) == (422, field) and words in told["error"], told
+
+
+def test_of_a_huge_history_the_last_items_are_read(client: TestClient) -> None:
+    last = [{"user": "u", "item": item, "time": "2026-01-01"} for item in "abc"]
+    early = [{"user": "u", "item": f"e{place}", "time": "2025-12-31"} for place in range(2_000)]
+    short, huge = ask(client, KNOWN, last), ask(client, KNOWN, early + last)
+    assert short.status_code == huge.status_code == 200, huge.text
+    assert short.json()["rows"] == huge.json()["rows"] != []
+    answer = ask(client, KNOWN, early * 3)
+    assert answer.status_code == 413 and "the body has more than 200000 bytes" in answer.json()["error"]
