@@ -77,8 +77,8 @@ class Taught:
 
     `model`: mean of the fold models. `histories`: one a fold. `valid_error`: that of `model`.
 
-    `soft` (all rows, *output_shape): out-of-fold for training rows (with one fold, of rows it has seen), the mean model's for validation rows, NaN for
-    test rows, so that nobody can learn from them.
+    `soft` (all rows, *output_shape): out-of-fold for training rows (with one fold its model has seen them), the mean
+    model's for validation rows, NaN for test rows, so that nobody can learn from them.
     """
 
     model: Mean
@@ -101,7 +101,7 @@ def assign_folds(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np
 
 
 def fold_rows(train_rows: Rows, fold_of: NDArray[np.int64], fold: int) -> tuple[Rows, Rows]:
-    """Return the training rows that fold model `fold` learns from, and the rows it labels; one fold does both to all."""
+    """Return the training rows that fold model `fold` learns from, and those it labels; of one fold both are all."""
     if not fold_of.any():
         return train_rows, train_rows
     held_out = fold_of[train_rows] == fold

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tasks.distillation.checkpoint import Checkpoint, pack, unpack
 from tasks.core.errors import ConfigError
+from tasks.distillation.checkpoint import Checkpoint, pack, unpack
 from tasks.distillation.muon import Muon, is_filter
 from tasks.distillation.objective import Objective
 from tasks.distillation.options import Training
@@ -109,8 +109,9 @@ def train(  # noqa: PLR0913 named arguments
     only_better: bool = False,
     ends: int | None = None,
 ) -> History:
-    """Train in place by AdamW, filters by Muon if the training says so, on the objective, and leave the weights of the best epoch, on the CPU.
+    """Train in place on the objective, and leave the weights of the best epoch, on the CPU.
 
+    By AdamW; filters by Muon, if the training says so.
     `only_better`: than the first weights, which else stay; for weights that have learned something before. `ends`:
     after so many of the planned epochs. Without validation rows no epoch is the best, and the last one's weights stay.
 
