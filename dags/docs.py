@@ -141,7 +141,7 @@ _ADVICE = {
     "keep": "A teacher that is kept for many nights is trained, once a period: as for `teach`. Bad data (65) are those "
     "of the period's first day.",
     "label": "65: the kept teacher cannot read tonight's rows; the line says why. Change its `every`, so that another "
-    "is trained.",
+    "is trained. Killed or out of memory: with `until_drift` it may train, as `teach` does.",
     "evaluate": "76: a champion's file does not have its digest; run `nightstill release verify`.",
     "promote": "The release store did not answer: clear it. A promotion that was already written is recognised. A "
     "*rejected* candidate is no failure: this task succeeds and `announce` is skipped.",

@@ -32,7 +32,7 @@ def operator_of(section: Section, nodes: int = 1, name: str = "") -> type[Any]:
     if nodes > 1 and runner in ("process", "docker"):
         raise ValueError(
             f"{name}: {nodes} nodes, but the runner {runner} has one machine; set runner: kubernetes, or "
-            "resources.….nodes: 1 with more processes"
+            f"resources.{name.partition('/')[2]}.nodes: 1 with more processes"
         )
     match runner:
         case "process":

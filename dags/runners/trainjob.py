@@ -41,7 +41,8 @@ from dags.runners.kubernetes import (
     run_label,
     workspace_of,
 )
-from tasks.pipeline.handover.surroundings import SECRETS
+from tasks.core.errors import UnavailableError
+from tasks.pipeline.handover.surroundings import NODES, SECRETS
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 MANAGER = "nightstill.io/airflow"
@@ -50,6 +51,8 @@ STEP = "node"
 # A pod of it is <name>-node-0-<index>-<five letters>, and a host's name has 63 letters at most.
 LONGEST = 40
 LOG_LINES = 2000
+LOST = UnavailableError.exit_code
+"""So ends a machine whose training lost another one."""
 LOST_SECONDS = 300
 """So long the API server may be out of reach before the wait is given up."""
 
@@ -143,7 +146,7 @@ class TrainJobOperator(BaseOperator):
             time.sleep(self.interval)
 
     def _wait(self) -> None:
-        """Wait for the end, and tell what changes. Raises AirflowException, or what the first machine's exit means."""
+        """Wait for the end, and tell what changes. Raises AirflowException, or what a machine's exit means."""
         told, ran = "", time.monotonic()
         while True:
             job = self._look()
@@ -191,16 +194,18 @@ class TrainJobOperator(BaseOperator):
         )
 
     def _explain(self, state: str) -> NoReturn:
-        """Tell by the pods that ended badly why the job failed: by the first machine's own words, if it has any."""
+        """Tell by the pods that ended badly why the job failed: by the cause, not by those whom it took along."""
+        ended = []
         for pod in self._pods():
-            for status in pod.status.container_statuses or []:
-                ended = status.state.terminated if status.state else None
-                if ended is None or not ended.exit_code:
-                    continue
-                if ended.reason == "OOMKilled":
-                    raise out_of_memory(self.command.name, self.command.limits.memory)
-                lines = reversed(self._log_of(pod).splitlines())
-                fail(of_container(ended.exit_code), next(filter(None, map(complaint_of, lines)), ""))
+            statuses = pod.status.container_statuses or []
+            ended += [(pod, each.state.terminated) for each in statuses if each.state and each.state.terminated]
+        bad = [(pod, end) for pod, end in ended if end.exit_code]
+        if any(end.reason == "OOMKilled" for _, end in bad):
+            raise out_of_memory(self.command.name, self.command.limits.memory)
+        if bad:
+            pod, end = min(bad, key=lambda each: each[1].exit_code == LOST)
+            lines = reversed(self._log_of(pod).splitlines())
+            fail(of_container(end.exit_code), next(filter(None, map(complaint_of, lines)), ""))
         raise AirflowException(f"TrainJob {self._name} failed: {state}; {self._kubectl('describe')} tells more")
 
     def _tell_log(self) -> None:
@@ -297,7 +302,7 @@ def train_job(
                 "numNodes": limits.nodes,
                 "numProcPerNode": limits.processes,
                 "resourcesPerNode": limits_of(limits, settings.workspace_medium),
-                "env": _variables(settings),
+                "env": [*_variables(settings), {"name": NODES, "value": str(limits.nodes)}],
             },
             "runtimePatches": [
                 {"manager": MANAGER, "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": jobs}}}}

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -124,7 +124,8 @@ def running(name: str) -> dict[str, object] | None:
     if not path.is_file():
         return None
     state: dict[str, object] = json.loads(path.read_text())
-    return state if _born(int(str(state["pid"]))) == state["born"] else None
+    # One that had ended before its start could be noted has none.
+    return state if state["born"] and _born(int(str(state["pid"]))) == state["born"] else None
 
 
 def url(name: str) -> str:
@@ -136,38 +137,41 @@ def url(name: str) -> str:
 def wait_for(address: str, name: str, seconds: float = 120) -> None:
     """Wait until a service answers. Raises RuntimeError with its last log lines if it ends or never does.
 
-    Raises ConfigError when another's server answers at its port: two that start at one moment both find it free.
+    Raises ConfigError when another's server listens at its port: two that start at one moment both find it free.
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end and running(name):
-        try:
-            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 our own server, as is seen to here
-                _require_own(name)
-                return
-        except urllib.error.HTTPError:  # an answer, too
-            _require_own(name)
-            time.sleep(0.3)
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
+        answers = _answers(address)
+        _require_own(name, address)
+        if answers and running(name):
+            return
+        time.sleep(0.3)
+    _require_own(name, address)  # it has ended: the port was another's
     log = LOGS / f"{name}.log"
     raise RuntimeError(
         f"{name} does not answer at {address}; {log} ends:\n" + "\n".join(log.read_text().splitlines()[-15:])
     )
 
 
-def _require_own(name: str) -> None:
-    """Raise ConfigError when the server at a running service's port is none of the processes that it started."""
-    state = running(name)
-    if state is None:
-        return
-    port, variable = int(str(state["url"]).rpartition(":")[2]), PORTS[name][0]
-    if _listens(int(str(state["pid"])), port) is False:
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5):  # noqa: S310 a server of this machine
+            return True
+    except OSError:  # urllib's errors are some
+        return False
+
+
+def _require_own(name: str, address: str) -> None:
+    """Raise ConfigError when the server at a started service's port is none of the processes that it started."""
+    record = RUN / f"{name}.json"
+    port, variable = urllib.parse.urlsplit(address).port, PORTS[name][0]
+    if port and record.is_file() and _listens(int(json.loads(record.read_text())["pid"]), port) is False:
         way = f"set {variable} to a free one" if variable in os.environ else "start again, which takes a free one"
-        raise ConfigError(f"{name}: another's server answers at port {port}; {way}")
+        raise ConfigError(f"{name}: another's server listens at port {port}; {way}")
 
 
 def _listens(session: int, port: int) -> bool | None:
-    """Return whether a process of a session listens at a port; None where the machine does not tell, as Linux does."""
+    """Return whether a process of a session listens at a port; None where nobody does or none can tell (macOS)."""
     sockets = set()
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):

@@ -109,9 +109,8 @@ def _profile_table(table: pl.LazyFrame, contract: TableContract, as_of: date) ->
         recent = table.filter(day <= as_of, day > since)
     names = table.collect_schema().names()
     found = {}
-    for name in [
-        each for each in profiled(contract) if each in names
-    ]:  # one at a time: a table is many columns, each as long as the snapshot
+    # One at a time: a table is many columns, each as long as the snapshot.
+    for name in (each for each in profiled(contract) if each in names):
         values = recent.select(pl.col(name)).collect(engine="streaming").to_series()
         found[name] = (
             _numbers(values.cast(pl.Float64).fill_null(np.nan).to_numpy())

@@ -103,12 +103,12 @@ def remarks(section: Workload, stages: Iterable[str]) -> Iterator[str]:
                 f"resources.{name}.nodes: {nodes} machines are the runner kubernetes' with Kubeflow's Trainer, and the "
                 f"runner is {runner}; here all processes run on this machine, and Airflow refuses the workload"
             )
-    for part in (section.teachers, section.students):
-        for name, network in part.items():
+    for part in ("teachers", "students"):
+        for name, network in getattr(section, part).items():
             if network.nodes > 1 and network.training and network.training.batch_size % network.world:
                 yield (
-                    f"{name}: {network.world} processes divide a batch of {network.training.batch_size} unevenly, and "
-                    "all wait for the slowest; choose a multiple"
+                    f"{part}.{name}.training.batch_size: {network.world} processes divide "
+                    f"{network.training.batch_size} rows unevenly, and all wait for the slowest; choose a multiple"
                 )
     kept = [name for name in stages if name.partition("@")[0] in TRAINING and limits.of(name).cpus < threads]
     if threads > 1 and kept:

@@ -82,6 +82,9 @@ def _train(ctx: Context, name: str, told: dict[str, Any]) -> None:
     """Do what stage teach does, and say why; the file reads inputs by tonight's contract."""
     teach.run(ctx, name)
     folder = ctx.artifacts / "teachers" / name
+    for file in folder.glob("fold-*.onnx"):  # of a teacher for nights to come, and this one is tonight's
+        file.unlink()
+    (ctx.pages / f"teach@{name}.summary.json").unlink()
     shutil.copy(ctx.artifacts / "features" / CONTRACT, folder)
     about = {**read_json(folder / "about.json"), "kept": told}
     write_json(folder / "about.json", about)

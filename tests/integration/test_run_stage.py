@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.core.errors import IntegrityError, StageFailed, UsageError
+from tasks.core.errors import ConfigError, IntegrityError, StageFailed, UsageError
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
 from tasks.pipeline.graph import load_graph
 from tasks.pipeline.handover.locks import from_lock
 from tasks.pipeline.handover.manifest import Manifest
-from tasks.pipeline.handover.run_stage import assist_stage, run_stage
+from tasks.pipeline.handover.run_stage import assist_stage, assists, run_stage
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
 from tests.integration.scenarios.test_ended_early import below
 
@@ -306,3 +306,15 @@ def test_a_further_machine_has_nothing_to_do_where_the_first_has_not(place: Plac
     place.open("r3", force=True)
     place.go("r3", "source")
     assert assist_stage(place.settings, "w", "r3", "member@x")
+
+
+def test_a_machine_knows_its_place_among_others_or_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PET_NODE_RANK", raising=False)
+    monkeypatch.delenv("NIGHTSTILL_NODES", raising=False)
+    assert not assists()
+    monkeypatch.setenv("NIGHTSTILL_NODES", "2")
+    with pytest.raises(ConfigError, match=r"tells no machine its place .*mlPolicy\.torch"):
+        assists()
+    for place in range(2):
+        monkeypatch.setenv("PET_NODE_RANK", str(place))
+        assert assists() == bool(place)

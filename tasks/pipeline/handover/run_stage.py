@@ -23,7 +23,15 @@ from typing import Any, Literal
 import psutil
 
 from tasks.core.documents import read_yaml
-from tasks.core.errors import DataError, IntegrityError, NightstillError, StageFailed, UnavailableError, UsageError
+from tasks.core.errors import (
+    ConfigError,
+    DataError,
+    IntegrityError,
+    NightstillError,
+    StageFailed,
+    UnavailableError,
+    UsageError,
+)
 from tasks.core.files import RUN_FILE
 from tasks.core.settings import Settings
 from tasks.core.storage import open_store
@@ -43,6 +51,7 @@ from tasks.pipeline.handover.locks import (
 from tasks.pipeline.handover.machine import describe_machine
 from tasks.pipeline.handover.manifest import Manifest, Status
 from tasks.pipeline.handover.run_store import DataRemote, RunStore
+from tasks.pipeline.handover.surroundings import NODES
 from tasks.pipeline.handover.workspace import LOCK_FILE, PIPELINE_FILE, read_lock, workspace, write_lock_file
 
 log = logging.getLogger(__name__)
@@ -78,8 +87,17 @@ def run_stage(settings: Settings, workload: str, run_id: str, stage: str) -> Out
 
 
 def assists() -> bool:
-    """Return whether this machine is a further one of a TrainJob: Kubeflow's Trainer numbers its nodes from 0 on."""
-    return int(os.environ.get("PET_NODE_RANK", "0")) > 0
+    """Return whether this machine is a further one of a TrainJob: Kubeflow's Trainer numbers its nodes from 0 on.
+
+    Raises ConfigError when there are others, but nobody numbers them: each would train and write the whole.
+    """
+    nodes, place = os.environ.get(NODES, "1"), os.environ.get("PET_NODE_RANK")
+    if place is None and nodes != "1":
+        raise ConfigError(
+            f"{NODES} is {nodes}, but the Trainer's runtime tells no machine its place (PET_NODE_RANK); name a runtime "
+            "with mlPolicy.torch in NIGHTSTILL_KUBERNETES_TRAIN_RUNTIME"
+        )
+    return int(place or 0) > 0
 
 
 def assist_stage(settings: Settings, workload: str, run_id: str, stage: str) -> bool:

@@ -35,6 +35,8 @@ SECRETS = (
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OPENLINEAGE_API_KEY",
 )
+NODES = "NIGHTSTILL_NODES"
+"""On how many machines a TrainJob runs a stage; its runtime has to tell each its place among them."""
 CREDENTIALS = {"OTEL": "OTEL_EXPORTER_OTLP_HEADERS", "OPENLINEAGE": "OPENLINEAGE_API_KEY", "AWS": "AWS_ACCESS_KEY_ID"}
 
 

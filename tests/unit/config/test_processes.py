@@ -107,12 +107,12 @@ def test_a_check_tells_of_machines_that_nobody_has_and_of_uneven_parts(
     workload = sales(tmp_path, {"teach@lstm": {"nodes": 3}})
     said = list(remarks(workload, []))
     assert any("resources.teach@lstm.nodes: 3 machines" in line and "the runner is process" in line for line in said)
-    assert any(line.startswith("lstm: 3 processes divide a batch of") for line in said)
+    assert any(line.startswith("teachers.lstm.training.batch_size: 3 processes divide") for line in said)
     monkeypatch.setenv("NIGHTSTILL_RUNNER", "kubernetes")
     even = sales(tmp_path, {"teach@lstm": {"nodes": 2}})
     assert list(remarks(even, [])) == []
 
 
-def test_no_two_kinds_of_parts_may_be_told_for_other_stages(tmp_path: Path) -> None:
+def test_machines_of_a_stage_that_trains_no_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"resources\.compress\.nodes: only teach and distil"):
         sales(tmp_path, {"compress": {"nodes": 2}})

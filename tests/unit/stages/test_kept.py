@@ -28,6 +28,7 @@ from tasks.pipeline.resources import Resources
 from tasks.problems import get_problem
 from tasks.problems.base import Raw
 from tasks.problems.contracts import contract_from_json
+from tasks.reporting.collect import Material, collect
 from tasks.stages import evaluate, features, keep, label, snapshot, teach
 from tasks.stages.context import Context
 from tests.conftest import LAST_DAY, PROJECT, small_customers
@@ -273,10 +274,15 @@ def test_quiet_data_keep_it_and_data_that_moved_train_it_anew(watched: Context, 
     assert (theirs / "teacher.onnx").read_bytes() == trained
     contract = moved.artifacts / "teachers" / "kept" / "contract.json"
     assert contract.read_bytes() == (moved.artifacts / "features" / "contract.json").read_bytes()
+    assert not list(contract.parent.glob("fold-*.onnx")), "nobody labels by tonight's fold models"
     told = (moved.artifacts / "teachers" / "kept" / "about.json").read_bytes()
     label.run(alone, "kept")
     assert (theirs / "about.json").read_bytes() == told
     assert read_json(moved.pages / "label@kept.summary.json")["ended"] == anew["ended"]
+    assert not (moved.pages / "teach@kept.summary.json").exists(), "no stage teach ran"
+    for context, notes in ((watched, 0), (moved, 1)):
+        said = [note for note in collect(Material(context.run, context.artifacts)).notes if anew["ended"] in note]
+        assert len(said) == notes
 
 
 def test_data_that_cannot_be_compared_are_told(watched: Context, tmp_path: Path) -> None:

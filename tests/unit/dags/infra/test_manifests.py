@@ -270,5 +270,6 @@ def test_airflow_s_parts_run_without_rights_of_the_host() -> None:
 def test_machines_of_one_training_reach_each_other() -> None:
     policy = named("NetworkPolicy", "training")["spec"]
     several = [{"key": "jobset.sigs.k8s.io/jobset-name", "operator": "Exists"}]
-    for peer in (policy["podSelector"], policy["ingress"][0]["from"][0]["podSelector"]):
+    ((source,), (target,)) = (rule[0][peers] for rule, peers in ((policy["ingress"], "from"), (policy["egress"], "to")))
+    for peer in (policy["podSelector"], source["podSelector"], target["podSelector"]):
         assert peer["matchExpressions"] == several and peer["matchLabels"] == {**LABELS}

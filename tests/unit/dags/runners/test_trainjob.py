@@ -135,6 +135,7 @@ def test_the_published_schema_takes_it_and_it_says_what_the_section_does() -> No
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (3, 2)
     assert trainer["resourcesPerNode"]["limits"] == {"cpu": "2000m", "memory": "3Gi", "ephemeral-storage": "1Gi"}
     assert trainer["command"] == ["nightstill"]
+    assert {"name": "NIGHTSTILL_NODES", "value": "3"} in trainer["env"]
     # What somebody typed is not expanded by the kubelet.
     assert trainer["args"] == ["run-stage", "teach@lstm", "--run-id", "r$$(TOKEN)"]
     reference = {"apiGroup": "trainer.kubeflow.org", "kind": "ClusterTrainingRuntime", "name": "torch-distributed"}
@@ -267,6 +268,23 @@ def test_a_failure_is_the_words_of_its_machine(
     with pytest.raises(error, match=said):
         execute()
     assert cluster.job is None
+
+
+@pytest.mark.parametrize(
+    ("exits", "error", "said"),
+    [
+        ([(0, 75, "Error"), (1, 137, "OOMKilled")], AirflowFailException, r"out of memory: .*3Gi"),
+        ([(0, 75, "Error"), (1, 78, "Error")], AirflowFailException, "wrong configuration .*too few GPUs"),
+        ([(0, 75, "Error"), (1, 75, "Error")], AirflowException, "another process has ended"),
+    ],
+)
+def test_a_machine_that_lost_another_does_not_hide_why(
+    cluster: TrainerCluster, exits: list[tuple[int, int, str]], error: type[Exception], said: str
+) -> None:
+    cluster.states, cluster.exits = [FAILED], exits
+    cluster.logs = {0: ["error: another process has ended"], 1: ["error: too few GPUs"]}
+    with pytest.raises(error, match=said):
+        execute()
 
 
 def test_a_failure_without_pods_is_the_jobs_own_condition(cluster: TrainerCluster) -> None:

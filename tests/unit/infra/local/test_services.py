@@ -3,6 +3,7 @@
 import http.server
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,10 +71,25 @@ def test_anothers_server_is_not_taken_for_ours(place: Path, foreign: int, monkey
     # It waits for its port as an application does that is still being loaded.
     waiting = ("/bin/sh", "-c", 'sleep 60; exec "$0" "$@"', *SERVER)
     address = serve(place, foreign, *waiting)
-    with pytest.raises(ConfigError, match=rf"mlflow: another's server answers at port {foreign}; start again, which"):
+    with pytest.raises(ConfigError, match=rf"mlflow: another's server listens at port {foreign}; start again, which"):
         services.wait_for(address, "mlflow", seconds=30)
     monkeypatch.setenv("NIGHTSTILL_MLFLOW_PORT", str(foreign))
     with pytest.raises(ConfigError, match="set NIGHTSTILL_MLFLOW_PORT to a free one"):
+        services.wait_for(address, "mlflow", seconds=30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose a port is")
+def test_one_that_ended_because_its_port_is_anothers_says_so(place: Path, foreign: int) -> None:
+    address = serve(place, foreign, *SERVER)
+    while services.running("mlflow"):
+        time.sleep(0.05)
+    with pytest.raises(ConfigError, match=rf"mlflow: another's server listens at port {foreign}"):
+        services.wait_for(address, "mlflow", seconds=30)
+
+
+def test_one_that_ended_for_a_reason_of_its_own_tells_its_last_lines(place: Path) -> None:
+    address = serve(place, free_port(), "/bin/sh", "-c", "echo no database; exit 1")
+    with pytest.raises(RuntimeError, match=r"mlflow does not answer(.|\n)*no database"):
         services.wait_for(address, "mlflow", seconds=30)
 
 
@@ -88,5 +104,5 @@ def test_up_beside_another_ends_what_it_started(
 
     monkeypatch.setattr(services, "start", start)
     assert services.main(["up"]) == ConfigError.exit_code
-    assert "another's server answers at port" in capsys.readouterr().err
+    assert "another's server listens at port" in capsys.readouterr().err
     assert services.running("mlflow") is None and services.running("api-server") is None
