@@ -15,7 +15,7 @@ from tasks.distillation.schedule import SCHEDULES, Schedule
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import Forest, SelfTrained, augmentation
 from tasks.problems.base import Augment, Problem, SoftLoss, Synthesis
-from tasks.problems.blocks.features import Attentive
+from tasks.problems.blocks.features import shows
 from tasks.problems.blocks.weights import save_weights
 from tasks.problems.models import build_model, models, trees
 
@@ -133,13 +133,7 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
         if (teacher.training is None) == trained:
             what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
             raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
-        # Of those that fit themselves some have weights, such as EASE's product of items by items; trees have none.
-        weighed = any(True for _ in model.parameters()) and not isinstance(model, Forest)
-        if not trained and ({"features", "attention"} & {*teacher.keep} or (teacher.keep and not weighed)):
-            what = f"a {teacher.model.kind} has neither features nor weights of a network"
-            raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
-        if "attention" in teacher.keep and not isinstance(model, Attentive):
-            raise ConfigError(f"teachers.{name}.keep: a {teacher.model.kind} has no attention to keep; leave it out")
+        _check_kept(f"teachers.{name}.keep: a {teacher.model.kind}", teacher, model)
         if teacher.augment and not trained:
             raise ConfigError(f"teachers.{name}.augment: a {teacher.model.kind} fits itself; leave it out")
         try:
@@ -153,6 +147,17 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
             raise ConfigError(f"students.{name}.{error}") from error
 
 
+def _check_kept(who: str, teacher: Teacher, model: nn.Module) -> None:
+    """Raise ConfigError when a teacher keeps what its model has not."""
+    # Of those that fit themselves some have weights, such as EASE's product of items by items; trees have none.
+    weighed = any(True for _ in model.parameters()) and not isinstance(model, Forest)
+    shown = [each for each in teacher.keep if each != "weights"]
+    if isinstance(model, SelfTrained) and (shown or (teacher.keep and not weighed)):
+        raise ConfigError(f"{who} has neither features nor weights of a network; leave it out")
+    if lacking := [each for each in shown if not shows(model, each)]:
+        raise ConfigError(f"{who} has no {lacking[0]} to keep; leave it out")
+
+
 def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) -> None:
     networks = [kind for kind in models(problem.kind) if kind not in trees(problem.kind)]
     built = {"model": student.model} | ({"assistant.model": student.assistant.model} if student.assistant else {})
@@ -164,8 +169,8 @@ def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) 
     for _, term in parts_of(problem, student).aligned:
         feature_teacher(term, [name for name, teacher in teachers.items() if term.of in teacher.keep])
         for field, model in built.items():
-            if term.of == "attention" and not isinstance(_build(problem, model, ""), Attentive):
-                raise ConfigError(f"{field}.kind: a {model.kind} has no attention to align; leave the term out")
+            if not shows(_build(problem, model, ""), term.of):
+                raise ConfigError(f"{field}.kind: a {model.kind} has no {term.of} to align; leave the term out")
     if student.start_from is not None:
         name = student.start_from.teacher
         if name not in teachers or "weights" not in teachers[name].keep:

@@ -10,7 +10,6 @@ from torch import nn
 
 from tasks.core.errors import ConfigError
 from tasks.distillation.adaptive import Balance, Correctness, Gap, Learned
-from tasks.distillation.alignment import Shown
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.objective import Aligned, Made, Objective, Teaching
@@ -21,7 +20,7 @@ from tasks.distillation.teacher import assign_folds, teach
 from tasks.distillation.trainer import AfterStep, History, Progress, TrainingData, train
 from tasks.distillation.trust import correctness, trust
 from tasks.problems.base import Dataset, Floats, Problem, Synthesis
-from tasks.problems.blocks.features import SHOWING
+from tasks.problems.blocks.features import Shown, shows
 from tasks.problems.models import build_model
 
 Features = Mapping[str, NDArray[np.float16]]
@@ -185,7 +184,7 @@ def _objective(
             for weight, term in parts.aligned:
                 features = shown.get(term.of, {})
                 values = features[feature_teacher(term, features)]
-                if not isinstance(model, SHOWING[term.of]):
+                if not shows(model, term.of):
                     raise ConfigError(f"terms: a {type(model).__name__} has no {term.of} to align; leave them out")
                 built = term.build(model.feature_width, values.shape[1], int(fold_of.max()) + 1)
                 aligned.append(Aligned(weight, built, values, fold_of, term.of))

@@ -9,8 +9,9 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
-from tasks.compression.convolutions import fold_norms
+from tasks.compression.convolutions import SEEN_VALUES, fold_norms, some_inputs
 from tasks.compression.export import export_onnx
+from tasks.compression.low_rank import LowRank
 from tasks.compression.qat import Int8Qat
 from tasks.compression.qat_convolutions import Int8Convolution, TrainedConvolution
 from tasks.compression.runtime import run_onnx
@@ -32,6 +33,28 @@ def test_batch_normalisation_becomes_part_of_convolutions_and_the_answers_stay(k
     torch.testing.assert_close(
         model(torch.from_numpy(IMAGES["image"])).detach(), before, rtol=1e-4, atol=1e-4, msg="in training too"
     )
+
+
+def test_of_convolutions_of_low_rank_the_norm_becomes_part_of_the_second() -> None:
+    model = network(rank=2)
+    LowRank(energy=0.99, epochs=0, convolutions=True).apply(model, untuned, lambda _: IMAGES)
+    before = answers(model)
+    fold_norms(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    torch.testing.assert_close(answers(model), before, rtol=1e-4, atol=1e-4)
+
+
+def test_ranges_are_of_all_places_and_of_few_values() -> None:
+    """Each column has a number of its own; a step of the width's multiples would see one alone."""
+    model = nn.Sequential(nn.Conv2d(1, 1, 1))
+    layer = model[0]
+    assert isinstance(layer, nn.Conv2d)
+    columns = np.arange(32, dtype=np.float32)
+    rows = {"image": np.broadcast_to(columns, (4096, 1, 32, 32))}
+    seen = some_inputs({"0": layer}, model, rows)["0"]
+    found = torch.bincount(seen.long(), minlength=32)
+    assert len(seen) <= SEEN_VALUES and seen.untyped_storage().nbytes() <= 4 * SEEN_VALUES
+    assert float(found.min()) > 0.9 * len(seen) / 32, found
 
 
 def test_the_file_is_integer_smaller_and_says_what_torch_says() -> None:
