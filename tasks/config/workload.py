@@ -50,7 +50,7 @@ class Workload(Frozen):
     deadline_minutes: int = Field(default=DEADLINE_MINUTES, gt=0)
     seed: int = 7
     threads: int = Field(default=1, gt=0)
-    folds: int = Field(default=3, ge=2)
+    folds: int = Field(default=3, ge=1)
     source: SourceSpec
     problem: Spec
     checks: Checks = Checks()

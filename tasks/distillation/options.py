@@ -16,7 +16,8 @@ def _alone(count: int) -> bool:
 class Training(Frozen):
     """Training defines how one network is trained. `patience` counts epochs without a better validation error.
 
-    `precision`: of products and convolutions in training on a processor; weights, losses and files stay float32.
+    `precision`: of products and convolutions on a processor, in training and where its rows are labelled; weights,
+    losses and files stay float32. `muon`: the learning rate of filters, which Muon trains then; all else has AdamW's.
     """
 
     epochs: int = Field(gt=0)
@@ -26,6 +27,17 @@ class Training(Frozen):
     weight_decay: float = Field(default=0.0, ge=0)
     patience: int = Field(default=5, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+    muon: float | None = Field(default=None, gt=0, exclude_if=lambda rate: rate is None)
+
+    @property
+    def narrow(self) -> bool:
+        """Return whether a processor computes in bfloat16."""
+        return self.precision == "bfloat16"
+
+    def slower(self, factor: float) -> Self:
+        """Return the same with learning rates that are multiplied by `factor`."""
+        rates = {"learning_rate": self.learning_rate * factor}
+        return self.model_copy(update=rates | ({} if self.muon is None else {"muon": self.muon * factor}))
 
 
 class Teacher(Frozen):

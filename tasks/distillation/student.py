@@ -149,12 +149,11 @@ def fine_tuning(
         ends = next(before, None)
         if ends == 0:
             return 0
-        learning_rate = training.learning_rate * learning_rate_factor
         history = train(
             model,
             training_data(dataset, problem),
             objective(),
-            training.model_copy(update={"epochs": epochs, "learning_rate": learning_rate}),
+            training.slower(learning_rate_factor).model_copy(update={"epochs": epochs}),
             seed=seed,
             after_step=after_step,
             only_better=after_step is None,

@@ -77,8 +77,8 @@ class Taught:
 
     `model`: mean of the fold models. `histories`: one a fold. `valid_error`: that of `model`.
 
-    `soft` (all rows, *output_shape): out-of-fold for training rows, the mean model's for validation rows, NaN for
-    test rows, so that nobody can learn from them.
+    `soft` (all rows, *output_shape): out-of-fold for training rows (with one fold its model has seen them), the mean
+    model's for validation rows, NaN for test rows, so that nobody can learn from them.
     """
 
     model: Mean
@@ -101,7 +101,9 @@ def assign_folds(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np
 
 
 def fold_rows(train_rows: Rows, fold_of: NDArray[np.int64], fold: int) -> tuple[Rows, Rows]:
-    """Return the training rows that fold model `fold` learns from, and the rows it labels."""
+    """Return the training rows that fold model `fold` learns from, and those it labels; of one fold both are all."""
+    if not fold_of.any():
+        return train_rows, train_rows
     held_out = fold_of[train_rows] == fold
     return train_rows[~held_out], train_rows[held_out]
 
@@ -159,7 +161,9 @@ def teach(  # noqa: PLR0913 named arguments
                 progress=progress(fold) if progress else None,
                 ends=None if again is None else again[fold].best + 1,
             )
-        soft[label] = predict(model, dataset, label, _labelled(f"fold {fold + 1}/{folds}", len(label)))
+        narrow = teacher.training is not None and teacher.training.narrow
+        said = _labelled(f"fold {fold + 1}/{folds}", len(label))
+        soft[label] = predict(model, dataset, label, said, narrow=narrow)
         members.append(model)
         histories.append(history)
     mean = Mean(members).eval()

@@ -8,14 +8,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tasks.core.errors import ConfigError
 from tasks.distillation.checkpoint import Checkpoint, pack, unpack
+from tasks.distillation.muon import Muon, is_filter
 from tasks.distillation.objective import Objective
 from tasks.distillation.options import Training
 from tasks.distillation.processes import NORMS, Part, join, own_part, require_divisible
@@ -30,6 +32,15 @@ WARM_UP = 0.1
 GRADIENT_LIMIT = 1.0
 PREDICTION_BATCH = 1024
 FINGERPRINT_ROWS = 64
+
+
+@runtime_checkable
+class BeginsWithData(Protocol):
+    """A model BeginsWithData when some of its first weights are computed from training rows."""
+
+    def begin(self, dataset: Dataset, rows: Rows) -> None:
+        """Compute these weights, unless they have been: a model may be trained further."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -98,8 +109,9 @@ def train(  # noqa: PLR0913 named arguments
     only_better: bool = False,
     ends: int | None = None,
 ) -> History:
-    """Train in place by AdamW on the objective, and leave the weights of the best epoch, on the CPU.
+    """Train in place on the objective, and leave the weights of the best epoch, on the CPU.
 
+    By AdamW; filters by Muon, if the training says so.
     `only_better`: than the first weights, which else stay; for weights that have learned something before. `ends`:
     after so many of the planned epochs. Without validation rows no epoch is the best, and the last one's weights stay.
 
@@ -118,6 +130,8 @@ def train(  # noqa: PLR0913 named arguments
     mine = own_part()
     if mine.count > 1:
         require_divisible("resources", model, features=bool(len(objective.alignments)))
+    if isinstance(model, BeginsWithData):
+        model.begin(data.dataset, data.train)
     last = training.epochs if ends is None else min(ends, training.epochs)
     loop = _Loop(model, objective, training, _fingerprint(model, data, objective, training, seed, mine), last)
     mine.require_same("training", loop.fingerprint)
@@ -126,7 +140,11 @@ def train(  # noqa: PLR0913 named arguments
         if not len(data.valid):
             return math.nan
         error = (
-            data.error(predict(model, data.dataset, data.valid), data.dataset.target(data.valid)) if mine.first else 0
+            data.error(
+                predict(model, data.dataset, data.valid, narrow=training.narrow), data.dataset.target(data.valid)
+            )
+            if mine.first
+            else 0
         )
         return float(mine.of_first(torch.tensor([error], dtype=torch.float64)))
 
@@ -147,12 +165,25 @@ def train(  # noqa: PLR0913 named arguments
     return loop.history
 
 
-def predict(model: nn.Module, dataset: Dataset, rows: Rows, progress: Callable[[int], None] | None = None) -> Floats:
+def predict(
+    model: nn.Module,
+    dataset: Dataset,
+    rows: Rows,
+    progress: Callable[[int], None] | None = None,
+    *,
+    narrow: bool = False,
+) -> Floats:
     """Return (len(rows), *output_shape) outputs of the model, in evaluation mode, where its weights are.
 
-    `progress(rows)` is called with the number of rows predicted so far.
+    `progress(rows)` is called with the number of rows predicted so far. `narrow`: computed in bfloat16.
     """
-    return _forward(model, model, dataset, rows, progress)
+
+    def call(*inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=narrow):
+            found: Tensor = model(*inputs)
+        return found.float() if narrow else found
+
+    return _forward(model, call, dataset, rows, progress)
 
 
 def features(model: nn.Module, dataset: Dataset, rows: Rows, of: Shown = "features") -> Floats:
@@ -185,20 +216,39 @@ class _Loop:
         self.model, self.objective = model.to(device()), objective.to(device())
         self.compiled = torch.compile(model) if device().type == "cuda" else model
         self.training, self.fingerprint, self.last = training, fingerprint, last
-        self.narrow = device().type == "cuda" or training.precision == "bfloat16"
+        self.narrow = device().type == "cuda" or training.narrow
         balance = [] if objective.balance is None else list(objective.balance.parameters())
         others = (*model.parameters(), *objective.parameters())
         trained = [each for each in others if each.requires_grad and not any(each is one for one in balance)]
-        groups: list[dict[str, Any]] = [{"params": trained}]
+        filters = [] if training.muon is None else [each for each in trained if is_filter(each)]
+        if training.muon is not None and not filters:
+            raise ConfigError(f"training.muon: a {type(model).__name__} has no filters; leave it out")
+        left = [each for each in trained if not any(each is one for one in filters)]
+        groups: list[dict[str, Any]] = [{"params": left}]
         if balance:  # of them decay would make equal weights, whatever the losses say
             groups.append({"params": balance, "weight_decay": 0.0})
         self.parameters = [*trained, *balance]
         self.optimizer = torch.optim.AdamW(
             groups, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
+        self.muon = Muon(filters, training.muon) if filters and training.muon is not None else None
         self.history = History()
         self.least = math.nan
         self.best = copy.deepcopy(model.state_dict())
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return what takes the steps, by the name under which a checkpoint has its moments."""
+        return {"optimizer": self.optimizer} | ({} if self.muon is None else {"muon": self.muon})
+
+    def step(self, share: float) -> None:
+        """Take a step at a `share` of the learning rates."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = share * self.training.learning_rate
+        self.optimizer.step()
+        if self.muon is not None and self.training.muon is not None:
+            self.muon.param_groups[0]["lr"] = share * self.training.muon
+            self.muon.step()
 
     @property
     def epoch(self) -> int:
@@ -228,8 +278,9 @@ class _Loop:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        for number, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in values.items()}
+        for kind, optimizer in self.optimizers.items():
+            for number, values in optimizer.state_dict()["state"].items():
+                tensors |= {f"{kind}.{number}.{name}": tensor for name, tensor in values.items()}
         return pack(tensors, {"fingerprint": self.fingerprint, "history": self.history.to_json()})
 
     def resume(self, data: bytes | None) -> None:
@@ -250,12 +301,12 @@ class _Loop:
         self.model.load_state_dict(_below("model.", tensors))
         self.objective.load_state_dict(_below("objective.", tensors))
         self.best = _below("best.", tensors)
-        optimizer = self.optimizer.state_dict()
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in _below("optimizer.", tensors).items():
-            number, name = key.split(".", 1)
-            moments.setdefault(int(number), {})[name] = tensor
-        self.optimizer.load_state_dict({**optimizer, "state": moments})
+        for kind, optimizer in self.optimizers.items():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, tensor in _below(f"{kind}.", tensors).items():
+                number, name = key.split(".", 1)
+                moments.setdefault(int(number), {})[name] = tensor
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -301,17 +352,15 @@ def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | N
         torch.manual_seed(seed * 100_003 + loop.epoch + mine.rank * 1_000_000_007)
         for step, part in enumerate(parts):
             rows, done = order[part], loop.epoch * steps + step
-            rate = _learning_rate(done, planned, loop.training.learning_rate)
-            for group in loop.optimizer.param_groups:
-                group["lr"] = rate
             loss = loop.objective.loss(
                 loop.compiled, rows, done / planned, chance, where, narrow=loop.narrow, mine=mine
             )
-            loop.optimizer.zero_grad()
+            for weights in loop.parameters:
+                weights.grad = None
             loss.backward()  # type: ignore[no-untyped-call]
             mine.add_up([each.grad for each in loop.parameters if each.grad is not None])
             nn.utils.clip_grad_norm_(loop.parameters, GRADIENT_LIMIT)
-            loop.optimizer.step()
+            loop.step(_share_of_rate(done, planned))
             if after_step is not None:
                 after_step(loop.model)
             total += loss.detach()  # no float(): it would wait for a GPU in every step
@@ -331,8 +380,8 @@ def _parts(count: int, size: int, model: nn.Module) -> list[slice]:
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
 
 
-def _learning_rate(step: int, steps: int, peak: float) -> float:
+def _share_of_rate(step: int, steps: int) -> float:
     warm = max(1, int(WARM_UP * steps))
     if step < warm:
-        return peak * (step + 1) / warm
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

@@ -95,7 +95,7 @@ def collect(material: Material) -> ReportFacts:
         searches=_searches(material),
         data=_data(about),
         data_notes=tuple(about.get("notes", ())),
-        notes=(*_made_again(material), *_ended_early(material)),
+        notes=(*_labels(material), *_made_again(material), *_ended_early(material)),
         checks=_checks(material),
         segments=_segments(material.json("evaluation/segments.json")),
         drift=drift_table(material.json("evaluation/drift.json")),
@@ -233,6 +233,16 @@ def _students(material: Material) -> tuple[Student, ...]:
         if about:
             found.append(Student(name, about["valid_error"], student.alpha, name in chosen))
     return tuple(found)
+
+
+def _labels(material: Material) -> tuple[str, ...]:
+    """Say whose labels students learned from where it is not the rule: out-of-fold ones."""
+    if material.run.folds > 1:
+        return ()
+    return (
+        "Teachers were trained in one fold: their soft labels are of training rows that they have learned from, not "
+        "out-of-fold.",
+    )
 
 
 def _made_again(material: Material) -> tuple[str, ...]:

@@ -4,12 +4,24 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from tasks.problems.base import FeatureContract, SoftLoss, SoftRows
+from tasks.problems.base import FeatureContract, HardRows, SoftLoss, SoftRows
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     """Return (n,) -log softmax(output)[y]; output (n, classes) logits, target (n,) class numbers."""
     return functional.cross_entropy(output, target, reduction="none")
+
+
+def smoothed(share: float) -> HardRows:
+    """Return the cross-entropy with labels of which a `share` is spread evenly over all classes.
+
+    Label smoothing (Szegedy et al. 2016, arXiv:1512.00567).
+    """
+
+    def rows(output: Tensor, target: Tensor) -> Tensor:
+        return functional.cross_entropy(output, target, reduction="none", label_smoothing=share)
+
+    return rows
 
 
 class Kl(SoftLoss):

@@ -29,6 +29,7 @@ class Options(Frozen):
     Checks: the share of files that cannot be read is at most `max_unreadable` (they are left out), that of images which
     are there twice with different labels at most `max_conflicts`, and each class has at least `min_share` of the rows.
 
+    `smoothing`: the share of a label that is spread over all classes in training (Szegedy et al. 2016).
     `calibrate`: logits are divided by the temperature that fits validation rows best, in the model's own graph.
     """
 
@@ -50,6 +51,7 @@ class Options(Frozen):
     max_unreadable: float = Field(default=0, ge=0, lt=1)
     max_conflicts: float = Field(default=0.001, ge=0, lt=1)
     min_share: float = Field(default=0.001, ge=0, lt=1)
+    smoothing: float = Field(default=0, ge=0, lt=1, exclude_if=lambda share: share == 0)
     calibrate: Literal["temperature"] | None = Field(default=None, exclude_if=lambda way: way is None)
 
     @model_validator(mode="after")

@@ -83,9 +83,9 @@ class Vision(Problem):
 
     def hard_loss(self, contract: FeatureContract) -> HardRows:
         """Return the cross-entropy, of either error: the share of mistakes has no slope."""
-        from tasks.problems.blocks.class_losses import cross_entropy
+        from tasks.problems.blocks.class_losses import cross_entropy, smoothed
 
-        return cross_entropy
+        return smoothed(self.options.smoothing) if self.options.smoothing else cross_entropy
 
     def strategies(self) -> Strategies:
         from tasks.problems.blocks.class_losses import SOFT

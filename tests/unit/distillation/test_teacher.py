@@ -73,6 +73,14 @@ def test_a_fold_model_learns_from_the_other_folds_and_labels_its_own() -> None:
     assert (learn.tolist(), label.tolist()) == ([1, 5], [0, 2])
 
 
+def test_one_fold_learns_from_all_training_rows_and_labels_them(sales: Any) -> None:
+    train = sales.dataset.splits["train"]
+    learn, label = fold_rows(train, assign_folds(sales.dataset.groups, 1, seed=5), 0)
+    assert learn.tolist() == label.tolist() == train.tolist()
+    taught = teach(sales.dataset, sales.problem(), TREES, folds=1, seed=5)
+    assert np.array_equal(taught.soft[train], predict(taught.model.members[0], sales.dataset, train))
+
+
 @pytest.mark.parametrize("fold", [0, 1])
 def test_poisoned_targets_do_not_reach_the_soft_targets_of_their_own_rows(
     sales: Any, teacher: Teacher, taught: Taught, fold: int

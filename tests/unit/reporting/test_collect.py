@@ -95,3 +95,9 @@ def test_a_candidate_that_could_not_be_run_is_not_chosen(night: Any) -> None:
     facts = collect(material)
     assert facts.chosen is not None and facts.chosen.name == "fp32"
     assert facts.comparisons == {}
+
+
+def test_a_night_of_one_fold_says_that_teachers_labelled_rows_they_had_seen(night: Any, run: Any) -> None:
+    said = "not out-of-fold"
+    assert not any(said in note for note in collect(night()).notes)
+    assert any(said in note for note in collect(night(run=run.model_copy(update={"folds": 1}))).notes)

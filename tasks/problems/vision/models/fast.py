@@ -1,8 +1,8 @@
 """A narrow network that learns small images fast, after airbench (Jordan 2024, arXiv:2404.00498).
 
 Taken from there: three groups of two convolutions with pooling, GELU, batch normalisation that follows quickly and has
-no factor, convolutions that begin as the identity, outputs scaled down. Left out: the first layer of whitened patches,
-which are made from data, and the optimizer.
+no factor, convolutions that begin as the identity, outputs scaled down, a first layer of whitened patches, and the mean
+of what is said of an image and of its mirror image. Its optimizer is `training.muon`.
 """
 
 from collections.abc import Mapping
@@ -14,18 +14,63 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.core.config import Frozen
-from tasks.problems.base import FeatureContract
+from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.vision.models.base import ImageModel, convolution
+from tasks.problems.vision.options import IMAGE
 
 MOMENTUM = 0.4
 SCALE = 1 / 9
+PATCH = 2
+LEAST_VARIANCE = 5e-4
+WHITENED_IMAGES = 5_000
 
 
 class FastOptions(Frozen):
-    """`widths`: channels of the maps of each group. `residual`: a third convolution of each group adds to its input."""
+    """`widths`: channels of the maps of each group. `residual`: a third convolution of each group adds to its input.
+
+    `whiten`: the first layer is made from training images and stays. `mirror`: outputs and features are means over the
+    image and its mirror image, except in training; a file does so too, and takes twice as long.
+    """
 
     widths: tuple[int, ...] = Field(default=(32, 64, 64), min_length=1)
     residual: bool = True
+    whiten: bool = False
+    mirror: bool = False
+
+
+class Whitened(nn.Module):
+    """Whitened maps patches of 2 × 2 pixels to their principal components, each of variance 1, and to the opposites.
+
+    Its filters are computed once, from training images, and are not trained; its bias is.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        count = channels * PATCH**2
+        self.layer = nn.Conv2d(channels, 2 * count, PATCH)
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+        self.layer.weight.requires_grad = False
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        found: Tensor = self.layer(numbers)
+        return found
+
+    @property
+    def width(self) -> int:
+        """Return the number of maps."""
+        return self.layer.out_channels
+
+    @torch.no_grad()
+    def fit(self, numbers: Tensor) -> None:
+        """Compute the filters from standardised images (n, channels, height, width), unless there are some."""
+        if self.layer.weight.any():
+            return
+        count = self.width // 2
+        patches = functional.unfold(numbers, PATCH).transpose(1, 2).reshape(-1, count).double()
+        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        filters = (vectors / (values + LEAST_VARIANCE).sqrt()).T.reshape(count, *self.layer.weight.shape[1:])
+        self.layer.weight.copy_(torch.cat([filters, -filters]))
 
 
 class Step(nn.Module):
@@ -71,9 +116,12 @@ class Fast(ImageModel):
     def __init__(self, options: FastOptions, contract: FeatureContract) -> None:
         super().__init__(contract, options.widths[-1])
         size, channels = min(contract.inputs["image"][1][:2]), contract.inputs["image"][1][2]
-        self.stem = convolution(channels, options.widths[0])
+        self.mirror = options.mirror
+        self.stem: nn.Module = Whitened(channels) if options.whiten else convolution(channels, options.widths[0])
         groups: list[nn.Module] = []
         inputs = options.widths[0]
+        if isinstance(self.stem, Whitened):
+            inputs, size = self.stem.width, size - PATCH + 1
         for outputs in options.widths:
             pool = size >= 4
             groups.append(Group(inputs, outputs, pool=pool, residual=options.residual))
@@ -84,8 +132,17 @@ class Fast(ImageModel):
         found: Tensor = self.groups(functional.gelu(self.stem(numbers)))
         return found
 
+    def begin(self, dataset: Dataset, rows: Rows) -> None:
+        """Compute the first layer from training images, if it is a whitening one."""
+        if isinstance(self.stem, Whitened):
+            chosen = rows[:: max(1, len(rows) // WHITENED_IMAGES)]
+            self.stem.fit(self.standardise(torch.from_numpy(dataset.inputs(chosen)[IMAGE])))
+
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.body(self.standardise(inputs[0])).amax(dim=(2, 3))
+        numbers = self.standardise(inputs[0])
+        features = self.body(numbers).amax(dim=(2, 3))
+        if self.mirror and not self.training:
+            features = (features + self.body(numbers.flip(3)).amax(dim=(2, 3))) / 2
         return self.output(features) * SCALE, features
 
 
