@@ -10,7 +10,8 @@ from tasks.core.errors import ConfigError
 from tasks.core.loader import Kinds
 from tasks.distillation.adaptive import ADAPTATIONS, LEAST, Adaptation, Correctness, Learned
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
-from tasks.distillation.options import Student, Teacher
+from tasks.distillation.muon import is_filter
+from tasks.distillation.options import Assistant, Student, Teacher, Training
 from tasks.distillation.schedule import SCHEDULES, Schedule
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import Forest, SelfTrained, augmentation
@@ -133,6 +134,7 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
         if (teacher.training is None) == trained:
             what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
             raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
+        _check_muon(f"teachers.{name}.", teacher.training, model, teacher.model.kind)
         _check_kept(f"teachers.{name}.keep: a {teacher.model.kind}", teacher, model)
         if teacher.augment and not trained:
             raise ConfigError(f"teachers.{name}.augment: a {teacher.model.kind} fits itself; leave it out")
@@ -147,6 +149,12 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
             raise ConfigError(f"students.{name}.{error}") from error
 
 
+def _check_muon(prefix: str, training: Training | None, model: nn.Module, kind: str) -> None:
+    """Raise ConfigError when Muon is asked for and the model has no filters that it could train."""
+    if training is not None and training.muon is not None and not any(map(is_filter, model.parameters())):
+        raise ConfigError(f"{prefix}training.muon: a {kind} has no filters of convolutions; leave it out")
+
+
 def _check_kept(who: str, teacher: Teacher, model: nn.Module) -> None:
     """Raise ConfigError when a teacher keeps what its model has not."""
     # Of those that fit themselves some have weights, such as EASE's product of items by items; trees have none.
@@ -159,18 +167,14 @@ def _check_kept(who: str, teacher: Teacher, model: nn.Module) -> None:
 
 
 def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) -> None:
-    networks = [kind for kind in models(problem.kind) if kind not in trees(problem.kind)]
-    built = {"model": student.model} | ({"assistant.model": student.assistant.model} if student.assistant else {})
-    for field, model in built.items():
-        if model.kind not in networks:
-            raise ConfigError(f"{field}.kind: unknown kind {model.kind!r}; there are: {', '.join(networks)}")
-        if isinstance(_build(problem, model, field.removesuffix("model")), SelfTrained):
-            raise ConfigError(f"{field}.kind: a {model.kind} fits itself, and a student is a network")
+    built = [_network(problem, student, "")]
+    if student.assistant:
+        built.append(_network(problem, student.assistant, "assistant."))
     for _, term in parts_of(problem, student).aligned:
         feature_teacher(term, [name for name, teacher in teachers.items() if term.of in teacher.keep])
-        for field, model in built.items():
-            if not shows(_build(problem, model, ""), term.of):
-                raise ConfigError(f"{field}.kind: a {model.kind} has no {term.of} to align; leave the term out")
+        for who, model in built:
+            if not shows(model, term.of):
+                raise ConfigError(f"{who} has no {term.of} to align; leave the term out")
     if student.start_from is not None:
         name = student.start_from.teacher
         if name not in teachers or "weights" not in teachers[name].keep:
@@ -179,6 +183,19 @@ def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) 
             weights = save_weights(_build(problem, teachers[name].model, f"teachers.{name}."))
             start = student.start_from
             start_from(_build(problem, student.model, ""), weights, start.layers, start.gate)
+
+
+def _network(problem: Problem, of: Student | Assistant, prefix: str) -> tuple[str, nn.Module]:
+    """Return the start of what may be said of its model, and the model. Raises ConfigError unless it is a network."""
+    networks = [kind for kind in models(problem.kind) if kind not in trees(problem.kind)]
+    kind = of.model.kind
+    if kind not in networks:
+        raise ConfigError(f"{prefix}model.kind: unknown kind {kind!r}; there are: {', '.join(networks)}")
+    who, model = f"{prefix}model.kind: a {kind}", _build(problem, of.model, prefix)
+    if isinstance(model, SelfTrained):
+        raise ConfigError(f"{who} fits itself, and a student is a network")
+    _check_muon(prefix, of.training, model, kind)
+    return who, model
 
 
 def _build(problem: Problem, model: Spec, prefix: str) -> nn.Module:

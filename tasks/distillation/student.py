@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.objective import Aligned, Made, Objective, Teaching
 from tasks.distillation.options import Student, Training
 from tasks.distillation.parts import feature_teacher, parts_of
+from tasks.distillation.processes import NORMS
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import assign_folds, teach
 from tasks.distillation.trainer import AfterStep, History, Progress, TrainingData, train
@@ -142,6 +144,8 @@ def fine_tuning(
     Training that does not improve on a step's model is undone, unless the step goes on while it trains. What it returns
     says after how many epochs the kept weights were, 0 if it was undone. `again`: that of each training before, on
     fewer rows, in their order; it ends where that did.
+
+    Muon keeps the norms of filters, so it trains none without a normalisation behind them: a step may have folded that.
     """
     before = iter(again)
 
@@ -149,11 +153,14 @@ def fine_tuning(
         ends = next(before, None)
         if ends == 0:
             return 0
+        changed: dict[str, Any] = {"epochs": epochs}
+        if not any(isinstance(module, NORMS) for module in model.modules()):
+            changed["muon"] = None
         history = train(
             model,
             training_data(dataset, problem),
             objective(),
-            training.slower(learning_rate_factor).model_copy(update={"epochs": epochs}),
+            training.slower(learning_rate_factor).model_copy(update=changed),
             seed=seed,
             after_step=after_step,
             only_better=after_step is None,
