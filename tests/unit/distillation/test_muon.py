@@ -47,7 +47,8 @@ class Maps(Dataset):
         return {"x": self.x[rows]}
 
     def target(self, rows: Rows) -> Floats:
-        return self.x[rows, 0].mean(axis=(1, 2))
+        found: Floats = self.x[rows, 0].mean(axis=(1, 2))
+        return found
 
     def save(self, folder: Any) -> None:
         raise NotImplementedError

@@ -50,8 +50,8 @@ class Whitened(nn.Module):
         super().__init__()
         count = channels * PATCH**2
         self.layer = nn.Conv2d(channels, 2 * count, PATCH)
-        nn.init.zeros_(self.layer.weight)
-        nn.init.zeros_(self.layer.bias)
+        for values in self.layer.parameters():
+            nn.init.zeros_(values)
         self.layer.weight.requires_grad = False
 
     def forward(self, numbers: Tensor) -> Tensor:
