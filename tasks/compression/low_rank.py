@@ -25,7 +25,8 @@ class LowRank(TorchStep):
 
     `energy`: the smallest rank that keeps this share of the variance of the layer's outputs on `samples` training
     rows; `budget`: the largest that stores at most this share of the layer's weights. A layer that would not shrink
-    stays whole. `convolutions`: these too, each as one to fewer channels and one of 1 x 1 behind it.
+    stays whole. `convolutions`: these too, each as one to fewer channels and one of 1 x 1 behind it; one whose weights
+    are not trained stays whole.
     """
 
     kind = "low-rank"
@@ -48,7 +49,8 @@ class LowRank(TorchStep):
 
         Layers are replaced by pairs, so a model must call them and not read their weights.
         """
-        layers, maps = linear_layers(model), convolutions(model) if self.convolutions else {}
+        layers, found = linear_layers(model), convolutions(model) if self.convolutions else {}
+        maps = {name: layer for name, layer in found.items() if layer.weight.requires_grad}
         if self.convolutions and not maps:
             raise ConfigError(
                 f"step low-rank: model {type(model).__name__} has no convolution over all channels; leave out "

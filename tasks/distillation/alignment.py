@@ -5,7 +5,7 @@ in common. So a projector is learned for each fold, and rows are compared with r
 """
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.core.config import Frozen, Name
+from tasks.problems.blocks.features import Shown
 
-Shown = Literal["features", "attention"]
 TINY = 1e-12
 ANGLE_ROWS = 32
 

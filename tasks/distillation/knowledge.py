@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.compression.runtime import OnnxModel
-from tasks.distillation.alignment import Shown
 from tasks.distillation.ensemble import member_weights
 from tasks.problems.base import Batches, Dataset, Floats, Inputs, Problem, rows_within
+from tasks.problems.blocks.features import Shown
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """Muon trains the filters of convolutions by steps that are orthogonal matrices (Jordan et al. 2024)."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(filters, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure
         """Take a step of length `lr` along each filter's orthogonal gradient."""
         for group in self.param_groups:
             for weights in group["params"]:
@@ -50,7 +49,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """
     first, third, fifth = COEFFICIENTS
     turned = len(matrix) > matrix.shape[1]
-    found = matrix.T if turned else matrix
+    found: Tensor = matrix.T if turned else matrix
     found = found / (found.norm() + 1e-7)
     for _ in range(ROUNDS):
         square = found @ found.T

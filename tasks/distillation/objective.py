@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from tasks.core.errors import DataError
 from tasks.distillation.adaptive import Balance, shortfall
-from tasks.distillation.alignment import Alignment, Shown
+from tasks.distillation.alignment import Alignment
 from tasks.distillation.processes import WHOLE, Part
 from tasks.problems.base import Augment, Dataset, Floats, HardRows, Inputs, Labelled, Rows, SoftRows, rows_within
+from tasks.problems.blocks.features import Shown
 from tasks.problems.blocks.inputs import inputs_of
 
 Forward = Callable[..., Any]

@@ -10,12 +10,13 @@ from tasks.core.errors import ConfigError
 from tasks.core.loader import Kinds
 from tasks.distillation.adaptive import ADAPTATIONS, LEAST, Adaptation, Correctness, Learned
 from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
-from tasks.distillation.options import Student, Teacher
+from tasks.distillation.muon import is_filter
+from tasks.distillation.options import Assistant, Student, Teacher, Training
 from tasks.distillation.schedule import SCHEDULES, Schedule
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import Forest, SelfTrained, augmentation
 from tasks.problems.base import Augment, Problem, SoftLoss, Synthesis
-from tasks.problems.blocks.features import Attentive
+from tasks.problems.blocks.features import shows
 from tasks.problems.blocks.weights import save_weights
 from tasks.problems.models import build_model, models, trees
 
@@ -133,13 +134,8 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
         if (teacher.training is None) == trained:
             what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
             raise ConfigError(f"teachers.{name}.training: a {teacher.model.kind} {what}")
-        # Of those that fit themselves some have weights, such as EASE's product of items by items; trees have none.
-        weighed = any(True for _ in model.parameters()) and not isinstance(model, Forest)
-        if not trained and ({"features", "attention"} & {*teacher.keep} or (teacher.keep and not weighed)):
-            what = f"a {teacher.model.kind} has neither features nor weights of a network"
-            raise ConfigError(f"teachers.{name}.keep: {what}; leave it out")
-        if "attention" in teacher.keep and not isinstance(model, Attentive):
-            raise ConfigError(f"teachers.{name}.keep: a {teacher.model.kind} has no attention to keep; leave it out")
+        _check_muon(f"teachers.{name}.", teacher.training, model, teacher.model.kind)
+        _check_kept(f"teachers.{name}.keep: a {teacher.model.kind}", teacher, model)
         if teacher.augment and not trained:
             raise ConfigError(f"teachers.{name}.augment: a {teacher.model.kind} fits itself; leave it out")
         try:
@@ -153,19 +149,32 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
             raise ConfigError(f"students.{name}.{error}") from error
 
 
+def _check_muon(prefix: str, training: Training | None, model: nn.Module, kind: str) -> None:
+    """Raise ConfigError when Muon is asked for and the model has no filters that it could train."""
+    if training is not None and training.muon is not None and not any(map(is_filter, model.parameters())):
+        raise ConfigError(f"{prefix}training.muon: a {kind} has no filters of convolutions; leave it out")
+
+
+def _check_kept(who: str, teacher: Teacher, model: nn.Module) -> None:
+    """Raise ConfigError when a teacher keeps what its model has not."""
+    # Of those that fit themselves some have weights, such as EASE's product of items by items; trees have none.
+    weighed = any(True for _ in model.parameters()) and not isinstance(model, Forest)
+    shown = [each for each in teacher.keep if each != "weights"]
+    if isinstance(model, SelfTrained) and (shown or (teacher.keep and not weighed)):
+        raise ConfigError(f"{who} has neither features nor weights of a network; leave it out")
+    if lacking := [each for each in shown if not shows(model, each)]:
+        raise ConfigError(f"{who} has no {lacking[0]} to keep; leave it out")
+
+
 def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) -> None:
-    networks = [kind for kind in models(problem.kind) if kind not in trees(problem.kind)]
-    built = {"model": student.model} | ({"assistant.model": student.assistant.model} if student.assistant else {})
-    for field, model in built.items():
-        if model.kind not in networks:
-            raise ConfigError(f"{field}.kind: unknown kind {model.kind!r}; there are: {', '.join(networks)}")
-        if isinstance(_build(problem, model, field.removesuffix("model")), SelfTrained):
-            raise ConfigError(f"{field}.kind: a {model.kind} fits itself, and a student is a network")
+    built = [_network(problem, student, "")]
+    if student.assistant:
+        built.append(_network(problem, student.assistant, "assistant."))
     for _, term in parts_of(problem, student).aligned:
         feature_teacher(term, [name for name, teacher in teachers.items() if term.of in teacher.keep])
-        for field, model in built.items():
-            if term.of == "attention" and not isinstance(_build(problem, model, ""), Attentive):
-                raise ConfigError(f"{field}.kind: a {model.kind} has no attention to align; leave the term out")
+        for who, model in built:
+            if not shows(model, term.of):
+                raise ConfigError(f"{who} has no {term.of} to align; leave the term out")
     if student.start_from is not None:
         name = student.start_from.teacher
         if name not in teachers or "weights" not in teachers[name].keep:
@@ -174,6 +183,19 @@ def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) 
             weights = save_weights(_build(problem, teachers[name].model, f"teachers.{name}."))
             start = student.start_from
             start_from(_build(problem, student.model, ""), weights, start.layers, start.gate)
+
+
+def _network(problem: Problem, of: Student | Assistant, prefix: str) -> tuple[str, nn.Module]:
+    """Return the start of what may be said of its model, and the model. Raises ConfigError unless it is a network."""
+    networks = [kind for kind in models(problem.kind) if kind not in trees(problem.kind)]
+    kind = of.model.kind
+    if kind not in networks:
+        raise ConfigError(f"{prefix}model.kind: unknown kind {kind!r}; there are: {', '.join(networks)}")
+    who, model = f"{prefix}model.kind: a {kind}", _build(problem, of.model, prefix)
+    if isinstance(model, SelfTrained):
+        raise ConfigError(f"{who} fits itself, and a student is a network")
+    _check_muon(prefix, of.training, model, kind)
+    return who, model
 
 
 def _build(problem: Problem, model: Spec, prefix: str) -> nn.Module:

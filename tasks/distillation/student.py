@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,18 +11,18 @@ from torch import nn
 
 from tasks.core.errors import ConfigError
 from tasks.distillation.adaptive import Balance, Correctness, Gap, Learned
-from tasks.distillation.alignment import Shown
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.objective import Aligned, Made, Objective, Teaching
 from tasks.distillation.options import Student, Training
 from tasks.distillation.parts import feature_teacher, parts_of
+from tasks.distillation.processes import NORMS
 from tasks.distillation.start import start_from
 from tasks.distillation.teacher import assign_folds, teach
 from tasks.distillation.trainer import AfterStep, History, Progress, TrainingData, train
 from tasks.distillation.trust import correctness, trust
 from tasks.problems.base import Dataset, Floats, Problem, Synthesis
-from tasks.problems.blocks.features import SHOWING
+from tasks.problems.blocks.features import Shown, shows
 from tasks.problems.models import build_model
 
 Features = Mapping[str, NDArray[np.float16]]
@@ -143,6 +144,8 @@ def fine_tuning(
     Training that does not improve on a step's model is undone, unless the step goes on while it trains. What it returns
     says after how many epochs the kept weights were, 0 if it was undone. `again`: that of each training before, on
     fewer rows, in their order; it ends where that did.
+
+    Muon keeps the norms of filters, so it trains none without a normalisation behind them: a step may have folded that.
     """
     before = iter(again)
 
@@ -150,11 +153,14 @@ def fine_tuning(
         ends = next(before, None)
         if ends == 0:
             return 0
+        changed: dict[str, Any] = {"epochs": epochs}
+        if not any(isinstance(module, NORMS) for module in model.modules()):
+            changed["muon"] = None
         history = train(
             model,
             training_data(dataset, problem),
             objective(),
-            training.slower(learning_rate_factor).model_copy(update={"epochs": epochs}),
+            training.slower(learning_rate_factor).model_copy(update=changed),
             seed=seed,
             after_step=after_step,
             only_better=after_step is None,
@@ -184,7 +190,7 @@ def _objective(
             for weight, term in parts.aligned:
                 features = shown.get(term.of, {})
                 values = features[feature_teacher(term, features)]
-                if not isinstance(model, SHOWING[term.of]):
+                if not shows(model, term.of):
                     raise ConfigError(f"terms: a {type(model).__name__} has no {term.of} to align; leave them out")
                 built = term.build(model.feature_width, values.shape[1], int(fold_of.max()) + 1)
                 aligned.append(Aligned(weight, built, values, fold_of, term.of))

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from tasks.core.config import pick
 from tasks.core.errors import ConfigError, DataError
-from tasks.distillation.alignment import Shown
 from tasks.distillation.checkpoint import Checkpoint
 from tasks.distillation.objective import Objective
 from tasks.distillation.options import Assistant, Teacher
 from tasks.distillation.trainer import History, Progress, TrainingData, features, predict, train
 from tasks.problems.base import Augment, Dataset, Floats, Problem, Rows
-from tasks.problems.blocks.features import SHOWING
+from tasks.problems.blocks.features import Shown, shows
 from tasks.problems.models import build_model
 
 log = logging.getLogger(__name__)
@@ -209,7 +208,7 @@ def held_out_features(teacher: Mean, dataset: Dataset, seed: int, of: Shown = "f
     fold_of = assign_folds(dataset.groups, folds, seed)
     result: NDArray[np.float16] | None = None
     for fold, member in enumerate(teacher.members):
-        if not isinstance(member, SHOWING[of]):
+        if not shows(member, of):
             raise ConfigError(f"keep: a {type(member).__name__} has no {of} to keep; leave it out")
         _, label = fold_rows(dataset.splits["train"], fold_of, fold)
         values = features(member, dataset, label, of)

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tasks.core.errors import ConfigError
-from tasks.distillation.alignment import Shown
 from tasks.distillation.checkpoint import Checkpoint, pack, unpack
 from tasks.distillation.muon import Muon, is_filter
 from tasks.distillation.objective import Objective
 from tasks.distillation.options import Training
 from tasks.distillation.processes import NORMS, Part, join, own_part, require_divisible
 from tasks.problems.base import Dataset, Floats, Rows
-from tasks.problems.blocks.features import Attentive, Featured
+from tasks.problems.blocks.features import Attentive, Featured, Shown
 from tasks.problems.blocks.inputs import inputs_of
 from tasks.problems.blocks.outputs import outputs
 
@@ -187,13 +186,16 @@ def predict(
     return _forward(model, call, dataset, rows, progress)
 
 
-def features(model: Featured, dataset: Dataset, rows: Rows, of: Shown = "features") -> Floats:
-    """Return (len(rows), width) features, or `of` an `Attentive` model its attention, in evaluation mode."""
-    assert isinstance(model, nn.Module)
-    if of == "features":
-        return _forward(model, model.features, dataset, rows)
-    assert isinstance(model, Attentive)
-    return _forward(model, model.attention, dataset, rows)
+def features(model: nn.Module, dataset: Dataset, rows: Rows, of: Shown = "features") -> Floats:
+    """Return (len(rows), width) features of a `Featured` model, or `of` an `Attentive` one its attention.
+
+    Both in evaluation mode, where its weights are.
+    """
+    if of == "attention":
+        assert isinstance(model, Attentive)
+        return _forward(model, model.attention, dataset, rows)
+    assert isinstance(model, Featured)
+    return _forward(model, model.features, dataset, rows)
 
 
 def _forward(

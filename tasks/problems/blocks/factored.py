@@ -1,6 +1,7 @@
 """Two thinner layers can stand for one, linear or a convolution."""
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +54,8 @@ def factored_convolution(layer: nn.Conv2d, rank: int, directions: Tensor, usual:
     kept = directions[:, :rank]
     along = kept.T @ layer.weight.detach().double().flatten(1)
     roots = along.norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny).sqrt()
-    height, width = layer.kernel_size
-    first = nn.Conv2d(layer.in_channels, rank, (height, width), layer.stride, layer.padding, layer.dilation, bias=False)
+    moves: dict[str, Any] = {name: getattr(layer, name) for name in ("kernel_size", "stride", "padding", "dilation")}
+    first = nn.Conv2d(layer.in_channels, rank, **moves, bias=False)
     second = nn.Conv2d(rank, layer.out_channels, 1)
     bias = usual - kept @ (kept.T @ usual)
     with torch.no_grad():

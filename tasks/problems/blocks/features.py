@@ -1,8 +1,11 @@
 """A model can show its inner representation, for distillation that aligns more than outputs."""
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 from torch import Tensor, nn
+
+Shown = Literal["features", "attention"]
+"""What a term of distillation compares."""
 
 
 @runtime_checkable
@@ -49,5 +52,6 @@ class FeaturedModel(nn.Module):
         return self.with_features(*inputs)[1]
 
 
-SHOWING: dict[str, type[Featured]] = {"features": Featured, "attention": Attentive}
-"""A model of this type shows what a term of distillation compares."""
+def shows(model: nn.Module, of: Shown) -> TypeGuard[Featured]:
+    """Return whether the model is `Featured`, or `of` attention `Attentive`."""
+    return isinstance(model, Attentive if of == "attention" else Featured)

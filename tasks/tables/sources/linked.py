@@ -12,6 +12,9 @@ from tasks.tables.sources.base import Absent, Unreadable
 from tasks.tables.sources.places import S3
 from tasks.tables.table import TableContract
 
+LONGEST_NAME = 255
+"""Bytes of a name in a folder, on the file systems that there are."""
+
 
 def check_linked(files: str | None, contract: TableContract) -> None:
     """Refuse a folder of files for a table that has no column of bytes. Raises ConfigError."""
@@ -52,11 +55,13 @@ def with_files(
 
 
 def _read(store: ObjectStore, path: str, column: str) -> bytes | None:
-    """Return a file's bytes, None where there is none. Raises Unreadable when it lies outside the store."""
+    """Return a file's bytes, None where there is none. Raises Unreadable on no path, or one that leaves the store."""
     out = Unreadable(f"{column}: {path!r:.80} leaves {store.uri}; write paths below source.files")
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
         raise out
+    if any(len(part.encode()) > LONGEST_NAME for part in pure.parts):
+        raise Unreadable(f"{column}: {path!r:.80} is no path; if the table holds bytes, leave source.files out")
     try:
         return store.read(pure.as_posix()) if pure.parts else None
     except KeyError:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from tasks.core.errors import ConfigError
 from tasks.distillation.muon import Muon, orthogonal
 from tasks.distillation.objective import Objective
-from tasks.distillation.options import Training
+from tasks.distillation.options import Student, Teacher, Training
+from tasks.distillation.parts import check_students
 from tasks.distillation.trainer import TrainingData, train
 from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Rows
 
@@ -46,7 +47,8 @@ class Maps(Dataset):
         return {"x": self.x[rows]}
 
     def target(self, rows: Rows) -> Floats:
-        return self.x[rows, 0].mean(axis=(1, 2))
+        found: Floats = self.x[rows, 0].mean(axis=(1, 2))
+        return found
 
     def save(self, folder: Any) -> None:
         raise NotImplementedError
@@ -122,6 +124,16 @@ def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one() -> No
 def test_a_network_without_filters_is_refused() -> None:
     with pytest.raises(ConfigError, match="muon: a Sequential has no filters; leave it out"):
         trained(nn.Sequential(nn.Flatten(), nn.Linear(32, 1)))
+
+
+@pytest.mark.parametrize("field", ["teachers.t", "students.s"])
+def test_muon_for_a_network_without_filters_is_refused_before_anything_is_trained(sales: Any, field: str) -> None:
+    section: dict[str, Any] = {"model": {"kind": "linear"}, "training": TRAINING.model_dump()}
+    plain = {**section, "training": {**section["training"], "muon": None}}
+    teacher = Teacher.model_validate(section if field == "teachers.t" else plain)
+    student = Student.model_validate({**(section if field == "students.s" else plain), "alpha": 1.0})
+    with pytest.raises(ConfigError, match=rf"{field}\.training\.muon: a linear has no filters"):
+        check_students(sales.problem(), {"t": teacher}, {"s": student})
 
 
 def test_a_further_training_slows_both_rates_and_files_of_before_say_the_same() -> None:

@@ -168,7 +168,7 @@ def test_a_network_without_training_is_refused(sales: Any) -> None:
 
 def test_trees_have_no_features(sales: Any) -> None:
     taught = taught_by(sales, sales.dataset, TREES)
-    with pytest.raises(ConfigError, match="keep: a Boosted has no features to keep; leave them out"):
+    with pytest.raises(ConfigError, match="keep: a Boosted has no features to keep; leave it out"):
         held_out_features(taught.model, sales.dataset, seed=5)
 
 

@@ -22,7 +22,9 @@ MOMENTUM = 0.4
 SCALE = 1 / 9
 PATCH = 2
 LEAST_VARIANCE = 5e-4
-WHITENED_IMAGES = 5_000
+WHITENED_PIXELS = 5_000 * 32**2
+"""Images of about so many pixels together say how patches are whitened."""
+WHITENED_AT_ONCE = 256
 
 
 class FastOptions(Frozen):
@@ -48,8 +50,8 @@ class Whitened(nn.Module):
         super().__init__()
         count = channels * PATCH**2
         self.layer = nn.Conv2d(channels, 2 * count, PATCH)
-        nn.init.zeros_(self.layer.weight)
-        nn.init.zeros_(self.layer.bias)
+        for values in self.layer.parameters():
+            nn.init.zeros_(values)
         self.layer.weight.requires_grad = False
 
     def forward(self, numbers: Tensor) -> Tensor:
@@ -61,14 +63,21 @@ class Whitened(nn.Module):
         """Return the number of maps."""
         return self.layer.out_channels
 
+    @property
+    def fitted(self) -> bool:
+        """Return whether it has filters."""
+        return bool(self.layer.weight.any())
+
     @torch.no_grad()
     def fit(self, numbers: Tensor) -> None:
-        """Compute the filters from standardised images (n, channels, height, width), unless there are some."""
-        if self.layer.weight.any():
-            return
-        count = self.width // 2
-        patches = functional.unfold(numbers, PATCH).transpose(1, 2).reshape(-1, count).double()
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        """Compute the filters from standardised images (n, channels, height, width)."""
+        count, seen = self.width // 2, 0
+        squares = torch.zeros(count, count, dtype=torch.float64)
+        for part in numbers.split(WHITENED_AT_ONCE):
+            patches = functional.unfold(part, PATCH).transpose(1, 2).reshape(-1, count).double()
+            squares += patches.T @ patches
+            seen += len(patches)
+        values, vectors = torch.linalg.eigh(squares / seen)
         filters = (vectors / (values + LEAST_VARIANCE).sqrt()).T.reshape(count, *self.layer.weight.shape[1:])
         self.layer.weight.copy_(torch.cat([filters, -filters]))
 
@@ -133,9 +142,10 @@ class Fast(ImageModel):
         return found
 
     def begin(self, dataset: Dataset, rows: Rows) -> None:
-        """Compute the first layer from training images, if it is a whitening one."""
-        if isinstance(self.stem, Whitened):
-            chosen = rows[:: max(1, len(rows) // WHITENED_IMAGES)]
+        """Compute the first layer from training images, if it is a whitening one that has no filters yet."""
+        if isinstance(self.stem, Whitened) and not self.stem.fitted:
+            height, width, _ = dataset.contract.inputs[IMAGE][1]
+            chosen = rows[:: max(1, len(rows) * height * width // WHITENED_PIXELS)]
             self.stem.fit(self.standardise(torch.from_numpy(dataset.inputs(chosen)[IMAGE])))
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:

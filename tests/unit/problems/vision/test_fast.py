@@ -1,15 +1,21 @@
 """airbench's parts: whitened patches, the mirror image in the file, smoothed labels."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from tasks.compression.export import export_onnx
+from tasks.compression.low_rank import LowRank
+from tasks.compression.qat import Int8Qat
+from tasks.compression.qat_convolutions import Int8Convolution
 from tasks.compression.runtime import OnnxModel
 from tasks.core.config import Spec
 from tasks.problems.models import build_model
-from tasks.problems.vision.models.fast import Fast, Whitened
+from tasks.problems.vision.models.fast import Fast, Step, Whitened
 from tasks.problems.vision.problem import Vision
 from tests.unit.problems.vision import shapes
 
@@ -44,8 +50,26 @@ def test_whitening_is_not_trained_and_not_computed_twice() -> None:
     model.begin(ROWS, ROWS.splits["train"])
     before = whitening(model).layer.weight.clone()
     model.begin(ROWS, ROWS.splits["valid"])
-    assert torch.equal(before, whitening(model).layer.weight) and not whitening(model).layer.weight.requires_grad
-    assert whitening(model).layer.bias.requires_grad
+    assert torch.equal(before, whitening(model).layer.weight)
+    assert [each.requires_grad for each in whitening(model).layer.parameters()] == [False, True]
+
+
+def test_whitening_is_left_whole_by_low_rank_and_quantized_by_int8_qat() -> None:
+    model = built(whiten=True)
+    model.begin(ROWS, ROWS.splits["train"])
+    before, images = whitening(model).layer.weight.clone(), ROWS.inputs(np.arange(24))
+
+    def tune(model: nn.Module, *_: Any, **__: Any) -> int:
+        assert isinstance(model, Fast)
+        model.begin(ROWS, ROWS.splits["train"])  # as each training does
+        return 1
+
+    LowRank(budget=0.4, convolutions=True).apply(model, tune, lambda _: images)
+    assert torch.equal(before, whitening(model).layer.weight)
+    assert any(isinstance(module.layer, nn.Sequential) for module in model.modules() if isinstance(module, Step))
+    Int8Qat(epochs=1, convolutions=True).apply(model, tune, lambda _: images)
+    assert isinstance(whitening(model).layer, Int8Convolution)
+    torch.testing.assert_close(whitening(model).layer.weight, before, rtol=0, atol=float(before.abs().max()) / 200)
 
 
 def test_the_file_answers_the_mean_over_the_mirror_image() -> None:

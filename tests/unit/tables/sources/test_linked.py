@@ -74,6 +74,11 @@ def test_a_missing_folder_and_bytes_in_place_of_paths_are_told(tmp_path: Path, n
     LABELS.write_parquet(tmp_path / "labels.parquet")
     said = fetch(tmp_path, path="labels.parquet").unreadable["labels"]
     assert said == "image: source.files wants paths there, and finds Binary; leave source.files out"
+    LABELS.with_columns(pl.lit("iVBORw0KGgo" * 30).alias("image")).write_csv(tmp_path / "labels.csv")
+    said = fetch(tmp_path).unreadable["labels"]
+    assert said.startswith("image: 'iVBOR") and said.endswith(
+        "is no path; if the table holds bytes, leave source.files out"
+    )
 
 
 def test_a_table_without_a_column_of_files_takes_no_folder(tmp_path: Path) -> None:
