@@ -138,7 +138,7 @@ bench-ranking: setup bench-ranking-setup  ## recommenders side by side, an hour 
 	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.ranking $(CHOSEN)
 
 bench-texts: setup bench-texts-setup  ## labels of texts side by side, half an hour: DATA=folder SETS="phrasebank" PARTS="0 1"
-	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.texts --data $(DATA) $(addprefix --set=,$(SETS)) $(addprefix --part=,$(PARTS))
+	OMP_WAIT_POLICY=passive $(TASK)/python -m bench.texts --data $(or $(DATA),$(error DATA names the folder of the sets: make bench-texts DATA=folder)) $(addprefix --set=,$(SETS)) $(addprefix --part=,$(PARTS))
 
 bench-texts-setup:  ## make the environment of fastText (100 MB)
 	@$(PYTHON) -m infra.local.environments bench-texts

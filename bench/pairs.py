@@ -56,16 +56,19 @@ def paired(one: Sequence[Cells], other: Sequence[Cells]) -> Comparison:
 
     Each has the cells of some seeds, which are averaged. Raises DataError when their cells are not of the same windows.
     """
-    first, second = (_score(cells) for cells in (one, other))
-    assert first.steps is not None and second.steps is not None
-    if first.steps.shape != second.steps.shape or not np.allclose(first.steps[1], second.steps[1], rtol=1e-4):
+    tables = [[_table(cells) for cells in some] for some in (one, other)]
+    shape, weight = tables[0][0].shape, tables[0][0][1]
+    if any(table.shape != shape or not np.allclose(table[1], weight, rtol=1e-4) for some in tables for table in some):
         raise DataError("cells: two records of a set are of other windows; measure the set anew, all competitors of it")
-    groups, blocks = first.steps.shape[1:]
-    clusters = Clusters(np.arange(groups), np.arange(blocks)[None])
+    clusters = Clusters(np.arange(shape[1]), np.arange(shape[2])[None])
+    first, second = (_score(np.mean(some, axis=0)) for some in tables)
     return compare(first, second, clusters, confidence=CONFIDENCE, resamples=RESAMPLES, seed=0)
 
 
-def _score(cells: Sequence[Cells]) -> Score:
-    numbers = [[[line.split() for line in cell[name]] for name in ("loss", "weight")] for cell in cells]
-    steps = np.array(numbers).astype(np.float64).mean(axis=0)
+def _table(cells: Cells) -> NDArray[Any]:
+    """Return (2, groups, blocks): the losses and their weights."""
+    return np.array([[line.split() for line in cells[name]] for name in ("loss", "weight")]).astype(np.float64)
+
+
+def _score(steps: NDArray[Any]) -> Score:
     return Score(loss=steps[0].sum(axis=1), weight=steps[1].sum(axis=1), metrics={}, steps=steps.astype(np.float32))

@@ -12,6 +12,8 @@ from bench.texts.sets import SETS
 
 Record = Mapping[str, Any]
 OURS = ("teacher", "twin", "student", RELEASED)
+FEW = 12
+"""Of fewer classes than these each share is written."""
 
 
 def tables(records: Sequence[Record]) -> Iterator[str]:
@@ -81,7 +83,3 @@ def picture(records: Sequence[Record], path: Path) -> None:
             shade = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, f"{share[row, column]:.2f}", ha="center", va="center", color=shade)
     figure.savefig(path, dpi=80)
-
-
-FEW = 12
-"""Of fewer classes than these each share is written."""

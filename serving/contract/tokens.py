@@ -46,9 +46,9 @@ class Tokens:
     `column`: of the table. `words`: runs of up to so many words are tokens. `letters`: shortest and longest run of
     letters of one word, with a space at its ends, that are tokens too; None: words alone. With `once` a token stands at
     its first place alone, without it in all. Numbers are below `buckets`, different ones for each `seed`. What a text
-    has beyond `length` tokens is not seen, nor what one word has beyond them, nor with `once` what
-    it has beyond LOOKED_AT times them with repetitions; a text of more than `longest` characters
-    is refused.
+    has beyond `length` tokens is not seen, nor what one word of more than SHORT letters has beyond them, nor with
+    `once` what it has beyond LOOKED_AT times them with repetitions; a text of more than `longest` characters is
+    refused.
     """
 
     name: str

@@ -56,11 +56,14 @@ def sums(rows: pl.DataFrame, exponent: float) -> pl.DataFrame:
     """Return a line for each forecast, step and part of one day: sums, of which a BI tool makes errors of any part.
 
     The error of lines is (sum of `loss` / sum of `weight`) ** `exponent`; that of others on these rows has `naive` or
-    `former` for `loss`. `part` is `all`, or a segment's column, which has a `value`.
+    `former` for `loss`. `part` is `all`, or a segment's column, which has a `value`. `mean_gap` is there on days with
+    forecasts of a mean.
     """
     parts = {"all": pl.lit(""), **{name.removeprefix(BY): pl.col(name) for name in rows.columns if name.startswith(BY)}}
     keys = ("day", "as_of", "release", "former_release", "step")
-    totals = ("loss", "weight", *OTHERS, "gap", "size")
+    # A day without one has no column of it: what is kept of it stays the same when later releases forecast a mean.
+    of_mean = ("mean_gap",) if "mean_gap" in rows.columns and rows["mean_gap"].count() else ()
+    totals = ("loss", "weight", *OTHERS, "gap", *of_mean, "size")
     found = [
         rows.group_by(*keys, pl.lit(part).alias("part"), value.alias("value"))
         .agg(

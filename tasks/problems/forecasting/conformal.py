@@ -172,8 +172,8 @@ def fit(output: Floats, target: NDArray[np.floating], options: Options) -> Confo
 def mean_factor(output: Floats, target: NDArray[np.floating], halves: Sequence[NDArray[np.int64]]) -> float:
     """Return sum y / sum f of the last output f, the factor that leaves it without a bias; 1 if that is no gain.
 
-    It is one where the factor of either of two `halves` brings the other's sum nearer to the truth. So a year that
-    rises, which has each half ask for another factor, is not carried on.
+    It is a gain if the two `halves`, each multiplied by the factor of the other, are together less far from their sums
+    of truth. A year that rises, in which each half asks for another factor, is so not carried on.
     """
     seen = np.isfinite(target)
     truth, said = (np.where(seen, values, 0).astype(np.float64).sum(axis=1) for values in (target, output[:, :, -1]))

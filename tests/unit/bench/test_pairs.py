@@ -65,6 +65,10 @@ def test_records_of_other_windows_are_not_compared(weekly: BenchSet, toy: Toy) -
     small = toy([[0, 1, 3, 4, 6, 7, 4, 6]])
     with pytest.raises(DataError, match="of other windows; measure the set anew"):
         paired([made], [cells_of(small, forecasts(small, 1, 1))])
+    with pytest.raises(DataError, match="of other windows; measure the set anew"):
+        paired([made, cells_of(small, forecasts(small, 1, 1))], [made])
+    with pytest.raises(DataError, match="of other windows; measure the set anew"):
+        paired([made], [made, other])
 
 
 def test_the_page_tells_each_peer_and_the_sets_that_were_not_measured_anew(weekly: BenchSet) -> None:

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from serving.client import Champion
 from serving.contract import Contract, InputError, Tokens
-from serving.contract.tokens import LOOKED_AT, _number, words_of
+from serving.contract.tokens import LOOKED_AT, SHORT, _number, words_of
 from serving.service.app import make_app
 from tasks.releases.store import ReleaseStore
 from tests.unit.serving.test_service import settings, until
@@ -77,10 +77,11 @@ def by_the_rule(field: Tokens, text: str) -> list[int]:
     bordered = ["\n", *said, "\n"]
     for end in range(1, len(bordered)):
         if end < len(bordered) - 1:
-            tokens.append("w" + bordered[end])
+            of_word = ["w" + bordered[end]]
             whole = f" {bordered[end]} "
             for size in range(field.letters[0], field.letters[1] + 1) if field.letters else ():
-                tokens += ["l" + whole[start : start + size] for start in range(len(whole) - size + 1)]
+                of_word += ["l" + whole[start : start + size] for start in range(len(whole) - size + 1)]
+            tokens += of_word[: field.length] if len(bordered[end]) > SHORT else of_word
         runs = range(2, min(field.words, end + 1) + 1) if said else ()
         tokens += ["r" + " ".join(bordered[end + 1 - size : end + 1]) for size in runs]
     numbers = [_number(token, field.seed, field.buckets) for token in tokens]
@@ -98,6 +99,7 @@ def by_the_rule(field: Tokens, text: str) -> list[int]:
 )
 @example("profit 1,234.5 from 12 in 2009 , ＥＵＲ ３ ﬁn", {"words": 2, "letters": (2, 5)}, 400, True)
 @example("a b " * 30, {"words": 2, "letters": (2, 5)}, 7, True)
+@example("a" * 18 + " b", {"words": 2, "letters": (1, 3)}, 7, True)
 def test_all_texts_have_the_numbers_that_the_rule_says(
     text: str, options: dict[str, Any], length: int, once: bool
 ) -> None:

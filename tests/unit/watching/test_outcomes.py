@@ -14,6 +14,7 @@ from tasks.problems.base import Outcomes, Since
 from tasks.tables.table import Tables
 from tasks.watching.join import OTHERS, Joined
 from tasks.watching.measure import live_errors
+from tasks.watching.record import sums
 from tests.unit.watching.shop import PROBLEM, everything
 
 AS_OF, UNTIL = date(2026, 6, 10), date(2026, 6, 12)
@@ -67,14 +68,26 @@ def test_the_bias_of_means_is_told_where_they_were_forecast_and_forecasts_withou
     told, untold = (problem.outcomes(said, since_then, contract(problem)).rows for said in (new, old))
     assert "mean_gap" not in untold.columns and untold.equals(told.select(untold.columns))
 
-    def live(rows: pl.DataFrame) -> Any:
+    def of_release(number: int, rows: pl.DataFrame) -> pl.DataFrame:
         others = {name: pl.lit(None, pl.Float64) for name in OTHERS}
-        joined = Joined(rows.with_columns(release=pl.lit(1), **others), 1.0, problem.primary_metric)
-        return live_errors(joined, 0.95)[0].to_json()
+        return rows.with_columns(release=pl.lit(number), former_release=pl.lit(0), as_of=pl.lit(AS_OF), **others)
+
+    def live(rows: pl.DataFrame) -> Any:
+        return live_errors(Joined(of_release(1, rows), 1.0, problem.primary_metric), 0.95)[0].to_json()
 
     assert live(told)["mean_bias"] == pytest.approx(0.5, abs=1e-4)
     assert live(told)["bias"] == pytest.approx((20 - truth.sum()) / truth.sum(), abs=1e-4)
     assert "mean_bias" not in live(untold)
+    both = pl.concat([of_release(1, untold), of_release(2, told)], how="diagonal")
+    of_both, of_old = sums(both, 1.0), sums(both.filter(release=1), 1.0)
+    kept = (
+        of_both.filter(part="all")
+        .group_by("release")
+        .agg(pl.col("mean_gap").sum() / pl.col("size").sum(), null=pl.col("mean_gap").null_count())
+    )
+    assert kept.sort("release")["null"].to_list() == [2, 0]
+    assert kept.sort("release")["mean_gap"][1] == pytest.approx(0.5, abs=1e-4)
+    assert of_old.equals(sums(of_release(1, untold), 1.0)), "what is kept of a day without a mean stays as it is"
 
 
 def test_the_naive_forecast_says_what_it_would_have_said_that_evening() -> None:

@@ -79,6 +79,10 @@ def test_the_table_has_medians_over_seeds_and_the_recipe_by_step() -> None:
     peer = f"| z-peer {expected} 1.400 ± 0.150 (0.900 … 1.800) |  | 12 |"
     assert models.splitlines()[-2:] == [peer, f"| **released** {expected}  | 59,335 | 260 |"], "ours at the end"
     assert steps.splitlines()[-1] == "| tail | 3 | 0.1400 ± 0.0100 | 300 | 0.750 |", "of all seeds"
+    other = record(1, 0.12, 1.2)
+    other["steps"] = [{"step": "student", "error": 0.86, "bytes": 400}, {"step": "codes", "error": 0.8, "bytes": 100}]
+    _, steps = tables([record(0, 0.1, 1.5), other])
+    assert steps.splitlines()[-2:] == ["| tail | 1 | 0.1300 | 300 | 0.750 |", "| codes | 1 | 0.2000 | 100 | 0.250 |"]
 
 
 @pytest.mark.parametrize("name", SETS)
