@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
+from kubeflow_trainer_api.models.trainer_v1alpha1_train_job import TrainerV1alpha1TrainJob
 from pydantic import ValidationError
 
 from tests.unit.dags.runners.cluster import Cluster, Handler, check
