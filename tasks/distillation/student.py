@@ -22,7 +22,7 @@ from tasks.distillation.teacher import assign_folds, teach
 from tasks.distillation.trainer import AfterStep, History, Progress, TrainingData, train
 from tasks.distillation.trust import correctness, trust
 from tasks.problems.base import Dataset, Floats, Problem, Synthesis
-from tasks.problems.blocks.features import Shown, shows
+from tasks.problems.blocks.features import Featured, Shown, shows
 from tasks.problems.models import build_model
 
 Features = Mapping[str, NDArray[np.float16]]
@@ -190,7 +190,7 @@ def _objective(
             for weight, term in parts.aligned:
                 features = shown.get(term.of, {})
                 values = features[feature_teacher(term, features)]
-                if not shows(model, term.of):
+                if not isinstance(model, Featured) or not shows(model, term.of):
                     raise ConfigError(f"terms: a {type(model).__name__} has no {term.of} to align; leave them out")
                 built = term.build(model.feature_width, values.shape[1], int(fold_of.max()) + 1)
                 aligned.append(Aligned(weight, built, values, fold_of, term.of))

@@ -1,6 +1,6 @@
 """A model can show its inner representation, for distillation that aligns more than outputs."""
 
-from typing import Literal, Protocol, TypeGuard, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -52,6 +52,6 @@ class FeaturedModel(nn.Module):
         return self.with_features(*inputs)[1]
 
 
-def shows(model: nn.Module, of: Shown) -> TypeGuard[Featured]:
+def shows(model: nn.Module, of: Shown) -> bool:
     """Return whether the model is `Featured`, or `of` attention `Attentive`."""
     return isinstance(model, Attentive if of == "attention" else Featured)

@@ -73,7 +73,7 @@ class Whitened(nn.Module):
         """Compute the filters from standardised images (n, channels, height, width)."""
         count, seen = self.width // 2, 0
         squares = torch.zeros(count, count, dtype=torch.float64)
-        for part in numbers.split(WHITENED_AT_ONCE):
+        for part in torch.split(numbers, WHITENED_AT_ONCE):
             patches = functional.unfold(part, PATCH).transpose(1, 2).reshape(-1, count).double()
             squares += patches.T @ patches
             seen += len(patches)
