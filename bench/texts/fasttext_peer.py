@@ -41,7 +41,10 @@ def main() -> None:
         folder = Path(name)
 
         def right(options: dict[str, Any]) -> int:
-            found = told(fitted(train, options, asked["seed"], folder), [text for text, _ in valid])
+            try:
+                found = told(fitted(train, options, asked["seed"], folder), [text for text, _ in valid])
+            except RuntimeError:  # its weights became no numbers: too high a rate
+                return -1
             return sum(one == label for one, (_, label) in zip(found, valid, strict=True))
 
         best = max(CHOICES, key=right)
