@@ -22,6 +22,18 @@ def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     return found.where(came.any(dim=1), 0.0)
 
 
+def sampled_cross_entropy(right: Tensor, others: Tensor, same: Tensor, catalogue: int) -> Tensor:
+    """Return (n,) -log of what came's share of the catalogue, which is estimated from drawn items.
+
+    `right` (n,): scores of what came; `others` (n, drawn): of items drawn with equal chances; `same` (n, drawn): which
+    of these is what came, and so no other. Each other one stands for as many of the catalogue as makes the sum of
+    exponents right on average (sampled softmax, Jean et al. 2015, arXiv:1412.2007).
+    """
+    counted = (~same).sum(dim=1, keepdim=True).clamp(min=1)
+    others = others.masked_fill(same, NO_ANSWER) + torch.log((catalogue - 1) / counted)
+    return torch.logaddexp(right, others.logsumexp(dim=1)) - right
+
+
 class Shares(SoftLoss):
     """The loss is T^2 KL of the teacher's and the student's shares of the whole catalogue (Hinton et al. 2015)."""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tasks.problems.base import FeatureContract
 from tasks.problems.blocks.features import FeaturedModel
@@ -40,10 +41,17 @@ class Ranker(FeaturedModel):
         """Return (n, width) vectors of users by their history (n, length)."""
         raise NotImplementedError
 
-    def scores(self, users: Tensor) -> Tensor:
-        """Return (…, items) scores of users' vectors (…, width)."""
-        answers = self.items.weight[1:] if self.answers is None else self.answers
-        found: Tensor = users @ answers.T + self.bias
+    @property
+    def answer_vectors(self) -> Tensor:
+        """Return (items, width) the vectors by which answers are scored."""
+        return self.items.weight[1:] if self.answers is None else self.answers
+
+    def scores(self, users: Tensor, items: Tensor | None = None) -> Tensor:
+        """Return (…, items) scores of users' vectors (…, width); `items` (n,): numbers of those that are scored."""
+        answers, bias = self.answer_vectors, self.bias
+        if items is not None:
+            answers, bias = functional.embedding(items, answers), bias[items]
+        found: Tensor = users @ answers.T + bias
         return found
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Floats, Rows
 from tasks.problems.ranking.dataset import HISTORY, Histories
+from tasks.problems.ranking.losses import sampled_cross_entropy
 from tasks.problems.ranking.metrics import score_ranking
 from tasks.problems.ranking.models.encoders import Attention, Recurrent
 from tasks.problems.ranking.models.ranker import EncodedRanker
@@ -36,7 +37,8 @@ class SequenceOptions(Frozen):
     """These options are those of a network and of its training.
 
     `epochs` go over all users; learning stops after `patience` looks, one every `look` epochs, without a better
-    validation error.
+    validation error. `negatives`: what came is told apart from so many items drawn anew in every step, for catalogues
+    that are too large to score at every place; None, or as many as there are: from the whole catalogue.
     """
 
     width: int = Field(default=64, gt=0)
@@ -47,6 +49,7 @@ class SequenceOptions(Frozen):
     weight_decay: float = Field(default=0.01, ge=0)
     look: int = Field(default=2, gt=0)
     patience: int = Field(default=4, gt=0)
+    negatives: int | None = Field(default=None, gt=0)
 
 
 class GruOptions(SequenceOptions):
@@ -63,7 +66,10 @@ class TransformerOptions(SequenceOptions):
 
 
 class SequenceRanker(EncodedRanker):
-    """A SequenceRanker is trained by cross-entropy over the whole catalogue at every place, and fits itself."""
+    """A SequenceRanker is trained by cross-entropy over the catalogue, or drawn items of it, at every place.
+
+    It fits itself.
+    """
 
     options: SequenceOptions
 
@@ -87,10 +93,8 @@ class SequenceRanker(EncodedRanker):
                 for group in optimizer.param_groups:
                     group["lr"] = options.learning_rate * _share(steps / planned)
                 there = asked > 0
-                output = self.scores(self.users(read)[there])
-                loss = functional.cross_entropy(output, asked[there] - 1, reduction="none" if weights else "mean")
-                if weights:
-                    loss = (loss * count[there]).mean()
+                loss = self._losses(self.users(read)[there], asked[there] - 1, rng)
+                loss = ((loss * count[there]) if weights else loss).mean()
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(self.parameters(), GRADIENT_LIMIT)
@@ -107,6 +111,15 @@ class SequenceRanker(EncodedRanker):
         self.load_state_dict(best)
         self.eval()
         return errors
+
+    def _losses(self, users: Tensor, came: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return (n,) cross-entropies of the items that came (n,), from 0, by users' vectors (n, width)."""
+        catalogue, drawn = len(self.bias), self.options.negatives
+        if drawn is None or drawn >= catalogue:
+            return functional.cross_entropy(self.scores(users), came, reduction="none")
+        items = torch.from_numpy(rng.integers(catalogue, size=drawn))
+        right = (users * functional.embedding(came, self.answer_vectors)).sum(dim=1) + self.bias[came]
+        return sampled_cross_entropy(right, self.scores(users, items), came[:, None] == items, catalogue)
 
     def _answers(self, dataset: Histories, rows: Rows) -> Floats:
         self.eval()
