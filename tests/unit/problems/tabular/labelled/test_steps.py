@@ -15,8 +15,8 @@ from tasks.problems.models import build_model
 from tests.kinds.test_kinds import STEP_OPTIONS
 from tests.unit.problems.tabular.labelled.homes import VALUE, dataset, problem
 
-OTHERS = {"channels", "tail", "product-codes"}
-"""These are for convolutions, and for vectors of items."""
+OTHERS = {"channels", "tail", "product-codes", "token-vectors"}
+"""These are for convolutions, and for vectors of items and of tokens."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in STEPS if kind not in OTHERS])
