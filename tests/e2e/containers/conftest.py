@@ -119,7 +119,7 @@ class Stack(Installation):
     def watch(self, over: threading.Event) -> None:
         """Remember how each container of a stage looks while it runs."""
         known: set[str] = set()
-        while not over.wait(0.5):
+        while not over.wait(0.2):  # a plan runs for about a second
             found = docker("ps", "--quiet", "--filter", "label=io.nightstill.stage").stdout.split()
             for name in set(found) - known:
                 inspected = docker("inspect", name, check=False)

@@ -48,7 +48,8 @@ class Ranker(FeaturedModel):
 
     def scores(self, users: Tensor, items: Tensor | None = None) -> Tensor:
         """Return (…, items) scores of users' vectors (…, width); `items` (n,): numbers of those that are scored."""
-        answers, bias = self.answer_vectors, self.bias
+        answers: Tensor = self.answer_vectors
+        bias: Tensor = self.bias
         if items is not None:
             answers, bias = functional.embedding(items, answers), bias[items]
         found: Tensor = users @ answers.T + bias

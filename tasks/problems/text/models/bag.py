@@ -90,9 +90,8 @@ class Bag(FeaturedModel):
         del self.slots
         self.register_buffer("slots", slots)
         rows = self.table.weight.detach()
-        self.table = nn.Embedding.from_pretrained(
-            torch.cat([torch.zeros_like(rows[:1]), rows[kept]]), freeze=False, padding_idx=0
-        )
+        rows = torch.cat([torch.zeros_like(rows[:1]), rows[kept]])
+        self.table = nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=0)  # type: ignore[no-untyped-call]
 
     def prunable(self) -> list[tuple[nn.Linear, nn.Linear]]:
         """Return (producer, consumer) of the hidden layer, for structured pruning."""

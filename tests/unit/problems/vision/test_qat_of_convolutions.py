@@ -95,7 +95,7 @@ def test_training_with_the_rounding_brings_answers_back() -> None:
             weights = [each for each in model.parameters() if each.requires_grad]
             assert sum(isinstance(module, TrainedConvolution) for module in model.modules()) == 3
             optimizer = torch.optim.Adam(weights, 0.01)
-            for _ in range(steps):
+            for _step in range(steps):
                 optimizer.zero_grad()
                 torch.autograd.backward((model(torch.from_numpy(IMAGES["image"])) - teacher).square().mean())
                 optimizer.step()
