@@ -19,7 +19,17 @@ from torch.nn import functional
 from tasks.compression.convolutions import convolutions, fold_norms, some_inputs
 from tasks.compression.layer_inputs import layer_inputs, linear_layers
 from tasks.compression.qat_convolutions import Int8Convolution, TrainedConvolution
-from tasks.compression.rounded import LEVELS, MOST_STEPS, affine, best_range, dequantize, levels, rounded
+from tasks.compression.rounded import (
+    LEVELS,
+    MOST_STEPS,
+    StoredLevels,
+    TrainedRange,
+    affine,
+    best_range,
+    dequantize,
+    levels,
+    rounded,
+)
 from tasks.compression.step import Calibration, FineTune, TorchStep
 from tasks.core.errors import ConfigError
 
@@ -75,43 +85,25 @@ def weight_range(weight: Tensor) -> tuple[Tensor, Tensor]:
     return weight.amin(1, keepdim=True).clamp(max=0), weight.amax(1, keepdim=True).clamp(min=0)
 
 
-class TrainedLinear(nn.Linear):
+class TrainedLinear(TrainedRange, nn.Linear):
     """A TrainedLinear multiplies rounded weights and inputs. The input's range is trained as a factor."""
-
-    low: Tensor
-    high: Tensor
 
     def __init__(self, layer: nn.Linear, low: Tensor, high: Tensor) -> None:
         super().__init__(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
         self.weight, self.bias = layer.weight, layer.bias
-        self.register_buffer("low", low)
-        self.register_buffer("high", high)
-        self.log_factors = nn.Parameter(torch.zeros(2))
-
-    def range(self) -> tuple[Tensor, Tensor]:
-        """Return (low, high) of the input, scalars."""
-        factors = self.log_factors.exp()
-        return self.low * factors[0], self.high * factors[1]
+        self.start_range(low, high)
 
     def forward(self, given: Tensor) -> Tensor:
         weight = rounded(self.weight, *weight_range(self.weight))
         return functional.linear(rounded(given, *self.range()), weight, self.bias)
 
 
-class Int8Linear(nn.Linear):
+class Int8Linear(StoredLevels, nn.Linear):
     """An Int8Linear layer has stored levels and exports as QDQ. `weight`, `bias` hold the numbers of these levels.
 
     In torch it computes with floats; the levels are what the file holds: (out, in) in eight bits, and the bias as
     32-bit multiples of the product of both scales, as integer kernels add it.
     """
-
-    scale: Tensor
-    zero: Tensor
-    weight_levels: Tensor
-    weight_scale: Tensor
-    weight_zero: Tensor
-    bias_levels: Tensor
-    bias_scale: Tensor
 
     def __init__(self, trained: TrainedLinear) -> None:
         super().__init__(trained.in_features, trained.out_features, trained.bias is not None, device="meta")
@@ -121,18 +113,7 @@ class Int8Linear(nn.Linear):
             smallest = None if trained.bias is None else trained.bias.abs()[:, None] / (scale * MOST_STEPS)
             weight_scale, weight_zero = affine(*weight_range(trained.weight), smallest)
             stored = levels(trained.weight, weight_scale, weight_zero)
-            self.weight = nn.Parameter((stored - weight_zero) * weight_scale)
-            self.register_buffer("scale", scale)
-            self.register_buffer("zero", zero.int())
-            self.register_buffer("weight_levels", stored.byte())
-            self.register_buffer("weight_scale", weight_scale.flatten())
-            self.register_buffer("weight_zero", weight_zero.flatten().byte())
-            if trained.bias is not None:
-                unit = scale * weight_scale.flatten()
-                steps = (trained.bias.double() / unit).round()
-                self.register_buffer("bias_levels", steps.int())
-                self.register_buffer("bias_scale", unit)
-                self.bias = nn.Parameter(steps.float() * unit)
+            self.store((scale, zero), stored, weight_scale, weight_zero, trained.bias)
 
     def forward(self, given: Tensor) -> Tensor:
         given = torch.fake_quantize_per_tensor_affine(given, self.scale, self.zero, 0, LEVELS)

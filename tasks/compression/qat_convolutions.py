@@ -11,7 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.compression.rounded import LEVELS, MOST_STEPS, SMALLEST, affine, dequantize, levels, rounded
+from tasks.compression.rounded import (
+    LEVELS,
+    MOST_STEPS,
+    SMALLEST,
+    StoredLevels,
+    TrainedRange,
+    affine,
+    dequantize,
+    levels,
+    rounded,
+)
 
 MIDDLE = 128
 
@@ -22,23 +32,13 @@ def symmetric_scale(weight: Tensor, smallest: Tensor | None = None) -> Tensor:
     return scale if smallest is None else torch.maximum(scale, smallest)
 
 
-class TrainedConvolution(nn.Conv2d):
+class TrainedConvolution(TrainedRange, nn.Conv2d):
     """A TrainedConvolution computes with rounded weights and inputs. The input's range is trained as a factor."""
-
-    low: Tensor
-    high: Tensor
 
     def __init__(self, layer: nn.Conv2d, low: Tensor, high: Tensor) -> None:
         super().__init__(**_shape(layer), device="meta")
         self.weight, self.bias = layer.weight, layer.bias
-        self.register_buffer("low", low)
-        self.register_buffer("high", high)
-        self.log_factors = nn.Parameter(torch.zeros(2))
-
-    def range(self) -> tuple[Tensor, Tensor]:
-        """Return (low, high) of the input, scalars."""
-        factors = self.log_factors.exp()
-        return self.low * factors[0], self.high * factors[1]
+        self.start_range(low, high)
 
     def forward(self, given: Tensor) -> Tensor:
         scale, middle = symmetric_scale(self.weight), self.weight.new_tensor(MIDDLE)
@@ -47,19 +47,11 @@ class TrainedConvolution(nn.Conv2d):
         return functional.conv2d(given, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-class Int8Convolution(nn.Conv2d):
+class Int8Convolution(StoredLevels, nn.Conv2d):
     """An Int8Convolution has stored levels and exports as QDQ. `weight`, `bias` hold the numbers of these levels.
 
     The levels are (out, in, height, width) in eight bits, the bias 32-bit multiples of the product of both scales.
     """
-
-    scale: Tensor
-    zero: Tensor
-    weight_levels: Tensor
-    weight_scale: Tensor
-    weight_zero: Tensor
-    bias_levels: Tensor
-    bias_scale: Tensor
 
     def __init__(self, trained: TrainedConvolution) -> None:
         super().__init__(**_shape(trained), device="meta")
@@ -70,18 +62,8 @@ class Int8Convolution(nn.Conv2d):
             smallest = None if bias is None else bias.abs()[:, None, None, None] / (scale * MOST_STEPS)
             weight_scale = symmetric_scale(trained.weight, smallest)
             stored = levels(trained.weight, weight_scale, trained.weight.new_tensor(MIDDLE))
-            self.weight = nn.Parameter((stored - MIDDLE) * weight_scale)
-            self.register_buffer("scale", scale)
-            self.register_buffer("zero", zero.int())
-            self.register_buffer("weight_levels", stored.byte())
-            self.register_buffer("weight_scale", weight_scale.flatten())
-            self.register_buffer("weight_zero", torch.full((len(stored),), MIDDLE, dtype=torch.uint8))
-            if bias is not None:
-                unit = scale * weight_scale.flatten()
-                steps = (bias.double() / unit).round()
-                self.register_buffer("bias_levels", steps.int())
-                self.register_buffer("bias_scale", unit)
-                self.bias = nn.Parameter(steps.float() * unit)
+            middle = torch.full_like(weight_scale, MIDDLE)
+            self.store((scale, zero), stored, weight_scale, middle, bias)
 
     def forward(self, given: Tensor) -> Tensor:
         given = torch.fake_quantize_per_tensor_affine(given, self.scale, self.zero, 0, LEVELS)

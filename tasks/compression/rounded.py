@@ -6,7 +6,7 @@ Sources: see qat.py.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 LEVELS = 255
 SMALLEST = 1e-8
@@ -56,6 +56,60 @@ def dequantize(stored: Tensor, scale: Tensor, zero: Tensor | None, axis: int) ->
     """Return (stored - zero) * scale, one scale an index of `axis`, zero 0 if None; DequantizeLinear in the file."""
     result: Tensor = _Dequantize.apply(stored, scale, zero, axis)  # type: ignore[no-untyped-call]
     return result
+
+
+class TrainedRange(nn.Module):
+    """A TrainedRange is a layer that rounds its input to a range, which is trained as a factor of each end."""
+
+    low: Tensor
+    high: Tensor
+
+    def start_range(self, low: Tensor, high: Tensor) -> None:
+        """Begin with the input's range (low, high), scalars."""
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+        self.log_factors = nn.Parameter(torch.zeros(2))
+
+    def range(self) -> tuple[Tensor, Tensor]:
+        """Return (low, high) of the input, scalars."""
+        factors = self.log_factors.exp()
+        return self.low * factors[0], self.high * factors[1]
+
+
+class StoredLevels(nn.Module):
+    """A StoredLevels is a layer that keeps levels, and the numbers of these levels as `weight` and `bias`."""
+
+    weight: Tensor
+    bias: Any
+    """A tensor or None; torch declares it otherwise for each kind of layer."""
+    scale: Tensor
+    zero: Tensor
+    weight_levels: Tensor
+    weight_scale: Tensor
+    weight_zero: Tensor
+    bias_levels: Tensor
+    bias_scale: Tensor
+
+    def store(
+        self, given: tuple[Tensor, Tensor], stored: Tensor, scale: Tensor, zero: Tensor, bias: Tensor | None
+    ) -> None:
+        """Keep the input's scale and zero point `given`, and weights `stored` (out, …) in eight bits.
+
+        `scale` and `zero` are those of each output, of one shape that `stored` is multiplied with. A bias is kept as
+        32-bit multiples of the product of both scales.
+        """
+        self.weight = nn.Parameter((stored - zero) * scale)
+        self.register_buffer("scale", given[0])
+        self.register_buffer("zero", given[1].int())
+        self.register_buffer("weight_levels", stored.byte())
+        self.register_buffer("weight_scale", scale.flatten())
+        self.register_buffer("weight_zero", zero.flatten().byte())
+        if bias is not None:
+            unit = given[0] * scale.flatten()
+            steps = (bias.double() / unit).round()
+            self.register_buffer("bias_levels", steps.int())
+            self.register_buffer("bias_scale", unit)
+            self.bias = nn.Parameter(steps.float() * unit)
 
 
 class _Dequantize(torch.autograd.Function):
