@@ -14,23 +14,9 @@ from tasks.distillation.options import Student, Teacher, Training
 from tasks.distillation.parts import check_students
 from tasks.distillation.trainer import TrainingData, train
 from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Rows
+from tests.unit.distillation.memory import Killed, Memory
 
 TRAINING = Training(epochs=4, batch_size=8, learning_rate=0.01, muon=0.1)
-
-
-class Killed(Exception):
-    pass
-
-
-class Memory:
-    def __init__(self) -> None:
-        self.data: bytes | None = None
-
-    def load(self) -> bytes | None:
-        return self.data
-
-    def save(self, data: bytes) -> None:
-        self.data = data
 
 
 class Maps(Dataset):

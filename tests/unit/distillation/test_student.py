@@ -16,6 +16,7 @@ from tasks.distillation.teacher import assign_folds, fold_rows, held_out_feature
 from tasks.distillation.trainer import features, set_up, train
 from tasks.problems.blocks.weights import save_weights
 from tasks.problems.models import build_model
+from tests.unit.distillation.memory import Killed, Memory
 
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01}
 MODEL = {"kind": "linear-mlp", "hidden": 6, "embedding": 2, "projection": 2}
@@ -23,21 +24,6 @@ TEACHER = Teacher(
     model=Spec.model_validate({**MODEL, "hidden": 12}), training=Training.model_validate(TRAINING), keep=("features",)
 )
 ASSISTANT = {"model": {**MODEL, "hidden": 8}, "training": TRAINING}
-
-
-class Killed(Exception):
-    pass
-
-
-class Memory:
-    def __init__(self) -> None:
-        self.data: bytes | None = None
-
-    def load(self) -> bytes | None:
-        return self.data
-
-    def save(self, data: bytes) -> None:
-        self.data = data
 
 
 def student(**fields: Any) -> Student:

@@ -14,6 +14,7 @@ from tasks.distillation import teacher as teacher_module
 from tasks.distillation.options import Teacher, Training
 from tasks.distillation.teacher import Taught, assign_folds, fold_rows, held_out_features, teach
 from tasks.distillation.trainer import predict
+from tests.unit.distillation.memory import Killed, Memory
 
 TEACHER = Teacher(
     model=Spec(kind="linear-mlp", hidden=4, embedding=2, projection=2),
@@ -21,21 +22,6 @@ TEACHER = Teacher(
 )
 TREES = Teacher(model=Spec(kind="lightgbm", trees=8, leaves=4, min_leaf=5, learning_rate=0.3))
 TEACHERS = {"network": TEACHER, "trees": TREES}
-
-
-class Killed(Exception):
-    pass
-
-
-class Memory:
-    def __init__(self) -> None:
-        self.data: bytes | None = None
-
-    def load(self) -> bytes | None:
-        return self.data
-
-    def save(self, data: bytes) -> None:
-        self.data = data
 
 
 def taught_by(sales: Any, dataset: Any, teacher: Teacher = TEACHER, **options: Any) -> Taught:

@@ -16,6 +16,7 @@ from tasks.distillation.objective import Objective, Teaching
 from tasks.distillation.options import Training
 from tasks.distillation.trainer import History, TrainingData, predict, set_up, train
 from tasks.problems.base import Dataset, FeatureContract, Floats, HardRows, Inputs, Rows, SoftRows
+from tests.unit.distillation.memory import Killed, Memory
 
 TRAIN, VALID = np.arange(40), np.arange(40, 50)
 TRAINING = Training(epochs=4, batch_size=8, learning_rate=0.05, weight_decay=0.01, patience=4)
@@ -41,23 +42,6 @@ class Slope(Dataset):
 
     def save(self, folder: Path) -> None:
         raise NotImplementedError
-
-
-class Memory:
-    """A checkpoint in memory."""
-
-    def __init__(self, data: bytes | None = None) -> None:
-        self.data = data
-
-    def load(self) -> bytes | None:
-        return self.data
-
-    def save(self, data: bytes) -> None:
-        self.data = data
-
-
-class Killed(Exception):
-    pass
 
 
 def squares(output: Tensor, target: Tensor) -> Tensor:
