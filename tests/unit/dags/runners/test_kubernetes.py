@@ -28,6 +28,7 @@ from tasks.core.storage import FolderStore
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.resources import Limits, ResourcesError
 from tests.unit.dags.runners.cluster import Cluster, check
+from tests.unit.dags.runners.connection import connect
 
 KEY = "runs/sales/r/teach@lstm.json"
 RUN = "scheduled__2026-01-05T02:00:00+00:00"
@@ -77,18 +78,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]) -> Iterator[Cluster]:
     server = Cluster()
-    config = tmp_path / "kubeconfig"
-    place = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "d", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "d",
-    }
-    config.write_text(json.dumps(place))
-    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(config)}}
-    monkeypatch.setenv("AIRFLOW_CONN_TEST_CLUSTER", json.dumps(connection))
+    connect(server.url, tmp_path, monkeypatch)
     monkeypatch.setattr(kubernetes_helper_functions, "_default_wait", lambda _state: 0.01)
     configure(connection="test_cluster")
     yield server

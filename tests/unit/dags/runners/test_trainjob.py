@@ -23,6 +23,7 @@ from tasks.core.storage import FolderStore
 from tasks.pipeline.handover.manifest import Manifest
 from tasks.pipeline.resources import Limits
 from tests.unit.dags.runners.cluster import check
+from tests.unit.dags.runners.connection import connect
 from tests.unit.dags.runners.trainer import TrainerCluster, check_job, check_object, pod_of
 
 MANIFESTS = Path(__file__).parents[4] / "infra" / "kubernetes"
@@ -66,18 +67,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrainerCluster]:
     server = TrainerCluster()
-    config = tmp_path / "kubeconfig"
-    place = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "d", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "d",
-    }
-    config.write_text(json.dumps(place))
-    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(config)}}
-    monkeypatch.setenv("AIRFLOW_CONN_TEST_CLUSTER", json.dumps(connection))
+    connect(server.url, tmp_path, monkeypatch)
     monkeypatch.setenv("NIGHTSTILL_KUBERNETES_CONNECTION", "test_cluster")
     forget()
     yield server
