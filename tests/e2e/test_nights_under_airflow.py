@@ -40,7 +40,9 @@ def test_the_first_night_promotes_and_its_consumer_scores(installation: Any, fir
     assert event["extra"] == {"manifest": result["uri"], "sha256": result["sha256"], "as_of": day}
 
     forecasts = first.forecasts()
-    assert (forecasts["as_of"], forecasts["release"], forecasts["run_id"]) == (day, 1, first.run_id)
+    # The release's consumer scores the same day; the forecasts carry no run where it was done before the night's task.
+    assert (forecasts["as_of"], forecasts["release"]) == (day, 1)
+    assert forecasts["run_id"] in (first.run_id, "")
     assert forecasts["model_sha256"] == first.outcome["model_sha256"]
     about = json.loads(read_output(installation.settings, "sales", first.run_id, "snapshot", ABOUT) or "{}")
     assert forecasts["tables"] == {name: facts["sha256"] for name, facts in about["tables"].items()}
@@ -50,7 +52,7 @@ def test_the_first_night_promotes_and_its_consumer_scores(installation: Any, fir
     assert scores["series_id"].n_unique() == 12 and scores.height == forecasts["rows"] == 12 * 28
     assert installation.notifications(first.run_id) == []
 
-    # The release's event makes the consumer score the same day again: these forecasts are there already.
+    # Whichever of both came second found the forecasts of the first.
     (scoring,) = wait("the scoring run", partial(installation.over, "score_sales"))
     assert (scoring["state"], scoring["run_type"]) == ("success", "asset_triggered")
     assert installation.kept() == [f"{day}/1.json", f"{day}/1.parquet"]
