@@ -18,7 +18,7 @@ from tasks.gates.verdict import in_order_of_choice
 from tasks.problems.forecasting.dataset import Windows
 from tasks.problems.forecasting.options import Options
 from tasks.problems.forecasting.panel import SERIES, build_panel
-from tasks.stages import compress, distil, snapshot, teach, validate
+from tasks.stages import compress, distil, refit, snapshot, teach, validate
 from tasks.stages.context import Context
 
 TABLE = "table.parquet"
@@ -39,15 +39,19 @@ UNUSED = {
 
 @dataclass
 class Night:
-    """A night has the stages' outputs in `artifacts`, and the seconds that each stage took."""
+    """A night has the stages' outputs in `artifacts`, and the seconds that each stage took.
+
+    `candidates`: the folder of those that would be judged.
+    """
 
     windows: Windows
     artifacts: Path
+    candidates: Path
     run: Run
     seconds: dict[str, float] = field(default_factory=dict)
 
     def about(self, kind: str, name: str) -> dict[str, Any]:
-        """Return about.json of a teacher, student or candidate."""
+        """Return about.json of a teacher or student."""
         about: dict[str, Any] = read_json(self.artifacts / kind / name / "about.json")
         return about
 
@@ -98,11 +102,12 @@ def prepare(data: BenchSet, run: Run, folder: Path) -> tuple[Context, Windows]:
 
 
 def run_night(data: BenchSet, seed: int, threads: int, folder: Path, say: Callable[[str], None]) -> Night:
-    """Prepare the sealed set, teach, distil and compress."""
+    """Prepare the sealed set, teach, distil and compress; train again with the newest rows where `refit` says so."""
     run = settings_of(data, seed, threads)
     context, windows = prepare(data, run, folder)
-    night = Night(windows, context.artifacts, run)
-    for stage, names in ((teach, run.teachers), (distil, run.students), (compress, run.recipes)):
+    night = Night(windows, context.artifacts, context.candidates, run)
+    parts = ((teach, run.teachers), (distil, run.students), (compress, run.recipes), (refit, run.code.refit))
+    for stage, names in parts:
         for name in names:
             begun = time.process_time()
             stage.run(context, name)
@@ -112,12 +117,12 @@ def run_night(data: BenchSet, seed: int, threads: int, folder: Path, say: Callab
     return night
 
 
-def released(night: Night) -> str:
+def released(night: Night) -> Candidate:
     """Return the candidate that the pipeline would choose first, before the gates."""
     candidates = []
-    for name in night.run.recipes:
-        model = night.artifacts / "candidates" / name / "model.onnx"
-        candidates.append(
-            Candidate(name, model.read_bytes() if model.is_file() else None, night.about("candidates", name))
-        )
-    return in_order_of_choice(candidates, night.run.gates.selection_tolerance)[0].name
+    for name in (*night.run.recipes, *night.run.code.refit):
+        folder = night.candidates / name
+        model = folder / "model.onnx"
+        data = model.read_bytes() if model.is_file() else None
+        candidates.append(Candidate(name, data, read_json(folder / "about.json")))
+    return in_order_of_choice(candidates, night.run.gates.selection_tolerance)[0]

@@ -83,20 +83,28 @@ def _files(night: Night, model: str) -> tuple[dict[str, bytes], dict[str, Any], 
         settings = {name: about["valid_error"] for name, about in zip(sorted(run.teachers), abouts, strict=True)}
         return files, {"parameters": sum(about["parameters"] for about in abouts), "settings": settings}, taught
     if model == "released":
-        name = released(night)
-        about = night.about("candidates", name)
-        settings = {"recipe": name, "student": about["student"], "steps": about.get("steps") or about.get("search")}
-        file = (night.artifacts / "candidates" / name / "model.onnx").read_bytes()
-        distilled = {f"distil@{about['student']}": seconds[f"distil@{about['student']}"]}
-        return (
-            {name: file},
-            {**about, "settings": settings},
-            {**taught, **distilled, f"compress@{name}": seconds[f"compress@{name}"]},
-        )
+        return _released(night, taught)
     about = night.about("students", model)
     file = (night.artifacts / "students" / model / "student.onnx").read_bytes()
     distilled = {f"distil@{model}": seconds[f"distil@{model}"]}
     return {model: file}, about, distilled if model == "twin" else {**taught, **distilled}
+
+
+def _released(night: Night, taught: Mapping[str, float]) -> tuple[dict[str, bytes], dict[str, Any], dict[str, float]]:
+    """Return what `_files` does of the file that would be released, one that was trained again included."""
+    chosen = released(night)
+    assert chosen.model is not None
+    stages = [f"distil@{chosen.about['student']}", f"compress@{chosen.of or chosen.name}"]
+    if chosen.of is not None:
+        stages.append(f"refit@{chosen.name}")
+    settings = {
+        "recipe": chosen.of or chosen.name,
+        "student": chosen.about["student"],
+        "steps": chosen.about.get("steps") or chosen.about.get("search"),
+        **({} if chosen.of is None else {"refit": chosen.name, "rows": chosen.about["rows"]}),
+    }
+    seconds = {**taught, **{stage: night.seconds[stage] for stage in stages}}
+    return {chosen.name: chosen.model}, {**chosen.about, "settings": settings}, seconds
 
 
 class Ensemble:
