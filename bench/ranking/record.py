@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.ranking.answers import Answer, eases, histories, ours, rows_of, simple
 from bench.ranking.exchange import digest
-from bench.ranking.sets import night_of_set
+from bench.ranking.intervals import by_user, intervals
+from bench.ranking.sets import base_of, night_of_set
 from tasks.core.errors import ConfigError, DataError
 from tasks.core.files import read_json
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.problems.base import Score
-
-RESAMPLES = 2000
-RELEASED = "released"
 
 
 def measured(name: str, seed: int, folder: Path, peers: Mapping[str, Path]) -> dict[str, Any]:
@@ -43,6 +40,7 @@ def measured(name: str, seed: int, folder: Path, peers: Mapping[str, Path]) -> d
     recipe = next(iter(night.context.run.recipes))
     return {
         "set": name,
+        "base": base_of(name),
         "seed": seed,
         "rows": len(users),
         "users": len(np.unique(users)),
@@ -50,6 +48,7 @@ def measured(name: str, seed: int, folder: Path, peers: Mapping[str, Path]) -> d
         "density": float((dataset.codes > 0).sum() / (len(np.unique(dataset.users)) * dataset.size)),
         "of_no_item": float((dataset.codes[dataset.asked[evaluation.rows]] == 0).mean()),
         "models": models,
+        "by_user": by_user(gains, users),
         "steps": read_json(night.context.artifacts / "candidates" / recipe / "about.json")["history"],
         "seconds": night.seconds(),
         "versions": {library: version(library) for library in ("numpy", "onnxruntime", "torch")},
@@ -59,31 +58,6 @@ def measured(name: str, seed: int, folder: Path, peers: Mapping[str, Path]) -> d
 def _line(score: Score, answer: Answer) -> dict[str, Any]:
     told = {metric: score.metrics[metric] for metric in ("hr_10", "mrr", "coverage")}
     return {"ndcg_10": 1 - score.error, **told, "bytes": answer.size, "seconds": answer.seconds, **answer.about}
-
-
-def intervals(
-    gains: Mapping[str, NDArray[np.float64]], users: NDArray[np.int64], seed: int
-) -> dict[str, tuple[list[float], list[float] | None]]:
-    """Return the 95 % interval of each model's mean gain, and of what is released: its ratio to it, low, high.
-
-    `gains`: (n,) of each row. Users are drawn anew, with all their rows, the same ones for all models. None: to a
-    model without any gain there is no ratio.
-    """
-    _, place = np.unique(users, return_inverse=True)
-    count = int(place.max()) + 1
-    sums = np.stack([np.bincount(place, gain, minlength=count) for gain in gains.values()])
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
-    means = (drawn @ sums.T) / (drawn @ np.bincount(place, minlength=count))[:, None]
-    released = list(gains).index(RELEASED)
-    found = {}
-    for number, (model, gain) in enumerate(gains.items()):
-        ratio = None
-        if means[:, number].min() > 0:
-            ratios = means[:, released] / means[:, number]
-            ratio = [float(gains[RELEASED].mean() / gain.mean()), *np.quantile(ratios, [0.025, 0.975]).tolist()]
-        found[model] = (np.quantile(means[:, number], [0.025, 0.975]).tolist(), ratio)
-    return found
 
 
 def answers_of(folder: Path, seed: int, peers: Mapping[str, Path]) -> Iterator[tuple[str, Answer]]:

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from bench.ranking.intervals import OURS, RELEASED, intervals, together
+
 HEAD = (
     "| | seeds | NDCG@10 | 95 % over users | HR@10 | coverage | released / it (95 % over users) | bytes | CPU s |\n"
     "|---|" + "---:|" * 8
 )
-OURS = ("teachers", "twin", "student", "released")
+ROLLING = "| | NDCG@10 | released / it (95 % over users) | released / it by origin |\n|---|" + "---:|" * 3
 Record = Mapping[str, Any]
 
 
@@ -18,6 +20,26 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
         those = [record for record in records if record["set"] == name]
         yield "\n".join([_about(those[0]), "", HEAD, *_lines(those)])
         yield "\n".join(_steps(those))
+    for base in dict.fromkeys(record.get("base") for record in records if record.get("by_user")):
+        those = [record for record in records if record.get("base") == base and record.get("by_user")]
+        if len({record["set"] for record in those}) > 1:
+            yield "\n".join(_rolling(str(base), those))
+
+
+def _rolling(base: str, records: Sequence[Record]) -> Iterator[str]:
+    """Yield the table of all origins together: users are drawn anew with their rows of each origin and seed."""
+    origins = list(dict.fromkeys(record["set"] for record in records))
+    gains, users = together([record["by_user"] for record in records])
+    yield f"## {base}, {len(origins)} origins\n\n{len(users):,} rows: {', '.join(origins)}, each with its seeds.\n"
+    yield ROLLING
+    for name, (interval, ratio) in intervals(gains, users, 0).items():
+        each = []
+        for origin in origins:
+            of_origin, _ = together([record["by_user"] for record in records if record["set"] == origin])
+            each.append(f"{of_origin[RELEASED].mean() / of_origin[name].mean():.3f}")
+        told = "" if ratio is None or name == RELEASED else f"{ratio[0]:.3f} ({ratio[1]:.3f} … {ratio[2]:.3f})"
+        by_origin = "" if name == RELEASED else ", ".join(each)
+        yield f"| **{name}** | {gains[name].mean():.4f} ({_interval([interval], 4)}) | {told} | {by_origin} |"
 
 
 def _about(record: Record) -> str:

@@ -1,8 +1,10 @@
 """The bench of recommenders: what peers may see, intervals over users, and the table."""
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from rich.console import Console
 
@@ -11,9 +13,10 @@ from bench.processes import Job, run_each
 from bench.ranking.__main__ import _job, main
 from bench.ranking.answers import eases, rows_of, simple
 from bench.ranking.exchange import digest, lines, load
+from bench.ranking.intervals import by_user, intervals, together
 from bench.ranking.peers import PEERS
-from bench.ranking.record import answers_of, intervals
-from bench.ranking.sets import SETS, section_of
+from bench.ranking.record import answers_of
+from bench.ranking.sets import SETS, section_of, shortened
 from bench.ranking.table import tables
 from tasks.config.workload import Workload
 from tasks.core.errors import ConfigError, DataError, UsageError
@@ -83,6 +86,40 @@ def test_the_table_has_medians_over_seeds_and_the_recipe_by_step() -> None:
     other["steps"] = [{"step": "student", "error": 0.86, "bytes": 400}, {"step": "codes", "error": 0.8, "bytes": 100}]
     _, steps = tables([record(0, 0.1, 1.5), other])
     assert steps.splitlines()[-2:] == ["| tail | 1 | 0.1300 | 300 | 0.750 |", "| codes | 1 | 0.2000 | 100 | 0.250 |"]
+
+
+def test_origins_are_told_together_by_the_same_users() -> None:
+    users = np.array([2, 0, 1])
+    gains = {"teachers": np.array([0.5, 0.1, 1.0]), "released": np.array([0.25, 0.1, 1.0]), "z-peer": np.ones(3)}
+    earlier = {**gains, "released": np.array([0.5, 0.5, 1.0])}
+    told = [by_user(gains, users), by_user(earlier, users)]
+    assert told[0] == {"users": "0 1 2", "teachers": "0.1 1 0.5", "released": "0.1 1 0.25"}, "ours alone"
+    both, whose = together(told)
+    assert both["released"].tolist() == [0.1, 1, 0.25, 0.5, 1, 0.5] and whose.tolist() == [0, 1, 2] * 2
+    records = [
+        {**record(0, 0.1, 1.5), "set": name, "base": "movielens", "by_user": part}
+        for name, part in zip(("movielens", "movielens-1"), told, strict=True)
+    ]
+    *_, rolling = tables(records)
+    assert "## movielens, 2 origins\n\n6 rows: movielens, movielens-1" in rolling
+    line = next(line for line in rolling.splitlines() if line.startswith("| **teachers** | 0.5333 ("))
+    assert "| 1.047 (" in line and line.endswith("| 0.844, 1.250 |")
+    assert by_user(gains, np.array([1, 1, 2])) == {}, "several rows a user are no rows of leave-one-out"
+    with pytest.raises(DataError, match="not of the same users"):
+        together([told[0], by_user(gains, np.array([7, 8, 9]))])
+
+
+def test_an_earlier_origin_lacks_each_user_s_last_events(tmp_path: Path) -> None:
+    rows = [("ann", item, date(2026, 1, 1 + day)) for item, day in (("a", 0), ("b", 3), ("c", 2), ("d", 1))]
+    rows += [("bob", item, date(2026, 1, 2)) for item in "ab"]
+    pl.DataFrame(rows, schema=["user", "item", "time"], orient="row").write_parquet(tmp_path / "all.parquet")
+    section, _ = section_of("movielens")
+    section["problem"] = {"kind": "ranking", "split": "leave-one-out"}
+    section["source"] = {"kind": "table", "path": str(tmp_path / "all.parquet")}
+    source = shortened(Workload.model_validate(section), date(2026, 1, 9), 1, tmp_path / "night")
+    kept = pl.read_parquet(source["tables"]["events"]["path"])
+    assert kept.filter(pl.col("user") == "ann")["item"].sort().to_list() == ["a", "c", "d"], "b came last"
+    assert kept.filter(pl.col("user") == "bob").height == 1
 
 
 @pytest.mark.parametrize("name", SETS)
