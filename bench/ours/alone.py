@@ -111,7 +111,7 @@ def trained(
     learn, valid = dataset.splits["train"], dataset.splits["valid"]
     model: Any = build_model(spec, dataset.contract)
     if spec.kind == TREES:
-        history = History(valid=model.eval().fit(dataset, learn, valid, seed=seed), rounds=model.rounds)
+        history = History(valid=model.eval().fit(dataset, learn, valid, seed=seed), settled=model.settled)
     else:
         history = train(model, training_data(dataset, problem), _truth(dataset, problem), training, seed=seed)
     return model, problem.score(predict(model, dataset, valid), dataset.target(valid)).error, history
@@ -124,7 +124,7 @@ def trained_again(
     set_up(seed, threads=1)
     model: Any = build_model(spec, newest.contract)
     if spec.kind == TREES:
-        model.eval().fit_again(newest, newest.splits["train"], history.rounds, seed=seed)
+        model.eval().fit_again(newest, newest.splits["train"], history.settled, seed=seed)
     else:
         ends = history.best + 1
         train(model, training_data(newest, problem), _truth(newest, problem), training, seed=seed, ends=ends)

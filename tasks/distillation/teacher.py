@@ -39,15 +39,15 @@ class SelfTrained(Protocol):
 
 @runtime_checkable
 class FitsAgain(Protocol):
-    """A FitsAgain model fits itself, and can do so without validation rows: it knows how far it went."""
+    """A FitsAgain model fits itself, and can do so without validation rows: it knows what these settled."""
 
     @property
-    def rounds(self) -> list[int]:
-        """Return how many rounds each part was learned for, such as the trees of each output."""
+    def settled(self) -> list[float]:
+        """Return what validation rows settled, such as how many trees each output has."""
         ...
 
-    def fit_again(self, dataset: Dataset, train: Rows, rounds: Sequence[int], *, seed: int) -> None:
-        """Learn from `train`, each part for so many rounds."""
+    def fit_again(self, dataset: Dataset, train: Rows, settled: Sequence[float], *, seed: int) -> None:
+        """Learn from `train`, with what was settled before."""
         ...
 
 
@@ -142,12 +142,12 @@ def teach(  # noqa: PLR0913 named arguments
             log.info(
                 "fold %d/%d: a %s learns again, from %s rows", fold + 1, folds, teacher.model.kind, f"{len(learn):,}"
             )
-            model.fit_again(dataset, learn, again[fold].rounds, seed=seed + fold)
-            history = History(rounds=model.rounds)
+            model.fit_again(dataset, learn, again[fold].settled, seed=seed + fold)
+            history = History(settled=model.settled)
         elif isinstance(model, SelfTrained):
             log.info("fold %d/%d: a %s learns from %s rows", fold + 1, folds, teacher.model.kind, f"{len(learn):,}")
             history = History(valid=model.fit(dataset, learn, valid, seed=seed + fold))
-            history.rounds = model.rounds if isinstance(model, FitsAgain) else []
+            history.settled = model.settled if isinstance(model, FitsAgain) else []
         elif teacher.training is None:
             raise ConfigError(f"teachers: a {teacher.model.kind} is a network; say in `training` how it is trained")
         else:

@@ -60,18 +60,18 @@ class TrainingData:
 class History:
     """History holds each epoch's mean training loss and validation error; `best`: epoch of the kept weights, from 0.
 
-    It is -1 when training made the first weights no better. `rounds`: of each part of a model that fits itself.
+    It is -1 when training made the first weights no better. `settled`: what they told a model that fits itself.
     """
 
     train: list[float] = field(default_factory=list)
     valid: list[float] = field(default_factory=list)
     best: int = 0
-    rounds: list[int] = field(default_factory=list)
+    settled: list[float] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, for history.json."""
         told = {"train": self.train, "valid": self.valid, "best": self.best}
-        return told | ({"rounds": self.rounds} if self.rounds else {})
+        return told | ({"settled": self.settled} if self.settled else {})
 
 
 Progress = Callable[[int, float, float], None]

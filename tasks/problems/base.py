@@ -192,9 +192,10 @@ class Dataset(ABC):
         return Clusters(self.groups[rows], np.zeros((len(rows), 1), dtype=np.int64))
 
     def newest(self) -> "Dataset":
-        """Return this data with all rows to train on whose targets end before those of the test begin.
+        """Return this data with all rows to train on that are apart from the test's: validation rows are among them.
 
-        It has no validation rows, and its rows are numbered anew. Raises ConfigError if the kind of learning has none.
+        Where rows have a time, their targets end before those of the test begin. No row validates, rows may be numbered
+        anew, and the contract is that of before. Raises ConfigError if the kind of learning has none.
         """
         raise ConfigError(f"refit: rows of {self.contract.problem} are not trained on again; leave it out")
 

@@ -36,6 +36,11 @@ def by_time(moments: pl.Series, groups: pl.Series | None, valid_share: float, te
     return splits
 
 
+def with_validation(rows: pl.DataFrame, split: str) -> pl.DataFrame:
+    """Return the rows for a last fit: those that validated, by the column `split`, are trained on; the order stays."""
+    return rows.with_columns(pl.col(split).replace("valid", "train"))
+
+
 def _cut(place: NDArray[np.float64], valid_share: float, test_share: float) -> NDArray[np.str_]:
     """Return the split of each place in 0 … 1, the last ones test."""
     test = 1 - test_share

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from serving.contract import side_by_side
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
-from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
+from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows
+from tasks.problems.blocks.splits import SPLITS, with_validation
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.tabular.history import ORIGIN, PREVIOUS, UNKNOWN, Origins, amounts_after, feature_names, features
 from tasks.problems.tabular.options import Options, parse_options
 
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SPLIT, LABEL = "split", "label"
 EVENTS = "events"
 """The raw table has this name."""
@@ -82,6 +82,10 @@ class EntityRows(Dataset):
         if rows.join(made, on=keys, how="anti").height:
             raise ValueError("the raw table does not hold the rows of tonight's features")
         return rows.join(made, on=keys, how="left", maintain_order="left")
+
+    def newest(self) -> "EntityRows":
+        """Return the same rows, those that validated among the ones to train on."""
+        return EntityRows(with_validation(self.table, SPLIT), self.contract)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,7 @@ class Tabular(Problem):
     """Tabular predicts the class of a column's sum over the next days, for each entity of a table of daily rows."""
 
     kind: ClassVar[str] = "tabular"
+    refits: ClassVar[bool] = True
     corrections: ClassVar[type[Correction] | None] = Temperature
 
     def __init__(self, options: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from serving.contract.tokens import words_of
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
 from tasks.problems.base import Dataset, FeatureContract, Inputs, Raw, Rows, rows_within
-from tasks.problems.blocks.splits import LEFT_OUT, SPLITS, by_hash, by_time
+from tasks.problems.blocks.splits import LEFT_OUT, SPLITS, by_hash, by_time, with_validation
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.text.options import Options, parse_options
 
@@ -88,6 +88,12 @@ class Texts(Dataset):
         differing_options(theirs, self.options, SAME, ())
         table = self.table.with_columns(pl.col(theirs.text).str.slice(0, theirs.longest))
         return Texts(table, self.unlabelled, contract, self.segments)
+
+    def newest(self) -> "Texts":
+        """Return the same rows, those that validated among the ones to train on; their tokens are not made again."""
+        found = Texts(with_validation(self.table, SPLIT), self.unlabelled, self.contract, self.segments)
+        found._encoded = self._encoded
+        return found
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

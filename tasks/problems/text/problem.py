@@ -48,6 +48,7 @@ class Text(Problem):
     """Text tells the label of a text."""
 
     kind: ClassVar[str] = "text"
+    refits: ClassVar[bool] = True
     corrections: ClassVar[type[Correction] | None] = Temperature
 
     def __init__(self, options: Mapping[str, Any]) -> None:

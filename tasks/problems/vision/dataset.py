@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
 from tasks.problems.base import Dataset, FeatureContract, Inputs, Raw, Rows, rows_within
-from tasks.problems.blocks.splits import LEFT_OUT, SPLITS, by_hash, by_time
+from tasks.problems.blocks.splits import LEFT_OUT, SPLITS, by_hash, by_time, with_validation
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.vision.checks import label_numbers
 from tasks.problems.vision.files import LABELS, PLACE, Part, known, named, parts
@@ -83,6 +83,12 @@ class LabelledImages(Dataset):
                 raise ValueError(f"its images cannot be made: a file is {odd}")
             found.add(part.images[chosen])
         return LabelledImages(self.rows, found.array, contract, found.scratch, self.segments)
+
+    def newest(self) -> "LabelledImages":
+        """Return the same rows, those that validated among the ones to train on."""
+        return LabelledImages(
+            with_validation(self.rows, SPLIT), self.images, self.contract, self._scratch, self.segments
+        )
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

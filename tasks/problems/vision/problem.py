@@ -48,6 +48,7 @@ class Vision(Problem):
     """Vision tells the class of an image."""
 
     kind: ClassVar[str] = "vision"
+    refits: ClassVar[bool] = True
     corrections: ClassVar[type[Correction] | None] = Temperature
 
     def __init__(self, options: Mapping[str, Any]) -> None:

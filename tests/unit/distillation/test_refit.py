@@ -16,6 +16,7 @@ from tasks.distillation.trainer import TrainingData, set_up, train
 from tasks.problems import get_problem
 from tasks.problems.forecasting.dataset import Windows, require_earlier
 from tasks.problems.models import build_model
+from tests.unit.problems.text import letters
 
 NOBODY = np.empty(0, np.int64)
 TRAINING = {"epochs": 4, "batch_size": 16, "learning_rate": 0.05}
@@ -112,9 +113,9 @@ def test_trees_taught_again_on_equal_rows_are_the_same(sales: Any) -> None:
     problem, teacher = sales.problem(), Teacher(model=Spec(**TREES))
     set_up(3, 1)
     first = teach(sales.dataset, problem, teacher, folds=2, seed=3)
-    rounds = [history.rounds for history in first.histories]
+    rounds = [history.settled for history in first.histories]
     assert any(count < TREES["trees"] for fold in rounds for count in fold)
-    assert first.histories[0].to_json()["rounds"] == rounds[0]
+    assert first.histories[0].to_json()["settled"] == rounds[0]
     again = teach(rows_as_before(sales.dataset), problem, teacher, folds=2, seed=3, again=first.histories)
     rows = sales.dataset.splits["train"]
     np.testing.assert_array_equal(again.soft[rows], first.soft[rows])
@@ -153,3 +154,27 @@ def test_a_kind_of_learning_without_newest_rows_is_refused() -> None:
     ranking = get_problem(Spec(kind="ranking"))
     with pytest.raises(ConfigError, match="refit: rows of ranking are not trained on again; leave it out"):
         check_refit(ranking, {}, {})
+
+
+def test_a_linear_teacher_of_texts_learns_again_with_the_factor_of_before() -> None:
+    rows, teacher = letters.dataset(), Teacher(model=Spec(kind="linear"))
+    first = teach(rows, letters.problem(), teacher, folds=2, seed=3)
+    factors = [history.settled for history in first.histories]
+    assert all(len(fold) == 1 and fold[0] != 1 for fold in factors)
+    again = teach(rows, letters.problem(), teacher, folds=2, seed=3, again=first.histories)
+    learned = rows.splits["train"]
+    np.testing.assert_array_equal(again.soft[learned], first.soft[learned])
+    newest = rows.newest()
+    now = teach(newest, letters.problem(), teacher, folds=2, seed=3, again=first.histories)
+    assert [history.settled for history in now.histories] == factors
+    assert np.isfinite(now.soft[rows.splits["valid"]]).all()
+    assert np.isnan(now.soft[rows.splits["test"]]).all()
+    assert (now.soft[learned] != again.soft[learned]).any()
+
+
+def test_rows_that_teachers_label_are_not_made_again() -> None:
+    made = {"kind": "unlabelled", "rows": 9}
+    bag = {"model": {"kind": "bag"}, "training": TRAINING, "augment": made}
+    with pytest.raises(ConfigError, match=r"refit: students\.student\.augment: made rows are not labelled again"):
+        check_refit(letters.problem(), {}, {"student": Student.model_validate({**bag, "alpha": 0.5})})
+    check_refit(letters.problem(), {"linear": Teacher(model=Spec(kind="linear"))}, {})

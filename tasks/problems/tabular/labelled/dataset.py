@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tasks.core.errors import DataError
 from tasks.core.files import read_json, write_json
 from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows
-from tasks.problems.blocks.splits import LEFT_OUT, SPLITS
+from tasks.problems.blocks.splits import LEFT_OUT, SPLITS, with_validation
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.tabular.labelled.columns import contract_of, model_inputs
 from tasks.problems.tabular.labelled.options import Options, parse_options
@@ -83,6 +83,10 @@ class LabelledRows(Dataset):
         if theirs == ours or not given.get("task") == self.options.task == "value":
             return super().answers(contract)
         return partial(with_levels, theirs=theirs, ours=ours)
+
+    def newest(self) -> "LabelledRows":
+        """Return the same rows, those that validated among the ones to train on."""
+        return LabelledRows(with_validation(self.table, SPLIT), self.contract)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

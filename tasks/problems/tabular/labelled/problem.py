@@ -49,6 +49,7 @@ class LabelledTabular(Problem):
     """LabelledTabular predicts one column of a table, a value or a class, from the others of its row."""
 
     kind: ClassVar[str] = "tabular"
+    refits: ClassVar[bool] = True
     corrections: ClassVar[type[Correction] | None] = Temperature
 
     def __init__(self, options: Mapping[str, Any]) -> None:

@@ -4,7 +4,9 @@ LightGBM (Ke et al. 2017) grows each leaf by leaf, CatBoost (Prokhorenkova et al
 """
 
 import logging
+import math
 from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -74,6 +76,15 @@ class Table:
     weight: NDArray[np.float64] | None
 
 
+@dataclass(frozen=True)
+class Grown:
+    """Grown are `count` trees (of each class, if there are several), and their loss on validation rows, if any."""
+
+    trees: nn.Module
+    count: int
+    error: float = math.nan
+
+
 class Boosted(nn.Module):
     """Boosted trees read numbers as they are, NaN where one is not known, and of a category the mean label of its rows.
 
@@ -98,6 +109,7 @@ class Boosted(nn.Module):
             torch.zeros(sum(sizes), self.classes if self.task == "classes" else 1), requires_grad=False
         )
         self.trees = nn.ModuleList()
+        self.settled: list[float] = []
 
     def forward(self, *inputs: Tensor) -> Tensor:
         features = self._features(*inputs)
@@ -123,22 +135,30 @@ class Boosted(nn.Module):
 
         Equal data, seed and number of threads (torch's) give equal trees.
         """
-        label, weight = self._labels(dataset, train)
-        self._learn_means(dataset, train, label, weight)
-        learn = Table(self._matrix(dataset, train), label, weight)
+        learn = self._learned(dataset, train)
         check = Table(self._matrix(dataset, valid), *self._labels(dataset, valid))
-        errors = []
-        for level in (None, *self.quantiles):
-            trees, error = self.grow(learn, check, seed, level)
-            self.trees.append(trees)
-            errors.append(error)
-        return errors
+        return self._grow_all(learn, [check] * (1 + len(self.quantiles)), seed)
+
+    def fit_again(self, dataset: Dataset, train: Rows, settled: Sequence[float], *, seed: int) -> None:
+        """Learn from `train` so many trees of the value and of each quantile."""
+        self._grow_all(self._learned(dataset, train), map(int, settled), seed)
+
+    def _learned(self, dataset: Dataset, rows: Rows) -> Table:
+        label, weight = self._labels(dataset, rows)
+        self._learn_means(dataset, rows, label, weight)
+        return Table(self._matrix(dataset, rows), label, weight)
+
+    def _grow_all(self, learn: Table, until: Iterable["Table | int"], seed: int) -> list[float]:
+        grown = [self.grow(learn, end, seed, level) for level, end in zip((None, *self.quantiles), until, strict=True)]
+        self.trees.extend(each.trees for each in grown)
+        self.settled = [each.count for each in grown]
+        return [each.error for each in grown]
 
     @abstractmethod
-    def grow(self, train: Table, valid: Table, seed: int, level: float | None = None) -> tuple[nn.Module, float]:
-        """Return trees that map (n, columns) to raw scores, and their loss on `valid`, where growing stops early.
+    def grow(self, train: Table, until: Table | int, seed: int, level: float | None = None) -> "Grown":
+        """Return trees that map (n, columns) to raw scores of the label, or of its quantile of this `level`.
 
-        They tell the label, or its quantile of this `level`.
+        `until`: rows to validate on, where growing stops early, or how many trees there are; then there is no error.
         """
 
     def _labels(self, dataset: Dataset, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
@@ -188,7 +208,7 @@ class LightGbm(Boosted):
         super().__init__(options, contract)
         self.options = options
 
-    def grow(self, train: Table, valid: Table, seed: int, level: float | None = None) -> tuple[nn.Module, float]:
+    def grow(self, train: Table, until: Table | int, seed: int, level: float | None = None) -> Grown:
         import lightgbm
 
         most, rate = self.options.pace(level)
@@ -196,7 +216,9 @@ class LightGbm(Boosted):
         if level is not None:
             settings |= {"objective": "quantile", "alpha": level}
         train_set = lightgbm.Dataset(train.features, train.label, weight=train.weight)
-        valid_set = train_set.create_valid(valid.features, valid.label, weight=valid.weight)
+        if isinstance(until, int):
+            return Grown(Trees(lightgbm.train(settings, train_set, until)), until)
+        valid_set = train_set.create_valid(until.features, until.label, weight=until.weight)
         booster = lightgbm.train(
             settings,
             train_set,
@@ -206,7 +228,8 @@ class LightGbm(Boosted):
         )
         log.info("%d of %d trees are kept", booster.best_iteration, most)
         best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
-        return Trees(best), float(next(iter(booster.best_score["valid_0"].values())))
+        error = float(next(iter(booster.best_score["valid_0"].values())))
+        return Grown(Trees(best), booster.best_iteration, error)
 
     def _settings(self, seed: int) -> dict[str, Any]:
         options = self.options
@@ -247,7 +270,7 @@ class CatBoost(Boosted):
             way_out = f"pip install --no-deps catboost=={CATBOOST}, where stages run"
             raise ConfigError(f"model.kind: catboost {CATBOOST} is needed, {installed} is installed; {way_out}")
 
-    def grow(self, train: Table, valid: Table, seed: int, level: float | None = None) -> tuple[nn.Module, float]:
+    def grow(self, train: Table, until: Table | int, seed: int, level: float | None = None) -> Grown:
         import catboost
 
         options, (most, rate) = self.options, self.options.pace(level)
@@ -255,16 +278,14 @@ class CatBoost(Boosted):
         loss = {"yes-no": "Logloss", "classes": "MultiClass"}.get(self.task, of_values)
         if level is not None:
             loss = f"Quantile:alpha={level}"
+        stops = {"od_type": "Iter", "od_wait": options.stopping, "use_best_model": True}
         model = catboost.CatBoost(
             {
                 "loss_function": loss,
-                "iterations": most,
+                "iterations": until if isinstance(until, int) else most,
                 "depth": options.depth,
                 "learning_rate": rate,
                 "l2_leaf_reg": options.leaf_penalty,
-                "od_type": "Iter",
-                "od_wait": options.stopping,
-                "use_best_model": True,
                 "nan_mode": "Min",
                 "random_seed": seed,
                 "thread_count": torch.get_num_threads(),
@@ -272,11 +293,18 @@ class CatBoost(Boosted):
                 "logging_level": "Silent",
             }
             | ({"classes_count": self.classes} if self.task == "classes" else {})
+            | ({} if isinstance(until, int) else stops)
         )
-        pools = [catboost.Pool(part.features, part.label, weight=part.weight) for part in (train, valid)]
+        learn, check = (
+            None if isinstance(part, int) else catboost.Pool(part.features, part.label, weight=part.weight)
+            for part in (train, until)
+        )
         try:
-            model.fit(pools[0], eval_set=pools[1])
+            model.fit(learn, eval_set=check)
         except catboost.CatBoostError as error:  # such as labels that are all the same
             raise DataError(f"rows: CatBoost learns nothing of them: {str(error).splitlines()[0]}") from error
+        if check is None:
+            return Grown(ObliviousTrees(model), model.tree_count_)
         log.info("%d of %d trees are kept", model.tree_count_, most)
-        return ObliviousTrees(model), float(next(iter(model.get_best_score()["validation"].values())))
+        error = float(next(iter(model.get_best_score()["validation"].values())))
+        return Grown(ObliviousTrees(model), model.tree_count_, error)

@@ -1,6 +1,6 @@
 """The linear teacher weighs every token that training saw: TF-IDF and one hyperplane a class, fitted by liblinear."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Linear(nn.Module):
         self.weights = nn.Parameter(torch.zeros(1, classes), requires_grad=False)
         self.squares = nn.Parameter(torch.zeros(1, 1), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(classes), requires_grad=False)
+        self.settled: list[float] = []
 
     def forward(self, grams: Tensor) -> Tensor:
         """Return (n, classes) logits of (n, length) numbers of tokens."""
@@ -51,6 +52,18 @@ class Linear(nn.Module):
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
         """Learn from `train`; return the validation error after scaling."""
+        self._separate(dataset, train, seed)
+        margins = self._outputs(dataset, valid)
+        self._scale(_factor(margins, dataset.target(valid)))
+        return [score_labels(self._outputs(dataset, valid), dataset.target(valid), None).error]
+
+    def fit_again(self, dataset: Dataset, train: Rows, settled: Sequence[float], *, seed: int) -> None:
+        """Learn from `train`, and make logits by the factor of before."""
+        self._separate(dataset, train, seed)
+        self._scale(settled[0])
+
+    def _separate(self, dataset: Dataset, train: Rows, seed: int) -> None:
+        """Fit the hyperplanes, whose margins are the outputs."""
         from sklearn.svm import LinearSVC
 
         assert isinstance(dataset, Texts)
@@ -73,18 +86,16 @@ class Linear(nn.Module):
         else:
             weights[1:, known] = machine.coef_.T * idf[:, None]
             bias[known] = machine.intercept_
-        self._keep(slots, weights, bias, np.concatenate([[0.0], idf**2]))
-        margins = self._outputs(dataset, valid)
-        factor = _factor(margins, dataset.target(valid))
-        self._keep(slots, weights * factor, bias * factor, np.concatenate([[0.0], idf**2]))
-        return [score_labels(self._outputs(dataset, valid), dataset.target(valid), None).error]
-
-    def _keep(
-        self, slots: NDArray[np.int32], weights: NDArray[np.float64], bias: NDArray[np.float64], squares: Floats
-    ) -> None:
         self.slots = torch.from_numpy(slots)
-        for name, values in (("weights", weights), ("bias", bias), ("squares", squares[:, None])):
+        squares = np.concatenate([[0.0], idf**2])[:, None]
+        for name, values in (("weights", weights), ("bias", bias), ("squares", squares)):
             setattr(self, name, nn.Parameter(torch.from_numpy(values.astype(np.float32)), requires_grad=False))
+
+    def _scale(self, factor: float) -> None:
+        self.settled = [factor]
+        with torch.no_grad():
+            self.weights.mul_(factor)
+            self.bias.mul_(factor)
 
     def _outputs(self, dataset: Dataset, rows: Rows) -> Floats:
         with torch.no_grad():

@@ -86,6 +86,16 @@ def dataset() -> EntityRows:
     return built
 
 
+def test_a_last_fit_learns_from_no_day_that_labels_the_test(dataset: EntityRows) -> None:
+    newest = dataset.newest()
+    origins = newest.table["origin"].to_numpy()
+    assert len(newest.splits["valid"]) == 0
+    learned, test = (origins[newest.splits[name]] for name in ("train", "test"))
+    before = [origins[dataset.splits[name]] for name in ("train", "valid")]
+    assert set(learned) == set(before[0]) | set(before[1])
+    assert learned.max() + np.timedelta64(dataset.options.horizon_days, "D") <= test.min()
+
+
 def test_features_of_a_tiny_table_have_these_values() -> None:
     table = rows_of(
         ("b", 0, 1.0, 1, 1.0, "A"),

@@ -106,19 +106,19 @@ class Boosted(nn.Module):
         return losses
 
     @property
-    def rounds(self) -> list[int]:
+    def settled(self) -> list[float]:
         """Return the trees of each output."""
         return [trees.booster.num_trees() for trees in self.trees if isinstance(trees, Trees)]
 
-    def fit_again(self, dataset: Dataset, train: Rows, rounds: Sequence[int], *, seed: int) -> None:
+    def fit_again(self, dataset: Dataset, train: Rows, settled: Sequence[float], *, seed: int) -> None:
         """Learn so many trees of each output from `train`."""
         import lightgbm
 
         learn = self._lines(dataset, train, seed)
-        for place, count in enumerate(rounds):
+        for place, count in enumerate(settled):
             settings = {**self._objective(place), **self._settings(seed)}
             train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2])
-            self.trees.append(Trees(lightgbm.train(settings, train_set, count)))
+            self.trees.append(Trees(lightgbm.train(settings, train_set, int(count))))
 
     def _progress(self, place: int) -> "Callable[[CallbackEnv], None]":
         """Return a callback that logs how far an output's trees are: a line every `TREES_A_LINE` of them."""
