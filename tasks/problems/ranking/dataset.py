@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from serving.contract import Codebook
 from tasks.core.files import read_json, write_json
-from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows, Split
+from tasks.problems.base import Dataset, FeatureContract, Floats, Inputs, Raw, Rows
+from tasks.problems.blocks.splits import SPLITS, with_validation
 from tasks.problems.contracts import contract_from_json, contract_to_json, differing_options
 from tasks.problems.ranking.closed_form import Codes, Matrix, item_knn, together
 from tasks.problems.ranking.events import (
@@ -39,7 +40,6 @@ ATTRIBUTES = "attributes.parquet"
 TITLES = "items.json"
 """A release has this file: what its items are called, by their ids."""
 NEW_DAYS = 28
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 SAME = ("split", "days", "repeats", "rating", "least_rating", "order")
 """These options define the rows; an earlier release's must be equal, to be compared with."""
 FREE = ("history", "least_events", "rows_per_user")
@@ -215,6 +215,12 @@ class Histories(Dataset):
             return found
 
         return translated
+
+    def newest(self) -> "Histories":
+        """Return the same events, of which those that validated are learned from too; the catalogue stays."""
+        learned = pl.col(LEARNED) | (pl.col(SPLIT) == "valid").fill_null(value=False)
+        events = with_validation(self.events.with_columns(learned.alias(LEARNED)), SPLIT)
+        return Histories(events, self.contract, self.titles, self.attributes)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -53,6 +53,7 @@ class Ranking(Problem):
     """Ranking orders the items of a catalogue by how likely each comes next in a user's history."""
 
     kind: ClassVar[str] = "ranking"
+    refits: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = parse_options(options)

@@ -150,8 +150,10 @@ def test_what_is_not_trained_again_is_refused(sales: Any, teachers: Any, student
     check_refit(sales.problem(), {"trees": Teacher(model=Spec(**TREES))}, {"twin": student(alpha=1.0)})
 
 
-def test_a_kind_of_learning_without_newest_rows_is_refused() -> None:
+def test_a_kind_of_learning_without_newest_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ranking = get_problem(Spec(kind="ranking"))
+    check_refit(ranking, {}, {})
+    monkeypatch.setattr(type(ranking), "refits", False)  # as of another package's kind that does not say so
     with pytest.raises(ConfigError, match="refit: rows of ranking are not trained on again; leave it out"):
         check_refit(ranking, {}, {})
 

@@ -47,6 +47,7 @@ class Product(nn.Module):
         self.weights = nn.Parameter(torch.from_numpy(decay(length, options.half_life)), requires_grad=False)
         self.product = nn.Parameter(torch.zeros(size, size), requires_grad=False)
         self.popularity = nn.Parameter(torch.zeros(size), requires_grad=False)
+        self.settled: list[float] = []
 
     def forward(self, history: Tensor) -> Tensor:
         return self.profile(history) @ self.product + self.popularity
@@ -62,13 +63,8 @@ class Product(nn.Module):
         raise NotImplementedError
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
-        assert isinstance(dataset, Histories)
-        sequences, weights = dataset.sequences(train), dataset.sequence_weights(train)
-        count = None if weights is None else np.concatenate(weights)
-        events = np.bincount(np.concatenate(sequences), count, dataset.size + 1)[1:]
+        popularity = self._learn(dataset, train)
         with torch.no_grad():
-            self.product.copy_(torch.from_numpy(self.matrix(sequences, weights)))
-            popularity = torch.from_numpy(np.log1p(events)).float()
             scores = torch.cat(
                 [self(torch.from_numpy(dataset.inputs(part)[HISTORY])) for part in dataset.parts(valid, most=PART)]
             )
@@ -85,10 +81,28 @@ class Product(nn.Module):
             return found
 
         search.step(loss)  # type: ignore[no-untyped-call]
+        self._scale(popularity, factors.detach().tolist())
+        return [float(loss().detach())]
+
+    def fit_again(self, dataset: Dataset, train: Rows, settled: Sequence[float], *, seed: int) -> None:
+        """Learn from `train`, with both numbers as they were."""
+        self._scale(self._learn(dataset, train), settled)
+
+    def _learn(self, dataset: Dataset, train: Rows) -> Tensor:
+        """Set the product of `train`, before it is scaled, and return (items,) how popular each is."""
+        assert isinstance(dataset, Histories)
+        sequences, weights = dataset.sequences(train), dataset.sequence_weights(train)
+        count = None if weights is None else np.concatenate(weights)
+        events = np.bincount(np.concatenate(sequences), count, dataset.size + 1)[1:]
+        with torch.no_grad():
+            self.product.copy_(torch.from_numpy(self.matrix(sequences, weights)))
+        return torch.from_numpy(np.log1p(events)).float()
+
+    def _scale(self, popularity: Tensor, factors: Sequence[float]) -> None:
+        self.settled = list(factors)
         with torch.no_grad():
             self.product.mul_(factors[0])
             self.popularity.copy_(factors[1] * popularity)
-        return [float(loss().detach())]
 
 
 class Ease(Product):

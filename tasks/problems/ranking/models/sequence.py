@@ -3,7 +3,8 @@
 import copy
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -72,19 +73,43 @@ class SequenceRanker(EncodedRanker):
     """
 
     options: SequenceOptions
+    settled: Sequence[float] = ()
 
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
         assert isinstance(dataset, Histories)
+        errors: list[float] = []
+        best, least, options = copy.deepcopy(self.state_dict()), math.inf, self.options
+        for epoch, loss in enumerate(self._epochs(dataset, train, seed), start=1):
+            if epoch % options.look and epoch < options.epochs:
+                continue
+            errors.append(score_ranking(self._answers(dataset, valid), dataset.target(valid)).error)
+            log.info("epoch %d: loss %.4f, validation error %.4f", epoch, loss, errors[-1])
+            if errors[-1] < least:
+                best, least, self.settled = copy.deepcopy(self.state_dict()), errors[-1], [epoch]
+            elif errors.index(min(errors)) < len(errors) - options.patience:
+                break
+        self.load_state_dict(best)
+        self.eval()
+        return errors
+
+    def fit_again(self, dataset: Dataset, train: Rows, settled: Sequence[float], *, seed: int) -> None:
+        """Learn from `train` for as many epochs as were best before; the learning rate goes the same way."""
+        assert isinstance(dataset, Histories)
+        self.settled = settled
+        for epoch, loss in enumerate(islice(self._epochs(dataset, train, seed), int(settled[0])), start=1):
+            log.info("epoch %d of %d: loss %.4f", epoch, settled[0], loss)
+        self.eval()
+
+    def _epochs(self, dataset: Histories, train: Rows, seed: int) -> Iterator[float]:
+        """Learn from `train`, and yield the last loss of each epoch."""
         sequences, length = dataset.sequences(train), dataset.contract.inputs[HISTORY][1][0]
         weights = dataset.sequence_weights(train)
         rng, options = np.random.default_rng(seed), self.options
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, betas=BETAS
         )
-        errors: list[float] = []
-        best, least, steps = copy.deepcopy(self.state_dict()), math.inf, 0
-        planned = options.epochs * -(-len(windows(sequences, length, 0)) // options.batch_size)
-        for epoch in range(options.epochs):
+        steps, planned = 0, options.epochs * -(-len(windows(sequences, length, 0)) // options.batch_size)
+        for _ in range(options.epochs):
             self.train()
             offset = int(rng.integers(length))
             given = windows(sequences, length, offset)
@@ -100,17 +125,7 @@ class SequenceRanker(EncodedRanker):
                 nn.utils.clip_grad_norm_(self.parameters(), GRADIENT_LIMIT)
                 optimizer.step()
                 steps += 1
-            if (epoch + 1) % options.look and epoch + 1 < options.epochs:
-                continue
-            errors.append(score_ranking(self._answers(dataset, valid), dataset.target(valid)).error)
-            log.info("epoch %d: loss %.4f, validation error %.4f", epoch + 1, float(loss.detach()), errors[-1])
-            if errors[-1] < least:
-                best, least = copy.deepcopy(self.state_dict()), errors[-1]
-            elif errors.index(min(errors)) < len(errors) - options.patience:
-                break
-        self.load_state_dict(best)
-        self.eval()
-        return errors
+            yield float(loss.detach())
 
     def _losses(self, users: Tensor, came: Tensor, rng: np.random.Generator) -> Tensor:
         """Return (n,) cross-entropies of the items that came (n,), from 0, by users' vectors (n, width)."""
