@@ -17,7 +17,7 @@ from tasks.core.settings import Settings
 from tasks.distillation.trainer import set_up
 from tasks.problems import get_problem
 from tasks.problems.base import Dataset, Problem
-from tasks.stages import compress, distil, evaluate, features, snapshot, teach, validate
+from tasks.stages import compress, distil, evaluate, features, refit, snapshot, teach, validate
 from tasks.stages.context import Context
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -60,6 +60,8 @@ class Night:
     def judge(self) -> dict[str, Any]:
         """Run all stages up to evaluate, and return the verdict."""
         self.compress()
+        for name in self.context.run.code.refit:
+            self._once(refit, name)
         self._once(evaluate)
         verdict: dict[str, Any] = read_json(self.context.artifacts / "evaluation" / "verdict.json")
         return verdict

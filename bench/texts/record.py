@@ -25,7 +25,7 @@ from tasks.problems.text.dataset import Texts
 SETTINGS = Path(__file__).with_name("settings.yaml")
 FASTTEXT = Path(__file__).with_name("fasttext_peer.py")
 AS_OF = date(2026, 11, 28)
-RELEASED = "released"
+RELEASED, BEFORE = "released", "before the last fit"
 TIMED, ROUNDS, MICRO = 300, 5, 1e6
 
 
@@ -48,11 +48,15 @@ def measured(name: str, part: int, data: Path, folder: Path, python: Path | None
     rows = SETS[name].rows(data, part)
     night = night_of(name, rows, folder, part if SETS[name].name == "seed" else 0)
     verdict = night.judge()
+    winner, chosen, about = verdict["winner"], None, {}
+    if winner is not None:
+        about = read_json(night.context.candidates / winner / "about.json")
+        chosen = about.get("of")
     lines: dict[str, Any] = {}
     for model in verdict["models"]:
         told = {key: (model["metrics"] or {}).get(key) for key in ("accuracy", "macro_f1")}
-        of = RELEASED if model["name"] == verdict["winner"] else model["role"]
-        lines[of if of == RELEASED or of not in lines else model["name"]] = told | {
+        of = {winner: RELEASED, chosen: BEFORE}.get(model["name"], model["role"])
+        lines[of if of not in lines else model["name"]] = told | {
             "log_loss": model["error"],
             "bytes": model["bytes"],
             "name": model["name"],
@@ -60,13 +64,13 @@ def measured(name: str, part: int, data: Path, folder: Path, python: Path | None
     record = {"set": name, "part": part, "rows": len(rows), "reason": verdict["reason"], "models": lines | peers(rows)}
     if python is not None:
         record["models"]["fastText"] = fasttext(rows, python, part)
-    if verdict["winner"] is None:
+    if winner is None:
         return record
-    candidate = night.context.artifacts / "candidates" / verdict["winner"]
-    about = read_json(candidate / "about.json")
     made = night.dataset()
     assert isinstance(made, Texts)
-    model = OnnxModel((candidate / "model.onnx").read_bytes())
+    model = OnnxModel((night.context.candidates / winner / "model.onnx").read_bytes())
+    if chosen is not None:
+        about = read_json(night.context.candidates / chosen / "about.json")
     test = made.splits["test"]
     told = model(made.inputs(test, model.names)).argmax(axis=1)
     classes = made.options.classes

@@ -20,7 +20,8 @@ from serving.contract.errors import InputError
 
 PARTS = re.compile(r"\w+|[^\w\s]")
 """A word is a run of letters, digits and underscores, or one other sign."""
-WIDE = 2**32
+BITS = 32
+LOWEST = 2**BITS - 1
 REMEMBERED, SHORT = 2**12, 16
 """So many words are remembered with their tokens, none longer than SHORT: a few megabytes, whatever texts come."""
 LOOKED_AT = 8
@@ -191,7 +192,11 @@ def _number(token: str, seed: int, buckets: int) -> int:
     Checksums of tokens that differ in one letter are near to each other; MurmurHash3's last steps (Appleby 2011) part
     them.
     """
-    mixed = crc32(token.encode("utf-8", "surrogatepass"), seed)
-    mixed = (mixed ^ mixed >> 16) * 0x85EBCA6B % WIDE
-    mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 % WIDE
-    return 1 + (mixed ^ mixed >> 16) * (buckets - 1) // WIDE
+    try:
+        data = token.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates; to allow for them at once takes longer
+        data = token.encode("utf-8", "surrogatepass")
+    mixed = crc32(data, seed)
+    mixed = (mixed ^ mixed >> 16) * 0x85EBCA6B & LOWEST  # a remainder would take several times as long
+    mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 & LOWEST
+    return 1 + ((mixed ^ mixed >> 16) * (buckets - 1) >> BITS)

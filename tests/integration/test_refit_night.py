@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tasks.config.run import Run
 from tasks.core.errors import UsageError
 from tasks.core.files import read_json
 from tasks.core.settings import Settings
@@ -15,7 +16,9 @@ from tasks.reporting.collect import Material, collect
 from tasks.stages import promote, refit
 from tasks.stages.context import Context
 from tests.in_process import judge, make
+from tests.integration import test_text_night as texts
 from tests.integration.test_covariates_night import night
+from tests.unit.problems.text.letters import letters
 from tests.weather import AHEAD, AS_OF, weather_table
 
 
@@ -90,3 +93,36 @@ def test_the_values_of_the_test_change_no_byte_of_it(judged: tuple[Context, dict
 def test_a_name_that_the_workload_does_not_give_is_refused(judged: tuple[Context, dict[str, Any]]) -> None:
     with pytest.raises(UsageError, match="stage refit: expected newest, got 'older'"):
         refit.run(judged[0], "older")
+
+
+def texts_with_refit(root: Path, table: pl.DataFrame) -> Context:
+    """The workspace of a night of letters, in which rows are dealt by a hash and outputs are calibrated."""
+    section = texts.section()
+    section["students"]["student"].pop("augment")
+    table.write_parquet(root / "letters.parquet")
+    run = Run(**section, refit="newest", workload="letters", as_of=texts.AS_OF, champion=0)
+    return Context(run, Settings(home=root / "home", project=root), root, root / "pages")
+
+
+def test_labelled_rows_that_validated_are_learned_from_and_those_of_the_test_change_no_byte(tmp_path: Path) -> None:
+    first, other = (tmp_path / name for name in ("first", "other"))
+    for root in (first, other):
+        root.mkdir()
+    context = texts_with_refit(first, letters())
+    verdict = judge(context)
+    assert verdict["winner"] == "newest", verdict["reason"]
+    rows = get_problem(context.run.problem).load(context.artifacts / "features")
+    about, chosen = (
+        read_json(context.artifacts / "refit" / name / "about.json") for name in ("newest", "int8-weights")
+    )
+    train, valid = (len(rows.splits[name]) for name in ("train", "valid"))
+    assert about["rows"] == {"before": train, "now": train + valid}
+    assert about["correction"] == chosen["correction"], "that of before: all that it could be fitted on is learned from"
+    assert about["sha256"] != chosen["sha256"]
+    table = letters().with_row_index("_place")
+    tested = pl.col("_place").is_in(rows.table["_place"].gather(rows.splits["test"]).to_list())  # type: ignore[attr-defined]
+    planted = table.with_columns(label=pl.when(tested).then(pl.lit("other")).otherwise("label")).drop("_place")
+    assert not planted.equals(letters())
+    make(again := texts_with_refit(other, planted))
+    models = [(each.artifacts / "refit" / "newest" / "model.onnx").read_bytes() for each in (context, again)]
+    assert models[0] == models[1]

@@ -47,10 +47,16 @@ def test_a_section_alone_gives_the_same_stages() -> None:
     assert set(load_graph(text, section()).stages) == set(graph().stages)
 
 
-def test_it_declares_all_code_that_it_imports() -> None:
-    kind = PROJECT / "tasks" / "problems" / "forecasting"
-    starts = [PROJECT / "tasks" / "stages" / "refit.py", *kind.glob("*.py"), *(kind / "models").rglob("*.py")]
-    assert undeclared(graph(refit="newest").stages["refit@newest"].deps, *starts) == []
+@pytest.mark.parametrize(
+    ("workload", "kind"), [("sales", "forecasting"), ("churn", "tabular"), ("text", "text"), ("images", "vision")]
+)
+def test_it_declares_all_code_that_it_imports(workload: str, kind: str) -> None:
+    found = load_workload(PROJECT / "params.yaml", workload).model_dump(mode="json") | {"refit": "newest"}
+    run = Run(**found, workload=workload, as_of=date(2026, 1, 1), champion=0)
+    stages = load_graph((PROJECT / "dvc.yaml").read_text(), run.model_dump(mode="json")).stages
+    code = PROJECT / "tasks" / "problems" / kind
+    starts = [PROJECT / "tasks" / "stages" / "refit.py", *code.rglob("*.py")]
+    assert undeclared(stages["refit@newest"].deps, *starts) == []
 
 
 def test_a_run_yaml_of_before_is_one_without_it() -> None:
