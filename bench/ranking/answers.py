@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.ranking.exchange import Codes, Rows, flat
+from bench.ranking.intervals import BEFORE, RELEASED
 from bench.rows.nights import Night
 from tasks.distillation.ensemble import member_weights
 from tasks.gates.evaluation_set import EvaluationSet
@@ -110,7 +111,7 @@ def eases(dataset: Histories) -> Iterator[tuple[str, Answer]]:
 
 
 def ours(night: Night) -> Iterator[tuple[str, Answer]]:
-    """Yield the teachers' ensemble, the twin, the student, and what is released."""
+    """Yield the teachers' ensemble, the twin, the student, and what is released; with a last fit, what was before it."""
     run, artifacts, seconds = night.context.run, night.context.artifacts, night.seconds()
     evaluation = EvaluationSet(night.problem, histories(night))
     soft = {name: np.load(artifacts / "teachers" / name / "soft.npy", mmap_mode="r") for name in run.teachers}
@@ -128,4 +129,8 @@ def ours(night: Night) -> Iterator[tuple[str, Answer]]:
         yield role, Answer(evaluation.run(data), len(data), spent if role == "twin" else told)
     for name in run.recipes:
         data = (artifacts / "candidates" / name / "model.onnx").read_bytes()
-        yield "released", Answer(evaluation.run(data), len(data), told + seconds[f"compress@{name}"])
+        told += seconds[f"compress@{name}"]
+        yield BEFORE if run.refit else RELEASED, Answer(evaluation.run(data), len(data), told)
+    for name in run.code.refit:
+        data = (night.context.candidates / name / "model.onnx").read_bytes()
+        yield RELEASED, Answer(evaluation.run(data), len(data), told + seconds[f"refit@{name}"])

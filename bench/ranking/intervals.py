@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from tasks.core.errors import DataError
 
 RESAMPLES = 2000
-OURS = ("teachers", "twin", "student", "released")
-RELEASED = OURS[-1]
+BEFORE, RELEASED = "before the last fit", "released"
+OURS = ("teachers", "twin", "student", BEFORE, RELEASED)
 Gains = Mapping[str, NDArray[np.float64]]
 
 

@@ -50,18 +50,18 @@ class Night:
             self._once(teach, name)
 
     def compress(self) -> None:
-        """Run all stages up to compress."""
+        """Run all stages up to compress, and the last fit of a workload that has one."""
         self.teach()
         for name in self.context.run.students:
             self._once(distil, name)
         for name in self.context.run.recipes:
             self._once(compress, name)
+        for name in self.context.run.code.refit:
+            self._once(refit, name)
 
     def judge(self) -> dict[str, Any]:
         """Run all stages up to evaluate, and return the verdict."""
         self.compress()
-        for name in self.context.run.code.refit:
-            self._once(refit, name)
         self._once(evaluate)
         verdict: dict[str, Any] = read_json(self.context.artifacts / "evaluation" / "verdict.json")
         return verdict
