@@ -111,7 +111,7 @@ def eases(dataset: Histories) -> Iterator[tuple[str, Answer]]:
 
 
 def ours(night: Night) -> Iterator[tuple[str, Answer]]:
-    """Yield the teachers' ensemble, the twin, the student, and what is released; with a last fit, what was before it."""
+    """Yield the teachers' ensemble, the twin, the student, what is released, and what was before a last fit."""
     run, artifacts, seconds = night.context.run, night.context.artifacts, night.seconds()
     evaluation = EvaluationSet(night.problem, histories(night))
     soft = {name: np.load(artifacts / "teachers" / name / "soft.npy", mmap_mode="r") for name in run.teachers}
