@@ -29,10 +29,10 @@ def new(
     """Look at a table, and write the section of params.yaml that fits it."""
     from tasks.config.workload import Workload
     from tasks.planning.soundness import require_sound
+    from tasks.proposal.forecasting.reasons import comments_of, reasons_of
+    from tasks.proposal.forecasting.section import section_of
+    from tasks.proposal.forecasting.seen import Asked, see
     from tasks.proposal.look import look
-    from tasks.proposal.reasons import comments_of, reasons_of
-    from tasks.proposal.section import section_of
-    from tasks.proposal.seen import Asked, see
     from tasks.proposal.text import add, require_new, section_text
 
     settings = Settings()

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from tasks.proposal.lengths import Plan
-from tasks.proposal.roles import NUMBER, is_flag
-from tasks.proposal.seen import QUANTILES, Seen
-from tasks.proposal.time import zone_of
+from tasks.proposal.forecasting.lengths import Plan
+from tasks.proposal.forecasting.roles import NUMBER, is_flag
+from tasks.proposal.forecasting.seen import QUANTILES, Seen
+from tasks.proposal.forecasting.time import zone_of
 from tasks.tables.sources.csv_file import CsvForm
 from tasks.tables.validation.options import CheckOptions
 
