@@ -70,7 +70,7 @@ def _read(path: Path, contract: TableContract, way: Way, project: Path) -> pl.La
         columns = way.reading.columns
         rows = read_file(str(path), path, contract, columns, way.reading)
         csv = is_csv(str(path))
-        texts = rows.columns if csv else ()
+        texts = None if csv else ()
         if way.files is not None:
             rows, columns, _ = linked(rows, contract, columns, way.files, project)
         return shaped(str(path), rows, texts, contract, way.reading, columns, untyped=csv).lazy()
@@ -87,11 +87,10 @@ def scan(path: Path, contract: TableContract, reading: Reading = PLAIN) -> pl.La
         table = table.select(renamed(table.collect_schema().names(), reading.columns))
         for column in contract.columns:
             dtype = table.collect_schema().get(column.name)
+            decimal = dtype is not None and dtype.is_float()
             if dtype is not None and (kept := kept_as(dtype, column)) is not None:
                 table = table.with_columns(pl.col(column.name).cast(kept))
-            elif (
-                column.kind == "string" and dtype is not None and dtype.is_float() and is_whole(_values(table, column))
-            ):
+            elif column.kind == "string" and decimal and is_whole(_values(table, column)):
                 table = table.with_columns(pl.col(column.name).cast(pl.Int64).cast(pl.String))
             if column.kind in ("date", "moment") and dtype not in (None, pl.Date):
                 found = kept_whole(_values(table, column), column, contract)

@@ -60,7 +60,7 @@ class PackageSource:
         try:
             content = read_member(archive, asked.member)
             table = read_file(asked.member, content, self.contract, asked.columns, asked)
-            texts = table.columns if is_csv(asked.member) else ()
+            texts = None if is_csv(asked.member) else ()
             rows = shaped(asked.member, table, texts, self.contract, asked, untyped=True)
             weeks = shift_weeks(rows, self.contract, as_of) if asked.replay else None
         except Unreadable as error:

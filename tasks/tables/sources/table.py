@@ -83,19 +83,20 @@ class TableSource:
             raise Absent(f"{self.options.path}: all of its files are empty (0 bytes)")
         table = _concat(parts)
         texts = [column for column in table.columns if column in files[0].partitions]
-        if csv := any(is_csv(name) for name, _ in parts):
-            texts = table.columns
+        csv = any(is_csv(name) for name, _ in parts)
         columns, lost = asked.columns, ()
         if asked.files is not None:
             table, columns, lost = linked(table, self.contract, columns, asked.files, self.project)
-        rows = shaped(asked.path, table, texts, self.contract, asked, columns, untyped=csv or bool(texts))
+        rows = shaped(
+            asked.path, table, None if csv else texts, self.contract, asked, columns, untyped=csv or bool(texts)
+        )
         return up_to(rows, self.contract, as_of) if asked.until_as_of else rows, lost
 
 
 def shaped(
     where: str,
     table: pl.DataFrame,
-    texts: Collection[str],
+    texts: Collection[str] | None,
     contract: TableContract,
     reading: Reading,
     columns: Mapping[str, str] | None = None,
@@ -104,12 +105,12 @@ def shaped(
 ) -> pl.DataFrame:
     """Return a file's rows as those of a table, under the contract's names.
 
-    `texts`: columns whose texts become whatever the contract has. `columns`: in place of the reading's own, where the
-    table has more by now. `untyped`: see `conform`. Raises Unreadable.
+    `texts`: columns whose texts become whatever the contract has; None: all of them. `columns`: in place of the
+    reading's own, where the table has more by now. `untyped`: see `conform`. Raises Unreadable.
     """
     columns, time = reading.columns if columns is None else columns, contract.date or ""
     table = reading.shape.before(table, columns.get(time, time))
-    table = typed(where, table, texts, contract, columns, reading)
+    table = typed(where, table, table.columns if texts is None else texts, contract, columns, reading)
     return reading.shape.after(conform(table, contract, columns, untyped=untyped), contract)
 
 
