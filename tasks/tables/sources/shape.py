@@ -12,7 +12,7 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from tasks.core.config import Frozen
-from tasks.tables.moments import kept_whole
+from tasks.tables.moments import read_moments
 from tasks.tables.sources.base import Unreadable
 from tasks.tables.table import Column, TableContract
 
@@ -171,8 +171,8 @@ def _moments(values: pl.Series, form: str | None) -> pl.Series:
     if form is not None:
         return values.str.to_datetime(form, time_unit="us", strict=False)
     column = Column("seconds", "moment")
-    found = kept_whole(values, column, TableContract((column,), None, None, ()))
-    return found if isinstance(found.dtype, pl.Datetime) else values
+    found = read_moments(values, column, TableContract((column,), None, None, ()))
+    return found if found.count() else values
 
 
 def _drawn(table: pl.DataFrame, pixels: Pixels) -> pl.DataFrame:
