@@ -24,6 +24,7 @@ LABELS = (
     "emotion", "polarity", "department", "y", "positive", "rating", "stars", "score",
 )  # fmt: skip
 TEXTS = ("text", "review", "reviewtext", "comment", "message", "body", "sentence", "question", "utterance", "content")
+IDS = r"id$|key$|number$|code$|name$|^id|file"
 MOST_LABELS = 500
 LEAST_ROWS = 5  # a label, on average
 LEAST_WORDS = 3  # of a text, on average
@@ -93,14 +94,18 @@ def is_named_label(column: str) -> bool:
 
 
 def id_column(rows: pl.DataFrame, without: Collection[str]) -> str | None:
-    """Return the first column whose values all differ, and that is called like an id."""
+    """Return the first column whose values all differ and are words or whole numbers, one that is called like an id.
+
+    Without such a name, words alone are ids: numbers that all differ may be anything.
+    """
+    likely = []
     for name, dtype in rows.schema.items():
-        likely = name not in without and (dtype == pl.String or dtype.is_integer())
-        if likely and re.search(r"id$|key$|number$|code$|name$|^id|file", plain(name)):
-            values = rows[name]
-            if not values.null_count() and values.n_unique() == len(values):
-                return name
-    return None
+        values = rows[name]
+        words = dtype == pl.String and not values.str.contains(r"\s").any()
+        may_be = words or (dtype.is_integer() and re.search(IDS, plain(name)))
+        if name not in without and may_be and not values.null_count() and values.n_unique() == len(values):
+            likely.append(name)
+    return next((name for name in likely if re.search(IDS, plain(name))), likely[0] if likely else None)
 
 
 def day_column(rows: pl.DataFrame, without: Collection[str]) -> str | None:

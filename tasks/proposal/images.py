@@ -193,9 +193,6 @@ def _section(name: str, seen: Images, problem: Mapping[str, Any], rows: int, lim
         "checks": {},
         "teachers": {
             "fast": {"model": {"kind": "fast", "widths": [32, 64, 64]}, "training": training, "augment": augment},
-            "resnet": {
-                "model": {"kind": "resnet", "blocks": [1, 1, 1], "width": 24}, "training": training, "augment": augment
-            },
         },
         "students": {
             "student": {**student, "alpha": 0.5, "temperature": 2.0}, "twin": {**student, "alpha": 1.0}
