@@ -88,7 +88,11 @@ class TrainJobOperator(BaseOperator):
         self.arguments = [argument for argument in self.arguments if argument]
         self.log.info("%s in %s, %s", " ".join(self.arguments), container_settings().task_image, self.command.limits)
         try:
-            self._submit(str(context["run_id"]))
+            left = self._read()
+        except (ApiException, HTTPError) as error:  # nothing is ours yet: what an earlier worker left goes on
+            raise AirflowException(f"TrainJob {self._name}: {message_of(error)}") from None
+        try:
+            self._submit(str(context["run_id"]), left)
             self._wait()
         except (ApiException, HTTPError) as error:
             self.on_kill()
@@ -113,8 +117,8 @@ class TrainJobOperator(BaseOperator):
         except HTTPError as error:
             self.log.warning("TrainJob %s is left: %s; %s", self._name, error, self._kubectl("delete"))
 
-    def _submit(self, run_id: str) -> None:
-        left = self._read()
+    def _submit(self, run_id: str, left: Object | None) -> None:
+        """Create the TrainJob, in place of one of an earlier attempt that failed; one that is at work is kept."""
         if left is not None and not (_ended(left) == "Failed" or left["metadata"].get("deletionTimestamp")):
             self.log.info("found TrainJob %s, which an earlier worker left", self._name)
             return

@@ -1,6 +1,7 @@
 """This module loads the champion of a workload: verified before it is used, followed when the ledger grows."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ DTYPES = {
 LIMITS = {CONTRACT: 64 << 20, PROFILE: 64 << 20, MODEL: 2 << 30}
 TEXTS = 1024
 """So many texts are made numbers and read at once."""
+IMAGES_BYTES = 64 * 2**20
+"""Images of so many bytes are read at once."""
 Input = TypeVar("Input")
 SCORES_BYTES = 16 << 20
 """Scores of a whole catalogue are held for so many users at once as fit in this."""
@@ -106,6 +109,23 @@ class Model:
                 fields[self.names[0]].require(text, number * TEXTS + row)
         outputs = (self.predict({name: fields[name].encode(part) for name in self.names}) for part in parts)
         return [one for output in outputs for one in told(output, classes)]
+
+    def predict_images(self, files: Sequence[bytes]) -> list[Told]:
+        """Return the label of each JPEG or PNG file, with the chances of all: files become arrays as in training.
+
+        Raises InputError where the release does not read images alone, or naming the first file that is none.
+        """
+        fields, classes = self.contract.images, self.contract.classes
+        if isinstance(files, bytes | bytearray | str):
+            raise InputError("", "one file; expected a list of the bytes of files")
+        if not classes or not set(self.names) <= set(fields):
+            raise InputError("", f"a release of {self.contract.problem} does not tell the label of an image")
+        size = max(1, IMAGES_BYTES // max(math.prod(fields[name].shape) for name in self.names))
+        found: list[Told] = []
+        for start in range(0, len(files), size):
+            part = files[start : start + size]
+            found += told(self.predict({name: fields[name].encode(part, start) for name in self.names}), classes)
+        return found
 
     def recommend(
         self, histories: Sequence[Sequence[Any]], count: int, see: Callable[[NDArray[np.float32]], None] | None = None
@@ -229,6 +249,10 @@ class Champion:
     def predict_texts(self, texts: Sequence[str]) -> list[Told]:
         """Return the label of each text, with the chances of all. Raises InputError."""
         return self.model.predict_texts(texts)
+
+    def predict_images(self, files: Sequence[bytes]) -> list[Told]:
+        """Return the label of each JPEG or PNG file, with the chances of all. Raises InputError."""
+        return self.model.predict_images(files)
 
     def recommend(self, history: Sequence[Any], k: int = 10) -> Recommended:
         """Return the `k` best items for a user's history of raw ids, the last one at the end. Raises InputError."""

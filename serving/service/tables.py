@@ -75,7 +75,9 @@ def score(  # noqa: PLR0913 named arguments
     """Answer a request's body in the media type `wanted`, with its number of rows. Raises Refused."""
     scorer = scorer_of(model)
     try:
-        given, day = _tables(body, media_type, as_of, scorer, settings, reader)
+        dated = any(contract.date for contract in scorer.contracts)
+        usual = None if dated else model.release.as_of
+        given, day = _tables(body, media_type, as_of, usual, scorer, settings, reader)
         _count_further(given, scorer, settings.max_further_rows)
         tables = scorer.check(given)
         main = scorer.contracts[0]
@@ -106,8 +108,15 @@ def wanted_type(accept: str, media_type: str) -> str:
 
 
 def _tables(
-    body: bytes, media_type: str, as_of: str | None, scorer: TableScorer, settings: ServiceSettings, reader: Reader
+    body: bytes,
+    media_type: str,
+    as_of: str | None,
+    usual: str | None,
+    scorer: TableScorer,
+    settings: ServiceSettings,
+    reader: Reader,
 ) -> tuple[dict[str, pl.DataFrame], date]:
+    """Return a request's tables and its day: that of the body, or of the address, else the `usual` one."""
     main, limit = scorer.contracts[0], settings.max_table_rows
     if media_type == JSON:
         if len(body) > APART_BYTES:
@@ -116,9 +125,9 @@ def _tables(
             tables, said = tables_of(body, scorer.contracts, limit)
         if as_of is not None and said is not None and as_of != said:
             raise Refused(422, f"as_of: {as_of} in the address and {said} in the body; give one", "as_of")
-        day = _day(as_of if said is None else said)
+        day = _day(said or as_of or usual)
     else:
-        day = _day(as_of)
+        day = _day(as_of or usual)
         if media_type == CSV and not _has_odd_lines(body):
             tables = {main.name: from_csv(body, main, limit)}
         else:

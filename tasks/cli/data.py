@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tasks.cli.console import console, errors
-from tasks.core.errors import ConfigError, DataError
+from tasks.core.errors import ConfigError, DataError, UsageError
 from tasks.core.settings import Settings
 
 if TYPE_CHECKING:
     from tasks.config.workload import Workload
 
+KINDS = ("forecasting", "vision", "text", "ranking")
 
-def new(
+
+def new(  # noqa: PLR0913, PLR0917 each is an option
     workload: Annotated[str, typer.Argument(help="What to call it: lower-case letters, digits, hyphens.")],
-    table: Annotated[str, typer.Option(help="Parquet or CSV file.")],
-    target: Annotated[str, typer.Option(help="The column to forecast; default: guessed.")] = "",
+    table: Annotated[str, typer.Option(help="Parquet or CSV file, or a folder of images by class.")],
+    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; default: guessed.")] = "",
+    target: Annotated[str, typer.Option(help="The column to forecast, or of labels; default: guessed.")] = "",
     time: Annotated[str, typer.Option(help="The column that orders the rows; default: guessed.")] = "",
     series: Annotated[
         list[str] | None, typer.Option(help="A column that names series, once for each; '' : there is one series.")
@@ -26,37 +29,37 @@ def new(
     season: Annotated[int | None, typer.Option(min=1, help="Steps until a pattern repeats.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the section, write nothing.")] = False,
 ) -> None:
-    """Look at a table, and write the section of params.yaml that fits it."""
+    """Look at a table or a folder of images, and write the section of params.yaml that fits it."""
     from tasks.config.workload import Workload
     from tasks.planning.soundness import require_sound
-    from tasks.proposal.look import look
-    from tasks.proposal.reasons import comments_of, reasons_of
-    from tasks.proposal.section import section_of
-    from tasks.proposal.seen import Asked, see
+    from tasks.proposal.forecasting.seen import Asked
+    from tasks.proposal.propose import propose
     from tasks.proposal.text import add, require_new, section_text
 
+    if kind and kind not in KINDS:
+        raise UsageError(f"--kind {kind}: expected one of {', '.join(KINDS)}")
     settings = Settings()
     if "://" in settings.params and not dry_run:
         raise ConfigError(f"{settings.params}: new writes into folders alone; print the section with --dry-run")
     require_new(settings.params, workload)
     params = Path(settings.params)
-    file, project = Path(table).absolute(), settings.project.absolute()
-    path = file.relative_to(project) if file.is_relative_to(project) else file
     keys = None if not series else [name for name in series if name]
-    seen = see(look(Path(table)), Asked(time, target, keys, horizon, season))
-    section, comments = section_of(workload, str(path), seen), comments_of(seen)
+    asked = Asked(time, target, keys, horizon, season)
+    found = propose(workload, Path(table), settings.project, kind or None, asked)
+    section, comments = found.section, found.comments
     require_sound(workload, Workload.model_validate(section), settings.project)
     if dry_run:
         print(section_text(workload, section, comments), end="")
     else:
         add(params, workload, section, comments)
-    for reason in reasons_of(seen):
+    for reason in found.reasons:
         errors.print(f"- {reason}", highlight=False, markup=False, soft_wrap=True)
     if not dry_run:
+        day = f" --as-of {found.as_of}" if found.as_of else ""
         console.print(
             f"{params}: workloads.{workload} is written, to be changed as you like. Now:\n"
-            f"  nightstill check {workload} --data --as-of {seen.as_of}\n"
-            f"  nightstill run {workload} --as-of {seen.as_of}",
+            f"  nightstill check {workload} --data{day}\n"
+            f"  nightstill run {workload}{day}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
 

@@ -327,7 +327,9 @@ def score(
     run_id: Annotated[str, typer.Option(help="Score this run's snapshot, not the source.")] = "",
     table: Annotated[
         list[str] | None,
-        typer.Option(help="Parquet or CSV file, NAME=FILE where there are several; default: the workload's source."),
+        typer.Option(
+            help="Parquet or CSV file, or folder of images; NAME=FILE of several; default: the workload's source."
+        ),
     ] = None,
     release: Annotated[int | None, typer.Option(help="A release's number; default: the champion.")] = None,
 ) -> None:
@@ -365,7 +367,7 @@ def score(
         return
     scorer = Scorer(release_store(settings, workload), workload, release)
     if table:
-        parts = scorer.stream(read_files(table, contracts, section.source), day)
+        parts = scorer.stream(read_files(table, contracts, section.source, settings.project), day)
     else:
         found = read()
         day, parts = found.as_of, iter([scorer.score(found.tables, found.as_of)])

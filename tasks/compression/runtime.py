@@ -1,6 +1,5 @@
 """This module runs ONNX bytes without torch, so that scoring and evaluation start in a fraction of a second."""
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -77,11 +76,6 @@ class OnnxModel:
             binding.bind_cpu_input(name, np.ascontiguousarray(values))
         binding.bind_output(OUTPUT, "cpu", 0, np.float32, output.shape, output.ctypes.data)
         self._session.run_with_iobinding(binding)
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_onnx(model: bytes, inputs: Inputs, threads: int = 1, batch: int = BATCH) -> Floats:

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import special
 
 from serving.contract.onnx_file import require_self_contained
-from tasks.compression.runtime import usable_cores
+from tasks.core.machine import usable_cores
 from tasks.problems.base import Inputs
 
 REFERENCE_WIDTHS = (64, 256, 256, 64)

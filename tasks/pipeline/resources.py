@@ -4,7 +4,6 @@ Read from a workload's section by the DAGs too, so this module needs nothing but
 """
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from functools import reduce
@@ -14,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.core.config import explained
+from tasks.core.machine import usable_cores
 
 KEEP, LABEL, REFIT, REPEATED = "keep", "label", "refit", ("teach", "distil", "compress")
 _FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -64,11 +64,6 @@ def to_bytes(quantity: str) -> int:
     if match is None:
         raise ValueError(f"{quantity!r} is no quantity; write a whole number and Ki, Mi, Gi or Ti, such as 4Gi")
     return int(match[1]) * _FACTORS[match[2]]
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

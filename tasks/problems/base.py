@@ -338,7 +338,10 @@ class Correction(Frozen):
 
 @dataclass(frozen=True)
 class Finding:
-    """A Finding is a fact of the raw tables that a kind of learning alone can judge: `value` must be at most `high`."""
+    """A Finding is a fact of the raw tables that a kind of learning alone can judge: `value` must be at most `high`.
+
+    `option`: of the problem, by which the limit is set; empty: it is fixed.
+    """
 
     table: str
     column: str
@@ -346,6 +349,7 @@ class Finding:
     value: float
     high: float
     example: Mapping[str, Any] = field(default_factory=dict)
+    option: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from itertools import chain
 import polars as pl
 
 from serving.contract import InputError
-from tasks.compression.runtime import OnnxModel, usable_cores
+from tasks.compression.runtime import OnnxModel
 from tasks.core.errors import ConfigError, DataError, IntegrityError
 from tasks.core.files import RUN_FILE
+from tasks.core.machine import usable_cores
 from tasks.problems.base import FeatureContract, Problem, rows_within
 from tasks.releases.store import MODEL, ReleaseStore
 from tasks.scoring.tables import TableScorer

@@ -10,26 +10,41 @@ import pytest
 
 from serving.client import Champion
 from tasks.config.workload import load_workload
+from tasks.core.config import Spec
 from tasks.core.errors import DataError
 from tasks.problems.blocks.classes import probabilities
+from tasks.proposal.propose import propose
 from tasks.releases.store import ReleaseStore
 from tasks.scoring.scorer import Scorer
+from tasks.tables.sources.files import read_files
 from tests.in_process import night_of
-from tests.unit.problems.vision.shapes import AS_OF, CLASSES, OPTIONS, labels
+from tests.unit.problems.vision.shapes import AS_OF, CLASSES, labels
 
 PROJECT = Path(__file__).parents[2]
 
 
-def section() -> dict[str, Any]:
-    """The workload's own section, with small models and images of the tests."""
+def pictures(folder: Path) -> Path:
+    """Images in a folder by their class, as people have them: JPEG among PNG, one that is cut, and what is no image."""
+    for row in labels().iter_rows(named=True):
+        path = folder / row["label"] / f"{row['id']}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(row["image"])
+    (folder / "lying" / "cut.png").write_bytes(labels(1)["image"][0][:60])
+    (folder / "Thumbs.db").write_bytes(b"no image")
+    return folder
+
+
+def section(root: Path) -> dict[str, Any]:
+    """What is proposed for a folder of images, with the models of the workload `images`, small."""
+    proposed = propose("shapes", pictures(root / "pictures"), root).section
     found = load_workload(PROJECT / "params.yaml", "images").model_dump(mode="json")
     training = {"epochs": 4, "batch_size": 16, "learning_rate": 0.02, "precision": "bfloat16"}
     augment = {"kind": "move", "shift": 1}
     student = {"model": {"kind": "resnet", "blocks": [1], "width": 8}, "training": training, "augment": augment}
     teacher = {"model": {"kind": "fast", "widths": [16]}, "training": training, "augment": augment}
     found |= {
-        "source": {"kind": "table", "path": "labels.parquet"},
-        "problem": {**OPTIONS, "classes": list(CLASSES)},
+        "source": proposed["source"],
+        "problem": proposed["problem"],
         "folds": 2,
         "teachers": {"fast": {**teacher, "keep": ["features"]}},
         "students": {
@@ -50,7 +65,8 @@ def section() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A night's folder, its settings and its verdict."""
-    return night_of(tmp_path_factory.mktemp("night"), "shapes", section(), AS_OF, labels=labels())
+    root = tmp_path_factory.mktemp("night")
+    return night_of(root, "shapes", section(root), AS_OF)
 
 
 def test_a_file_in_eight_bits_is_released_and_its_page_shows_images(night: Any) -> None:
@@ -67,20 +83,28 @@ def test_a_file_in_eight_bits_is_released_and_its_page_shows_images(night: Any) 
     assert ("worst mistakes" in pages) == ("data:image/png;base64," in pages)
 
 
-def test_client_and_table_say_the_same(night: Any) -> None:
+def test_client_table_and_folder_say_the_same(night: Any) -> None:
     root, settings, _ = night
-    table = labels(20, seed=9).drop("label")
-    scores = Scorer(ReleaseStore(settings.releases(), "shapes"), "shapes").score({"labels": table}, AS_OF)
+    table = labels(20, seed=9).select(pl.col("id").alias("file"), "image")
+    scorer = Scorer(ReleaseStore(settings.releases(), "shapes"), "shapes")
+    scores = scorer.score({"labels": table}, AS_OF)
+    (root / "new").mkdir()
+    for file, content in table.iter_rows():
+        (root / "new" / f"{file}.png").write_bytes(content)
+    asked = read_files([str(root / "new")], scorer.problem.tables(), Spec(kind="folder", path="pictures"))
+    by_folder = next(scorer.stream(asked, AS_OF))
+    assert by_folder.drop("file").equals(scores.drop("file"))
     champion = Champion.open(str(settings.release_store), "shapes", cache=root / "cache")
+    assert [one.label for one in champion.predict_images(table["image"].to_list())] == scores["predicted"].to_list()
     logits = champion.predict({"image": champion.read_images(table["image"].to_list())})
     np.testing.assert_allclose(
-        scores.select(f"p_{name}" for name in CLASSES).to_numpy(), probabilities(logits), rtol=1e-5
+        scores.select(f"p_{name}" for name in sorted(CLASSES)).to_numpy(), probabilities(logits), rtol=1e-5
     )
-    assert scores["id"].to_list() == table["id"].to_list()
+    assert scores["file"].to_list() == table["file"].to_list()
 
 
 def test_a_broken_file_in_a_table_is_one_line(night: Any) -> None:
     _, settings, _ = night
-    table = labels(3).drop("label").with_columns(image=pl.lit(b"\x89PNG cut"))
+    table = labels(3).select(pl.col("id").alias("file"), pl.lit(b"\x89PNG cut").alias("image"))
     with pytest.raises(DataError, match=r"^image: file 0 is no image; expected a file of JPEG or PNG$"):
         Scorer(ReleaseStore(settings.releases(), "shapes"), "shapes").score({"labels": table}, AS_OF)

@@ -11,6 +11,7 @@ import pytest
 from serving.client import Champion, InputError
 from tasks.config.workload import load_workload
 from tasks.core.files import read_json
+from tasks.proposal.propose import propose
 from tasks.releases.store import ReleaseStore
 from tasks.scoring.scorer import Scorer
 from tests.in_process import night_of
@@ -20,16 +21,26 @@ PROJECT = Path(__file__).parents[2]
 SPLIT = {"split": "leave-one-out"}
 
 
-def section() -> dict[str, Any]:
-    """The workload's own section, with small models and events of the tests."""
+def ratings(path: Path) -> Path:
+    """The events as a file of ratings has them: other names, the seconds of a clock, and some lines twice."""
+    seconds = pl.col("time").dt.epoch("s") + pl.col("clock").cast(pl.Int64)
+    table = events().select(userId="user", movieId="item", rating=pl.lit(4.5), timestamp=seconds)
+    pl.concat([table, table[:9]]).write_csv(path)
+    return path
+
+
+def section(root: Path) -> dict[str, Any]:
+    """What is proposed for a file of ratings, with the models of the workload `recommendation`, small."""
+    proposed = propose("films", ratings(root / "ratings.csv"), root)
+    assert proposed.as_of == AS_OF and proposed.section["problem"]["order"] == "order"
     found = load_workload(PROJECT / "params.yaml", "recommendation").model_dump(mode="json")
     training = {"epochs": 4, "batch_size": 32, "learning_rate": 0.03}
     student = {"model": {"kind": "decayed-sum", "width": 8}, "training": training}
     found |= {
         "source": {"kind": "tables", "tables": {
-            "events": {"kind": "table", "path": "events.parquet"}, "items": {"kind": "table", "path": "items.parquet"},
+            "events": proposed.section["source"], "items": {"kind": "table", "path": "items.parquet"},
         }},
-        "problem": {"kind": "ranking", "order": "clock", "history": 8, "rows_per_user": 8, "top": 12,
+        "problem": {"kind": "ranking", "order": "order", "history": 8, "rows_per_user": 8, "top": 12,
                     "items": True, "title": "title", **SPLIT},
         "folds": 2,
         "teachers": {"ease": {"model": {"kind": "ease", "regularisation": 5}}},
@@ -52,7 +63,8 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A night's folder, its settings and its verdict."""
     names = [f"f{number:02d}" for number in range(40)]
     items = pl.DataFrame({"item": names, "title": [f"Film {name}" for name in names]})
-    return night_of(tmp_path_factory.mktemp("night"), "films", section(), AS_OF, events=events(), items=items)
+    root = tmp_path_factory.mktemp("night")
+    return night_of(root, "films", section(root), AS_OF, items=items)
 
 
 def test_a_night_is_promoted_and_tells_all_baselines(night: Any) -> None:
@@ -67,7 +79,8 @@ def test_a_night_is_promoted_and_tells_all_baselines(night: Any) -> None:
 
 def test_client_and_table_say_the_same(night: Any) -> None:
     root, settings, _ = night
-    scores = Scorer(ReleaseStore(settings.releases(), "films"), "films").score({"events": events()}, AS_OF)
+    asked = events().rename({"clock": "order"})
+    scores = Scorer(ReleaseStore(settings.releases(), "films"), "films").score({"events": asked}, AS_OF)
     assert scores["user"].n_unique() == 60 and scores["rank"].max() == 12
     champion = Champion.open(str(settings.release_store), "films", cache=root / "cache")
     known = pl.read_parquet(root / "artifacts" / "features" / "events.parquet")

@@ -9,6 +9,7 @@ import pytest
 from serving.client import Champion, InputError
 from tasks.config.workload import load_workload
 from tasks.core.files import read_json
+from tasks.proposal.propose import propose
 from tasks.releases.store import ReleaseStore
 from tasks.scoring.scorer import Scorer
 from tests.in_process import night_of
@@ -17,14 +18,25 @@ from tests.unit.problems.text.letters import AS_OF, OPTIONS, letters
 PROJECT = Path(__file__).parents[2]
 
 
-def section() -> dict[str, Any]:
-    """The workload's own section, with small models and letters of the tests."""
+def written(path: Path) -> Path:
+    """Letters as a spreadsheet writes them: a byte order mark, semicolons, some in lines of their own."""
+    lined = pl.when(pl.int_range(pl.len()) % 7 == 0).then(pl.col("text").str.replace(" ", "\n")).otherwise("text")
+    path.write_bytes("\ufeff".encode() + letters().with_columns(text=lined).write_csv(separator=";").encode())
+    return path
+
+
+def section(root: Path) -> dict[str, Any]:
+    """What is proposed for a file of letters, with the models of the workload `text`, small."""
+    proposed = propose("letters", written(root / "letters.csv"), root)
+    seen = {name: proposed.section["problem"][name] for name in ("text", "target", "id", "segments")}
+    assert (proposed.as_of, proposed.section["problem"]["time"]) == (AS_OF, "day")
+    assert proposed.section["problem"]["classes"] == sorted(OPTIONS["classes"])
     found = load_workload(PROJECT / "params.yaml", "text").model_dump(mode="json")
     training = {"epochs": 6, "batch_size": 16, "learning_rate": 0.02}
     student = {"model": {"kind": "bag", "width": 8, "rows": 509, "drop_tokens": 0.1}, "training": training}
     found |= {
-        "source": {"kind": "table", "path": "letters.parquet"},
-        "problem": {**OPTIONS, "calibrate": "temperature", "valid_share": 0.3},
+        "source": proposed.section["source"],
+        "problem": {**OPTIONS, **seen, "calibrate": "temperature", "valid_share": 0.3},
         "folds": 2,
         "teachers": {"linear": {"model": {"kind": "linear"}}},
         "students": {"student": {**student, "alpha": 0.3, "augment": {"kind": "unlabelled", "rows": 20}},
@@ -44,7 +56,8 @@ def section() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A night's folder, its settings and its verdict."""
-    return night_of(tmp_path_factory.mktemp("night"), "letters", section(), AS_OF, letters=letters())
+    root = tmp_path_factory.mktemp("night")
+    return night_of(root, "letters", section(root), AS_OF)
 
 
 def test_a_night_is_promoted_and_its_page_shows_mistakes_with_their_text(night: Any) -> None:

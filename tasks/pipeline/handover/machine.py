@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tasks.pipeline.resources import usable_cores
+from tasks.core.machine import usable_cores
 
 LIBRARIES = (
     "catboost",

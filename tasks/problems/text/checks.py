@@ -20,14 +20,14 @@ def findings(table: pl.DataFrame, options: Options) -> Iterator[Finding]:
     text, target = pl.col(options.text), pl.col(options.target)
     count = max(1, len(table))
 
-    def of_rows(rule: str, bad: pl.DataFrame, high: float) -> Finding:
+    def of_rows(rule: str, bad: pl.DataFrame, option: str) -> Finding:
         example = {options.text: bad[options.text][0][:SHOWN]} if len(bad) else {}
-        return Finding(ROWS, options.text, rule, len(bad) / count, high, example)
+        return Finding(ROWS, options.text, rule, len(bad) / count, getattr(options, option), example, option)
 
     keys = pl.Series("_key", [" ".join(WORD.findall(value.lower())) for value in table[options.text]])
-    yield of_rows("share of texts without a word", table.filter(keys == ""), options.max_empty)
+    yield of_rows("share of texts without a word", table.filter(keys == ""), "max_empty")
     odd = table.filter(text.str.contains(ODD))
-    yield of_rows("share of texts with signs of another encoding", odd, options.max_odd)
+    yield of_rows("share of texts with signs of another encoding", odd, "max_odd")
     lengths = table[options.text].str.len_chars()
     longest = float(lengths.max() or 0)  # type: ignore[arg-type]
     yield Finding(ROWS, options.text, "characters of the longest text", longest, options.longest)
@@ -36,7 +36,7 @@ def findings(table: pl.DataFrame, options: Options) -> Iterator[Finding]:
     known = table.filter(target.is_not_null())
     texts = known.with_columns(keys_of(known, options.model_copy(update={"group": None})).alias("_key"))
     conflicting = texts.filter(target.n_unique().over("_key") > 1)
-    yield of_rows("share of texts that stand elsewhere with another label", conflicting, options.max_conflicts)
+    yield of_rows("share of texts that stand elsewhere with another label", conflicting, "max_conflicts")
     counts = dict(known[options.target].value_counts().iter_rows())
     strange = [name for name in counts if name not in options.classes]
     example = {options.target: str(strange[0])[:SHOWN]} if strange else {}

@@ -25,7 +25,7 @@ def findings(tables: Tables, options: Options, as_of: date) -> Iterator[Finding]
             count += 1
             if fault:
                 bad += 1
-                example = example or {**named(row, options), "file": fault}
+                example = example or {**named(row, options), "fault": fault}
                 continue
             label = row[options.label] if there else None
             if label is None:
@@ -37,13 +37,13 @@ def findings(tables: Tables, options: Options, as_of: date) -> Iterator[Finding]
                 pair = pair or {**named(row, options), "label": label, "first": f"{first[0]} of {first[1]}"}
     total = max(1, sum(labels.values()))
     rule = "share of files that cannot be read"
-    yield Finding(LABELS, options.image, rule, bad / max(1, count), options.max_unreadable, example)
+    yield Finding(LABELS, options.image, rule, bad / max(1, count), options.max_unreadable, example, "max_unreadable")
     unknown = {label: number for label, number in labels.items() if label not in options.classes}
     other = {"label": next(iter(unknown))} if unknown else {}
     rule = "share of labels that are none of problem.classes"
     yield Finding(LABELS, options.label, rule, sum(unknown.values()) / total, 0.0, other)
     rule = "share of images that are there before with another label"
-    yield Finding(LABELS, options.label, rule, conflicts / total, options.max_conflicts, pair)
+    yield Finding(LABELS, options.label, rule, conflicts / total, options.max_conflicts, pair, "max_conflicts")
     rare = min(options.classes, key=lambda name: labels[name])
     lost = options.min_share - labels[rare] / total
     rule = f"what the rarest class lacks of {options.min_share:g} of the rows"

@@ -14,6 +14,7 @@ SOURCES = {
     "complete-journey": "tasks.tables.sources.journey_sales:JourneySales",
     "complete-journey-households": "tasks.tables.sources.journey_households:JourneyHouseholds",
     "table": "tasks.tables.sources.table:TableSource",
+    "folder": "tasks.tables.sources.folder:FolderSource",
     "sql": "tasks.tables.sources.sql:SqlSource",
     "simulated-requests": "tasks.tables.sources.requests:SimulatedRequests",
     "package": "tasks.tables.sources.package:PackageSource",

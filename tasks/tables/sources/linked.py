@@ -1,6 +1,6 @@
 """A table may name files instead of holding them: this module puts the bytes of each file in its path's place."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +20,27 @@ def check_linked(files: str | None, contract: TableContract) -> None:
     """Refuse a folder of files for a table that has no column of bytes. Raises ConfigError."""
     if files is not None and not any(column.kind == "binary" for column in contract.columns):
         raise ConfigError(f"source.files: table {contract.name} has no column of files; leave the option out")
+
+
+def linked(
+    table: pl.DataFrame, contract: TableContract, columns: Mapping[str, str], files: str, project: Path
+) -> tuple[pl.DataFrame, Mapping[str, str], tuple[str, ...]]:
+    """Return the table with bytes in the contract's columns of them, their names, and notes of lost files.
+
+    `columns`: contract name -> the table's. A path may tell another column as well, such as an id: then the bytes get a
+    column of their own, and the names returned say so. `files`, `project`, errors: see `with_files`.
+    """
+    told = {column.name: columns.get(column.name, column.name) for column in contract.columns}
+    binary = [column.name for column in contract.columns if column.kind == "binary"]
+    for name in binary:
+        path = told[name]
+        if path in table.columns and list(told.values()).count(path) > 1:
+            others = {ours: path for ours, theirs in told.items() if theirs == path and ours != name}
+            told[name] = f"{path} ({name})"
+            columns = {**columns, **others, name: told[name]}
+            table = table.with_columns(pl.col(path).alias(told[name]))
+    table, lost = with_files(table, [told[name] for name in binary], files, project)
+    return table, columns, lost
 
 
 def with_files(

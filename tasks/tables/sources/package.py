@@ -11,34 +11,31 @@ from pydantic import Field, field_validator
 from tasks.core.settings import Settings
 from tasks.tables.sources.archive import fetch, read_member
 from tasks.tables.sources.base import Snapshot, Unreadable, parse_options
-from tasks.tables.sources.csv_file import ATOMIC, CsvForm, is_csv, typed
+from tasks.tables.sources.csv_file import ATOMIC, is_csv
 from tasks.tables.sources.places import READABLE
-from tasks.tables.sources.rows import check_columns, conform, up_to
-from tasks.tables.sources.shape import Shape
-from tasks.tables.sources.table import read_file
+from tasks.tables.sources.rows import check_columns, up_to
+from tasks.tables.sources.table import Reading, read_file, shaped
 from tasks.tables.steps import MONTHS, Step
 from tasks.tables.table import TableContract
 
 WEEK = timedelta(weeks=1)
 
 
-class Options(CsvForm):
+class Options(Reading):
     """`name`, `version`, `sha256` identify a package's wheel, and `member` the CSV or Parquet file in it.
 
     RecBole's atomic files (`.inter`, `.item`, `.user`) are CSV files with tabs.
 
-    `columns`: contract name -> the file's name. `replay`: show a set of the past as if it ended tonight, moved by whole
-    weeks. `until_as_of`: as for files. `shape`: what its rows need to be a table (see `Shape`).
+    `replay`: show a set of the past as if it ended tonight, moved by whole
+    weeks. `until_as_of`: as for files.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$")
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     member: str
-    columns: dict[str, str] = Field(default={})
     replay: bool = False
     until_as_of: bool = False
-    shape: Shape = Shape()
 
     @field_validator("member")
     @classmethod
@@ -63,11 +60,8 @@ class PackageSource:
         try:
             content = read_member(archive, asked.member)
             table = read_file(asked.member, content, self.contract, asked.columns, asked)
-            date_column = self.contract.date or ""
-            table = asked.shape.before(table, asked.columns.get(date_column, date_column))
-            if is_csv(asked.member):
-                table = typed(asked.member, table, table.columns, self.contract, asked.columns, asked)
-            rows = asked.shape.after(conform(table, self.contract, asked.columns, untyped=True), self.contract)
+            texts = None if is_csv(asked.member) else ()
+            rows = shaped(asked.member, table, texts, self.contract, asked, untyped=True)
             weeks = shift_weeks(rows, self.contract, as_of) if asked.replay else None
         except Unreadable as error:
             return Snapshot({name: pl.DataFrame()}, unreadable={name: str(error)})

@@ -28,13 +28,11 @@ def conform(
     columns: Mapping[str, str],
     *,
     untyped: bool,
-    until: date | None = None,
 ) -> pl.DataFrame:
     """Return the table under the contract's names, sorted by its keys.
 
     `columns`: contract name -> the source's name. `untyped`: the format has no booleans of its own (CSV, SQLite).
-    `until`: drop what was not known on that evening: rows after the horizon go, and of the steps after the last known
-    one the target is emptied. Only conversions without loss are made; whatever else is wrong is left for validation.
+    Only conversions without loss are made; whatever else is wrong is left for validation.
     Raises Unreadable when the table lacks a column of `columns`.
     """
     table = table.select(renamed(table.columns, columns))
@@ -44,22 +42,29 @@ def conform(
         values = table[column.name]
         if (dtype := kept_as(values.dtype, column)) is not None:
             table = table.with_columns(values.cast(dtype))
+        elif column.kind == "string" and is_whole(values):
+            table = table.with_columns(values.cast(pl.Int64).cast(pl.String))
         elif values.dtype == pl.Null or values.dtype.is_decimal():
             table = table.with_columns(_plain(values, column))
         elif column.kind in ("date", "moment"):
             table = table.with_columns(kept_whole(values, column, contract))
         elif column.kind == "boolean" and untyped and values.dtype.is_integer() and values.is_in([0, 1, None]).all():
             table = table.with_columns(values.cast(pl.Boolean))
-    if until is not None:
-        table = up_to(table, contract, until)
     return sort_by_keys(table, contract.keys)
 
 
 def kept_as(dtype: pl.DataType, column: Column) -> pl.DataType | None:
     """The type that values become without loss, where the contract has another: ids in numbers, true and false."""
-    if column.kind == "string" and (dtype.is_integer() or (column.numerals and dtype.is_numeric())):
+    if column.kind == "string" and (dtype.is_integer() or dtype == pl.Boolean):
+        return pl.String()
+    if column.kind == "string" and column.numerals and dtype.is_numeric():
         return pl.String()
     return pl.Int8() if column.kind == "number" and dtype == pl.Boolean else None
+
+
+def is_whole(values: pl.Series) -> bool:
+    """Whether these are whole numbers in a type of decimals, as tools keep ids that some rows lack."""
+    return values.dtype.is_float() and bool((values.is_finite() & (values == values.floor())).all())
 
 
 def renamed(names: Sequence[str], columns: Mapping[str, str]) -> list[pl.Expr]:
@@ -74,8 +79,11 @@ def renamed(names: Sequence[str], columns: Mapping[str, str]) -> list[pl.Expr]:
     return [pl.col(name).alias(renames.get(name, name)) for name in names if name in renames or name not in columns]
 
 
-def check_columns(columns: Mapping[str, str], contract: TableContract) -> None:
-    """Refuse a mapping for a column that the contract does not have, and one column for two. Raises ConfigError."""
+def check_columns(columns: Mapping[str, str], contract: TableContract, *, paths: bool = False) -> None:
+    """Refuse a mapping for a column that the contract does not have, and one column for two. Raises ConfigError.
+
+    `paths`: columns of bytes hold paths of files, each of which may be another column, too, such as an id.
+    """
     known = [column.name for column in contract.columns]
     for name in columns:
         if name not in known:
@@ -85,6 +93,8 @@ def check_columns(columns: Mapping[str, str], contract: TableContract) -> None:
         if not column.required and column.name not in columns:
             continue
         theirs = columns.get(column.name, column.name)
+        if paths and column.kind == "binary":
+            continue
         if theirs in meant:
             raise ConfigError(
                 f"source.columns: {meant[theirs]} and {column.name} name the same column {theirs!r}; each needs its own"
@@ -102,7 +112,10 @@ def _plain(values: pl.Series, column: Column) -> pl.Series:
 
 
 def up_to(table: pl.DataFrame, contract: TableContract, until: date) -> pl.DataFrame:
-    """Return the table as known on the evening of `until`; without the contract's dates it is left as it is."""
+    """Return the table as known on the evening of `until`; without the contract's dates it is left as it is.
+
+    Rows after the horizon go, and of the steps after the last known one the target is emptied.
+    """
     if contract.date is None or not is_timed(table.schema.get(contract.date), contract):
         return table
     dates = table[contract.date].drop_nulls()

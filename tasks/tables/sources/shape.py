@@ -12,8 +12,9 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from tasks.core.config import Frozen
+from tasks.tables.moments import read_moments
 from tasks.tables.sources.base import Unreadable
-from tasks.tables.table import TableContract
+from tasks.tables.table import Column, TableContract
 
 PARTS = ("year", "month", "day", "hour")
 DAY_SECONDS = 86400
@@ -56,10 +57,10 @@ class Shape(Frozen):
     """`moment`: columns with the year, month, day and, of hours, the hour of a row, of which its time is made.
 
     `time_format`: how a time is written that is not in ISO form, such as `%d-%b-%y`. `seconds`: a column with the
-    seconds since 1970, or moments, of which its day is made (UTC); the column stays, as seconds: it tells more.
-    `missing`: texts that stand for no value. `without`: columns that are left out. `unpivot`: columns that are series,
-    side by side, become rows. `pixels`: columns that are pixels, side by side, become an image. `since`: the first day
-    that is read.
+    seconds since 1970, or moments, or texts of these, of which its day is made (UTC); the column stays, as seconds: it
+    tells more. `missing`: texts that stand for no value. `without`: columns that are left out. `filled`: rows that lack
+    a value in one of these columns are left out. `unpivot`: columns that are series, side by side, become rows.
+    `pixels`: columns that are pixels, side by side, become an image. `since`: the first day that is read.
     `distinct`: of rows with equal keys the first stays. `observed`: rows without a target are left out: gaps.
     """
 
@@ -68,6 +69,7 @@ class Shape(Frozen):
     seconds: str = ""
     missing: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
     unpivot: Unpivot | None = None
     pixels: Pixels | None = None
     since: date | None = None
@@ -76,8 +78,8 @@ class Shape(Frozen):
 
     @model_validator(mode="after")
     def _one_time(self) -> Self:
-        if sum(map(bool, (self.moment, self.seconds, self.time_format))) > 1:
-            raise ValueError("of moment, seconds and time_format one says what a time is made of; leave one")
+        if self.moment and (self.seconds or self.time_format):
+            raise ValueError("moment: seconds and time_format say what a time is made of, too; leave one")
         return self
 
     @field_validator("moment")
@@ -91,7 +93,8 @@ class Shape(Frozen):
         """Return a file's rows, text or typed, with a column of times called `named`. Raises Unreadable."""
         unpivoted = self.unpivot.columns if self.unpivot else ()
         pixels = self.pixels.names if self.pixels else ()
-        for name in (*self.moment, *self.without, *unpivoted, *pixels, *([self.seconds] if self.seconds else [])):
+        seconds = [self.seconds] if self.seconds else []
+        for name in (*self.moment, *self.without, *self.filled, *unpivoted, *pixels, *seconds):
             if name not in table.columns:
                 raise Unreadable(f"source.shape: the table has no column {name!r}; it has: {', '.join(table.columns)}")
         table = table.drop(self.without)
@@ -99,11 +102,13 @@ class Shape(Frozen):
             table = table.with_columns(
                 pl.when(pl.col(pl.String).is_in(self.missing)).then(None).otherwise(pl.col(pl.String)).name.keep()
             )
+        if self.filled:
+            table = table.drop_nulls(self.filled)
         if self.pixels is not None:
             table = _drawn(table, self.pixels)
         if self.seconds:
             table = self._dated(table, named)
-        if self.time_format is not None:
+        elif self.time_format is not None:
             table = self._timed(table, named, self.time_format)
         if self.unpivot is not None:
             table = _rows_of(table, self.unpivot)
@@ -124,15 +129,16 @@ class Shape(Frozen):
     def _dated(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
         if not named:
             raise Unreadable("source.shape.seconds: rows of this workload have no time; leave it out")
-        if isinstance(table.schema[self.seconds], pl.Datetime):
-            table = table.with_columns(pl.col(self.seconds).dt.epoch("us") / 1e6)
-        clock = table[self.seconds].cast(pl.Float64, strict=False)
+        values = _moments(table[self.seconds], self.time_format)
+        if isinstance(values.dtype, pl.Datetime):
+            values = values.dt.epoch("us") / 1e6
+        clock = values.cast(pl.Float64, strict=False)
         odd = table[self.seconds].filter((clock.abs() <= LATEST).not_().fill_null(value=True))
         if len(odd):
-            said = f"{odd[0]!r:.40} of {self.seconds} is no number of seconds since 1970; are they milliseconds?"
-            raise Unreadable(f"source.shape.seconds: {said}")
+            said = f"{odd[0]!r:.40} of {self.seconds} is no number of seconds since 1970, nor a moment"
+            raise Unreadable(f"source.shape.seconds: {said}; are they milliseconds, or text that needs time_format?")
         day = (clock / DAY_SECONDS).floor().cast(pl.Int32).cast(pl.Date)
-        return table.with_columns(day.alias(named))
+        return table.with_columns(clock.alias(self.seconds), day.alias(named))
 
     def _timed(self, table: pl.DataFrame, named: str, form: str) -> pl.DataFrame:
         if named not in table.columns:
@@ -156,6 +162,17 @@ class Shape(Frozen):
         if self.observed and contract.target in rows.columns:
             rows = rows.filter(pl.col(contract.target).is_not_null())
         return rows
+
+
+def _moments(values: pl.Series, form: str | None) -> pl.Series:
+    """Return texts of moments as moments, in a form or in ISO's; all else as it is."""
+    if values.dtype != pl.String:
+        return values
+    if form is not None:
+        return values.str.to_datetime(form, time_unit="us", strict=False)
+    column = Column("seconds", "moment")
+    found = read_moments(values, column, TableContract((column,), None, None, ()))
+    return found if found.count() else values
 
 
 def _drawn(table: pl.DataFrame, pixels: Pixels) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from tasks.core.databases import driver_url
 from tasks.core.errors import ConfigError, UnavailableError
 from tasks.tables.csv_shape import header_fault
 from tasks.tables.sources.base import Snapshot, Unreadable, parse_options
-from tasks.tables.sources.rows import check_columns, conform
+from tasks.tables.sources.rows import check_columns, conform, up_to
 from tasks.tables.steps import Step
 from tasks.tables.table import TableContract
 
@@ -67,12 +67,10 @@ class SqlSource:
             engine.dispose()
         if fault := header_fault(names):
             raise ConfigError(f"source.query: {fault}; name the columns, such as SELECT a.units, b.price AS price")
-        until = as_of if self.options.until_as_of else None
         untyped = engine.dialect.name == "sqlite"
         try:
-            table = conform(
-                self._table(names, records), self.contract, self.options.columns, untyped=untyped, until=until
-            )
+            table = conform(self._table(names, records), self.contract, self.options.columns, untyped=untyped)
+            table = up_to(table, self.contract, as_of) if self.options.until_as_of else table
         except Unreadable as error:
             return Snapshot({self.contract.name: pl.DataFrame()}, unreadable={self.contract.name: str(error)})
         return Snapshot(

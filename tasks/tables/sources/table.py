@@ -1,6 +1,6 @@
 """This source reads rows from Parquet or CSV files: one path, a glob or a folder, on disk or in S3."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from io import BytesIO
 from pathlib import Path
@@ -11,23 +11,30 @@ from pydantic import Field, field_validator
 
 from tasks.tables.sources.base import Absent, Snapshot, Unreadable, parse_options
 from tasks.tables.sources.csv_file import CsvForm, is_csv, read_text, typed
-from tasks.tables.sources.linked import check_linked, with_files
+from tasks.tables.sources.linked import check_linked, linked
 from tasks.tables.sources.places import READABLE, Found, find, missing
-from tasks.tables.sources.rows import check_columns, conform
+from tasks.tables.sources.rows import check_columns, conform, up_to
+from tasks.tables.sources.shape import Shape
 from tasks.tables.table import TableContract
 
 
-class Options(CsvForm):
+class Reading(CsvForm):
+    """A Reading says how a file's rows become a table's. `columns`: contract name -> the file's name."""
+
+    columns: dict[str, str] = Field(default={})
+    shape: Shape = Field(default=Shape(), description="what its rows need to be a table")
+
+
+class Options(Reading):
     """`path` is a file, glob (`*`, `?`, `[…]`; `**` for folders), folder (ending in `/`), or `s3://bucket/key`.
 
-    Files end in .parquet, .csv, .csv.gz or .csv.zst. `columns`: contract name -> the file's name. `until_as_of`: for
-    files that grow every day and hold later days too: drop what was not known on `as_of`, so that past nights can be
-    run again. Without it, units that are dated after `as_of` are refused. `files`: a folder, or `s3://bucket/prefix`;
-    columns of bytes hold paths of files below it.
+    Files end in .parquet, .csv, .csv.gz or .csv.zst. `until_as_of`: for files that grow every day and hold later days
+    too: drop what was not known on `as_of`, so that past nights can be run again. Without it, units that are dated
+    after `as_of` are refused. `files`: a folder, or `s3://bucket/prefix`; columns of bytes hold paths of files below
+    it, each of which may be an id, too.
     """
 
     path: str
-    columns: dict[str, str] = Field(default={})
     until_as_of: bool = False
     files: str | None = Field(default=None, min_length=1)
 
@@ -49,7 +56,7 @@ class TableSource:
         self.options = parse_options(Options, options, "table")
         self.contract = contract
         self.project = project
-        check_columns(self.options.columns, contract)
+        check_columns(self.options.columns, contract, paths=self.options.files is not None)
         check_linked(self.options.files, contract)
 
     def fetch(self, as_of: date) -> Snapshot:
@@ -66,8 +73,7 @@ class TableSource:
 
     def _rows(self, files: list[Found], as_of: date) -> tuple[pl.DataFrame, tuple[str, ...]]:
         """Return the rows of all files, and notes of files that these name and that are not there."""
-        until = as_of if self.options.until_as_of else None
-        parts, columns = [], self.options.columns
+        asked, parts, columns = self.options, [], self.options.columns
         for file in files:
             content = file.read()
             if not (file.may_be_empty and size(content) == 0):
@@ -77,14 +83,35 @@ class TableSource:
             raise Absent(f"{self.options.path}: all of its files are empty (0 bytes)")
         table = _concat(parts)
         texts = [column for column in table.columns if column in files[0].partitions]
-        if csv := any(is_csv(name) for name, _ in parts):
-            texts = table.columns
-        lost: tuple[str, ...] = ()
-        if self.options.files is not None:
-            linked = [columns.get(each.name, each.name) for each in self.contract.columns if each.kind == "binary"]
-            table, lost = with_files(table, linked, self.options.files, self.project)
-        table = typed(self.options.path, table, texts, self.contract, columns, self.options)
-        return conform(table, self.contract, columns, untyped=csv or bool(texts), until=until), lost
+        csv = any(is_csv(name) for name, _ in parts)
+        columns, lost = asked.columns, ()
+        if asked.files is not None:
+            table, columns, lost = linked(table, self.contract, columns, asked.files, self.project)
+        rows = shaped(
+            asked.path, table, None if csv else texts, self.contract, asked, columns, untyped=csv or bool(texts)
+        )
+        return up_to(rows, self.contract, as_of) if asked.until_as_of else rows, lost
+
+
+def shaped(
+    where: str,
+    table: pl.DataFrame,
+    texts: Collection[str] | None,
+    contract: TableContract,
+    reading: Reading,
+    columns: Mapping[str, str] | None = None,
+    *,
+    untyped: bool,
+) -> pl.DataFrame:
+    """Return a file's rows as those of a table, under the contract's names.
+
+    `texts`: columns whose texts become whatever the contract has; None: all of them. `columns`: in place of the
+    reading's own, where the table has more by now. `untyped`: see `conform`. Raises Unreadable.
+    """
+    columns, time = reading.columns if columns is None else columns, contract.date or ""
+    table = reading.shape.before(table, columns.get(time, time))
+    table = typed(where, table, table.columns if texts is None else texts, contract, columns, reading)
+    return reading.shape.after(conform(table, contract, columns, untyped=untyped), contract)
 
 
 def read_file(

@@ -22,6 +22,7 @@ PLUMBING = {
             "core/databases",
             "core/documents",
             "core/errors",
+            "core/machine",
             "core/params",
             "core/redaction",
             "core/settings",

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import DataError, NightstillError, UsageError
+from tasks.proposal.forecasting.reasons import reasons_of
+from tasks.proposal.forecasting.section import section_of
+from tasks.proposal.forecasting.seen import Asked, Seen, see
 from tasks.proposal.look import look
-from tasks.proposal.reasons import reasons_of
-from tasks.proposal.section import section_of
-from tasks.proposal.seen import Asked, Seen, see
 from tests import newcomers
 
 

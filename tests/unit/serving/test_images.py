@@ -115,3 +115,27 @@ def test_the_client_names_what_it_cannot_read(client: TestClient, place: Path) -
         champion.read_images([ROWS["image"][0], b"x"])
     with pytest.raises(InputError, match="name an input that holds images; there are: image"):
         champion.read_images([], name="picture")
+
+
+def test_rows_without_a_day_need_none(client: TestClient) -> None:
+    asked = as_json(ROWS[:3])
+    answer = client.post("/v1/score", json={"rows": asked["rows"]}).json()
+    assert answer == client.post("/v1/score", json=asked).json() and answer["as_of"] == DAY
+    assert client.post("/v1/score", json={**asked, "as_of": "today"}).status_code == 422
+
+
+def test_the_client_tells_labels_and_chances_of_files(
+    client: TestClient, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = Champion.open(str(place / "releases"), "sales", cache=place / "cache")
+    told = client.post("/v1/score", json=as_json(ROWS)).json()["rows"]
+    monkeypatch.setattr("serving.client.champion.IMAGES_BYTES", 7 * 64)  # in parts of seven
+    found = champion.predict_images(ROWS["image"].to_list())
+    assert [one.label for one in found] == [row["predicted"] for row in told]
+    for one, row in zip(found, told, strict=True):
+        assert one.chances == pytest.approx({name: row[f"p_{name}"] for name in shapes.CLASSES}, rel=1e-5)
+    assert champion.predict_images([]) == []
+    with pytest.raises(InputError, match="file 9 is no image"):
+        champion.predict_images([*ROWS["image"][:9], b"x"])
+    with pytest.raises(InputError, match="one file; expected a list"):
+        champion.predict_images(ROWS["image"][0])

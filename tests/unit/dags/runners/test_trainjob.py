@@ -339,6 +339,16 @@ def test_what_a_killed_worker_left_is_found_again(cluster: TrainerCluster) -> No
     assert not cluster.calls("POST")
 
 
+def test_what_was_left_outlives_an_api_server_that_is_away_at_the_first_look(cluster: TrainerCluster) -> None:
+    left = {"metadata": {"name": job_name(COMMAND.name, f"nightly_sales/teach.lstm/-1/{RUN}")}}
+    cluster.job, cluster.states, cluster.silent = left, [RUNNING, DONE], 1
+    with pytest.raises(AirflowException, match="etcd is away"):
+        execute()
+    assert cluster.job == left and not cluster.calls("DELETE")
+    assert execute()["status"] == "done"
+    assert not cluster.calls("POST"), "the next attempt finds it"
+
+
 def test_a_retry_deletes_what_failed_and_submits_anew(cluster: TrainerCluster) -> None:
     name = job_name(COMMAND.name, f"nightly_sales/teach.lstm/-1/{RUN}")
     cluster.job, cluster.states = {"metadata": {"name": name}}, [FAILED, FAILED, DONE]

@@ -70,7 +70,7 @@ def test_rows_are_split_by_group_or_time() -> None:
 @pytest.mark.parametrize(
     ("change", "rule", "example"),
     [
-        ({"image": b""}, "share of files that cannot be read", {"id": "i0003", "file": "empty"}),
+        ({"image": b""}, "share of files that cannot be read", {"id": "i0003", "fault": "empty"}),
         ({"label": "round"}, "share of labels that are none of problem.classes", {"label": "round"}),
     ],
 )

@@ -49,7 +49,7 @@ def test_lost_and_empty_files_count_among_the_unreadable_ones(tmp_path: Path, na
     (found,) = (
         each for each in shapes.problem().findings(tables, shapes.AS_OF) if each.rule.startswith("share of fil")
     )
-    assert (found.value, found.example) == (2 / 12, {"id": "i0003", "file": "empty"})
+    assert (found.value, found.example) == (2 / 12, {"id": "i0003", "fault": "empty"})
     with pytest.raises(DataError, match=r"i0003.*empty"):
         shapes.problem().features(tables, shapes.AS_OF)
 

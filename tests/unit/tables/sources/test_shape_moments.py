@@ -18,3 +18,22 @@ def test_moments_become_a_day_and_seconds() -> None:
         assert found["when"].to_list() == [1577923199.5, 1577923201.0]
     with pytest.raises(Unreadable, match=r"source\.shape\.seconds: None of when"):
         Shape(seconds="when").before(pl.DataFrame({"when": [moments[0], None]}), "time")
+
+
+def test_texts_of_moments_become_a_day_and_seconds_in_a_form_or_in_iso() -> None:
+    for form, texts in (
+        (None, ["2020-01-01 23:59:59", "2020-01-02T00:00:01"]),
+        ("%d.%m.%Y %H:%M", ["01.01.2020 23:59", "02.01.2020 00:01"]),
+    ):
+        found = Shape(seconds="when", time_format=form).before(pl.DataFrame({"when": texts}), "time")
+        assert found["time"].to_list() == [date(2020, 1, 1), date(2020, 1, 2)]
+        assert found["when"].dtype == pl.Float64 and found["when"].is_sorted()
+    with pytest.raises(Unreadable, match=r"'soon' of when is no number of seconds since 1970, nor a moment"):
+        Shape(seconds="when").before(pl.DataFrame({"when": ["2020-01-01 10:00", "soon"]}), "time")
+
+
+def test_rows_that_lack_what_they_need_are_left_out() -> None:
+    table = pl.DataFrame({"who": ["a", None, "c"], "what": [None, "x", "y"]})
+    assert Shape(filled=("who",)).before(table, "time")["who"].to_list() == ["a", "c"]
+    with pytest.raises(Unreadable, match="the table has no column 'whom'"):
+        Shape(filled=("whom",)).before(table, "time")

@@ -107,7 +107,7 @@ def test_a_growing_table_is_cut_back_to_what_was_known(tmp_path: Path) -> None:
     [
         (
             {"path": "a.xlsx"},
-            r"^source\.path: expected files that end in .*kind table takes: .*path, columns, until_as_of",
+            r"^source\.path: expected files that end in .*kind table takes: .*columns, .*path, until_as_of",
         ),
         ({"path": "a.csv", "sheet": 1}, r"^source\.sheet: Extra inputs are not permitted"),
         ({"path": "a.csv", "columns": {"unit": "qty"}}, r"^source\.columns\.unit: the contract has no such column"),
@@ -253,3 +253,22 @@ def test_a_file_of_the_command_line_lacks_no_column_that_the_source_maps(tmp_pat
     source = Spec(kind="tables", tables={"table": {"kind": "sql", "url_env": "X", "columns": {"units": "sold"}}})
     with pytest.raises(DataError, match=rf"a\.{ending}: source\.columns\.units: the table has no column 'sold'"):
         read_files([f"{tmp_path}/a.{ending}"], (CONTRACT,), source)
+
+
+def test_ids_that_a_tool_made_decimals_are_texts_of_whole_numbers(tmp_path: Path) -> None:
+    """pandas does so to whole numbers of which some are missing; what is no whole number stays for validation."""
+    days = pl.Series([AS_OF, AS_OF, AS_OF])
+    for ids, kept in (([7.0, 12.0, None], ["7", "12", None]), ([7.5, 12.0, None], [7.5, 12.0, None])):
+        pl.DataFrame({"date": days, "store_id": ids, "units": [1.0, 2.0, 3.0]}).write_parquet(tmp_path / "a.parquet")
+        assert fetch(tmp_path, "a.parquet").tables["table"].sort("units")["store_id"].to_list() == kept
+        table = read_files([str(tmp_path / "a.parquet")], (CONTRACT,))["table"].collect()
+        assert table["store_id"].to_list() == kept
+
+
+def test_a_table_takes_a_shape_as_files_of_packages_do(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "year,month,day,store_id,units\n2026,3,1,a,4\n2026,3,1,a,5\n2026,3,2,,6\n")
+    shape = {"moment": ["year", "month", "day"], "filled": ["store_id"], "distinct": True}
+    wanted = [(date(2026, 3, 1), "a", 4)]
+    assert fetch(tmp_path, "a.csv", shape=shape).tables["table"].select("date", "store_id", "units").rows() == wanted
+    scored = read_files([str(tmp_path / "a.csv")], (CONTRACT,), Spec(kind="table", path="b.csv", shape=shape))["table"]
+    assert scored.collect().select("date", "store_id", "units").rows() == wanted

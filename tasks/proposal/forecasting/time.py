@@ -76,6 +76,11 @@ def find_time(rows: pl.DataFrame, asked: str = "") -> Time:
     )
 
 
+def has_time(rows: pl.DataFrame) -> bool:
+    """Whether some column orders the rows."""
+    return any(_is_readable(rows[name].head(SAMPLE)) for name in rows.columns)
+
+
 def zone_of(moments: pl.Series) -> str:
     """The zone of moments that have a named one, else UTC."""
     zone = moments.dtype.time_zone if isinstance(moments.dtype, pl.Datetime) else None

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from tasks.proposal.roles import NUMBER
-from tasks.proposal.seen import Seen
+from tasks.proposal.forecasting.roles import NUMBER
+from tasks.proposal.forecasting.seen import Seen
 
 
 def reasons_of(seen: Seen) -> list[str]:

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from tasks.proposal.lengths import Plan
-from tasks.proposal.roles import NUMBER, is_flag
-from tasks.proposal.seen import QUANTILES, Seen
-from tasks.proposal.time import zone_of
-from tasks.tables.sources.csv_file import CsvForm
+from tasks.proposal.forecasting.lengths import Plan
+from tasks.proposal.forecasting.roles import NUMBER, is_flag
+from tasks.proposal.forecasting.seen import QUANTILES, Seen
+from tasks.proposal.forecasting.time import zone_of
 from tasks.tables.validation.options import CheckOptions
 
 LEAST_SHARE = 0.7  # of series that are there at the end
@@ -117,10 +116,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
 
 
 def _source(path: str, seen: Seen) -> dict[str, Any]:
-    source: dict[str, Any] = {"kind": "table", "path": path, "until_as_of": True}
-    if seen.look.form is not None:
-        plain = CsvForm().model_dump()
-        source |= {key: value for key, value in seen.look.form.model_dump().items() if value != plain[key]}
+    source = seen.look.source(path, until_as_of=True)
     renamed = {mine: theirs for theirs, mine in seen.ours.items() if mine != theirs}
     return source | ({"columns": renamed} if renamed else {})
 

@@ -7,7 +7,7 @@ from itertools import combinations
 import polars as pl
 
 from tasks.core.errors import DataError, UsageError
-from tasks.proposal.time import Time
+from tasks.proposal.forecasting.time import Time
 
 TARGETS = (
     "units", "sales", "qty", "quantity", "demand", "target", "value", "y", "count", "load", "volume", "amount",

@@ -1,0 +1,176 @@
+"""The section for a table of events: who had which item when."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+
+from tasks.core.errors import DataError, UsageError
+from tasks.proposal.columns import ITEMS, USERS, called, day_column
+from tasks.proposal.look import Look
+from tasks.proposal.proposal import SCHEDULED, Proposal, common
+from tasks.tables.sources.base import Unreadable
+from tasks.tables.sources.shape import Shape
+
+DAYS, WEEKS = 7, 8
+LEAST_TESTED = 200  # events of the last days; of fewer the last one of each user is asked
+AGAIN = 0.1  # share of events with an item that the user had on another day
+CLOSED_FORM = 12_000  # items that EASE bears
+SECONDS = (5 * 10**8, 4 * 10**9)  # of 1985 to 2096, by which numbers are told as times
+TIMES = (
+    "timestamp",
+    "time",
+    "datetime",
+    "date",
+    "invoicedate",
+    "orderdate",
+    "when",
+    "ts",
+    "createdat",
+    "day",
+    "moment",
+)
+
+
+def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
+    """Return the proposal for a table with a user, an item and a time. Raises DataError, UsageError (of `time`)."""
+    user, item = called(seen.rows, USERS), called(seen.rows, ITEMS)
+    if user is None or item is None:
+        missing = "user, such as user_id or customer" if user is None else "item, such as item_id or product"
+        raise DataError(f"{seen.path}: no column is called like a {missing}; columns: {', '.join(seen.rows.columns)}")
+    when, shape = _time(seen, [user, item], time)
+    nulls = {column: seen.texts[column].null_count() for column in (user, item)}
+    filled = [column for column, count in nulls.items() if count]
+    known = seen.texts.drop_nulls(filled) if filled else seen.texts
+    days = _days(known, when, shape)
+    rows = pl.DataFrame({"user": known[user], "item": known[item], "day": days})
+    last = rows["day"].max()
+    assert isinstance(last, date)
+    repeats = _comes_again(rows) > AGAIN
+    if rows.select("user", "item", *(["day"] if repeats else [])).is_duplicated().any():
+        shape["distinct"] = True
+    shape |= {"filled": filled} if filled else {}
+    had = rows.unique(["user", "item", "day"] if repeats else ["user", "item"])
+    tested = had.filter(pl.col("day") > last - timedelta(days=DAYS)).height
+    first = rows["day"].min()
+    assert isinstance(first, date)
+    by_time = tested >= LEAST_TESTED and (last - first).days >= 7 * WEEKS
+    items = had["item"].n_unique()
+    columns = {"user": user, "item": item, **({"order": when} if "seconds" in shape else {"time": when})}
+    columns = {ours: theirs for ours, theirs in columns.items() if ours != theirs}
+    source = seen.source(
+        path, until_as_of=True, **({"columns": columns} if columns else {}), **({"shape": shape} if shape else {})
+    )
+    problem = {
+        "kind": "ranking",
+        **({"order": "order"} if "seconds" in shape else {}),
+        **({"repeats": True} if repeats else {}),
+        **({"split": "time", "days": DAYS} if by_time else {"split": "leave-one-out"}),
+        "history": 50,
+        "rows_per_user": 30,
+        "top": min(100, max(10, items // 4)),
+    }
+    of_day = ", which also orders the events of a day" if "seconds" in shape else ""
+    people = had["user"].n_unique()
+    asked = f"the events of the last {DAYS} days" if by_time else "the last event of each user"
+    said = [
+        f"user: {user}, {people:,}; item: {item}, {items:,}; {had.height:,} events, {first} to {last}",
+        f"time: {when}{of_day} (change: --time)",
+        f"tested: {asked} (problem.split)",
+        "an item may come again (problem.repeats)" if repeats else "what a user had is no answer (problem.repeats)",
+    ]
+    if filled:
+        count = seen.rows.height - known.height
+        said.append(f"left out: {count:,} rows without {' or '.join(filled)} (source.shape.filled)")
+    if "distinct" in shape:
+        said.append(f"left out: {known.height - had.height:,} rows that say the same again (source.shape.distinct)")
+    if others := [column for column in seen.rows.columns if column not in (user, item, when)]:
+        said.append(f"not used: {', '.join(others)}; see problem.rating, problem.weight and a table of items")
+    comments = {**SCHEDULED, "source.until_as_of": "the file may hold later days too"}
+    return Proposal(_section(name, seen, source, problem, items), tuple(said), comments, last)
+
+
+def _time(seen: Look, without: list[str], asked: str) -> tuple[str, dict[str, Any]]:
+    """Return the column of times, and the shape that it needs: moments and seconds order the events of a day, too."""
+    rows = seen.rows.drop(without)
+    if asked and asked not in rows.columns:
+        raise UsageError(f"--time {asked}: the table has no such column; it has: {', '.join(rows.columns)}")
+    named = called(rows, TIMES)
+    for column in [asked] if asked else dict.fromkeys([*([named] if named else []), *rows.columns]):
+        if day_column(rows.select(column), ()) is not None:
+            return column, {}
+        low, high = (rows[column].min(), rows[column].max()) if rows.schema[column].is_numeric() else (None, None)
+        if isinstance(low, int | float) and isinstance(high, int | float):
+            if SECONDS[0] <= low <= high <= SECONDS[1]:
+                return column, {"seconds": column}
+        elif rows[column].dtype == pl.String or rows[column].dtype.is_temporal():
+            try:
+                Shape(seconds=column).before(rows.select(column), "_day")
+            except Unreadable:
+                continue
+            return column, {"seconds": column}
+    what = f"{asked} is" if asked else "no column is"
+    raise DataError(f"{seen.path}: {what} a day, a moment in ISO form or the seconds since 1970, which order events")
+
+
+def _days(rows: pl.DataFrame, when: str, shape: Mapping[str, Any]) -> pl.Series:
+    if "seconds" in shape:
+        return Shape(seconds=when).before(rows.select(when), "_day")["_day"]
+    return rows[when].cast(pl.String).str.slice(0, 10).str.to_date("%Y-%m-%d")
+
+
+def _comes_again(rows: pl.DataFrame) -> float:
+    """Return the share of days of a user with an item that they had on an earlier day."""
+    daily = rows.unique(["user", "item", "day"])
+    return 1 - daily.unique(["user", "item"]).height / daily.height
+
+
+def _section(
+    name: str, seen: Look, source: Mapping[str, Any], problem: Mapping[str, Any], items: int
+) -> dict[str, Any]:
+    small = items <= CLOSED_FORM
+    student = {
+        "model": {"kind": "decayed-sum", "width": 32},
+        "training": {"epochs": 6, "batch_size": 256, "learning_rate": 0.003, "patience": 2},
+    }
+    closed = {"kind": "ease", "half_life": 5, "regularisation": 100, "nearness": 10}
+    ease = {"ease": {"model": closed, "keep": ["weights"]}}
+    transformer = {
+        "model": {
+            "kind": "sequence-transformer", "width": 32, "layers": 1, "heads": 2, "dropout": 0.2, "epochs": 8,
+            "batch_size": 64, "learning_rate": 0.005, **({} if small else {"negatives": 1000}),
+        }
+    }  # fmt: skip
+    return {
+        **common(f"What comes next in {name}", seen.path.name),
+        "source": dict(source),
+        "problem": dict(problem),
+        "checks": {"max_volume_ratio": 50},
+        "teachers": {**(ease if small else {}), "transformer": transformer},
+        "students": {
+            "student": {
+                **student,
+                **({"start_from": "ease"} if small else {}),
+                "alpha": 0.2,
+                "soft": {"kind": "top-items", "top": 50},
+            },
+            "twin": {**student, "training": {**student["training"], "epochs": 20, "patience": 4}, "alpha": 1.0},
+        },
+        "prefer": "accuracy",
+        "recipes": {"int8-weights": {"steps": [{"kind": "int8-weights"}]}},
+        "gates": {
+            "accuracy": {
+                "limit": 0.999, "naive_margin": 0.0, "retention": 1.03, "champion_margin": 0.02, "max_gain": 0.6
+            },
+            "segments": {"by": ["activity", "item_age"], "limit": 0.1, "min_rows": 100},
+            "size": {"max_bytes": 2 ** max(17, (80 * items).bit_length())},
+            "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 100, "max_p95_ratio": 150},
+            "parity": {"tolerance": 0.05, "overlap": 0.9},
+            "robustness": [
+                {"kind": "noise", "level": 0.1, "limit": 1.05},
+                {"kind": "shorten", "level": 0.5, "limit": 1.05},
+                {"kind": "shuffle", "level": 0.1, "limit": 1.05},
+            ],
+        },
+    }  # fmt: skip

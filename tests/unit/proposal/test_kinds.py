@@ -1,0 +1,251 @@
+"""Images, texts and events of users that nobody has described: each becomes a section that fits."""
+
+import random
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tasks.config.workload import Workload
+from tasks.core.errors import DataError, UsageError
+from tasks.planning.soundness import require_sound
+from tasks.problems import get_problem
+from tasks.proposal.forecasting.seen import Asked
+from tasks.proposal.proposal import Proposal
+from tasks.proposal.propose import propose
+from tasks.tables.sources import get_source
+from tasks.tables.validation.guard import Guard
+from tasks.tables.validation.options import CheckOptions
+from tests import newcomers
+from tests.unit.problems.vision.shapes import png
+
+AS_OF = date(2026, 6, 30)
+FIRST = datetime.fromisoformat("2026-04-01T09:00")
+
+
+def proposed(path: Path, kind: Any = None, **asked: Any) -> Proposal:
+    """The proposal, which is sound, and whose data pass the checks of a first night."""
+    root = path.parent
+    found = propose("mine", path, root, kind, Asked(**asked))
+    section = Workload.model_validate(found.section)
+    require_sound("mine", section, root)
+    contracts = get_problem(section.problem).tables()
+    source = get_source(section.source, contracts, "mine", root)
+    snapshot, as_of = source.fetch(found.as_of or AS_OF), found.as_of or AS_OF
+    assert not snapshot.unreadable, snapshot.unreadable
+    for contract in contracts:
+        Guard(contract, CheckOptions()).require(snapshot.tables[contract.name])
+    tables = {name: table.lazy() for name, table in snapshot.tables.items()}
+    problem = get_problem(section.problem)
+    assert not [each for each in problem.findings(tables, as_of) if each.value > each.high]
+    return found
+
+
+def pictures(folder: Path, sizes: tuple[tuple[int, int], ...] = ((20, 24),), count: int = 40) -> Path:
+    """Noise, brighter or darker by class, in colour, in as many sizes as are given."""
+    rng = np.random.default_rng(2)
+    for number in range(count):
+        label = ("dark", "bright")[number % 2]
+        shape = (*sizes[number % len(sizes)], 3)
+        content = rng.normal((60, 180)[number % 2], 20, shape).clip(0, 255).astype(np.uint8)
+        path = folder / label / f"{number:03d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(content, "JPEG"))
+    return folder
+
+
+def test_folders_of_images_are_classes(tmp_path: Path) -> None:
+    found = proposed(pictures(tmp_path / "photos"))
+    problem = found.section["problem"]
+    assert found.section["source"] == {"kind": "folder", "path": "photos"} and found.as_of is None
+    assert problem["classes"] == ["bright", "dark"] and problem["id"] == "file"
+    assert (problem["height"], problem["width"], problem["channels"], problem["fit"]) == (20, 24, 3, "exact")
+    assert "classes: the folders: bright 20, dark 20" in found.reasons
+
+
+def test_images_of_many_sizes_are_cropped_and_those_that_cannot_be_read_have_room(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "photos", ((30, 40), (200, 90), (64, 64)))
+    (folder / "dark" / "cut.jpg").write_bytes((folder / "dark" / "000.jpg").read_bytes()[:200])
+    found = proposed(folder)
+    problem = found.section["problem"]
+    assert (problem["height"], problem["width"], problem["fit"]) == (64, 64, "crop")
+    assert problem["max_unreadable"] == pytest.approx(1.5 / 41, rel=0.05)
+    (beware,) = [line for line in found.reasons if line.startswith("beware")]
+    assert "file dark/cut.jpg" in beware and "max_unreadable" in beware
+
+
+def test_grey_images_are_read_as_grey(tmp_path: Path) -> None:
+    for number in range(8):
+        path = tmp_path / "scans" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(np.full((9, 9), 20 * number, np.uint8)))
+    assert propose("mine", tmp_path / "scans", tmp_path).section["problem"]["channels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda root: pictures(root / "all" / "train").parent, "its folders are train; name one of them"),
+        (lambda root: pictures(root / "photos") / "dark", "each class needs a folder, .*; there is no folder"),
+        (lambda root: root, "no file that ends in .jpg, .jpeg, .png"),
+    ],
+)
+def test_a_folder_without_classes_says_what_is_missing(tmp_path: Path, make: Callable[[Path], Path], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        propose("mine", make(tmp_path), tmp_path)
+
+
+def test_a_table_that_names_images_finds_their_folder_and_keeps_the_paths_as_ids(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "photos")
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
+    labels = [name.partition("/")[0] for name in files]
+    pl.DataFrame({"filename": files, "split": ["x"] * len(files), "what": labels}).write_csv(tmp_path / "labels.csv")
+    found = proposed(tmp_path / "labels.csv")
+    assert found.section["source"] == {
+        "kind": "table", "path": "labels.csv", "files": "photos/", "columns": {"image": "filename"},
+    }  # fmt: skip
+    assert (found.section["problem"]["label"], found.section["problem"]["id"]) == ("what", "filename")
+    pl.DataFrame({"filename": ["lost.jpg", "gone.jpg"], "what": ["a", "b"]}).write_csv(tmp_path / "labels.csv")
+    with pytest.raises(DataError, match=r"'lost\.jpg'.* lies neither beside the table nor in a folder there"):
+        propose("mine", tmp_path / "labels.csv", tmp_path, "vision", Asked(target="what"))
+
+
+WORDS = ("parcel", "money", "late", "broken", "thanks", "today", "invoice", "refund", "please", "where")
+
+
+def texts(count: int = 120, labels: tuple[str, ...] = ("order", "refund")) -> pl.DataFrame:
+    """Rows with an id, eight words, and one of the labels in turn."""
+    rng = random.Random(4)
+    said = [" ".join(rng.choice(WORDS) for _ in range(8)) + f" {number}" for number in range(count)]
+    names = [labels[number % len(labels)] for number in range(count)]
+    return pl.DataFrame({"ticket_id": [f"t{at}" for at in range(count)], "body": said, "Topic": names})
+
+
+def test_texts_with_labels_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "tickets.csv"
+    table = texts().with_columns(body=pl.lit('He said "no",\n') + pl.col("body"))
+    path.write_bytes("\ufeff".encode() + table.write_csv().encode())
+    found = proposed(path)
+    problem = found.section["problem"]
+    assert (problem["text"], problem["target"], problem["id"]) == ("body", "Topic", ["ticket_id"])
+    assert problem["classes"] == ["order", "refund"] and "time" not in problem
+    assert "kind: text, by texts with labels (change: --kind)" in found.reasons
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_labels_as_numbers_are_texts_as_the_source_hands_them_on(tmp_path: Path, ending: str) -> None:
+    table = texts().with_columns(Topic=pl.Series([float(at % 2) for at in range(120)]), score=pl.lit(0.5))
+    if ending == "csv":
+        table.write_csv(tmp_path / "t.csv")
+    else:
+        table.write_parquet(tmp_path / "t.parquet")
+    found = proposed(tmp_path / f"t.{ending}", target="Topic", kind="text")
+    assert found.section["problem"]["classes"] == (["0.0", "1.0"] if ending == "csv" else ["0", "1"])
+
+
+def test_days_and_segments_of_texts_and_a_form_of_csv_are_seen(tmp_path: Path) -> None:
+    days = [AS_OF - timedelta(days=at % 40) for at in range(120)]
+    table = texts().with_columns(pl.Series("day", days), language=pl.Series(["de", "en", "en"] * 40))
+    (tmp_path / "t.csv").write_bytes(table.write_csv(separator=";").replace("parcel", "Päckchen").encode("cp1252"))
+    found = proposed(tmp_path / "t.csv")
+    source, problem = found.section["source"], found.section["problem"]
+    assert (source["separator"], source["encoding"]) == (";", "cp1252")
+    assert problem["time"] == "day" and found.as_of == AS_OF
+    assert problem["segments"] == ["language"] and found.section["gates"]["segments"]["by"] == ["label", "language"]
+
+
+def test_rare_and_alike_labels_texts_twice_and_missing_ones_are_warned_of(tmp_path: Path) -> None:
+    again = [texts(count).with_columns(Topic=pl.lit(topic)) for topic, count in (("refund ", 8), ("odd", 3))]
+    table = pl.concat([texts(), *again, texts(1).with_columns(body=pl.lit(None, pl.String))])
+    table.drop("ticket_id").write_parquet(tmp_path / "t.parquet")
+    found = proposed(tmp_path / "t.parquet")
+    problem = found.section["problem"]
+    assert problem["least_rows"] == 3 and problem["max_conflicts"] > 0.02
+    assert found.section["source"]["shape"] == {"filled": ["body"]}
+    told = "\n".join(found.reasons)
+    for said in (
+        "odd 3, refund  8: least_rows: 3",
+        "'refund' and 'refund '",
+        "no column identifies",
+        "max_conflicts",
+        "have no body",
+    ):
+        assert said in told, said
+
+
+def purchases(days: int = 90, users: int = 100) -> pl.DataFrame:
+    """Each user has an item every third day, at a moment of it."""
+    rng = random.Random(5)
+    rows = [
+        (f"C-{user:03d}", f"SKU {rng.randrange(40)}", FIRST + timedelta(days=day, minutes=user), 9.5)
+        for user in range(users)
+        for day in range(user % 3, days, 3)
+    ]
+    return pl.DataFrame(rows, ["Customer ID", "StockCode", "InvoiceDate", "Price"], orient="row")
+
+
+def test_purchases_of_customers_become_what_comes_next(tmp_path: Path) -> None:
+    table = purchases()
+    lost = table[:5].with_columns(pl.lit(None, pl.String).alias("Customer ID"))
+    pl.concat([table, table[:7], lost]).write_csv(tmp_path / "shop.csv")
+    found = proposed(tmp_path / "shop.csv")
+    source, problem = found.section["source"], found.section["problem"]
+    assert source["columns"] == {"user": "Customer ID", "item": "StockCode", "order": "InvoiceDate"}
+    assert source["shape"] == {"seconds": "InvoiceDate", "distinct": True, "filled": ["Customer ID"]}
+    assert problem["repeats"] and (problem["split"], problem["order"]) == ("time", "order")
+    assert found.as_of == date(2026, 6, 29)
+    assert any(line.startswith("left out: 5 rows without Customer ID") for line in found.reasons)
+
+
+@pytest.mark.parametrize("as_seconds", [True, False])
+def test_ratings_by_seconds_or_by_day(tmp_path: Path, as_seconds: bool) -> None:
+    table = purchases(21).unique(["Customer ID", "StockCode"], maintain_order=True)
+    when = pl.col("InvoiceDate").dt.epoch("s") if as_seconds else pl.col("InvoiceDate").dt.date()
+    table = table.select(userId="Customer ID", movieId="StockCode", rating="Price", timestamp=when)
+    table.write_csv(tmp_path / "r.csv")
+    found = proposed(tmp_path / "r.csv")
+    problem = found.section["problem"]
+    assert (problem["split"], "repeats" in problem, "order" in problem) == ("leave-one-out", False, as_seconds)
+    assert found.as_of == date(2026, 4, 21)
+
+
+def test_events_without_a_time_say_so(tmp_path: Path) -> None:
+    purchases().drop("InvoiceDate").write_csv(tmp_path / "r.csv")
+    with pytest.raises(DataError, match="no column is a day, a moment in ISO form or the seconds since 1970"):
+        propose("mine", tmp_path / "r.csv", tmp_path)
+
+
+def test_a_series_with_notes_and_a_label_like_column_stays_a_forecast(tmp_path: Path) -> None:
+    days = pl.date_range(date(2025, 1, 1), date(2025, 12, 31), "1d", eager=True)
+    note = [f"the {day:%A} was busy in the {day:%B} of number {day.day}" for day in days]
+    table = pl.DataFrame(
+        {
+            "day": days,
+            "units": [float(at % 7) for at in range(len(days))],
+            "note": note,
+            "kind": ["a", "b", "c", "d", "e"] * 73,
+        }
+    )
+    table.write_csv(tmp_path / "shop.csv")
+    assert propose("mine", tmp_path / "shop.csv", tmp_path).section["problem"]["kind"] == "forecasting"
+    assert (
+        propose("mine", tmp_path / "shop.csv", tmp_path, asked=Asked(target="kind")).section["problem"]["kind"]
+        == "text"
+    )
+
+
+def test_a_kind_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    newcomers.monthly(tmp_path / "museum.csv")
+    for kind, error, said in (
+        ("vision", UsageError, "no column of .* holds images"),
+        ("text", DataError, "no column has texts"),
+        ("ranking", DataError, "no column is called like a user"),
+    ):
+        with pytest.raises(error, match=said):
+            propose("mine", tmp_path / "museum.csv", tmp_path, kind)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="of folders only images are read"):
+        propose("mine", pictures(tmp_path / "photos"), tmp_path, "text")
