@@ -353,7 +353,7 @@ def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | N
         for step, part in enumerate(parts):
             rows, done = order[part], loop.epoch * steps + step
             loss = loop.objective.loss(
-                loop.compiled, rows, done / planned, chance, where, narrow=loop.narrow, mine=mine
+                loop.compiled, rows, done / planned, chance, where, epoch=loop.epoch, narrow=loop.narrow, mine=mine
             )
             for weights in loop.parameters:
                 weights.grad = None
