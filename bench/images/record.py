@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from bench.rows.nights import Night
 from tasks.compression.timing import Beside
 from tasks.core.files import read_json
+from tasks.distillation.ensemble import member_weights
+from tasks.distillation.knowledge import SOFT
 from tasks.gates.evaluation_set import EvaluationSet
+from tasks.problems.base import Score
 
 BATCHES, ROUNDS = (1, 64), 10
+TEACHERS = "teachers"
 
 
 def files_of(night: Night) -> Mapping[str, Path]:
@@ -33,25 +37,25 @@ def measured(night: Night) -> dict[str, Any]:
     verdict = night.judge()
     dataset, artifacts, run = night.dataset(), night.context.artifacts, night.context.run
     evaluation = EvaluationSet(night.problem, dataset)
-    files = {name: path.read_bytes() for name, path in files_of(night).items()}
-    weights = {name: read_json(path.parent / "about.json")["parameters"] for name, path in files_of(night).items()}
-    lines: dict[str, dict[str, Any]] = {}
-    wrong: dict[str, NDArray[np.bool_]] = {}
-    for name, data in files.items():
-        output = evaluation.run(data)
-        score = evaluation.score(output)
-        wrong[name] = output.argmax(axis=1) != evaluation.target
-        lines[name] = {
-            "error": float(wrong[name].mean()),
-            "log_loss": score.metrics["log_loss"],
-            "bytes": len(data),
-            "parameters": weights[name],
-            "p50_us": {},
-        }
+    paths = files_of(night)
+    files = {name: path.read_bytes() for name, path in paths.items()}
+    outputs = {name: evaluation.run(data) for name, data in files.items()}
+    sizes = {name: {"bytes": len(data), "parameters": _parameters(paths[name])} for name, data in files.items()}
+    times: dict[str, dict[str, float]] = {name: {} for name in files}
     for batch in BATCHES:
         beside = Beside([*files.values()], evaluation.sample, batch, threads=1, least=1)
         for name, latency in zip(files, beside.measure(ROUNDS), strict=True):
-            lines[name]["p50_us"][str(batch)] = round(latency.p50_us, 1)
+            times[name][str(batch)] = round(latency.p50_us, 1)
+    members = [name for name in files if name.startswith("teacher ")]
+    if len(members) > 1:  # together they are what a student learns from
+        soft = {name: np.load(artifacts / "teachers" / name / SOFT, mmap_mode="r") for name in run.teachers}
+        weights = member_weights(night.problem, dataset, soft, run.ensemble)
+        together = {TEACHERS: night.problem.ensemble([outputs[name] for name in members], weights)}
+        outputs = together | outputs
+        sizes[TEACHERS] = {key: sum(sizes[name][key] for name in members) for key in ("bytes", "parameters")}
+        times[TEACHERS] = {key: sum(times[name][key] for name in members) for key in map(str, BATCHES)}
+    wrong = {name: output.argmax(axis=1) != evaluation.target for name, output in outputs.items()}
+    lines = {name: _line(evaluation.score(output), sizes[name], times[name]) for name, output in outputs.items()}
     about = {name: read_json(artifacts / "candidates" / name / "about.json") for name in run.recipes}
     return {
         "rows": {split: len(rows) for split, rows in dataset.splits.items()},
@@ -67,10 +71,18 @@ def measured(night: Night) -> dict[str, Any]:
     }
 
 
+def _parameters(model: Path) -> int:
+    return int(read_json(model.parent / "about.json")["parameters"])
+
+
+def _line(score: Score, sizes: Mapping[str, int], times: Mapping[str, float]) -> dict[str, Any]:
+    return {"error": score.error, "log_loss": score.metrics["log_loss"], **sizes, "p50_us": times}
+
+
 def differences(wrong: Mapping[str, NDArray[np.bool_]]) -> list[dict[str, Any]]:
     """Return how much more often than another each model is wrong, with the standard error over the same rows.
 
-    Each is compared with the first teacher, and with the student `twin` if there is one.
+    Each is compared with the first, the teachers, and with the student `twin` if there is one.
     """
     others = [next(iter(wrong)), *(name for name in wrong if name == "student twin")]
     found = []

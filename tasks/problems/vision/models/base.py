@@ -33,7 +33,7 @@ class Standardise(nn.Module):
 
 
 class ImageModel(FeaturedModel):
-    """An ImageModel's `body` maps numbers (n, channels, height, width) to maps, whose means are the features."""
+    """An ImageModel's `body` maps numbers (n, channels, height, width) to maps, of which `summary` makes features."""
 
     def __init__(self, contract: FeatureContract, width: int) -> None:
         super().__init__()
@@ -45,18 +45,28 @@ class ImageModel(FeaturedModel):
         """Return (n, width, rows, columns) maps."""
         raise NotImplementedError
 
+    def summary(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (n, width) features and the maps that they are the means of."""
+        maps = self.body(numbers)
+        return maps.mean(dim=(2, 3)), maps
+
+    def answer(self, features: Tensor) -> Tensor:
+        """Return the output by the features."""
+        found: Tensor = self.output(features)
+        return found
+
     @property
     def feature_width(self) -> int:
         """Return the width of the features."""
         return int(self.output.in_features)
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.body(self.standardise(inputs[0])).mean(dim=(2, 3))
-        return self.output(features), features
+        features, _ = self.summary(self.standardise(inputs[0]))
+        return self.answer(features), features
 
 
 class MappedModel(ImageModel):
-    """A MappedModel's features are the means of its last maps, of which it shows the attention as well.
+    """A MappedModel shows the attention of its last maps as well.
 
     Attention is the mean square of a place's channels (Zagoruyko & Komodakis 2017, arXiv:1612.03928), on a grid of its
     own, so that maps of other sizes can be compared and a row keeps few numbers.
@@ -64,10 +74,9 @@ class MappedModel(ImageModel):
 
     def with_attention(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return output, features and (n, GRID * GRID) attention of norm 1."""
-        maps = self.body(self.standardise(inputs[0]))
-        features = maps.mean(dim=(2, 3))
+        features, maps = self.summary(self.standardise(inputs[0]))
         strength = functional.adaptive_avg_pool2d(maps.float().square().mean(dim=1, keepdim=True), GRID)
-        return self.output(features), features, functional.normalize(strength.flatten(1), dim=1)
+        return self.answer(features), features, functional.normalize(strength.flatten(1), dim=1)
 
     def attention(self, *inputs: Tensor) -> Tensor:
         """Return (n, GRID * GRID) attention of norm 1."""

@@ -5,18 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
+from tasks.distillation import parts
 from tasks.distillation.alignment import ALIGNMENTS
 from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.options import Student, Teacher
 from tasks.distillation.parts import check_students
 from tasks.distillation.student import distil
 from tasks.distillation.teacher import Mean, held_out_features
+from tasks.problems.base import FeatureContract
 from tasks.problems.models import build_model
-from tasks.problems.vision.models.base import GRID, MappedModel
+from tasks.problems.vision.models.base import GRID, ImageModel, MappedModel
 from tests.unit.problems.vision import shapes
 
 ROWS = shapes.dataset(shapes.labels(60))
@@ -35,6 +37,16 @@ class Given(MappedModel):
         return self.maps
 
 
+class Blind(ImageModel):
+    """It shows no attention."""
+
+    def __init__(self) -> None:
+        super().__init__(ROWS.contract, 1)
+
+    def body(self, numbers: Tensor) -> Tensor:
+        return numbers
+
+
 def test_attention_is_the_strength_of_places_whatever_the_size_of_maps() -> None:
     maps = torch.zeros(1, 2, 2, 2)
     maps[0, 0, 0, 0], maps[0, 1, 0, 0], maps[0, 0, 1, 1] = 3, -3, 3  # squares over channels: 9 and 4.5
@@ -47,9 +59,11 @@ def test_attention_is_the_strength_of_places_whatever_the_size_of_maps() -> None
     torch.testing.assert_close(again.view(GRID, GRID), found)
 
 
-@pytest.mark.parametrize("kind", ["resnet", "separable"])
-def test_output_and_features_are_the_same_beside_attention(kind: str) -> None:
-    model = build_model(Spec(kind=kind), ROWS.contract).eval()
+@pytest.mark.parametrize(
+    "spec", [Spec(kind="resnet"), Spec(kind="separable"), Spec(kind="fast", widths=[8], mirror=True)]
+)
+def test_output_and_features_are_the_same_beside_attention(spec: Spec) -> None:
+    model = build_model(spec, ROWS.contract).eval()
     assert isinstance(model, MappedModel)
     images = torch.from_numpy(ROWS.inputs(np.arange(4))["image"])
     for one, other in zip(model.with_features(images), model.with_attention(images), strict=False):
@@ -70,9 +84,21 @@ def test_kept_attention_is_out_of_fold_and_of_few_bytes() -> None:
     train = ROWS.splits["train"]
     assert kept.dtype == np.float16 and kept.nbytes == 128 * len(ROWS.groups)
     assert np.isfinite(kept[train]).all() and np.isnan(kept[ROWS.splits["test"]]).all()
-    fast = build_model(Spec(kind="fast", widths=[8]), ROWS.contract)
-    with pytest.raises(ConfigError, match="keep: a Fast has no attention to keep"):
-        held_out_features(Mean([fast, fast]), ROWS, 7, "attention")
+    with pytest.raises(ConfigError, match="keep: a Blind has no attention to keep"):
+        held_out_features(Mean([Blind(), Blind()]), ROWS, 7, "attention")
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_fast_network_looks_where_its_image_has_something(mirror: bool) -> None:
+    torch.manual_seed(3)
+    model = build_model(Spec(kind="fast", widths=[8], residual=False, mirror=mirror), ROWS.contract).eval()
+    assert isinstance(model, MappedModel)
+    image = torch.zeros(1, 8, 8, 1, dtype=torch.uint8)
+    image[0, 1, 1] = 255
+    black = model.attention(torch.zeros_like(image)).view(GRID, GRID)
+    changed = (model.attention(image).view(GRID, GRID) - black).abs()
+    assert float(changed[:4, :4].max()) > 1.5 * float(changed[4:, 4:].max()), "of the image, not of its mirror image"
+    assert float(changed[:4, :4].max()) > 1.5 * float(changed[:4, 6:].max())
 
 
 def test_a_student_learns_to_look_where_its_teacher_does() -> None:
@@ -100,8 +126,6 @@ def test_a_student_learns_to_look_where_its_teacher_does() -> None:
     ("teacher", "student", "said"),
     [
         ({"keep": ["features"]}, {}, r"students\.s\.terms\.teacher: no attention of any; set keep: \[attention\]"),
-        ({"model": {"kind": "fast"}}, {}, r"teachers\.t\.keep: a fast has no attention to keep; leave it out"),
-        ({}, {"model": {"kind": "fast"}}, r"students\.s\.model\.kind: a fast has no attention to align"),
         ({}, {"augment": {"kind": "move"}}, r"students\.s\.augment: the teacher's attention is to places"),
         ({}, {}, None),
     ],
@@ -114,5 +138,26 @@ def test_what_has_no_attention_is_refused_before_anything_is_trained(teacher: An
     if said is None:
         check_students(shapes.problem(), {"t": of}, {"s": to})
         return
+    with pytest.raises(ConfigError, match=said):
+        check_students(shapes.problem(), {"t": of}, {"s": to})
+
+
+@pytest.mark.parametrize(
+    ("blind", "said"),
+    [
+        ("teacher", r"teachers\.t\.keep: a fast has no attention to keep; leave it out"),
+        ("student", r"students\.s\.model\.kind: a fast has no attention to align"),
+    ],
+)
+def test_a_network_without_attention_is_refused_too(blind: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {name: {"kind": "fast"} if name == blind else SMALL for name in ("teacher", "student")}
+
+    def build(spec: Spec, contract: FeatureContract) -> nn.Module:
+        return Blind() if spec.kind == "fast" else build_model(spec, contract)
+
+    monkeypatch.setattr(parts, "build_model", build)
+    of = Teacher.model_validate({"model": kinds["teacher"], "training": TRAINING, "keep": ["attention"]})
+    terms = [{"kind": "attention"}]
+    to = Student.model_validate({"model": kinds["student"], "training": TRAINING, "alpha": 0.5, "terms": terms})
     with pytest.raises(ConfigError, match=said):
         check_students(shapes.problem(), {"t": of}, {"s": to})
