@@ -1,7 +1,7 @@
 """A training minimises this objective: the truth, and for a student its teacher too."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,12 +162,12 @@ class Objective(nn.Module):
         mean: Tensor = portion * total.mean() + made
         return mean
 
-    def _answer(self, model: Any, inputs: list[Tensor]) -> tuple[Tensor, dict[Shown, Tensor]]:
+    def _answer(self, model: Any, inputs: list[Tensor]) -> tuple[Tensor, Mapping[Shown, Tensor]]:
         """Return the model's output, and what of it the terms compare."""
         wanted = {part.of for part in self.teaching.aligned} if self.teaching else set()
-        if "attention" in wanted:
-            output, features, attention = model.with_attention(*inputs)
-            return output, {"features": features, "attention": attention}
+        if wanted - {"features"}:
+            output, shown = model.with_maps(*inputs)
+            return output, shown
         if wanted:
             output, features = model.with_features(*inputs)
             return output, {"features": features}

@@ -1,15 +1,18 @@
 """A network of images turns bytes into numbers, computes features by convolutions, and classes of these."""
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.problems.base import FeatureContract
-from tasks.problems.blocks.features import FeaturedModel
+from tasks.problems.blocks.features import MAP_PLACES, FeaturedModel, Shown
 from tasks.problems.vision.options import IMAGE
 
-GRID = 8
-"""Attention has so many places each way."""
+GRID, COARSE = 8, math.isqrt(MAP_PLACES)
+"""Attention has so many places each way, and maps."""
 
 
 class Standardise(nn.Module):
@@ -66,21 +69,23 @@ class ImageModel(FeaturedModel):
 
 
 class MappedModel(ImageModel):
-    """A MappedModel shows the attention of its last maps as well.
+    """A MappedModel shows its last maps, and their attention, as well.
 
-    Attention is the mean square of a place's channels (Zagoruyko & Komodakis 2017, arXiv:1612.03928), on a grid of its
-    own, so that maps of other sizes can be compared and a row keeps few numbers.
+    Attention is the mean square of a place's channels (Zagoruyko & Komodakis 2017, arXiv:1612.03928). Both are on a
+    grid of their own, so that maps of other sizes can be compared and a row keeps few numbers.
     """
 
-    def with_attention(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return output, features and (n, GRID * GRID) attention of norm 1."""
+    def with_maps(self, *inputs: Tensor) -> tuple[Tensor, Mapping[Shown, Tensor]]:
+        """Return output, and of what is shown (n, GRID * GRID) attention of norm 1 and (n, width * COARSE²) maps."""
         features, maps = self.summary(self.standardise(inputs[0]))
-        strength = functional.adaptive_avg_pool2d(maps.float().square().mean(dim=1, keepdim=True), GRID)
-        return self.answer(features), features, functional.normalize(strength.flatten(1), dim=1)
-
-    def attention(self, *inputs: Tensor) -> Tensor:
-        """Return (n, GRID * GRID) attention of norm 1."""
-        return self.with_attention(*inputs)[2]
+        maps = maps.float()
+        strength = functional.adaptive_avg_pool2d(maps.square().mean(dim=1, keepdim=True), GRID)
+        shown: dict[Shown, Tensor] = {
+            "features": features,
+            "attention": functional.normalize(strength.flatten(1), dim=1),
+            "maps": functional.adaptive_avg_pool2d(maps, COARSE).flatten(1),
+        }
+        return self.answer(features), shown
 
 
 def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Conv2d:

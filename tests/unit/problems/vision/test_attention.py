@@ -15,8 +15,9 @@ from tasks.distillation.knowledge import Knowledge
 from tasks.distillation.options import Student, Teacher
 from tasks.distillation.parts import check_students
 from tasks.distillation.student import distil
-from tasks.distillation.teacher import Mean, held_out_features
+from tasks.distillation.teacher import Mean, held_out_features, teach
 from tasks.problems.base import FeatureContract
+from tasks.problems.blocks.features import MAP_PLACES
 from tasks.problems.models import build_model
 from tasks.problems.vision.models.base import GRID, ImageModel, MappedModel
 from tests.unit.problems.vision import shapes
@@ -47,27 +48,44 @@ class Blind(ImageModel):
         return numbers
 
 
+IMAGES = torch.from_numpy(ROWS.inputs(np.arange(4))["image"])
+
+
+def attention(model: nn.Module, images: Tensor) -> Tensor:
+    """(n, GRID, GRID) shares of strength."""
+    assert isinstance(model, MappedModel)
+    return model.with_maps(images)[1]["attention"].detach().view(-1, GRID, GRID)
+
+
 def test_attention_is_the_strength_of_places_whatever_the_size_of_maps() -> None:
     maps = torch.zeros(1, 2, 2, 2)
     maps[0, 0, 0, 0], maps[0, 1, 0, 0], maps[0, 0, 1, 1] = 3, -3, 3  # squares over channels: 9 and 4.5
-    (found,) = Given(maps).attention(torch.zeros(1, 8, 8, 1, dtype=torch.uint8)).view(1, GRID, GRID)
+    (found,) = attention(Given(maps), torch.zeros(1, 8, 8, 1, dtype=torch.uint8))
     norm = (16 * (9**2 + 4.5**2)) ** 0.5
     assert float(found[0, 0]) == pytest.approx(9 / norm) == pytest.approx(float(found[3, 3]))
     assert float(found[7, 7]) == pytest.approx(4.5 / norm) and float(found[0, 7]) == 0
     larger = maps.repeat_interleave(4, 2).repeat_interleave(4, 3)
-    again = Given(larger).attention(torch.zeros(1, 8, 8, 1, dtype=torch.uint8))
-    torch.testing.assert_close(again.view(GRID, GRID), found)
+    (again,) = attention(Given(larger), torch.zeros(1, 8, 8, 1, dtype=torch.uint8))
+    torch.testing.assert_close(again, found)
 
 
 @pytest.mark.parametrize(
     "spec", [Spec(kind="resnet"), Spec(kind="separable"), Spec(kind="fast", widths=[8], mirror=True)]
 )
-def test_output_and_features_are_the_same_beside_attention(spec: Spec) -> None:
+def test_output_and_features_are_the_same_beside_maps(spec: Spec) -> None:
     model = build_model(spec, ROWS.contract).eval()
     assert isinstance(model, MappedModel)
-    images = torch.from_numpy(ROWS.inputs(np.arange(4))["image"])
-    for one, other in zip(model.with_features(images), model.with_attention(images), strict=False):
+    output, shown = model.with_maps(IMAGES)
+    for one, other in zip(model.with_features(IMAGES), (output, shown["features"]), strict=True):
         torch.testing.assert_close(one, other)
+    assert shown["maps"].shape == (len(IMAGES), model.feature_width * MAP_PLACES)
+
+
+def test_maps_are_shown_on_a_grid_a_channels_places_beside_each_other() -> None:
+    maps = torch.arange(2 * 8 * 8.0).view(1, 2, 8, 8)
+    shown = Given(maps).with_maps(torch.zeros(1, 8, 8, 1, dtype=torch.uint8))[1]["maps"].detach()
+    assert shown[0, :2].tolist() == [4.5, 6.5], "means of 0, 1, 8, 9 and of 2, 3, 10, 11"
+    assert float(shown[0, MAP_PLACES]) == 64 + 4.5
 
 
 def test_the_term_is_the_squared_distance_of_each_row_whatever_its_fold() -> None:
@@ -95,8 +113,7 @@ def test_a_fast_network_looks_where_its_image_has_something(mirror: bool) -> Non
     assert isinstance(model, MappedModel)
     image = torch.zeros(1, 8, 8, 1, dtype=torch.uint8)
     image[0, 1, 1] = 255
-    black = model.attention(torch.zeros_like(image)).view(GRID, GRID)
-    changed = (model.attention(image).view(GRID, GRID) - black).abs()
+    (changed,) = (attention(model, image) - attention(model, torch.zeros_like(image))).abs()
     assert float(changed[:4, :4].max()) > 1.5 * float(changed[4:, 4:].max()), "of the image, not of its mirror image"
     assert float(changed[:4, :4].max()) > 1.5 * float(changed[:4, 6:].max())
 
@@ -116,17 +133,47 @@ def test_a_student_learns_to_look_where_its_teacher_does() -> None:
         )
         assert isinstance(found.model, MappedModel)
         with torch.no_grad():
-            seen = found.model.eval().attention(torch.from_numpy(ROWS.inputs(ROWS.splits["train"])["image"]))
+            seen = attention(found.model.eval(), torch.from_numpy(ROWS.inputs(ROWS.splits["train"])["image"]))
         return float(seen.view(-1, GRID, GRID)[:, :2, :2].square().sum((1, 2)).mean())
 
     assert share({"kind": "attention", "weight": 10.0}) > 1.5 * share()
+
+
+def test_a_student_learns_its_teachers_maps_though_its_own_are_narrower() -> None:
+    problem = shapes.problem()
+    of = Teacher.model_validate({"model": SMALL, "training": TRAINING, "keep": ["maps"]})
+    taught = teach(ROWS, problem, of, folds=2, seed=1)
+    kept = held_out_features(taught.model, ROWS, 1, "maps")
+    assert kept.shape == (len(ROWS.groups), 8 * MAP_PLACES)
+    knowledge = Knowledge({"t": taught.soft}, {"maps": {"t": kept}}, {})
+
+    student = Student.model_validate(
+        {
+            "model": {"kind": "fast", "widths": [6], "residual": False},
+            "training": TRAINING,
+            "alpha": 0.0,
+            "soft": {"kind": "none"},
+            "terms": [{"kind": "hint-maps"}],
+        }
+    )
+    check_students(problem, {"t": of}, {"s": student})
+    found = distil(
+        ROWS, problem, student, knowledge, folds=2, seed=0, checkpoint=lambda _: None, progress=lambda _: print
+    ).history.train
+    assert found[-1] < 0.8 * found[0], "nothing else is learned here"
 
 
 @pytest.mark.parametrize(
     ("teacher", "student", "said"),
     [
         ({"keep": ["features"]}, {}, r"students\.s\.terms\.teacher: no attention of any; set keep: \[attention\]"),
-        ({}, {"augment": {"kind": "move"}}, r"students\.s\.augment: the teacher's attention is to places"),
+        ({}, {"augment": {"kind": "move"}}, r"students\.s\.augment: the teacher's attention is of places"),
+        ({}, {"terms": [{"kind": "hint-maps"}]}, r"students\.s\.terms\.teacher: no maps of any; set keep: \[maps\]"),
+        (
+            {"keep": ["maps"]},
+            {"terms": [{"kind": "hint-maps"}], "augment": {"kind": "move"}},
+            r"students\.s\.augment: the teacher's maps are of places of the unchanged image",
+        ),
         ({}, {}, None),
     ],
 )
