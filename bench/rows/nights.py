@@ -3,9 +3,10 @@
 import contextlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ PROJECT = Path(__file__).resolve().parents[2]
 WORKLOADS = ("churn", "customers", "price")
 AS_OF = date(2026, 11, 28)
 """`customers` shows a set of the past as if it ended on this day; the other tables are the same on every day."""
-DONE = ".done"
+DONE, CHECKPOINTS = ".done", "checkpoints"
 
 
 @dataclass(frozen=True)
 class Night:
-    """A Night is a run of a workload's stages in `context.root`, whose results are kept: each stage runs once."""
+    """A Night is a run of a workload's stages in `context.root`, whose results are kept: each stage runs once.
+
+    A training that was broken off goes on after its last epoch; its seconds are those of the process that ended it.
+    """
 
     context: Context
 
@@ -77,9 +81,11 @@ class Night:
         if not mark.is_file():
             logging.getLogger(__name__).info("%s: %s", self.context.run.workload, label)
             begun = time.process_time()
+            checkpoints = self.context.root / CHECKPOINTS / label
             with _inside(self.context.root):
-                stage.run(self.context, name)
+                stage.run(replace(self.context, checkpoints=str(checkpoints)), name)
             mark.write_text(f"{time.process_time() - begun:.1f}")
+            shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def night_of(workload: str, folder: Path, seed: int | None = None) -> Night:

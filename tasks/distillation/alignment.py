@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.core.config import Frozen, Name
-from tasks.problems.blocks.features import Shown
+from tasks.problems.blocks.features import MAP_PLACES, Shown
 
 TINY = 1e-12
 ANGLE_ROWS = 32
@@ -52,6 +52,18 @@ class Hint(FeatureTerm):
 
     def build(self, student: int, teacher: int, folds: int) -> Alignment:
         return _Hint(student, teacher, folds)
+
+
+class HintMaps(FeatureTerm):
+    """The loss is that of `hint` on the maps that the features are made of, with one W_fold for all places.
+
+    That is FitNets' convolutional regressor of 1 × 1 (Romero et al. 2015, arXiv:1412.6550, section 2.2).
+    """
+
+    of: ClassVar[Shown] = "maps"
+
+    def build(self, student: int, teacher: int, folds: int) -> Alignment:
+        return _HintMaps(student, teacher // MAP_PLACES, folds)
 
 
 class Similarity(FeatureTerm):
@@ -110,6 +122,18 @@ class _Hint(Alignment):
         own = functional.one_hot(fold, self.shape[0]).to(projected.dtype)
         gap = (projected * own.unsqueeze(2)).sum(dim=1) - teacher
         loss: Tensor = (gap**2).mean(dim=1) / (teacher**2).mean().clamp(min=TINY)
+        return loss
+
+
+class _HintMaps(Alignment):
+    def __init__(self, student: int, teacher: int, folds: int) -> None:
+        super().__init__()
+        self.of_place = _Hint(student, teacher, folds)
+
+    def forward(self, student: Tensor, teacher: Tensor, fold: Tensor) -> Tensor:
+        count = MAP_PLACES
+        ours, theirs = (side.unflatten(1, (-1, count)).transpose(1, 2).flatten(0, 1) for side in (student, teacher))
+        loss: Tensor = self.of_place(ours, theirs, fold.repeat_interleave(count)).view(-1, count).mean(dim=1)
         return loss
 
 
@@ -176,6 +200,7 @@ def _angle_loss(student: Tensor, teacher: Tensor, fold: Tensor) -> Tensor:
 
 ALIGNMENTS: dict[str, type[FeatureTerm]] = {
     "hint": Hint,
+    "hint-maps": HintMaps,
     "similarity": Similarity,
     "relation": Relation,
     "attention": Attention,

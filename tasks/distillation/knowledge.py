@@ -17,7 +17,7 @@ from tasks.problems.blocks.features import Shown
 log = logging.getLogger(__name__)
 
 SOFT, WEIGHTS, MODEL = "soft.npy", "fold-0.safetensors", "teacher.onnx"
-SHOWN: Mapping[Shown, str] = {"features": "features.npy", "attention": "attention.npy"}
+SHOWN: Mapping[Shown, str] = {"features": "features.npy", "attention": "attention.npy", "maps": "maps.npy"}
 CONTRACT, LEARNED = "contract.json", "learned.parquet"
 """A kept teacher has these beside its file: how it reads its inputs, and the rows that it learned from."""
 PROFILE = "profile.json"
@@ -28,8 +28,8 @@ PROFILE = "profile.json"
 class Knowledge:
     """Knowledge is held by teacher's name; arrays lie on disk until they are read.
 
-    `soft`: targets (all rows, *output_shape). Of the teachers that keep them: `shown`, their features or attention
-    (all rows, width), and `weights`, the file with those of the first fold's model. `weighed`: how the ensemble weighs
+    `soft`: targets (all rows, *output_shape). Of the teachers that keep them: `shown`, features, attention or maps (all
+    rows, width), and `weights`, the file with those of the first fold's model. `weighed`: how the ensemble weighs
     its members. `models`: the teachers' own files.
     """
 

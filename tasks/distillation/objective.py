@@ -1,7 +1,7 @@
 """A training minimises this objective: the truth, and for a student its teacher too."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,17 +114,18 @@ class Objective(nn.Module):
         rng: np.random.Generator,
         device: torch.device,
         *,
+        epoch: int = 0,
         narrow: bool = False,
         mine: Part = WHOLE,
     ) -> Tensor:
         """Return the loss of one batch, with gradient; `done`: share of the training's steps that are past.
 
-        `narrow`: the model computes in bfloat16, the losses do not. `mine`: the part of the batch that counts here;
-        the losses of all parts add up to that of the batch.
+        `epoch`: the number of those that are past. `narrow`: the model computes in bfloat16, the losses do not. `mine`:
+        the part of the batch that counts here; the losses of all parts add up to that of the batch.
         """
         names = inputs_of(model, self.dataset.contract.inputs)
         count = len(rows)
-        rows, batch, portion = self._part(rows, names, rng, mine)
+        rows, batch, portion = self._part(rows, names, rng, epoch, mine)
 
         def tensor(values: NDArray[Any]) -> Tensor:
             return torch.from_numpy(values).to(device, non_blocking=True)
@@ -161,12 +162,12 @@ class Objective(nn.Module):
         mean: Tensor = portion * total.mean() + made
         return mean
 
-    def _answer(self, model: Any, inputs: list[Tensor]) -> tuple[Tensor, dict[Shown, Tensor]]:
+    def _answer(self, model: Any, inputs: list[Tensor]) -> tuple[Tensor, Mapping[Shown, Tensor]]:
         """Return the model's output, and what of it the terms compare."""
         wanted = {part.of for part in self.teaching.aligned} if self.teaching else set()
-        if "attention" in wanted:
-            output, features, attention = model.with_attention(*inputs)
-            return output, {"features": features, "attention": attention}
+        if wanted - {"features"}:
+            output, shown = model.with_maps(*inputs)
+            return output, shown
         if wanted:
             output, features = model.with_features(*inputs)
             return output, {"features": features}
@@ -220,19 +221,19 @@ class Objective(nn.Module):
         return each.view(-1, count).mean(dim=1)
 
     def _part(
-        self, rows: Rows, names: Collection[str], rng: np.random.Generator, mine: Part
+        self, rows: Rows, names: Collection[str], rng: np.random.Generator, epoch: int, mine: Part
     ) -> tuple[Rows, Labelled, float]:
         """Return a part of a batch, and its share of it; the whole is made first, because rows may be mixed in it."""
-        batch, (here, portion) = self._batch(rows, names, rng), mine.of(len(rows))
+        batch, (here, portion) = self._batch(rows, names, rng, epoch), mine.of(len(rows))
         if mine.count == 1:
             return rows, batch, portion
         inputs = {name: values[here] for name, values in batch.inputs.items()}
         soft = None if batch.soft is None else batch.soft[here]
         return rows[here], Labelled(inputs, batch.target[here], soft), portion
 
-    def _batch(self, rows: Rows, names: Collection[str], rng: np.random.Generator) -> Labelled:
+    def _batch(self, rows: Rows, names: Collection[str], rng: np.random.Generator, epoch: int) -> Labelled:
         soft = None if self.teaching is None else self.teaching.soft[rows]
-        batch = Labelled(self.dataset.inputs(rows, names), self.dataset.target(rows), soft)
+        batch = Labelled(self.dataset.inputs(rows, names), self.dataset.target(rows), soft, epoch)
         return self.augment.apply(batch, self.dataset.contract, rng) if self.augment else batch
 
     def digest(self, rows: Rows) -> str:

@@ -53,7 +53,7 @@ class Teacher(Frozen):
 
     model: Spec
     training: Training | None = None
-    keep: tuple[Literal["features", "attention", "weights"], ...] = ()
+    keep: tuple[Literal["features", "attention", "maps", "weights"], ...] = ()
     augment: Spec | None = None
     processes: int = Field(default=1, gt=0, exclude_if=_alone)
     nodes: int = Field(default=1, gt=0, exclude_if=_alone)

@@ -70,10 +70,10 @@ def parts_of(problem: Problem, student: Student) -> Parts:
             "augment: the teacher's features are those of the unchanged window; leave out the terms on features, or "
             "take a kind that keeps the label"
         )
-    if augment and any(term.of == "attention" for _, term in aligned):
+    if augment and (placed := next((term.of for _, term in aligned if term.of != "features"), None)):
         raise ConfigError(
-            "augment: the teacher's attention is to places of the unchanged image; leave out the term attention or "
-            "augment"
+            f"augment: the teacher's {placed} {'is' if placed == 'attention' else 'are'} of places of the unchanged "
+            f"image; leave out the term on {placed} or augment"
         )
     return Parts(tuple(losses), tuple(aligned), schedule, augment, synthesis, adapt)
 

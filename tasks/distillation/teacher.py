@@ -200,7 +200,7 @@ def _labelled(part: str, rows: int) -> Callable[[int], None]:
 
 
 def held_out_features(teacher: Mean, dataset: Dataset, seed: int, of: Shown = "features") -> NDArray[np.float16]:
-    """Return (all rows, width) features, or attention, of training rows by the fold model that did not learn from them.
+    """Return (all rows, width) features, attention or maps of training rows, by the fold model that never saw them.
 
     Other rows are NaN. `seed`: that of `teach`. Raises ConfigError when the models have no features.
     """

@@ -22,7 +22,7 @@ from tasks.distillation.objective import Objective
 from tasks.distillation.options import Training
 from tasks.distillation.processes import NORMS, Part, join, own_part, require_divisible
 from tasks.problems.base import Dataset, Floats, Rows
-from tasks.problems.blocks.features import Attentive, Featured, Shown
+from tasks.problems.blocks.features import Featured, Mapped, Shown
 from tasks.problems.blocks.inputs import inputs_of
 from tasks.problems.blocks.outputs import outputs
 
@@ -187,13 +187,14 @@ def predict(
 
 
 def features(model: nn.Module, dataset: Dataset, rows: Rows, of: Shown = "features") -> Floats:
-    """Return (len(rows), width) features of a `Featured` model, or `of` an `Attentive` one its attention.
+    """Return (len(rows), width) features of a `Featured` model, or of a `Mapped` one its attention or maps.
 
-    Both in evaluation mode, where its weights are.
+    All in evaluation mode, where its weights are.
     """
-    if of == "attention":
-        assert isinstance(model, Attentive)
-        return _forward(model, model.attention, dataset, rows)
+    if of != "features":
+        assert isinstance(model, Mapped)
+        mapped = model
+        return _forward(model, lambda *inputs: mapped.with_maps(*inputs)[1][of], dataset, rows)
     assert isinstance(model, Featured)
     return _forward(model, model.features, dataset, rows)
 
@@ -353,7 +354,7 @@ def _epoch(loop: _Loop, data: TrainingData, seed: int, after_step: AfterStep | N
         for step, part in enumerate(parts):
             rows, done = order[part], loop.epoch * steps + step
             loss = loop.objective.loss(
-                loop.compiled, rows, done / planned, chance, where, narrow=loop.narrow, mine=mine
+                loop.compiled, rows, done / planned, chance, where, epoch=loop.epoch, narrow=loop.narrow, mine=mine
             )
             for weights in loop.parameters:
                 weights.grad = None

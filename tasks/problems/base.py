@@ -272,11 +272,15 @@ class SoftLoss(Frozen):
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled holds rows with a student's labels: inputs, target and, if there is a teacher, its outputs `soft`."""
+    """Labelled holds rows with a student's labels: inputs, target and, if there is a teacher, its outputs `soft`.
+
+    `epoch`: how often a training has passed over the rows before.
+    """
 
     inputs: Inputs
     target: NDArray[Any]
     soft: Floats | None = None
+    epoch: int = 0
 
 
 class Augment(Frozen):

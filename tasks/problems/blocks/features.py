@@ -1,11 +1,14 @@
 """A model can show its inner representation, for distillation that aligns more than outputs."""
 
+from collections.abc import Mapping
 from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-Shown = Literal["features", "attention"]
+Shown = Literal["features", "attention", "maps"]
 """What a term of distillation compares."""
+MAP_PLACES = 4 * 4
+"""Maps are shown on a grid of so many places."""
 
 
 @runtime_checkable
@@ -27,15 +30,15 @@ class Featured(Protocol):
 
 
 @runtime_checkable
-class Attentive(Featured, Protocol):
-    """An Attentive model shows where in its input it found its features, too."""
+class Mapped(Featured, Protocol):
+    """A Mapped model has its features from maps of its input, and shows these, too.
 
-    def attention(self, *inputs: Tensor) -> Tensor:
-        """Return (n, places) shares of strength, of norm 1: the same places in every model of a problem."""
-        ...
+    `attention`: (n, places) shares of strength, of norm 1. `maps`: (n, feature_width * MAP_PLACES), a
+    channel's places beside each other. Both have the same places in every model of a problem.
+    """
 
-    def with_attention(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return output, features and attention, computed once."""
+    def with_maps(self, *inputs: Tensor) -> tuple[Tensor, Mapping[Shown, Tensor]]:
+        """Return the output and all that it shows, computed once."""
         ...
 
 
@@ -53,5 +56,5 @@ class FeaturedModel(nn.Module):
 
 
 def shows(model: nn.Module, of: Shown) -> bool:
-    """Return whether the model is `Featured`, or `of` attention `Attentive`."""
-    return isinstance(model, Attentive if of == "attention" else Featured)
+    """Return whether the model is `Featured`, or of attention and maps `Mapped`."""
+    return isinstance(model, Featured if of == "features" else Mapped)

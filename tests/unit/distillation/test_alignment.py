@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.distillation.alignment import ALIGNMENTS, ANGLE_ROWS, Alignment
+from tasks.problems.blocks.features import MAP_PLACES
 
 ONE_FOLD = torch.zeros(3, dtype=torch.int64)
 TRIANGLE = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
@@ -99,6 +100,19 @@ def test_angles_of_more_rows_than_a_run_are_those_of_each_run() -> None:
     torch.testing.assert_close(term(student, teacher, fold), torch.cat(parts))
 
 
+def test_maps_have_one_projector_of_channels_for_all_places_and_rows_of_a_fold() -> None:
+    hint = built("hint-maps", student=2, teacher=MAP_PLACES, folds=2)
+    set_projector(hint.of_place, [[1.0, 2.0], [-1.0, 0.0]], [0.0, 0.5])
+    assert sum(weights.numel() for weights in hint.parameters()) == 6
+    places = torch.arange(float(MAP_PLACES))
+    student = torch.cat([places, 10 * places]).repeat(2, 1)
+    teacher = torch.stack([21 * places, 0.5 - places])
+    assert hint(student, teacher, torch.tensor([0, 1])).tolist() == pytest.approx([0, 0])
+    teacher[0, 3] += 4
+    found = hint(student, teacher, torch.tensor([0, 1])).tolist()
+    assert found == pytest.approx([16 / MAP_PLACES / float(teacher.square().mean()), 0])
+
+
 @pytest.mark.parametrize("kind", ["similarity", "relation"])
 def test_folds_do_not_touch_each_other(kind: str) -> None:
     torch.manual_seed(0)
@@ -112,6 +126,7 @@ def test_folds_do_not_touch_each_other(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ALIGNMENTS)
 def test_gradients_are_finite_where_rows_are_equal(kind: str) -> None:
-    student: Tensor = torch.zeros(5, 3, requires_grad=True)
-    rows = built(kind, 3, 3, 2)(student, torch.ones(5, 3), torch.tensor([0, 0, 1, 1, 0]))
+    width = 3 * (MAP_PLACES if kind == "hint-maps" else 1)
+    student: Tensor = torch.zeros(5, width, requires_grad=True)
+    rows = built(kind, 3, width, 2)(student, torch.ones(5, width), torch.tensor([0, 0, 1, 1, 0]))
     assert torch.isfinite(torch.autograd.grad(rows.sum(), student)[0]).all()

@@ -1,15 +1,18 @@
 """A network of images turns bytes into numbers, computes features by convolutions, and classes of these."""
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.problems.base import FeatureContract
-from tasks.problems.blocks.features import FeaturedModel
+from tasks.problems.blocks.features import MAP_PLACES, FeaturedModel, Shown
 from tasks.problems.vision.options import IMAGE
 
-GRID = 8
-"""Attention has so many places each way."""
+GRID, COARSE = 8, math.isqrt(MAP_PLACES)
+"""Attention has so many places each way, and maps."""
 
 
 class Standardise(nn.Module):
@@ -33,7 +36,7 @@ class Standardise(nn.Module):
 
 
 class ImageModel(FeaturedModel):
-    """An ImageModel's `body` maps numbers (n, channels, height, width) to maps, whose means are the features."""
+    """An ImageModel's `body` maps numbers (n, channels, height, width) to maps, of which `summary` makes features."""
 
     def __init__(self, contract: FeatureContract, width: int) -> None:
         super().__init__()
@@ -45,33 +48,44 @@ class ImageModel(FeaturedModel):
         """Return (n, width, rows, columns) maps."""
         raise NotImplementedError
 
+    def summary(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (n, width) features and the maps that they are the means of."""
+        maps = self.body(numbers)
+        return maps.mean(dim=(2, 3)), maps
+
+    def answer(self, features: Tensor) -> Tensor:
+        """Return the output by the features."""
+        found: Tensor = self.output(features)
+        return found
+
     @property
     def feature_width(self) -> int:
         """Return the width of the features."""
         return int(self.output.in_features)
 
     def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.body(self.standardise(inputs[0])).mean(dim=(2, 3))
-        return self.output(features), features
+        features, _ = self.summary(self.standardise(inputs[0]))
+        return self.answer(features), features
 
 
 class MappedModel(ImageModel):
-    """A MappedModel's features are the means of its last maps, of which it shows the attention as well.
+    """A MappedModel shows its last maps, and their attention, as well.
 
-    Attention is the mean square of a place's channels (Zagoruyko & Komodakis 2017, arXiv:1612.03928), on a grid of its
-    own, so that maps of other sizes can be compared and a row keeps few numbers.
+    Attention is the mean square of a place's channels (Zagoruyko & Komodakis 2017, arXiv:1612.03928). Both are on a
+    grid of their own, so that maps of other sizes can be compared and a row keeps few numbers.
     """
 
-    def with_attention(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return output, features and (n, GRID * GRID) attention of norm 1."""
-        maps = self.body(self.standardise(inputs[0]))
-        features = maps.mean(dim=(2, 3))
-        strength = functional.adaptive_avg_pool2d(maps.float().square().mean(dim=1, keepdim=True), GRID)
-        return self.output(features), features, functional.normalize(strength.flatten(1), dim=1)
-
-    def attention(self, *inputs: Tensor) -> Tensor:
-        """Return (n, GRID * GRID) attention of norm 1."""
-        return self.with_attention(*inputs)[2]
+    def with_maps(self, *inputs: Tensor) -> tuple[Tensor, Mapping[Shown, Tensor]]:
+        """Return output, and of what is shown (n, GRID * GRID) attention of norm 1 and (n, width * COARSE²) maps."""
+        features, maps = self.summary(self.standardise(inputs[0]))
+        maps = maps.float()
+        strength = functional.adaptive_avg_pool2d(maps.square().mean(dim=1, keepdim=True), GRID)
+        shown: dict[Shown, Tensor] = {
+            "features": features,
+            "attention": functional.normalize(strength.flatten(1), dim=1),
+            "maps": functional.adaptive_avg_pool2d(maps, COARSE).flatten(1),
+        }
+        return self.answer(features), shown
 
 
 def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Conv2d:

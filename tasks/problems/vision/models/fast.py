@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Rows
-from tasks.problems.vision.models.base import ImageModel, convolution
+from tasks.problems.vision.models.base import MappedModel, convolution
 from tasks.problems.vision.options import IMAGE
 
 MOMENTUM = 0.4
@@ -119,7 +119,7 @@ class Group(nn.Module):
         return maps if self.third is None else maps + self.third(maps)
 
 
-class Fast(ImageModel):
+class Fast(MappedModel):
     """Fast is a convolution and groups; its outputs are scaled down so that first steps are small."""
 
     def __init__(self, options: FastOptions, contract: FeatureContract) -> None:
@@ -148,12 +148,16 @@ class Fast(ImageModel):
             chosen = rows[:: max(1, len(rows) * height * width // WHITENED_PIXELS)]
             self.stem.fit(self.standardise(torch.from_numpy(dataset.inputs(chosen)[IMAGE])))
 
-    def with_features(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        numbers = self.standardise(inputs[0])
-        features = self.body(numbers).amax(dim=(2, 3))
+    def summary(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (n, width) features, the maxima of maps, and these maps; those of the mirror image are not shown."""
+        maps = self.body(numbers)
+        features = maps.amax(dim=(2, 3))
         if self.mirror and not self.training:
             features = (features + self.body(numbers.flip(3)).amax(dim=(2, 3))) / 2
-        return self.output(features) * SCALE, features
+        return features, maps
+
+    def answer(self, features: Tensor) -> Tensor:
+        return super().answer(features) * SCALE
 
 
 def build_fast(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from tasks.compression.export import export_onnx
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError
-from tasks.problems.base import Labelled, Raw, Since
+from tasks.problems.base import Augment, Labelled, Raw, Since
 from tasks.problems.models import build_model
 from tasks.problems.vision.augment import AUGMENT
 from tasks.problems.vision.disturbances import KINDS, disturb, moved
@@ -150,6 +151,25 @@ def test_training_images_are_changed_and_labels_stay(kind: str) -> None:
     assert (found.target == batch.target).all() and (batch.inputs["image"] == before).all()
     changed = (found.inputs["image"] != before).any(axis=(1, 2, 3)).mean()
     assert found.inputs["image"].shape == before.shape and 0.5 < changed <= 1
+
+
+def test_every_second_epoch_turns_an_image_and_two_epochs_show_both_sides() -> None:
+    rows = shapes.dataset(LABELS)
+    train = rows.splits["train"]
+    images = rows.inputs(train)["image"]
+    augment = AUGMENT["move"].model_validate({"shift": 0, "flip": "alternating"})
+    assert isinstance(augment, Augment)
+
+    def shown(epoch: int, seed: int = 0) -> Any:
+        batch = Labelled({"image": images}, rows.target(train), epoch=epoch)
+        return augment.apply(batch, rows.contract, np.random.default_rng(seed)).inputs["image"]
+
+    first, second = shown(0), shown(1)
+    turned = (first == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (first[~turned] == images[~turned]).all() and 0.25 < turned.mean() < 0.75
+    assert (second == first[:, :, ::-1]).all() and (shown(2, seed=9) == first).all(), "no chance in it"
+    with pytest.raises(ValidationError, match="flip"):
+        AUGMENT["move"].model_validate({"flip": "sometimes"})
 
 
 @pytest.mark.parametrize(
