@@ -199,4 +199,5 @@ def _number(token: str, seed: int, buckets: int) -> int:
     mixed = crc32(data, seed)
     mixed = (mixed ^ mixed >> 16) * 0x85EBCA6B & LOWEST  # a remainder would take several times as long
     mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 & LOWEST
-    return 1 + ((mixed ^ mixed >> 16) * (buckets - 1) >> BITS)
+    number: int = 1 + ((mixed ^ mixed >> 16) * (buckets - 1) >> BITS)
+    return number

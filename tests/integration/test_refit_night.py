@@ -18,6 +18,7 @@ from tasks.stages.context import Context
 from tests.in_process import judge, make
 from tests.integration import test_text_night as texts
 from tests.integration.test_covariates_night import night
+from tests.unit.problems.text.letters import AS_OF as LETTERS_AS_OF
 from tests.unit.problems.text.letters import letters
 from tests.weather import AHEAD, AS_OF, weather_table
 
@@ -100,7 +101,7 @@ def texts_with_refit(root: Path, table: pl.DataFrame) -> Context:
     section = texts.section()
     section["students"]["student"].pop("augment")
     table.write_parquet(root / "letters.parquet")
-    run = Run(**section, refit="newest", workload="letters", as_of=texts.AS_OF, champion=0)
+    run = Run(**section, refit="newest", workload="letters", as_of=LETTERS_AS_OF, champion=0)
     return Context(run, Settings(home=root / "home", project=root), root, root / "pages")
 
 

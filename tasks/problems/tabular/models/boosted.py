@@ -306,5 +306,5 @@ class CatBoost(Boosted):
         if check is None:
             return Grown(ObliviousTrees(model), model.tree_count_)
         log.info("%d of %d trees are kept", model.tree_count_, most)
-        error = float(next(iter(model.get_best_score()["validation"].values())))
-        return Grown(ObliviousTrees(model), model.tree_count_, error)
+        least = float(next(iter(model.get_best_score()["validation"].values())))
+        return Grown(ObliviousTrees(model), model.tree_count_, least)

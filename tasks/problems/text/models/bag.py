@@ -16,7 +16,6 @@ from tasks.problems.base import FeatureContract, Inputs
 from tasks.problems.blocks.features import FeaturedModel
 from tasks.problems.text.dataset import GRAMS
 
-DEVIATION = 0.1
 NARROW = 2**15
 """Fewer rows than these are counted in two bytes."""
 
@@ -25,7 +24,8 @@ class BagOptions(Frozen):
     """`width`: numbers of a token's vector. `rows`: of the table; tokens whose numbers agree modulo it share a vector.
 
     `hidden`: neurons of a layer behind the sum; 0: none. `drop_tokens`: share of a text's tokens that training leaves
-    out each time, `dropout`: of the sum's numbers.
+    out each time, `dropout`: of the sum's numbers. `deviation`: of the vectors' first numbers; with 0 a token that
+    training never saw adds nothing to a sum.
     """
 
     width: int = Field(default=64, gt=0)
@@ -33,6 +33,7 @@ class BagOptions(Frozen):
     hidden: int = Field(default=0, ge=0)
     drop_tokens: float = Field(default=0.3, ge=0, lt=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    deviation: float = Field(default=0.1, ge=0)
 
 
 class Bag(FeaturedModel):
@@ -45,7 +46,7 @@ class Bag(FeaturedModel):
         self.slots: Tensor | None = None
         self.table = nn.Embedding(options.rows, options.width, padding_idx=0)
         with torch.no_grad():
-            self.table.weight[1:].normal_(0, DEVIATION)
+            self.table.weight[1:].normal_(0, options.deviation)
         self.bias = nn.Parameter(torch.zeros(options.width))
         self.dropout = nn.Dropout(options.dropout)
         self.hidden = nn.Linear(options.width, options.hidden) if options.hidden else None

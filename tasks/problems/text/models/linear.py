@@ -32,6 +32,8 @@ class Linear(nn.Module):
     margins become logits by one factor that is best on the validation rows (Guo et al. 2017, arXiv:1706.04599).
     """
 
+    slots: Tensor
+
     def __init__(self, options: LinearOptions, contract: FeatureContract) -> None:
         super().__init__()
         self.uses = (GRAMS,)
