@@ -32,7 +32,6 @@ DISTINCT = 0.2  # of all texts, at least
 SAMPLE = 2000
 READ = 0.9  # of all values, that must be what the column is taken for
 ENDINGS = rf"({'|'.join(map(re.escape, IMAGES))})$"
-ENDINGS = rf"({'|'.join(map(re.escape, IMAGES))})$"
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n")
 
 
