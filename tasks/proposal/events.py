@@ -130,7 +130,7 @@ def _section(
     name: str, seen: Look, source: Mapping[str, Any], problem: Mapping[str, Any], items: int
 ) -> dict[str, Any]:
     small = items <= CLOSED_FORM
-    student = {
+    student: dict[str, Any] = {
         "model": {"kind": "decayed-sum", "width": 32},
         "training": {"epochs": 6, "batch_size": 256, "learning_rate": 0.003, "patience": 2},
     }

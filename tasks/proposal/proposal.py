@@ -78,4 +78,4 @@ def alike(labels: Iterable[str]) -> list[str]:
 def entropy(labels: pl.Series) -> float:
     """Return the log loss of saying each class's share, in two digits rounded up: what no model may exceed."""
     shares = labels.value_counts()["count"] / max(1, labels.len())
-    return float(f"{-(shares * shares.log()).sum() + 0.005:.2f}")
+    return float(f"{-float((shares * shares.log()).sum()) + 0.005:.2f}")

@@ -1,7 +1,6 @@
 """Which kind of learning a newcomer's data are for, and the section for it."""
 
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
@@ -12,10 +11,10 @@ from tasks.proposal.forecasting.reasons import comments_of, reasons_of
 from tasks.proposal.forecasting.section import section_of
 from tasks.proposal.forecasting.seen import Asked, see
 from tasks.proposal.forecasting.time import has_time
+from tasks.proposal.kind import Kind
 from tasks.proposal.look import Look, look
 from tasks.proposal.proposal import Proposal
 
-Kind = Literal["forecasting", "vision", "text", "ranking"]
 UNASKED = Asked()
 WHY: dict[Kind, str] = {
     "forecasting": "a time and numbers",
