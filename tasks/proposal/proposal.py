@@ -56,9 +56,10 @@ def widened(findings: Iterable[Finding]) -> tuple[dict[str, float], list[str]]:
             continue
         options[found.option] = float(f"{min(SPARE * found.value, 0.9):.2g}")
         example = ", ".join(f"{name} {value}" for name, value in found.example.items())
+        such = f", such as {example}" if example else ""
+        limit = f"{found.option}: {options[found.option]}"
         said.append(
-            f"beware: {found.rule}: {found.value:.2g}, such as {example}: {found.option}: {options[found.option]}; "
-            "mend the data and leave the option out if you can"
+            f"beware: {found.rule}: {found.value:.2g}{such}: {limit}; mend the data and leave it out if you can"
         )
     return options, said
 

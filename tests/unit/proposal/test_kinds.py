@@ -19,7 +19,8 @@ from tasks.proposal.proposal import Proposal
 from tasks.proposal.propose import propose
 from tasks.tables.sources import get_source
 from tasks.tables.validation.guard import Guard
-from tasks.tables.validation.options import CheckOptions
+from tasks.tables.validation.options import CheckOptions, Checks
+from tasks.tables.validation.preview import preview
 from tests import newcomers
 from tests.unit.problems.vision.shapes import png
 
@@ -199,6 +200,24 @@ def test_purchases_of_customers_become_what_comes_next(tmp_path: Path) -> None:
     assert problem["repeats"] and (problem["split"], problem["order"]) == ("time", "order")
     assert found.as_of == date(2026, 6, 29)
     assert any(line.startswith("left out: 5 rows without Customer ID") for line in found.reasons)
+
+
+def test_users_who_stay_away_and_weeks_without_events_have_room_in_the_checks(tmp_path: Path) -> None:
+    """Half of the customers stop, and nobody bought anything for ten days."""
+    table = purchases().filter(
+        ((pl.col("Customer ID") < "C-040") | (pl.col("InvoiceDate") < FIRST + timedelta(days=55))),
+        ~pl.col("InvoiceDate").is_between(FIRST + timedelta(days=20), FIRST + timedelta(days=30)),
+    )
+    table.write_csv(tmp_path / "shop.csv")
+    found = proposed(tmp_path / "shop.csv")
+    checks = Checks(**found.section["checks"])
+    section = Workload.model_validate(found.section)
+    contracts = get_problem(section.problem).tables()
+    for checked, failed in ((checks, 0), (Checks(max_volume_ratio=50), 2)):
+        source = get_source(section.source, contracts, "mine", tmp_path)
+        assert found.as_of is not None
+        told = preview(source, contracts, checked, "table", found.as_of, "mine")
+        assert len(told.failed) == failed, told.failed
 
 
 @pytest.mark.parametrize("as_seconds", [True, False])
