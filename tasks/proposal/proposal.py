@@ -58,9 +58,7 @@ def widened(findings: Iterable[Finding]) -> tuple[dict[str, float], list[str]]:
         example = ", ".join(f"{name} {value}" for name, value in found.example.items())
         such = f", such as {example}" if example else ""
         limit = f"{found.option}: {options[found.option]}"
-        said.append(
-            f"beware: {found.rule}: {found.value:.2g}{such}: {limit}; mend the data and leave it out if you can"
-        )
+        said.append(f"beware: {found.rule}: {found.value:.2g}{such}: {limit}; mend the data, or keep it")
     return options, said
 
 
