@@ -10,9 +10,9 @@ from tasks.core.errors import DataError, UsageError
 from tasks.problems.ranking.checks import findings
 from tasks.problems.ranking.events import EVENTS
 from tasks.problems.ranking.options import Options
-from tasks.proposal.columns import ITEMS, USERS, called, day_column
-from tasks.proposal.look import Look
-from tasks.proposal.proposal import SCHEDULED, Proposal, common, widened
+from tasks.proposal.blocks.columns import ITEMS, USERS, called, day_column
+from tasks.proposal.blocks.look import Look
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, widened
 from tasks.tables.sources.base import Unreadable
 from tasks.tables.sources.shape import Shape
 from tasks.tables.validation.options import CheckOptions

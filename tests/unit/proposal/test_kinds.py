@@ -14,8 +14,8 @@ from tasks.config.workload import Workload
 from tasks.core.errors import DataError, UsageError
 from tasks.planning.soundness import require_sound
 from tasks.problems import get_problem
+from tasks.proposal.blocks.proposal import Proposal
 from tasks.proposal.forecasting.seen import Asked
-from tasks.proposal.proposal import Proposal
 from tasks.proposal.propose import propose
 from tasks.tables.sources import get_source
 from tasks.tables.validation.guard import Guard
