@@ -116,7 +116,8 @@ class Model:
         Raises InputError where the release does not read images alone, or naming the first file that is none.
         """
         fields, classes = self.contract.images, self.contract.classes
-        if isinstance(files, bytes | bytearray | str):
+        given: object = files
+        if isinstance(given, bytes | bytearray | str):
             raise InputError("", "one file; expected a list of the bytes of files")
         if not classes or not set(self.names) <= set(fields):
             raise InputError("", f"a release of {self.contract.problem} does not tell the label of an image")

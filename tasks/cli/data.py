@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tasks.cli.console import console, errors
-from tasks.core.errors import ConfigError, DataError, UsageError
+from tasks.core.errors import ConfigError, DataError
 from tasks.core.settings import Settings
+from tasks.proposal.kind import Kind
 
 if TYPE_CHECKING:
     from tasks.config.workload import Workload
-
-KINDS = ("forecasting", "vision", "text", "ranking")
 
 
 def new(  # noqa: PLR0913, PLR0917 each is an option
     workload: Annotated[str, typer.Argument(help="What to call it: lower-case letters, digits, hyphens.")],
     table: Annotated[str, typer.Option(help="Parquet or CSV file, or a folder of images by class.")],
-    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; default: guessed.")] = "",
+    kind: Annotated[Kind | None, typer.Option(help="What it is for; default: guessed.")] = None,
     target: Annotated[str, typer.Option(help="The column to forecast, or of labels; default: guessed.")] = "",
     time: Annotated[str, typer.Option(help="The column that orders the rows; default: guessed.")] = "",
     series: Annotated[
@@ -36,8 +35,6 @@ def new(  # noqa: PLR0913, PLR0917 each is an option
     from tasks.proposal.propose import propose
     from tasks.proposal.text import add, require_new, section_text
 
-    if kind and kind not in KINDS:
-        raise UsageError(f"--kind {kind}: expected one of {', '.join(KINDS)}")
     settings = Settings()
     if "://" in settings.params and not dry_run:
         raise ConfigError(f"{settings.params}: new writes into folders alone; print the section with --dry-run")
@@ -45,7 +42,7 @@ def new(  # noqa: PLR0913, PLR0917 each is an option
     params = Path(settings.params)
     keys = None if not series else [name for name in series if name]
     asked = Asked(time, target, keys, horizon, season)
-    found = propose(workload, Path(table), settings.project, kind or None, asked)
+    found = propose(workload, Path(table), settings.project, kind, asked)
     section, comments = found.section, found.comments
     require_sound(workload, Workload.model_validate(section), settings.project)
     if dry_run:

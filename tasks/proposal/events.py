@@ -7,11 +7,16 @@ from typing import Any
 import polars as pl
 
 from tasks.core.errors import DataError, UsageError
-from tasks.proposal.columns import ITEMS, USERS, called, day_column
-from tasks.proposal.look import Look
-from tasks.proposal.proposal import SCHEDULED, Proposal, common
+from tasks.problems.ranking.checks import findings
+from tasks.problems.ranking.events import EVENTS
+from tasks.problems.ranking.options import Options
+from tasks.proposal.blocks.columns import ITEMS, USERS, called, day_column
+from tasks.proposal.blocks.look import Look
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, widened
 from tasks.tables.sources.base import Unreadable
 from tasks.tables.sources.shape import Shape
+from tasks.tables.validation.options import CheckOptions
+from tasks.tables.validation.rules import ENTITY_DAYS
 
 DAYS, WEEKS = 7, 8
 LEAST_TESTED = 200  # events of the last days; of fewer the last one of each user is asked
@@ -73,6 +78,16 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     }
     of_day = ", which also orders the events of a day" if "seconds" in shape else ""
     people = had["user"].n_unique()
+    wider, beware = _widened(rows, last)
+    problem |= wider
+    checks: dict[str, Any] = {"max_volume_ratio": 50}
+    if (gap := _gap(rows)) > CheckOptions().max_gap_days:
+        checks["max_gap_days"] = gap
+        beware.append(f"beware: {gap} days in a row have no event: max_gap_days: {gap}")
+    if (staying := _staying(rows, last)) < CheckOptions().min_entity_share:
+        checks["min_entity_share"] = max(0.01, round(staying / 2, 2))
+        stays = f"{staying:.0%} of the users of four weeks come again in the next four"
+        beware.append(f"{stays}: min_entity_share: {checks['min_entity_share']}")
     asked = f"the events of the last {DAYS} days" if by_time else "the last event of each user"
     said = [
         f"user: {user}, {people:,}; item: {item}, {items:,}; {had.height:,} events, {first} to {last}",
@@ -88,7 +103,7 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     if others := [column for column in seen.rows.columns if column not in (user, item, when)]:
         said.append(f"not used: {', '.join(others)}; see problem.rating, problem.weight and a table of items")
     comments = {**SCHEDULED, "source.until_as_of": "the file may hold later days too"}
-    return Proposal(_section(name, seen, source, problem, items), tuple(said), comments, last)
+    return Proposal(_section(name, seen, source, problem, checks, items), (*said, *beware), comments, last)
 
 
 def _time(seen: Look, without: list[str], asked: str) -> tuple[str, dict[str, Any]]:
@@ -120,6 +135,26 @@ def _days(rows: pl.DataFrame, when: str, shape: Mapping[str, Any]) -> pl.Series:
     return rows[when].cast(pl.String).str.slice(0, 10).str.to_date("%Y-%m-%d")
 
 
+def _widened(rows: pl.DataFrame, last: date) -> tuple[dict[str, float], list[str]]:
+    """Return options by which the checks of last week's events pass, and warnings."""
+    events = rows.select("user", "item", time="day").lazy()
+    return widened(findings({EVENTS: events}, Options(), last))
+
+
+def _gap(rows: pl.DataFrame) -> int:
+    """Return the most days in a row without an event."""
+    apart = rows["day"].unique().sort().diff().max()
+    return max(0, apart.days - 1) if isinstance(apart, timedelta) else 0
+
+
+def _staying(rows: pl.DataFrame, last: date) -> float:
+    """Return the share of users of four weeks who are there in the four weeks after these, the last ones."""
+    since = last - timedelta(days=ENTITY_DAYS)
+    before = rows.filter(pl.col("day") <= since, pl.col("day") > since - timedelta(days=ENTITY_DAYS))["user"].unique()
+    now = rows.filter(pl.col("day") > since)["user"].unique()
+    return float(before.is_in(now.implode()).mean() or 1.0) if len(before) else 1.0  # type: ignore[arg-type]
+
+
 def _comes_again(rows: pl.DataFrame) -> float:
     """Return the share of days of a user with an item that they had on an earlier day."""
     daily = rows.unique(["user", "item", "day"])
@@ -127,10 +162,10 @@ def _comes_again(rows: pl.DataFrame) -> float:
 
 
 def _section(
-    name: str, seen: Look, source: Mapping[str, Any], problem: Mapping[str, Any], items: int
+    name: str, seen: Look, source: Mapping[str, Any], problem: Mapping[str, Any], checks: Mapping[str, Any], items: int
 ) -> dict[str, Any]:
     small = items <= CLOSED_FORM
-    student = {
+    student: dict[str, Any] = {
         "model": {"kind": "decayed-sum", "width": 32},
         "training": {"epochs": 6, "batch_size": 256, "learning_rate": 0.003, "patience": 2},
     }
@@ -146,7 +181,7 @@ def _section(
         **common(f"What comes next in {name}", seen.path.name),
         "source": dict(source),
         "problem": dict(problem),
-        "checks": {"max_volume_ratio": 50},
+        "checks": dict(checks),
         "teachers": {**(ease if small else {}), "transformer": transformer},
         "students": {
             "student": {

@@ -16,9 +16,9 @@ from tasks.core.errors import DataError, UsageError
 from tasks.problems.vision.checks import findings
 from tasks.problems.vision.files import LABELS
 from tasks.problems.vision.options import Options
-from tasks.proposal.columns import id_column, label_columns
-from tasks.proposal.look import Look
-from tasks.proposal.proposal import SCHEDULED, Proposal, alike, common, entropy, widened
+from tasks.proposal.blocks.columns import id_column, label_columns
+from tasks.proposal.blocks.look import Look
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, alike, common, entropy, widened
 from tasks.tables.sources.base import Unreadable
 from tasks.tables.sources.folder import FILE, IMAGE, LABEL, label_of, list_images
 from tasks.tables.sources.linked import with_files
@@ -208,7 +208,7 @@ def _section(name: str, seen: Images, problem: Mapping[str, Any], rows: int, lim
             },
             "segments": {"by": ["class"], "limit": 0.5, "min_rows": 20},
             "size": {"max_bytes": 262_144},
-            "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 200, "max_p95_ratio": 300},
+            "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 500, "max_p95_ratio": 2000},
             "parity": {"tolerance": 0.1},
             "robustness": [
                 {"kind": "noise", "level": 0.02, "limit": 2},

@@ -1,21 +1,20 @@
 """Which kind of learning a newcomer's data are for, and the section for it."""
 
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
 from tasks.core.errors import UsageError
 from tasks.proposal import events, images, texts
-from tasks.proposal.columns import ITEMS, USERS, called, image_column, is_named_label, label_columns, text_column
+from tasks.proposal.blocks.columns import ITEMS, USERS, called, image_column, is_named_label, label_columns, text_column
+from tasks.proposal.blocks.look import Look, look
+from tasks.proposal.blocks.proposal import Proposal
 from tasks.proposal.forecasting.reasons import comments_of, reasons_of
 from tasks.proposal.forecasting.section import section_of
 from tasks.proposal.forecasting.seen import Asked, see
 from tasks.proposal.forecasting.time import has_time
-from tasks.proposal.look import Look, look
-from tasks.proposal.proposal import Proposal
+from tasks.proposal.kind import Kind
 
-Kind = Literal["forecasting", "vision", "text", "ranking"]
 UNASKED = Asked()
 WHY: dict[Kind, str] = {
     "forecasting": "a time and numbers",

@@ -9,9 +9,9 @@ import polars as pl
 from tasks.core.errors import DataError, UsageError
 from tasks.problems.text.checks import findings
 from tasks.problems.text.options import Options
-from tasks.proposal.columns import day_column, id_column, label_columns, text_column
-from tasks.proposal.look import Look
-from tasks.proposal.proposal import SCHEDULED, Proposal, alike, common, entropy, widened
+from tasks.proposal.blocks.columns import day_column, id_column, label_columns, text_column
+from tasks.proposal.blocks.look import Look
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, alike, common, entropy, widened
 
 LEAST_ROWS = 10
 LONGEST, MOST = 2000, 100_000

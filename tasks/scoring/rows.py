@@ -38,6 +38,8 @@ def from_records(records: Sequence[Mapping[str, Any]], contract: TableContract) 
         values = [record.get(column.name) for record in records]
         if any(value is not None for value in values) or any(column.name in record for record in records):
             found[column.name] = _typed(column, values, contract)
+    if records and not found:
+        raise _strange(list(records[0]), contract)
     return pl.DataFrame(found)
 
 
@@ -53,7 +55,7 @@ def from_csv(content: bytes, contract: TableContract, rows: int) -> pl.DataFrame
             raise ValueError(fault)
         known = [column.name for column in contract.columns if column.name in names]
         if not known:
-            return pl.DataFrame()
+            raise _strange(names, contract)
         return pl.read_csv(content, infer_schema=False, null_values=[""], columns=known, n_rows=rows + 1)
 
     table = _parsed("CSV", read)
@@ -70,6 +72,8 @@ def from_parquet(content: bytes, contract: TableContract, rows: int, size: int) 
         _check_sizes(of_parquet(content), rows, size)
         table = pl.scan_parquet(BytesIO(content))
         names = table.collect_schema().names()
+        if not any(column.name in names for column in contract.columns):
+            raise _strange(names, contract)
         return table.select(column.name for column in contract.columns if column.name in names).collect()
 
     return _days(_bounded(_parsed("Parquet", read), rows, size), contract)
@@ -83,6 +87,8 @@ def from_arrow(content: bytes, contract: TableContract, rows: int, size: int) ->
         return pl.read_ipc_stream(BytesIO(content))
 
     table = _parsed("an Arrow stream", read)
+    if not any(column.name in table.columns for column in contract.columns):
+        raise _strange(table.columns, contract)
     table = table.select(column.name for column in contract.columns if column.name in table.columns)
     return _days(_bounded(table, rows, size), contract)
 
@@ -109,6 +115,14 @@ def _iso(table: pl.DataFrame) -> str:
 def too_many(limit: int) -> RuleError:
     """Return the error for a table with more rows than are allowed."""
     return RuleError(f"table: more than {limit} rows; send the entities in parts", "", f"number of rows <= {limit}")
+
+
+def _strange(names: Sequence[str], contract: TableContract) -> RuleError:
+    """Return the error for rows that have no column of the contract: otherwise they would be no rows at all."""
+    wanted, sent = ", ".join(column.name for column in contract.columns), ", ".join(map(str, names)) or "none"
+    needed = next((column.name for column in contract.columns if column.required), contract.columns[0].name)
+    said = f"{needed}: none of the columns is the workload's, {wanted}; sent are: {sent:.200}"
+    return RuleError(said, needed, "column exists")
 
 
 def _header(content: bytes) -> bytes:

@@ -17,7 +17,8 @@ from tests.unit.problems.ranking.test_users import users
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    found = section()
+    root: Path = tmp_path_factory.mktemp("users")
+    found = section(root)
     found["source"]["tables"] = {name: {"kind": "table", "path": f"{name}.parquet"} for name in ("events", "users")}
     found["problem"] = {"kind": "ranking", "order": "clock", "history": 8, "rows_per_user": 8, "top": 12,
                         "split": "leave-one-out", "weight": "paid", "users": ["age"], "max_unknown": 0.1}  # fmt: skip
@@ -26,7 +27,6 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Any:
     found["recipes"] = {"int8-weights": found["recipes"]["int8-weights"]}
     found["gates"]["segments"]["by"] = ["activity", "age"]
     paid = pl.when(pl.col("item") < "f20").then(3.0).otherwise(1.0)
-    root: Path = tmp_path_factory.mktemp("users")
     return night_of(root, "films", found, AS_OF, events=events().with_columns(paid=paid), users=users())
 
 

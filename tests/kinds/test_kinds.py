@@ -44,6 +44,7 @@ from tasks.tables.validation.guard import Guard
 from tasks.tables.validation.options import CheckOptions
 from tests.kinds.conftest import LABELLED, World
 from tests.unit.problems.forecasting.models.windows import SMALL
+from tests.unit.problems.vision import shapes
 from tests.wheels import make_wheel, serve_wheels
 
 Worlds = Callable[[str], World]
@@ -63,6 +64,11 @@ def _section(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[
     if kind == "table":
         (folder / "days.csv").write_text("day,units\n2026-03-01,2.5\n2026-03-02,1\n")
         return Spec(kind=kind, path="days.csv"), DAYS
+    if kind == "folder":
+        for name, label, content in shapes.labels(6).select("id", "label", "image").iter_rows():
+            (folder / "pictures" / label).mkdir(parents=True, exist_ok=True)
+            (folder / "pictures" / label / f"{name}.png").write_bytes(content)
+        return Spec(kind=kind, path="pictures"), shapes.problem(id="file", by=[]).tables()[0]
     if kind == "sql":
         url = f"sqlite:///{folder / 'days.db'}"
         with sa.create_engine(url).begin() as connection:

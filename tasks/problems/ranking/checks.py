@@ -30,15 +30,19 @@ def findings(tables: Tables, options: Options, as_of: date) -> Iterator[Finding]
     both = counts.join(then, on=options.item, how="left").sort(pl.col("now") - pl.col("then").fill_null(0))
     new = float(both.filter(pl.col("then").is_null())["now"].sum())
     what = f"of the events of the last {DAYS} days"
-    yield Finding(EVENTS, options.item, f"share {what} with an item never seen before", new, options.max_new)
+    yield Finding(
+        EVENTS, options.item, f"share {what} with an item never seen before", new, options.max_new, option="max_new"
+    )
     top = both.row(-1, named=True)
     gain = top["now"] - (top["then"] or 0.0)
     rule = f"share {what} that one item gained"
-    yield Finding(EVENTS, options.item, rule, gain, options.max_gain, {options.item: top[options.item]})
+    yield Finding(EVENTS, options.item, rule, gain, options.max_gain, {options.item: top[options.item]}, "max_gain")
     for table, column, what_it_is in ((ITEMS, options.item, "an item"), (USERS, options.user, "a user")):
         if table in tables:
             known = tables[table].select(column).collect(engine="streaming")
             strange = recent.join(known, on=column, how="anti")
             rule = f"share {what} with {what_it_is} that the table of {table} lacks"
             example = {column: strange[column][0]} if strange.height else {}
-            yield Finding(EVENTS, column, rule, strange.height / recent.height, options.max_unknown, example)
+            yield Finding(
+                EVENTS, column, rule, strange.height / recent.height, options.max_unknown, example, "max_unknown"
+            )

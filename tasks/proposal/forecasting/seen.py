@@ -10,10 +10,10 @@ import polars as pl
 
 from tasks.core.errors import DataError
 from tasks.problems.forecasting.covariates import KEPT
+from tasks.proposal.blocks.look import Look
 from tasks.proposal.forecasting.lengths import Plan, plan_lengths
 from tasks.proposal.forecasting.roles import NUMBER, Roles, find_roles
 from tasks.proposal.forecasting.time import Time, find_time
-from tasks.proposal.look import Look
 
 QUANTILES = (0.1, 0.5, 0.9)
 OFTEN = 0.02  # of all targets

@@ -1,6 +1,6 @@
 """This module reads tables named on a command line, each from a file, as the workload's own source reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -67,7 +67,7 @@ def _read(path: Path, contract: TableContract, way: Way, project: Path) -> pl.La
     if not is_csv(str(path)) and way.files is None and way.reading.shape == Shape():
         return scan(path, contract, way.reading)
     try:
-        columns = way.reading.columns
+        columns: Mapping[str, str] = way.reading.columns
         rows = read_file(str(path), path, contract, columns, way.reading)
         csv = is_csv(str(path))
         texts = None if csv else ()

@@ -73,7 +73,8 @@ class TableSource:
 
     def _rows(self, files: list[Found], as_of: date) -> tuple[pl.DataFrame, tuple[str, ...]]:
         """Return the rows of all files, and notes of files that these name and that are not there."""
-        asked, parts, columns = self.options, [], self.options.columns
+        asked, parts = self.options, []
+        columns: Mapping[str, str] = asked.columns
         for file in files:
             content = file.read()
             if not (file.may_be_empty and size(content) == 0):
@@ -84,7 +85,7 @@ class TableSource:
         table = _concat(parts)
         texts = [column for column in table.columns if column in files[0].partitions]
         csv = any(is_csv(name) for name, _ in parts)
-        columns, lost = asked.columns, ()
+        lost: tuple[str, ...] = ()
         if asked.files is not None:
             table, columns, lost = linked(table, self.contract, columns, asked.files, self.project)
         rows = shaped(

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import DataError, NightstillError, UsageError
+from tasks.proposal.blocks.look import look
 from tasks.proposal.forecasting.reasons import reasons_of
 from tasks.proposal.forecasting.section import section_of
 from tasks.proposal.forecasting.seen import Asked, Seen, see
-from tasks.proposal.look import look
 from tests import newcomers
 
 

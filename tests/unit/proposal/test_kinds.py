@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from tasks.config.workload import Workload
 from tasks.core.errors import DataError, UsageError
 from tasks.planning.soundness import require_sound
 from tasks.problems import get_problem
+from tasks.proposal.blocks.proposal import Proposal
 from tasks.proposal.forecasting.seen import Asked
-from tasks.proposal.proposal import Proposal
 from tasks.proposal.propose import propose
 from tasks.tables.sources import get_source
 from tasks.tables.validation.guard import Guard
 from tasks.tables.validation.options import CheckOptions
+from tasks.tables.validation.rules import Fact, table_facts, usable
 from tests import newcomers
 from tests.unit.problems.vision.shapes import png
 
@@ -199,6 +201,30 @@ def test_purchases_of_customers_become_what_comes_next(tmp_path: Path) -> None:
     assert problem["repeats"] and (problem["split"], problem["order"]) == ("time", "order")
     assert found.as_of == date(2026, 6, 29)
     assert any(line.startswith("left out: 5 rows without Customer ID") for line in found.reasons)
+
+
+def test_users_who_stay_away_and_weeks_without_events_have_room_in_the_checks(tmp_path: Path) -> None:
+    """Half of the customers stop, and nobody bought anything for ten days."""
+    table = purchases().filter(
+        ((pl.col("Customer ID") < "C-040") | (pl.col("InvoiceDate") < FIRST + timedelta(days=55))),
+        ~pl.col("InvoiceDate").is_between(FIRST + timedelta(days=20), FIRST + timedelta(days=30)),
+    )
+    table.write_csv(tmp_path / "shop.csv")
+    found = proposed(tmp_path / "shop.csv")
+    section = Workload.model_validate(found.section)
+    (contract,) = get_problem(section.problem).tables()
+    table = get_source(section.source, (contract,), "mine", tmp_path).fetch(AS_OF).tables[contract.name]
+    assert found.as_of is not None
+    checks = CheckOptions(**found.section["checks"])
+    for checked, failed in ((checks, 0), (CheckOptions(max_volume_ratio=50), 2)):
+        facts = table_facts(table, usable(table, contract), contract, checked, found.as_of, {}, None)
+        assert sum(outside(fact) for fact in facts) == failed
+
+
+def outside(fact: Fact) -> bool:
+    """Whether a fact is not within its limits."""
+    assert isinstance(fact.value, float | int)
+    return not (-inf if fact.low is None else fact.low) <= fact.value <= (inf if fact.high is None else fact.high)
 
 
 @pytest.mark.parametrize("as_seconds", [True, False])

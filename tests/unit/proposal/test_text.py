@@ -8,10 +8,10 @@ import yaml
 
 from tasks.config.workload import load_workloads
 from tasks.core.errors import ConfigError
+from tasks.proposal.blocks.look import look
 from tasks.proposal.forecasting.reasons import comments_of
 from tasks.proposal.forecasting.section import section_of
 from tasks.proposal.forecasting.seen import see
-from tasks.proposal.look import look
 from tasks.proposal.text import add, require_new
 from tests import newcomers
 

@@ -252,7 +252,6 @@ def test_a_csv_field_that_is_no_number_is_named(served: Any) -> None:
         (b'{"rows": 1}', JSON, "", 422, "rows", "rows: expected a list of rows"),
         (b'{"rows": [], "as-of": 1}', JSON, "", 422, "as-of", "as-of: no such field; "),
         (b'{"rows": [{}, 1]}', JSON, "", 422, "rows", "rows: row 1 is no object"),
-        (b'{"rows": []}', JSON, "", 422, "as_of", "as_of: missing; "),
         (b'{"rows": [], "as_of": 5}', JSON, "", 422, "as_of", "as_of: expected a day"),
         (b'{"rows": []}', JSON, "?as_of=soon", 422, "as_of", "as_of: 'soon' is not a day"),
         (b'{"rows": []}', JSON, "?as_of=9999-12-31", 422, "as_of", "as_of: 9999-12-31 is not between"),
@@ -273,6 +272,24 @@ def test_what_is_no_request_is_refused_in_one_line(
     found = answer.json()
     assert answer.status_code == status and found["error"].startswith(said), found
     assert found["field"] == field or not said
+
+
+@pytest.mark.parametrize("form", [JSON, CSV, PARQUET, ARROW])
+def test_rows_without_any_column_of_the_workload_say_which_it_has(served: Any, form: str) -> None:
+    """They are not called no rows at all: somebody has other names, or another spelling."""
+    client, table, _ = served
+    strange = table.rename({name: name.upper() for name in table.columns})
+    answer = post(client, content(strange, form), form, "" if form == JSON else f"?as_of={AS_OF}")
+    found = answer.json()
+    assert (answer.status_code, found["field"], found["rule"]) == (422, table.columns[0], "column exists")
+    assert "none of the columns is the workload's, " in found["error"]
+    assert f"sent are: {table.columns[0].upper()}, " in found["error"]
+
+
+@pytest.mark.parametrize("served", DATED, indirect=True)
+def test_rows_that_have_a_day_need_one_of_their_request(served: Any) -> None:
+    answer = post(served[0], b'{"rows": []}')
+    assert answer.status_code == 422 and answer.json()["error"].startswith("as_of: missing; ")
 
 
 @pytest.mark.parametrize("served", DATED, indirect=True)

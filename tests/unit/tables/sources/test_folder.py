@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -36,7 +37,7 @@ def pictures(tmp_path: Path) -> Path:
     deep = folder / "lying" / "may" / "I0000.PNG"
     deep.parent.mkdir()
     (folder / "lying" / "i0000.png").rename(deep)
-    (folder / "new.jpg").write_bytes(shapes.png(shapes.drawn("lying", shapes.np.random.default_rng(1)), "JPEG"))
+    (folder / "new.jpg").write_bytes(shapes.png(shapes.drawn("lying", np.random.default_rng(1)), "JPEG"))
     return folder
 
 

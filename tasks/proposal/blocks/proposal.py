@@ -56,10 +56,9 @@ def widened(findings: Iterable[Finding]) -> tuple[dict[str, float], list[str]]:
             continue
         options[found.option] = float(f"{min(SPARE * found.value, 0.9):.2g}")
         example = ", ".join(f"{name} {value}" for name, value in found.example.items())
-        said.append(
-            f"beware: {found.rule}: {found.value:.2g}, such as {example}: {found.option}: {options[found.option]}; "
-            "mend the data and leave the option out if you can"
-        )
+        such = f", such as {example}" if example else ""
+        limit = f"{found.option}: {options[found.option]}"
+        said.append(f"beware: {found.rule}: {found.value:.2g}{such}: {limit}; mend the data, or keep it")
     return options, said
 
 
@@ -78,4 +77,4 @@ def alike(labels: Iterable[str]) -> list[str]:
 def entropy(labels: pl.Series) -> float:
     """Return the log loss of saying each class's share, in two digits rounded up: what no model may exceed."""
     shares = labels.value_counts()["count"] / max(1, labels.len())
-    return float(f"{-(shares * shares.log()).sum() + 0.005:.2f}")
+    return float(f"{-float((shares * shares.log()).sum()) + 0.005:.2f}")

@@ -1,0 +1,1 @@
+"""What proposals of all kinds share: the look at a file, what columns are likely to be, the form of a proposal."""
