@@ -208,7 +208,7 @@ def _section(name: str, seen: Images, problem: Mapping[str, Any], rows: int, lim
             },
             "segments": {"by": ["class"], "limit": 0.5, "min_rows": 20},
             "size": {"max_bytes": 262_144},
-            "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 500, "max_p95_ratio": 2000},
+            "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 300, "max_p95_ratio": 1000},
             "parity": {"tolerance": 0.1},
             "robustness": [
                 {"kind": "noise", "level": 0.02, "limit": 2},
