@@ -23,7 +23,7 @@ TEACHERS = "teachers"
 def files_of(night: Night) -> Mapping[str, Path]:
     """Return the ONNX file of each model of a night, by role and name."""
     artifacts, run = night.context.artifacts, night.context.run
-    places = [
+    places: list[tuple[str, str, str, Mapping[str, Any]]] = [
         ("teacher", "teachers", "teacher.onnx", run.teachers),
         ("student", "students", "student.onnx", run.students),
     ]

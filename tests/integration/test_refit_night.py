@@ -98,7 +98,8 @@ def test_a_name_that_the_workload_does_not_give_is_refused(judged: tuple[Context
 
 def texts_with_refit(root: Path, table: pl.DataFrame) -> Context:
     """The workspace of a night of letters, in which rows are dealt by a hash and outputs are calibrated."""
-    section = texts.section()
+    section = texts.section(root)
+    section["source"] = {"kind": "table", "path": "letters.parquet"}
     section["students"]["student"].pop("augment")
     table.write_parquet(root / "letters.parquet")
     run = Run(**section, refit="newest", workload="letters", as_of=LETTERS_AS_OF, champion=0)

@@ -40,8 +40,8 @@ def test_events_that_validated_are_learned_and_those_of_the_test_are_not(split: 
     assert {*trained.tolist()} == {*rows.asked[rows.splits["train"]].tolist(), *valid.tolist()}
     assert newest.asked[newest.splits["test"]].tolist() == test.tolist()
     assert newest.contract == rows.contract, "the file reads its inputs as it did at the choice"
-    inputs = (each.inputs(each.splits["test"])[HISTORY] for each in (rows, newest))
-    np.testing.assert_array_equal(*inputs)
+    first, second = (each.inputs(each.splits["test"])[HISTORY] for each in (rows, newest))
+    np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("split", SPLITS)
