@@ -37,7 +37,8 @@ class Move(Augment):
     def _alternating(self, batch: Labelled) -> NDArray[np.bool_]:
         """Return which images are turned: of an even sum of bytes in even epochs, the others in odd ones."""
         sums = batch.inputs[IMAGE].sum(axis=(1, 2, 3), dtype=np.int64)
-        return (sums + batch.epoch) % 2 == 0
+        turned: NDArray[np.bool_] = (sums + batch.epoch) % 2 == 0
+        return turned
 
 
 class Cutout(Move):
