@@ -23,12 +23,10 @@ TEACHERS = "teachers"
 def files_of(night: Night) -> Mapping[str, Path]:
     """Return the ONNX file of each model of a night, by role and name."""
     artifacts, run = night.context.artifacts, night.context.run
-    places: list[tuple[str, str, str, Mapping[str, Any]]] = [
-        ("teacher", "teachers", "teacher.onnx", run.teachers),
-        ("student", "students", "student.onnx", run.students),
-    ]
-    places += [("candidate", "candidates", "model.onnx", run.recipes)]
-    found = {f"{role} {name}": artifacts / kind / name / file for role, kind, file, names in places for name in names}
+    places = [("teacher", name, f"teachers/{name}/teacher.onnx") for name in run.teachers]
+    places += [("student", name, f"students/{name}/student.onnx") for name in run.students]
+    places += [("candidate", name, f"candidates/{name}/model.onnx") for name in run.recipes]
+    found = {f"{role} {name}": artifacts / place for role, name, place in places}
     return {name: path for name, path in found.items() if path.is_file()}
 
 

@@ -132,7 +132,7 @@ class _HintMaps(Alignment):
 
     def forward(self, student: Tensor, teacher: Tensor, fold: Tensor) -> Tensor:
         count = MAP_PLACES
-        ours, theirs = (side.reshape(len(side), -1, count).transpose(1, 2).flatten(0, 1) for side in (student, teacher))
+        ours, theirs = (side.view(len(side), -1, count).transpose(1, 2).flatten(0, 1) for side in (student, teacher))
         loss: Tensor = self.of_place(ours, theirs, fold.repeat_interleave(count)).view(-1, count).mean(dim=1)
         return loss
 

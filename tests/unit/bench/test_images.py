@@ -129,7 +129,7 @@ def test_the_settings_of_each_set_are_a_night_and_a_trial_is_shorter(name: str, 
     run = night.context.run
     check_students(night.problem, run.teachers, run.students)
     assert night.problem.kind == "vision" and run.seed == 11 and run.students.keys() == {"student", "twin"}
-    trained = [each.training for each in run.teachers.values()] + [each.training for each in run.students.values()]
-    assert {training.epochs for training in trained if training} == {2}
+    epochs = [teacher.training.epochs for teacher in run.teachers.values() if teacher.training]
+    assert {*epochs, *(student.training.epochs for student in run.students.values())} == {2}
     counts = pl.read_parquet(tmp_path / "labels.parquet")["label"].value_counts()["count"]
     assert counts.to_list() == [10] * CLASSES, "the first of each class alike"
