@@ -73,9 +73,12 @@ def test_a_recipe_of_its_name_is_refused() -> None:
         Workload.model_validate(section(refit="newest", recipes={"newest": {}}))
 
 
-def test_check_refuses_it_where_rows_are_not_trained_on_again() -> None:
+def test_check_refuses_it_where_a_part_is_not_trained_again() -> None:
     ranking = load_workload(PROJECT / "params.yaml", "recommendation").model_copy(update={"refit": "newest"})
-    with pytest.raises(
-        ConfigError, match=r"workloads\.recommendation\.refit: rows of ranking are not trained on again"
-    ):
-        require_sound("recommendation", ranking, PROJECT)
+    require_sound("recommendation", ranking, PROJECT)
+    student = ranking.students["student"]
+    assistant = {"model": {"kind": "decayed-sum", "width": 48}, "training": student.training.model_dump()}
+    between = type(student).model_validate({**student.model_dump(), "assistant": assistant})
+    assisted = ranking.model_copy(update={"students": {**ranking.students, "student": between}})
+    with pytest.raises(ConfigError, match=r"recommendation\.refit: students\.student\.assistant is not trained again"):
+        require_sound("recommendation", assisted, PROJECT)
