@@ -27,7 +27,9 @@ def make(out: Path) -> None:
     items = events()["item"].unique().sort()
     pl.DataFrame({"item": items, "title": "Film " + items}).write_parquet(out / "items.parquet")
     settings = Settings(home=out / "home", project=out, release_store=str(out / "releases"))
-    small = section()
+    small = section(out)
+    small["source"]["tables"]["events"] = {"kind": "table", "path": "events.parquet"}
+    small["problem"]["order"] = "clock"
     small["teachers"]["ease"]["keep"] = ["weights"]
     small["students"] = {"student": {**small["students"]["student"], "start_from": "ease"}}
     small["recipes"] = {"int8-weights": small["recipes"]["int8-weights"]}

@@ -22,6 +22,7 @@ OURS = {
             "core.config",
             "core.documents",
             "core.errors",
+            "core.machine",
             "core.params",
             "core.reason",
             "core.redaction",
