@@ -21,7 +21,7 @@ COPY workloads workloads
 COPY dags dags
 # What the DAGs read of a project, and of its package; no library of the stages comes with it.
 COPY tasks/__init__.py tasks/
-COPY tasks/core/__init__.py tasks/core/approval.py tasks/core/config.py tasks/core/documents.py tasks/core/errors.py tasks/core/params.py tasks/core/reason.py tasks/core/redaction.py tasks/core/storage.py tasks/core/
+COPY tasks/core/__init__.py tasks/core/approval.py tasks/core/config.py tasks/core/documents.py tasks/core/errors.py tasks/core/machine.py tasks/core/params.py tasks/core/reason.py tasks/core/redaction.py tasks/core/storage.py tasks/core/
 COPY tasks/pipeline/__init__.py tasks/pipeline/graph.py tasks/pipeline/resources.py tasks/pipeline/
 COPY tasks/pipeline/handover/__init__.py tasks/pipeline/handover/manifest.py tasks/pipeline/handover/surroundings.py tasks/pipeline/handover/
 COPY tasks/releases/__init__.py tasks/releases/ledger.py tasks/releases/manifest.py tasks/releases/standing.py tasks/releases/
