@@ -14,12 +14,12 @@ from tasks.config.run import Run
 from tasks.core.files import RUN_FILE, read_json
 from tasks.core.settings import Settings
 from tasks.gates.gate import Candidate
-from tasks.gates.verdict import in_order_of_choice
 from tasks.problems.forecasting.dataset import Windows
 from tasks.problems.forecasting.options import Options
 from tasks.problems.forecasting.panel import SERIES, build_panel
 from tasks.stages import compress, distil, refit, snapshot, teach, validate
 from tasks.stages.context import Context
+from tasks.stages.refit import first_choice
 
 TABLE = "table.parquet"
 SETTINGS = Path(__file__).with_name("settings.yaml")
@@ -119,10 +119,5 @@ def run_night(data: BenchSet, seed: int, threads: int, folder: Path, say: Callab
 
 def released(night: Night) -> Candidate:
     """Return the candidate that the pipeline would choose first, before the gates."""
-    candidates = []
-    for name in (*night.run.recipes, *night.run.code.refit):
-        folder = night.candidates / name
-        model = folder / "model.onnx"
-        data = model.read_bytes() if model.is_file() else None
-        candidates.append(Candidate(name, data, read_json(folder / "about.json")))
-    return in_order_of_choice(candidates, night.run.gates.selection_tolerance)[0]
+    names = (*night.run.recipes, *night.run.code.refit)
+    return first_choice(night.candidates, names, night.run.gates.selection_tolerance)

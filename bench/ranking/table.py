@@ -30,13 +30,11 @@ def _rolling(base: str, records: Sequence[Record]) -> Iterator[str]:
     """Yield the table of all origins together: users are drawn anew with their rows of each origin and seed."""
     origins = list(dict.fromkeys(record["set"] for record in records))
     gains, users = together([record["by_user"] for record in records])
+    parts = [together([record["by_user"] for record in records if record["set"] == origin])[0] for origin in origins]
     yield f"## {base}, {len(origins)} origins\n\n{len(users):,} rows: {', '.join(origins)}, each with its seeds.\n"
     yield ROLLING
     for name, (interval, ratio) in intervals(gains, users, 0).items():
-        each = []
-        for origin in origins:
-            of_origin, _ = together([record["by_user"] for record in records if record["set"] == origin])
-            each.append(f"{of_origin[RELEASED].mean() / of_origin[name].mean():.3f}")
+        each = [f"{part[RELEASED].mean() / part[name].mean():.3f}" for part in parts]
         told = "" if ratio is None or name == RELEASED else f"{ratio[0]:.3f} ({ratio[1]:.3f} … {ratio[2]:.3f})"
         by_origin = "" if name == RELEASED else ", ".join(each)
         yield f"| **{name}** | {gains[name].mean():.4f} ({_interval([interval], 4)}) | {told} | {by_origin} |"

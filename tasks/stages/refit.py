@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,10 @@ def run(ctx: Context, name: str | None = None) -> None:
     )
 
 
-def first_choice(folder: Path, recipes: Mapping[str, Recipe], tolerance: float) -> Candidate:
-    """Return the candidate in `folder` that validation rows and bytes put first."""
+def first_choice(folder: Path, names: Iterable[str], tolerance: float) -> Candidate:
+    """Return the one of the candidates `names` in `folder` that validation rows and bytes put first."""
     found = []
-    for name in recipes:
+    for name in names:
         model = folder / name / "model.onnx"
         data = model.read_bytes() if model.is_file() else None
         found.append(Candidate(name, data, read_json(folder / name / "about.json")))
