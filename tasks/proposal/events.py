@@ -10,7 +10,7 @@ from tasks.core.errors import DataError, UsageError
 from tasks.problems.ranking.checks import findings
 from tasks.problems.ranking.events import EVENTS
 from tasks.problems.ranking.options import Options
-from tasks.proposal.blocks.columns import ITEMS, USERS, called, day_column
+from tasks.proposal.blocks.columns import ITEMS, USERS, called, day_column, days_of
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, widened
 from tasks.tables.sources.base import Unreadable
@@ -132,7 +132,7 @@ def _time(seen: Look, without: list[str], asked: str) -> tuple[str, dict[str, An
 def _days(rows: pl.DataFrame, when: str, shape: Mapping[str, Any]) -> pl.Series:
     if "seconds" in shape:
         return Shape(seconds=when).before(rows.select(when), "_day")["_day"]
-    return rows[when].cast(pl.String).str.slice(0, 10).str.to_date("%Y-%m-%d")
+    return days_of(rows, when)
 
 
 def _widened(rows: pl.DataFrame, last: date) -> tuple[dict[str, float], list[str]]:

@@ -34,9 +34,10 @@ SEEN = 30_000 * 32**2  # pixels of training that a network sees in all, as far a
 
 @dataclass(frozen=True)
 class Images:
-    """`rows`: FILE or another id, the label and IMAGE, bytes, of some of all `count` rows.
+    """`rows`: FILE or another id, the label and IMAGE, bytes, of some of all rows.
 
-    `labels`: of all rows. `source`: the section. `image`, `label`, `id`: the columns' names under the contract.
+    `labels`: of all rows. `source`: the section. `label`, `id`: the columns' names under the contract. `file`: what the
+    images are called by, `said`: what is told of them.
     """
 
     rows: pl.DataFrame

@@ -9,7 +9,7 @@ import polars as pl
 from tasks.core.errors import DataError, UsageError
 from tasks.problems.text.checks import findings
 from tasks.problems.text.options import Options
-from tasks.proposal.blocks.columns import day_column, id_column, label_columns, text_column
+from tasks.proposal.blocks.columns import day_column, days_of, id_column, label_columns, text_column
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, alike, common, entropy, widened
 
@@ -110,7 +110,7 @@ def _listed(counts: pl.DataFrame, most: int = 8) -> str:
 def _last(seen: Look, day: str | None) -> date | None:
     if day is None:
         return None
-    last = seen.rows[day].cast(pl.String).str.slice(0, 10).str.to_date("%Y-%m-%d").max()
+    last = days_of(seen.rows, day).max()
     assert isinstance(last, date)
     return last
 

@@ -116,3 +116,8 @@ def day_column(rows: pl.DataFrame, without: Collection[str]) -> str | None:
             if days.dtype == pl.Date:
                 return name
     return None
+
+
+def days_of(rows: pl.DataFrame, column: str) -> pl.Series:
+    """Return the days of a column that `day_column` found."""
+    return rows[column].cast(pl.String).str.slice(0, 10).str.to_date("%Y-%m-%d")
