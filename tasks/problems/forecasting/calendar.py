@@ -24,19 +24,21 @@ LONG = ("1w", *MONTHS)
 def calendar_names(frequency: str) -> tuple[str, ...]:
     """Return the names of `calendar_features` in order."""
     if frequency in LONG:
-        return YEAR
+        return (*YEAR, *MONTH) if frequency == "1w" else YEAR
     if frequency == "1b":
         return (*WEEKDAYS[:5], *MONTH)
     return (*WEEKDAYS, *MONTH) if frequency == "1d" else (*DAY, *WEEKDAYS)
 
 
 def calendar_features(times: Times, frequency: str = "1d") -> Floats:
-    """Return (steps, F). From weeks on: position in the year. Days: one-hot weekday from Monday, position in the month.
+    """Return (steps, F). From weeks on: position in the year; of weeks in the month, too, since people buy after payday.
 
+    Days: one-hot weekday from Monday, position in the month.
     Shorter steps: position in the day, one-hot weekday. Positions are sines and cosines.
     """
     if frequency in LONG:
-        return _waves(_share_of(times, "Y"), 2)
+        year = _waves(_share_of(times, "Y"), 2)
+        return np.concatenate([year, _waves(_share_of(times, "M"), 1)], axis=1) if frequency == "1w" else year
     weekday: Floats = np.eye(7, dtype=np.float32)[_weekday(times)]
     if frequency == "1b":
         weekday = weekday[:, :5]

@@ -23,7 +23,8 @@ class Options(Frozen):
     median, weighted quantile loss, or the squared error of the one output, which then is an expected value too.
     `naive`: the forecast that every candidate must beat: the last season repeated, or (`trailing`) the quantiles of a
     series' last `naive_steps` values, without it of the context. `positive`: no forecast is below zero. `normalise`:
-    what models divide a window by and take off it (tasks/problems/forecasting/models/normalise.py).
+    what models divide a window by and take off it (tasks/problems/forecasting/models/normalise.py), of its newest
+    `normalise_steps` where that is given.
     `stride`: steps between training origins of a series. The last `test_origins` and the `valid_origins` before them,
     `origin_step` steps apart, make the other splits. A training origin has at least `min_history` steps behind it.
     `country`: ISO code for public holidays, used when the table has no `holiday` column. `calibrate`: quantiles are
@@ -38,6 +39,7 @@ class Options(Frozen):
     metric: Literal["wape", "wql", "mae", "mse"] = "wape"
     positive: bool = True
     normalise: Literal["scale", "standard", "last", "volatility"] = "scale"
+    normalise_steps: int | None = Field(default=None, gt=0, exclude_if=lambda steps: steps is None)
     season: int = Field(default=7, gt=0)
     # Left out of files where they are the defaults, like `series`.
     naive: Literal["season", "trailing"] = Field(default="season", exclude_if=lambda kind: kind == "season")
@@ -85,6 +87,10 @@ class Options(Frozen):
             raise ValueError(f"context: expected more than one season of {self.season} steps")
         if self.naive_steps is not None and (self.naive != "trailing" or self.naive_steps > self.context):
             raise ValueError(f"naive_steps: of naive: trailing alone, and at most the context of {self.context} steps")
+        if self.normalise_steps is not None and (self.normalise == "volatility" or self.normalise_steps > self.context):
+            raise ValueError(
+                f"normalise_steps: not of normalise: volatility, and at most the context of {self.context} steps"
+            )
         require_distinct(
             {
                 "series": [name for name in self.series if name not in (*SERIES_ID, *self.static)],

@@ -15,7 +15,7 @@ class Layout:
 
     `behind`: further ones of the series, known of past steps alone; they stand between the two. `outputs`: numbers a
     step, the quantiles and, with `mean`, the expected value as the last one. `positive`: outputs below zero become
-    zero. `magnitude`: mean of |y| in training.
+    zero. `recent`: the newest steps of a window that say its level and size. `magnitude`: mean of |y| in training.
     """
 
     context: int
@@ -28,6 +28,7 @@ class Layout:
     mean: bool
     positive: bool
     normalise: str
+    recent: int
     magnitude: float
 
     @classmethod
@@ -51,6 +52,7 @@ class Layout:
             mean=bool(options.get("mean", False)),
             positive=bool(options.get("positive", True)),
             normalise=normalise,
+            recent=int(options.get("normalise_steps") or context),
             magnitude=float(contract.statistics["mean_units"]),
         )
 

@@ -15,7 +15,7 @@ NEXT_TO_NONE = 1e-9
 class WindowNorm(nn.Module):
     """It maps values and observed flags (n, context) to centre (n, 1), scale (n, 1) > 0, both in units.
 
-    All over observed steps only:
+    All over observed steps only, and of the window's newest steps where `normalise_steps` says how many:
     `scale`: centre 0; scale the mean of |y|, with one pseudo-step of a tenth of the overall mean.
     `standard`: centre the mean; scale the standard deviation (RevIN without its affine part, Kim et al. 2022).
     `last`: centre the last observed value; scale as `standard` (as in NLinear, Zeng et al. 2023, arXiv:2205.13504).
@@ -42,8 +42,9 @@ class WindowNorm(nn.Module):
         self.register_buffer("prior", torch.tensor([PRIOR_WEIGHT * layout.magnitude]), persistent=False)
         self.register_buffer("one", torch.ones(1), persistent=False)
         self.register_buffer("least", torch.tensor([NEXT_TO_NONE]), persistent=False)
-        self.register_buffer("ones", torch.ones(layout.context, 1), persistent=False)
         self.register_buffer("steps", torch.arange(1.0, layout.context + 1), persistent=False)
+        ones = (self.steps > layout.context - layout.recent).float().unsqueeze(1)
+        self.register_buffer("ones", ones, persistent=False)
         self.told = max(1, len(layout.half_lives))
         if layout.half_lives:
             age = torch.arange(layout.context - 1.0, -1, -1).unsqueeze(1)

@@ -261,11 +261,12 @@ def test_calendars_of_other_frequencies_have_their_hand_computed_values() -> Non
         np.array([[1, 0, 0, -1, 1, 0, 0, 0, 0, 0, 0], [-1, 0, 0, -1, 0, 0, 0, 0, 0, 0, 1]]), abs=1e-6
     )
     weeks = np.array(["2023-01-01", "2023-07-02"], dtype="datetime64[D]")
-    # 182 of 365 days: angle 2 pi 182/365 = 3.1329846, and twice that.
+    # 182 of 365 days: angle 2 pi 182/365 = 3.1329846, and twice that; then 1 of 31 days, 2 pi/31 = 0.2026834.
     assert calendar_features(weeks, "1w") == pytest.approx(
-        np.array([[0, 1, 0, 1], [0.0086069, -0.9999630, -0.0172132, 0.9998518]]), abs=1e-6
+        np.array([[0, 1, 0, 1, 0, 1], [0.0086069, -0.9999630, -0.0172132, 0.9998518, 0.2012985, 0.9795299]]), abs=1e-6
     )
-    assert [len(calendar_names(frequency)) for frequency in ("1w", "1d", "30m")] == [4, 9, 11]
+    assert calendar_features(weeks, "1mo") == pytest.approx(calendar_features(weeks, "1w")[:, :4])
+    assert [len(calendar_names(frequency)) for frequency in ("1w", "1mo", "1d", "30m")] == [6, 4, 9, 11]
 
 
 @pytest.mark.parametrize(
@@ -530,6 +531,8 @@ def test_a_contract_may_differ_in_what_only_chooses_rows(sales: Any) -> None:
         ({"promotions": ["holiday"]}, "problem.promotions: holiday is a column of its own"),
         ({"static": ["p50"]}, "problem.static: p50 is the name of an output"),
         ({"metric": "mse"}, r"metric: mse is the error of a single output; set quantiles: \[0.5\]"),
+        ({"normalise_steps": 15}, "normalise_steps: .* at most the context of 14 steps"),
+        ({"normalise_steps": 4, "normalise": "volatility"}, "normalise_steps: not of normalise: volatility"),
         ({"frequency": "2d"}, "problem.frequency: Input should be '1y', '1q', '1mo', '1w', '1b', '1d'"),
         ({"quantiles": [0.1, 0.9]}, "quantiles: expected increasing levels between 0 and 1 with 0.5 among them"),
         ({"quantiles": [0.5, 0.1]}, "quantiles: expected increasing levels"),

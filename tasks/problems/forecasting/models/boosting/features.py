@@ -24,7 +24,8 @@ class WindowFeatures(nn.Module):
     logarithm of its scale. Of the step: the values of the same place in up to eight past seasons, and in those of each
     further length of `seasons`, their means, known covariates, calendar, distance, place in the season. And the codes
     of static columns, as numbers. With `past`, which is then the last but one of the inputs, also what past steps of
-    alike covariates were (`Alike`). A covariate that is missing is NaN, whatever stands in for it.
+    alike covariates were (`Alike`). A step that was not observed is NaN and counts in no mean, and a covariate that is
+    missing is NaN, whatever stands in for it.
     All are rounded to multiples of 1/4096: what differs by less, such as the mean of a standardised window from 0, is
     noise that trees would split at, and that ONNX Runtime has otherwise.
     """
@@ -62,15 +63,17 @@ class WindowFeatures(nn.Module):
         values, observed, future, static, *past, calendar = self.standard(*inputs)
         centre, scale = self.norm(values, observed)
         units = self.norm.apply_to(values, observed, centre, scale)
-        means = [units[:, -span:].mean(dim=1, keepdim=True) for span in self.spans]
-        spread = ((units - units.mean(dim=1, keepdim=True)) ** 2).mean(dim=1, keepdim=True).sqrt()
-        zeros = (values == 0).float().mean(dim=1, keepdim=True)
+        told = torch.where(observed > 0, units, torch.tensor(float("nan")))
+        means = [_mean(units[:, -span:], observed[:, -span:]) for span in self.spans]
+        spread = _mean((units - _mean(units, observed)) ** 2, observed).sqrt()
+        zeros = _mean((values == 0).float(), observed)
         codes = static[:, 1:].float()
         window = torch.cat(
-            [units[:, -self.lags :], *means, spread, zeros, self.norm.levels(values, observed, scale), codes], dim=1
+            [told[:, -self.lags :], *means, spread, zeros, self.norm.levels(values, observed, scale), codes], dim=1
         )
-        same = units[:, self.places].reshape(-1, self.horizon, sum(self.counts))
-        usual = [part.mean(dim=2, keepdim=True) for part in torch.split(same, self.counts, dim=2)]
+        same, placed, seen = (self._same_place(each) for each in (told, units, observed))
+        parted = zip(torch.split(placed, self.counts, dim=2), torch.split(seen, self.counts, dim=2), strict=True)
+        usual = [_mean(part, flags) for part, flags in parted]
         repeated = window.unsqueeze(1) + torch.zeros_like(same[:, :, :1])
         distance = self.distance + torch.zeros_like(same[:, :, :1])
         phase = torch.remainder(static[:, :1].float().unsqueeze(2) + self.distance, float(self.season))
@@ -79,6 +82,15 @@ class WindowFeatures(nn.Module):
         if self.alike is not None:
             parts.append(self.alike(units, observed, past[0], future))
         return torch.round(torch.cat(parts, dim=2) * STEPS) / STEPS
+
+    def _same_place(self, window: Tensor) -> Tensor:
+        """Return (n, horizon, places) of a window (n, context)."""
+        return window[:, self.places].reshape(-1, self.horizon, sum(self.counts))
+
+
+def _mean(values: Tensor, observed: Tensor) -> Tensor:
+    """Return the mean over the last axis of what was observed, kept as an axis; NaN where nothing was."""
+    return (values * observed).sum(dim=-1, keepdim=True) / observed.sum(dim=-1, keepdim=True)
 
 
 def _places(layout: Layout, season: int) -> Tensor:

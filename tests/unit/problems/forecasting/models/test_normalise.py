@@ -43,6 +43,18 @@ def test_centre_and_deviation_are_those_of_the_observed_steps(kind: str, centre:
     assert units[0].tolist() == pytest.approx([(value - centre) / found[1].item() for value in (2, 4, 6)] + [0])
 
 
+@pytest.mark.parametrize(
+    ("kind", "centre", "scale"), [("scale", 0.0, 11 / 3), ("standard", 5.0, sqrt(1.01)), ("last", 6.0, sqrt(1.01))]
+)
+def test_the_newest_steps_alone_say_level_and_size(kind: str, centre: float, scale: float) -> None:
+    # Of 4 and 6: the mean with one pseudo-step of 1, or a deviation of 1 and a hundredth of it.
+    values, flags = window([500, 700, 4, 6], [1, 1, 1, 1])
+    norm = norm_of(kind, normalise_steps=2)
+    found = norm(values, flags)
+    assert found[0].item() == centre and found[1].item() == pytest.approx(scale)
+    assert norm.apply_to(values, flags, *found)[0, 0].item() == pytest.approx((500 - centre) / scale)
+
+
 @pytest.mark.parametrize("kind", ["standard", "last"])
 @pytest.mark.parametrize("observed", [[1, 1, 1, 1], [0, 0, 0, 0]])
 def test_a_window_without_change_or_without_values_has_a_scale_above_zero(kind: str, observed: list[int]) -> None:

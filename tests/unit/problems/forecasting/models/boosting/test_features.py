@@ -55,14 +55,39 @@ def test_further_seasons_and_newest_values_are_features_too() -> None:
 
 @pytest.mark.parametrize("season", [1, 4, 30])
 @pytest.mark.parametrize("normalise", ["scale", "standard", "last"])
-def test_any_season_has_finite_features_of_the_stated_width(season: int, normalise: str) -> None:
+def test_any_season_has_features_of_the_stated_width(season: int, normalise: str) -> None:
     contract = contract_of(season=season, normalise=normalise, horizon=9)
     windows = windows_of(3, contract)
     windows["static"][:] = first_codes(contract)
     windows["units"][0] = windows["observed"][0] = 0
     part = WindowFeatures(contract)
     lines = part(*(windows[name] for name in SEEN))
-    assert lines.shape == (3, 9, part.width) and lines.isfinite().all()
+    assert lines.shape == (3, 9, part.width) and lines[1:].isfinite().all()
+    assert lines[0].isnan().any() and not lines[0].isinf().any(), "of a window that nobody observed"
+
+
+def test_a_step_that_was_not_observed_is_missing_and_no_zero() -> None:
+    windows = windows_of(2)
+    windows["units"][0] = torch.tensor([0.0, 2, 3, 4, 5, 6, 7, 0, 0, 10, 11, 12, 13, 0])
+    windows["observed"][0] = torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 0])
+    lines = WindowFeatures(CONTRACT)(*(windows[name] for name in SEEN))
+    # The mean of 73 over 12 days and one pseudo-day of a tenth of 10 units.
+    found = lines[0] * 74 / 13
+    assert found[0, :2].tolist() == close([12, 13]) and found[0, 2].isnan()
+    assert found[0, 3:5].tolist() == close([46 / 5, 73 / 12])
+    seen = torch.tensor([0.0, 2, 3, 4, 5, 6, 7, 0, 10, 11, 12, 13])
+    assert found[0, 5].item() == close(seen.std(correction=0).item()) and lines[0, 0, 6].item() == close(2 / 12)
+    # The second day ahead: a week ago nobody counted, two weeks ago there were two; the mean is that of the one.
+    assert found[1, 10].isnan() and found[1, 11:13].tolist() == close([2, 2])
+    assert found[0, 10:13].tolist() == close([0, 0, 0])
+
+
+def test_the_newest_steps_alone_say_the_size() -> None:
+    windows = windows_of(1)
+    windows["units"][0] = torch.tensor([900.0] * 10 + [8, 9, 10, 11])
+    windows["observed"][0] = 1
+    lines = WindowFeatures(contract_of(normalise_steps=4))(*(windows[name] for name in SEEN))
+    assert (lines[0, 0, :3] * 39 / 5).tolist() == close([9, 10, 11])
 
 
 def test_what_is_nothing_but_rounding_decides_nothing() -> None:
