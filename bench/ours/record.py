@@ -84,10 +84,18 @@ def _files(night: Night, model: str) -> tuple[dict[str, bytes], dict[str, Any], 
         return files, {"parameters": sum(about["parameters"] for about in abouts), "settings": settings}, taught
     if model == "released":
         return _released(night, taught)
-    about = night.about("students", model)
-    file = (night.artifacts / "students" / model / "student.onnx").read_bytes()
-    distilled = {f"distil@{model}": seconds[f"distil@{model}"]}
-    return {model: file}, about, distilled if model == "twin" else {**taught, **distilled}
+    name = _distilled(night) if model == "student" else model
+    about = night.about("students", name)
+    file = (night.artifacts / "students" / name / "student.onnx").read_bytes()
+    distilled = {f"distil@{name}": seconds[f"distil@{name}"]}
+    about = {**about, "settings": {"kind": run.students[name].model.kind}}
+    return {name: file}, about, distilled if model == "twin" else {**taught, **distilled}
+
+
+def _distilled(night: Night) -> str:
+    """Return the student of least validation error but for the twin."""
+    errors = {name: night.about("students", name)["valid_error"] for name in night.run.students if name != "twin"}
+    return min(errors, key=lambda name: errors[name])
 
 
 def _released(night: Night, taught: Mapping[str, float]) -> tuple[dict[str, bytes], dict[str, Any], dict[str, float]]:
