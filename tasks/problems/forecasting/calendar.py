@@ -31,7 +31,7 @@ def calendar_names(frequency: str) -> tuple[str, ...]:
 
 
 def calendar_features(times: Times, frequency: str = "1d") -> Floats:
-    """Return (steps, F). From weeks on: position in the year; of weeks in the month, too, since people buy after payday.
+    """Return (steps, F). From weeks on: position in the year; of weeks in the month too, since people buy after payday.
 
     Days: one-hot weekday from Monday, position in the month.
     Shorter steps: position in the day, one-hot weekday. Positions are sines and cosines.
