@@ -5,11 +5,12 @@ from pathlib import Path
 import polars as pl
 
 from tasks.core.errors import UsageError
-from tasks.proposal import events, images, texts
+from tasks.proposal import events, images, labelled, texts
 from tasks.proposal.blocks.columns import ITEMS, USERS, called, image_column, is_named_label, label_columns, text_column
 from tasks.proposal.blocks.look import Look, look
 from tasks.proposal.blocks.proposal import Proposal
 from tasks.proposal.forecasting.reasons import comments_of, reasons_of
+from tasks.proposal.forecasting.roles import TARGETS
 from tasks.proposal.forecasting.section import section_of
 from tasks.proposal.forecasting.seen import Asked, see
 from tasks.proposal.forecasting.time import has_time
@@ -21,6 +22,7 @@ WHY: dict[Kind, str] = {
     "vision": "images",
     "text": "texts with labels",
     "ranking": "users, items and a time",
+    "tabular": "a label of each row",
 }
 
 
@@ -48,6 +50,8 @@ def propose(name: str, table: Path, project: Path, kind: Kind | None = None, ask
             found = texts.of_table(name, seen, path, asked.target)
         case "ranking":
             found = events.of_table(name, seen, path, asked.time)
+        case "tabular":
+            found = labelled.of_table(name, seen, path, asked.target, asked.time)
         case _:
             forecast = see(seen, asked)
             section, comments = section_of(name, path, forecast), comments_of(forecast)
@@ -59,7 +63,8 @@ def propose(name: str, table: Path, project: Path, kind: Kind | None = None, ask
 def guess(seen: Look, asked: Asked) -> Kind:
     """Return the kind of learning: images and names of users and items are unmistakable, then come texts with labels.
 
-    What only a forecast has (a series, a horizon, a season) says that it is one.
+    What only a forecast has (a series, a horizon, a season) says that it is one. Rows without a time have a label each;
+    so have others whose target is no number, or is called like what became of them.
     """
     rows = seen.rows
     if asked.series is not None or asked.horizon or asked.season:
@@ -74,7 +79,14 @@ def guess(seen: Look, asked: Asked) -> Kind:
         meant = asked.target in rows.columns and not _is_measured(rows[asked.target])
         if meant or (not asked.target and labels and (is_named_label(labels[0]) or not has_time(rows))):
             return "text"
-    return "forecasting"
+    if not asked.time and not has_time(rows):
+        return "tabular"
+    if asked.target in rows.columns:
+        outcome = labelled.is_outcome(rows, asked.target) or not rows.schema[asked.target].is_numeric()
+    else:
+        label = labelled.label_of(rows)
+        outcome = label is not None and labelled.is_outcome(rows, label) and called(rows, TARGETS) is None
+    return "tabular" if outcome else "forecasting"
 
 
 def _is_measured(values: pl.Series) -> bool:
