@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from tasks.core.errors import UsageError
-from tasks.proposal import events, images, labelled, texts
+from tasks.proposal import events, images, texts
 from tasks.proposal.blocks.columns import ITEMS, USERS, called, image_column, is_named_label, label_columns, text_column
 from tasks.proposal.blocks.look import Look, look
 from tasks.proposal.blocks.proposal import Proposal
@@ -15,6 +15,8 @@ from tasks.proposal.forecasting.section import section_of
 from tasks.proposal.forecasting.seen import Asked, see
 from tasks.proposal.forecasting.time import has_time
 from tasks.proposal.kind import Kind
+from tasks.proposal.labelled.roles import is_outcome, label_of
+from tasks.proposal.labelled.section import of_table as rows_with_label
 
 UNASKED = Asked()
 WHY: dict[Kind, str] = {
@@ -51,7 +53,7 @@ def propose(name: str, table: Path, project: Path, kind: Kind | None = None, ask
         case "ranking":
             found = events.of_table(name, seen, path, asked.time)
         case "tabular":
-            found = labelled.of_table(name, seen, path, asked.target, asked.time)
+            found = rows_with_label(name, seen, path, asked.target, asked.time)
         case _:
             forecast = see(seen, asked)
             section, comments = section_of(name, path, forecast), comments_of(forecast)
@@ -82,10 +84,10 @@ def guess(seen: Look, asked: Asked) -> Kind:
     if not asked.time and not has_time(rows):
         return "tabular"
     if asked.target in rows.columns:
-        outcome = labelled.is_outcome(rows, asked.target) or not rows.schema[asked.target].is_numeric()
+        outcome = is_outcome(rows, asked.target) or not rows.schema[asked.target].is_numeric()
     else:
-        label = labelled.label_of(rows)
-        outcome = label is not None and labelled.is_outcome(rows, label) and called(rows, TARGETS) is None
+        label = label_of(rows)
+        outcome = label is not None and is_outcome(rows, label) and called(rows, TARGETS) is None
     return "tabular" if outcome else "forecasting"
 
 

@@ -349,7 +349,12 @@ def test_what_alone_tells_a_label_is_warned_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "asked", "error", "said"),
     [
-        (lambda table: table.drop("price"), {}, UsageError, "no column is called like a label; say which: --target"),
+        (
+            lambda table: table.drop("price"),
+            {},
+            UsageError,
+            "called like a label; say which one is: --target",
+        ),
         (lambda table: table, {"target": "rent"}, UsageError, "--target rent: the table has no such column"),
         (lambda table: table, {"target": "flat"}, DataError, "flat has 200 different texts in 200 rows, too many"),
         (lambda table: table.with_columns(price=1.0), {"target": "price"}, DataError, "price has fewer than two"),
