@@ -166,7 +166,7 @@ def is_truth(values: pl.Series) -> bool:
 
 def _is_category(values: pl.Series) -> bool:
     """Return whether most rows have a value that comes often enough to be learned from."""
-    counts = values.value_counts()["count"]
+    counts = values.alias("value").value_counts()["count"]
     often = counts.filter(counts >= LEAST_ROWS)
     return len(often) <= MOST_VALUES and float(often.sum()) >= KNOWN * len(values)
 

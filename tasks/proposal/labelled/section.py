@@ -88,7 +88,7 @@ def _segments(rows: pl.DataFrame, inputs: Inputs) -> list[str]:
     """Return the columns whose values, two of them at least, have rows enough to be judged among those tested."""
     found = []
     for name in (*inputs.categories, *inputs.booleans):
-        counts = rows[name].drop_nulls().value_counts()["count"]
+        counts = rows[name].drop_nulls().alias("value").value_counts()["count"]
         enough = int((counts >= SEGMENT_ROWS / TESTED).sum())
         if len(counts) <= MOST_SEGMENTS and enough >= 2:
             found.append(_renamed(name))

@@ -12,6 +12,7 @@ from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import alike, entropy
 from tasks.proposal.labelled.roles import LEAST_ROWS, OUTCOMES, is_truth, is_whole
 
+LABEL = "label"  # a column may be called `count`, as polars calls what it counts
 YES = ("yes", "y", "1", "true", "positive", "ja", "oui", "si")
 MOST_CLASSES, MOST_GRADES = 100, 10
 
@@ -29,8 +30,8 @@ class Task:
 
 def task_of(seen: Look, target: str) -> Task:
     """Return the task of a table's `target`. Raises DataError when it has too many texts to be classes."""
-    values, words = seen.rows[target].drop_nulls(), seen.words(target).drop_nulls()
-    counts = words.value_counts().sort("count", target)
+    values, words = seen.rows[target].drop_nulls(), seen.words(target).drop_nulls().alias(LABEL)
+    counts = words.value_counts().sort("count", LABEL)
     number, whole = values.dtype.is_numeric(), values.dtype.is_numeric() and is_whole(values)
     if counts.height == 2 and (whole or not number):
         return _yes_no(words, counts)
@@ -46,8 +47,8 @@ def task_of(seen: Look, target: str) -> Task:
             f"{seen.path}: {target} has {counts.height:,} different texts in {len(words):,} rows, too many for "
             "classes; name another column: --target"
         )
-    classes = sorted(counts[target])
-    rare = counts.filter(pl.col("count") < LEAST_ROWS)[target].to_list()
+    classes = sorted(counts[LABEL])
+    rare = counts.filter(pl.col("count") < LEAST_ROWS)[LABEL].to_list()
     beware = [f"beware: so few rows teach nothing reliable: {', '.join(rare)}"] if rare else []
     told = f"{len(classes)} classes: {', '.join(classes[:8])}{' …' if len(classes) > 8 else ''}"
     options = {"task": "classes", "classes": classes, "calibrate": "temperature"}
@@ -56,11 +57,11 @@ def task_of(seen: Look, target: str) -> Task:
 
 def _yes_no(words: pl.Series, counts: pl.DataFrame) -> Task:
     """Return the task of two labels, by their rows, the rarer one first."""
-    options, labels = {"task": "yes-no", "calibrate": "temperature"}, counts[words.name].to_list()
+    options, labels = {"task": "yes-no", "calibrate": "temperature"}, counts[LABEL].to_list()
     if is_truth(words):
         return Task(options, "yes or no", entropy(words))
     likely = [label for label in labels if label.casefold() in YES]
     positive = likely[0] if len(likely) == 1 else labels[0]
-    share = float((words == positive).mean() or 0)  # type: ignore[arg-type]
+    share = float((words == positive).mean() or 0)
     told = f"yes-no, yes is {positive!r}, {share:.1%} (problem.positive)"
     return Task({**options, "positive": positive}, told, entropy(words), beware=alike(labels))
