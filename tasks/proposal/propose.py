@@ -19,6 +19,7 @@ from tasks.proposal.labelled.roles import is_outcome, label_of
 from tasks.proposal.labelled.section import of_table as rows_with_label
 
 UNASKED = Asked()
+LEAST_NUMBERS = 2  # beside an outcome, for a column of words to be no text
 WHY: dict[Kind, str] = {
     "forecasting": "a time and numbers",
     "vision": "images",
@@ -75,20 +76,27 @@ def guess(seen: Look, asked: Asked) -> Kind:
         return "vision"
     if called(rows, USERS) and called(rows, ITEMS):
         return "ranking"
-    text = text_column(rows)
-    if text is not None:
-        labels = label_columns(rows, [text])
-        meant = asked.target in rows.columns and not _is_measured(rows[asked.target])
-        if meant or (not asked.target and labels and (is_named_label(labels[0]) or not has_time(rows))):
-            return "text"
-    if not asked.time and not has_time(rows):
+    target = asked.target if asked.target in rows.columns else label_of(rows)
+    timed = bool(asked.time) or has_time(rows)
+    outcome = target is not None and is_outcome(rows, target)
+    # A sum or count over time is forecast, whatever else a row says; a name or an address beside numbers is no text.
+    of_rows = outcome and (asked.target == target or not timed or called(rows, TARGETS) is None)
+    if of_rows and sum(dtype.is_numeric() for name, dtype in rows.schema.items() if name != target) >= LEAST_NUMBERS:
         return "tabular"
-    if asked.target in rows.columns:
-        outcome = is_outcome(rows, asked.target) or not rows.schema[asked.target].is_numeric()
-    else:
-        label = label_of(rows)
-        outcome = label is not None and is_outcome(rows, label) and called(rows, TARGETS) is None
-    return "tabular" if outcome else "forecasting"
+    if _is_of_texts(rows, asked):
+        return "text"
+    no_number = asked.target in rows.columns and not rows.schema[asked.target].is_numeric()
+    return "tabular" if not timed or of_rows or no_number else "forecasting"
+
+
+def _is_of_texts(rows: pl.DataFrame, asked: Asked) -> bool:
+    text = text_column(rows)
+    if text is None:
+        return False
+    if asked.target:
+        return asked.target in rows.columns and not _is_measured(rows[asked.target])
+    labels = label_columns(rows, [text])
+    return bool(labels) and (is_named_label(labels[0]) or not has_time(rows))
 
 
 def _is_measured(values: pl.Series) -> bool:

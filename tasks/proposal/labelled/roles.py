@@ -63,7 +63,8 @@ class Columns:
 
 def label_of(rows: pl.DataFrame) -> str | None:
     """Return the column that is called like a label, one of outcomes before one of values. None without any."""
-    usable = [name for name, values in rows.to_dict().items() if values.drop_nulls().n_unique() > 1]
+    flat = [name for name, dtype in rows.schema.items() if not dtype.is_nested()]
+    usable = [name for name in flat if rows[name].drop_nulls().n_unique() > 1]
     by_word = {re.sub(r"^(is|has)(?=...)", "", plain(name)): name for name in usable}
     named = called(rows.select(usable), (*OUTCOMES, *LABELS, *VALUES))
     return named or next((by_word[word] for word in OUTCOMES if word in by_word), None)
@@ -132,31 +133,39 @@ def _group(rows: pl.DataFrame, without: list[str]) -> str | None:
 
 
 def _inputs(rows: pl.DataFrame, without: list[str]) -> Inputs:
-    found = Inputs()
-    text = text_column(rows.drop(without))
-    for name, dtype in rows.drop(without).schema.items():
-        values = rows[name].drop_nulls()
-        count = values.n_unique()
-        if count < 2:
-            found.left_out[name] = "has one value" if count else "has no value"
-        elif dtype == pl.Boolean or (dtype == pl.String and is_truth(values)):
-            found.booleans.append(name)
-        elif is_days(values):
-            found.dates.append(name)
-        elif dtype.is_temporal():
-            found.left_out[name] = "moments; write days"
-        elif dtype.is_numeric():
-            if is_named_id(name) and is_whole(values) and count == len(values):
-                found.left_out[name] = "identifies rows"
-            else:
-                found.numbers.append(name)
-        elif dtype != pl.String:
-            found.left_out[name] = f"{dtype}: neither number nor text"
-        elif not _is_category(values):
-            found.left_out[name] = "texts; see --kind text" if name == text else f"{count:,} different texts"
+    found, rows = Inputs(), rows.drop(without)
+    text = text_column(rows)
+    for name in rows.columns:
+        role, why = _role(rows[name].drop_nulls())
+        if role is None:
+            found.left_out[name] = "texts; see --kind text" if name == text else why
         else:
-            found.categories.append(name)
+            getattr(found, role).append(name)
     return found
+
+
+def _role(values: pl.Series) -> tuple[str | None, str]:
+    """Return what known values are, as Inputs calls it; or None, and why they are left out."""
+    dtype = values.dtype
+    count = 0 if dtype.is_nested() else values.n_unique()
+    if count == 1 or not len(values):
+        return None, "has one value" if count else "has no value"
+    if dtype == pl.Boolean or (dtype == pl.String and is_truth(values)):
+        return "booleans", ""
+    if dtype.is_numeric():
+        unique = is_named_id(values.name) and is_whole(values) and count == len(values)
+        return (None, "identifies rows") if unique else ("numbers", "")
+    if dtype == pl.String or dtype.is_temporal():
+        return _role_of_words(values, count)
+    return None, f"{dtype}: neither number nor text"
+
+
+def _role_of_words(values: pl.Series, count: int) -> tuple[str | None, str]:
+    if is_days(values):
+        return "dates", ""
+    if values.dtype.is_temporal():
+        return None, "moments; write days"
+    return ("categories", "") if _is_category(values) else (None, f"{count:,} different texts")
 
 
 def is_truth(values: pl.Series) -> bool:

@@ -339,6 +339,24 @@ def test_the_values_of_a_target_say_what_its_task_is(tmp_path: Path, ending: str
     assert ("calibrate" in problem) == (task["task"] != "value")
 
 
+def test_names_and_lists_beside_an_outcome_are_left_out(tmp_path: Path) -> None:
+    """Else passengers with their full names would be texts."""
+    rng = np.random.default_rng(3)
+    rows = pl.DataFrame(
+        {
+            "Name": [f"Braund, Mr. Owen {at}" for at in range(300)],
+            "Age": rng.normal(30, 9, 300),
+            "Fare": rng.gamma(2, 9, 300),
+            "Cabins": [[at] for at in range(300)],
+            "Survived": rng.integers(0, 2, 300),
+        }
+    )
+    rows.write_parquet(tmp_path / "p.parquet")
+    found = proposed(tmp_path / "p.parquet")
+    assert (found.section["problem"]["target"], found.section["problem"]["numbers"]) == ("Survived", ["Age", "Fare"])
+    assert "left out: Name (texts; see --kind text), Cabins (List(Int64): neither number nor text)" in found.reasons
+
+
 def test_what_alone_tells_a_label_is_warned_of(tmp_path: Path) -> None:
     path = newcomers.customers(tmp_path / "customers.csv")
     table = pl.read_csv(path).with_columns(Reason=pl.when(pl.col("churned") == "Yes").then(pl.lit("gone")))
