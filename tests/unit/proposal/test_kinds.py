@@ -396,6 +396,7 @@ def test_rows_without_a_label_or_a_day_say_what_is_missing(
         (["day", "units"], "", "forecasting"),
         (["day", "units", "status"], "", "forecasting"),
         (["day", "visits", "churned"], "", "tabular"),
+        (["day", "visits", "is_returned"], "", "tabular"),
         (["day", "units", "status"], "status", "tabular"),
         (["visits", "price"], "", "tabular"),
         (["visits", "units"], "", "tabular"),
@@ -409,6 +410,7 @@ def test_a_time_makes_a_forecast_unless_the_target_is_an_outcome(columns: list[s
             "visits": [at % 9 for at in range(120)],
             "status": ["new", "sold", "back"] * 40,
             "churned": [0, 1, 0] * 40,
+            "is_returned": [True, False, False] * 40,
             "price": [at * 0.5 for at in range(120)],
         }
     ).select(columns)
