@@ -326,8 +326,8 @@ def test_a_value_with_a_day_is_tested_on_the_latest_rows_and_owners_stay_togethe
 )
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_the_values_of_a_target_say_what_its_task_is(tmp_path: Path, ending: str, values: Any, task: Any) -> None:
-    labels = {"label": pl.Series((values * 200)[:200]), "count": pl.col("heating")}
-    table = flats().drop("price", "date").with_columns(**labels)
+    label = pl.Series((values * 200)[:200])
+    table = flats().drop("price", "date").with_columns(label=label, count="heating")
     path = tmp_path / f"t.{ending}"
     if ending == "csv":
         table.write_csv(path)
