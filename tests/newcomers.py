@@ -56,3 +56,19 @@ def monthly(path: Path) -> Path:
         lines.append(f"{year}-{month:02d},{int(visitors)}")
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def customers(path: Path, count: int = 1200) -> Path:
+    """Customers of whom some leave, by how long they were there and how often they complain; of ten nobody knows."""
+    rng = np.random.default_rng(6)
+    lines = ["CustomerId,Surname,Plan,Months,Balance,Complaints,Card,Bank,churned"]
+    for at in range(count):
+        months, complaints = int(rng.integers(1, 72)), int(rng.poisson(1.2))
+        plan = ("basic", "plus", "pro")[int(rng.integers(3))]
+        balance = "" if at % 9 == 0 else f"{rng.gamma(3, 400):.2f}"
+        left = rng.random() < 1 / (1 + np.exp(2.2 + 0.06 * months - 1.4 * complaints - 1.5 * (plan == "basic")))
+        told = "" if at < 10 else ("No", "Yes")[int(left)]
+        card = ("false", "true")[int(rng.integers(2))]
+        lines.append(f"{15_000_000 + 7 * at},S{at * 37 % 911},{plan},{months},{balance},{complaints},{card},1,{told}")
+    path.write_text("\n".join(lines) + "\n")
+    return path

@@ -6,7 +6,6 @@ what, and the processor's minutes, and keeps them as record.json in the folder. 
 trial of it, which the record says.
 """
 
-import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ import typer
 from bench.files import write
 from bench.images.record import measured
 from bench.images.table import tables
+from bench.log import say
 from bench.rows.nights import night_of_section
 from tasks.config.workload import Workload
 from tasks.core.documents import read_mapping
@@ -61,7 +61,7 @@ def main(
     seed: Annotated[int, typer.Option()] = 7,
 ) -> None:
     """Run the night, print its tables and keep its record."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    say()
     night = night_of_section(name, section_of(name, data, images, epochs, seed, out), out)
     record = {"set": name, "images": images, "epochs": epochs, **measured(night)}
     write(out / "record.json", record)

@@ -21,7 +21,7 @@ def tables(record: Record) -> Iterator[str]:
     told = ", ".join(f"{name} {value / 60:.1f}" for name, value in seconds.items())
     yield (
         f"{rows['train']:,} images to learn from, {rows['valid']:,} for validation, {rows['test']:,} for the test; "
-        f"{record['epochs'] or 'all'} epochs, seed {record['seed']}: {record['verdict']} {record['winner']}.\n"
+        f"{record['epochs'] or 'the planned'} epochs, seed {record['seed']}: {record['verdict']} {record['winner']}.\n"
         f"Minutes of a processor: {told}; in all {sum(seconds.values()) / 60:.1f}."
     )
 

@@ -4,7 +4,6 @@ Every option but --out may be repeated. Each combination of set and seed is a pr
 one whose files exist already is skipped.
 """
 
-import logging
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ import typer
 from rich.console import Console
 
 from bench.files import write
+from bench.log import say
 from bench.processes import Job, program, run_each
 from bench.sets import SETS
 from tasks.core.errors import UsageError
@@ -49,7 +49,7 @@ def main(
 def _measure(name: str, seed: int, threads: int, out: Path, console: Console) -> None:
     from bench.ours.record import records
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    say()
     for record in records(name, seed, threads, out / "models", lambda text: console.print(f"{name} {seed}: {text}")):
         write(out / f"{name}-{record['peer']}-{seed}.json", record)
         errors = ", ".join(f"{error} {value:.4g}" for error, value in record["errors"].items())

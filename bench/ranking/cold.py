@@ -21,6 +21,7 @@ import polars as pl
 import typer
 from numpy.typing import NDArray
 
+from bench.log import say
 from bench.ranking.data import ATTRIBUTES, films
 from tasks.problems.ranking.closed_form import Matrix, decay, ease, profile, together
 from tasks.problems.ranking.events import ITEM, USER
@@ -132,7 +133,7 @@ def main(
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the hidden films.")] = None,
 ) -> None:
     """Choose options on films hidden for that, and print a table of those that are hidden from all choices."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    say()
     events, items = films()
     ratios = []
     print(

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.files import write
+from bench.log import say
 from bench.rows.nights import WORKLOADS, Night, night_of
 from bench.rows.trees import PEERS, tuned
 from tasks.core.files import read_json
@@ -66,7 +67,7 @@ def main(
     trials: Annotated[int, typer.Option(help="Settings that each peer tries.")] = 12,
 ) -> None:
     """Measure what is missing, then print the table."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    say()
     lines = []
     for workload in workloads or WORKLOADS:
         records: dict[str, list[dict[str, Any]]] = {name: [] for name in ("night", *PEERS)}

@@ -17,6 +17,7 @@ import numpy as np
 import typer
 
 from bench.files import write
+from bench.log import say
 from bench.records import interval
 from bench.rows.nights import WORKLOADS, night_of
 from tasks.core.config import Spec
@@ -124,7 +125,7 @@ def main(
     workloads: Annotated[list[str] | None, typer.Option("--workload", help="Default: all.")] = None,
 ) -> None:
     """Train what is missing, then print the table."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    say()
     chosen = workloads or list(WORKLOADS)
     worlds = {name: world_of(name, out / "nights" / name) for name in chosen}
     for seed in SEEDS:

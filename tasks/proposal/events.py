@@ -10,7 +10,7 @@ from tasks.core.errors import DataError, UsageError
 from tasks.problems.ranking.checks import findings
 from tasks.problems.ranking.events import EVENTS
 from tasks.problems.ranking.options import Options
-from tasks.proposal.blocks.columns import ITEMS, USERS, called, day_column, days_of
+from tasks.proposal.blocks.columns import ITEMS, USERS, called, day_column, days_of, most_days_without
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, widened
 from tasks.tables.sources.base import Unreadable
@@ -81,7 +81,7 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     wider, beware = _widened(rows, last)
     problem |= wider
     checks: dict[str, Any] = {"max_volume_ratio": 50}
-    if (gap := _gap(rows)) > CheckOptions().max_gap_days:
+    if (gap := most_days_without(rows["day"])) > CheckOptions().max_gap_days:
         checks["max_gap_days"] = gap
         beware.append(f"beware: {gap} days in a row have no event: max_gap_days: {gap}")
     if (staying := _staying(rows, last)) < CheckOptions().min_entity_share:
@@ -139,12 +139,6 @@ def _widened(rows: pl.DataFrame, last: date) -> tuple[dict[str, float], list[str
     """Return options by which the checks of last week's events pass, and warnings."""
     events = rows.select("user", "item", time="day").lazy()
     return widened(findings({EVENTS: events}, Options(), last))
-
-
-def _gap(rows: pl.DataFrame) -> int:
-    """Return the most days in a row without an event."""
-    apart = rows["day"].unique().sort().diff().max()
-    return max(0, apart.days - 1) if isinstance(apart, timedelta) else 0
 
 
 def _staying(rows: pl.DataFrame, last: date) -> float:

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Kind = Literal["forecasting", "vision", "text", "ranking"]
+Kind = Literal["forecasting", "vision", "text", "ranking", "tabular"]

@@ -10,17 +10,22 @@ from tasks.proposal.blocks.columns import ITEMS, USERS, called, image_column, is
 from tasks.proposal.blocks.look import Look, look
 from tasks.proposal.blocks.proposal import Proposal
 from tasks.proposal.forecasting.reasons import comments_of, reasons_of
+from tasks.proposal.forecasting.roles import TARGETS
 from tasks.proposal.forecasting.section import section_of
 from tasks.proposal.forecasting.seen import Asked, see
 from tasks.proposal.forecasting.time import has_time
 from tasks.proposal.kind import Kind
+from tasks.proposal.labelled.roles import is_outcome, label_of
+from tasks.proposal.labelled.section import of_table as rows_with_label
 
 UNASKED = Asked()
+LEAST_NUMBERS = 2  # beside an outcome, for a column of words to be no text
 WHY: dict[Kind, str] = {
     "forecasting": "a time and numbers",
     "vision": "images",
     "text": "texts with labels",
     "ranking": "users, items and a time",
+    "tabular": "a label of each row",
 }
 
 
@@ -48,6 +53,8 @@ def propose(name: str, table: Path, project: Path, kind: Kind | None = None, ask
             found = texts.of_table(name, seen, path, asked.target)
         case "ranking":
             found = events.of_table(name, seen, path, asked.time)
+        case "tabular":
+            found = rows_with_label(name, seen, path, asked.target, asked.time)
         case _:
             forecast = see(seen, asked)
             section, comments = section_of(name, path, forecast), comments_of(forecast)
@@ -59,7 +66,8 @@ def propose(name: str, table: Path, project: Path, kind: Kind | None = None, ask
 def guess(seen: Look, asked: Asked) -> Kind:
     """Return the kind of learning: images and names of users and items are unmistakable, then come texts with labels.
 
-    What only a forecast has (a series, a horizon, a season) says that it is one.
+    What only a forecast has (a series, a horizon, a season) says that it is one. Rows without a time have a label each;
+    so have others whose target is no number, or is called like what became of them.
     """
     rows = seen.rows
     if asked.series is not None or asked.horizon or asked.season:
@@ -68,13 +76,27 @@ def guess(seen: Look, asked: Asked) -> Kind:
         return "vision"
     if called(rows, USERS) and called(rows, ITEMS):
         return "ranking"
+    target = asked.target if asked.target in rows.columns else label_of(rows)
+    timed = bool(asked.time) or has_time(rows)
+    outcome = target is not None and is_outcome(rows, target)
+    # A sum or count over time is forecast, whatever else a row says; a name or an address beside numbers is no text.
+    of_rows = outcome and (asked.target == target or not timed or called(rows, TARGETS) is None)
+    if of_rows and sum(dtype.is_numeric() for name, dtype in rows.schema.items() if name != target) >= LEAST_NUMBERS:
+        return "tabular"
+    if _is_of_texts(rows, asked):
+        return "text"
+    no_number = asked.target in rows.columns and not rows.schema[asked.target].is_numeric()
+    return "tabular" if not timed or of_rows or no_number else "forecasting"
+
+
+def _is_of_texts(rows: pl.DataFrame, asked: Asked) -> bool:
     text = text_column(rows)
-    if text is not None:
-        labels = label_columns(rows, [text])
-        meant = asked.target in rows.columns and not _is_measured(rows[asked.target])
-        if meant or (not asked.target and labels and (is_named_label(labels[0]) or not has_time(rows))):
-            return "text"
-    return "forecasting"
+    if text is None:
+        return False
+    if asked.target:
+        return asked.target in rows.columns and not _is_measured(rows[asked.target])
+    labels = label_columns(rows, [text])
+    return bool(labels) and (is_named_label(labels[0]) or not has_time(rows))
 
 
 def _is_measured(values: pl.Series) -> bool:

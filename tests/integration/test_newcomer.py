@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import polars as pl
 import pytest
 import yaml
 from onnx import NodeProto, helper, numpy_helper
@@ -19,7 +20,9 @@ from tasks.config.run import Run
 from tasks.core.files import read_json, write_json
 from tasks.core.params import PARAMS_FILE
 from tasks.core.settings import Settings
-from tasks.stages import evaluate
+from tasks.releases.store import ReleaseStore
+from tasks.scoring.scorer import Scorer
+from tasks.stages import evaluate, promote
 from tasks.stages.context import Context
 from tests import newcomers
 from tests.in_process import judge
@@ -135,6 +138,50 @@ def test_a_file_becomes_a_night_that_refuses_bad_models(
         evaluate.run(context)
         verdict = read_json(context.artifacts / "evaluation" / "verdict.json")
         assert verdict["verdict"] == "reject" and refused(verdict) >= ACCURACY, bad
+
+
+def says_one_class(output: str) -> list[NodeProto]:
+    """The mean of all rows' answers."""
+    return [
+        helper.make_node("ReduceMean", ["honest", "0"], ["one"], keepdims=1),
+        helper.make_node("Sub", ["honest", "honest"], ["none"]),
+        helper.make_node("Add", ["none", "one"], [output]),
+    ]
+
+
+def test_rows_with_an_outcome_become_a_night_that_is_promoted_and_refuses_bad_models(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = newcomers.customers(folder / "customers.csv")
+    assert ended("new", "mine", "--table", str(file)) == 0
+    told = capsys.readouterr()
+    assert "nightstill run mine\n" in told.out and "target: churned, by its name: yes-no" in told.err
+    assert ended("check", "mine", "--data") == 0
+    section = yaml.safe_load((folder / "params.yaml").read_text())["workloads"]["mine"]
+    section["teachers"]["lightgbm"]["model"].update(trees=60)
+    section["students"]["student"]["augment"].update(rows=2000)
+    for network in (section["teachers"]["mlp"], *section["students"].values()):
+        network["training"].update(epochs=10)
+    section["gates"]["latency"].update(rounds=10, max_p50_ratio=1e6, max_p95_ratio=1e6)
+    run = Run(**section, workload="mine", as_of=date(2026, 11, 28), champion=0)
+    (folder / "run.yaml").write_text(run.to_yaml())
+    monkeypatch.chdir(folder)
+    settings = Settings(home=folder / "home", project=folder)
+    context = Context(run, settings, folder, folder / "pages", run_id="r1")
+    verdict = judge(context)
+    promote.run(context)
+    assert read_json(folder / "artifacts" / "promotion" / "outcome.json")["outcome"] == "promoted", verdict["reason"]
+    scores = Scorer(ReleaseStore(settings.releases(), "mine"), "mine").score({"rows": customers(file)}, run.as_of)
+    assert scores.columns == ["CustomerId", "p_not Yes", "p_Yes", "predicted"] and len(scores) == 1200
+    spoil(context, {"int8-weights": (context.candidates / "int8-weights" / "model.onnx").read_bytes()}, says_one_class)
+    evaluate.run(context)
+    verdict = read_json(context.artifacts / "evaluation" / "verdict.json")
+    assert verdict["verdict"] == "reject" and refused(verdict) >= ACCURACY
+
+
+def customers(file: Path) -> pl.DataFrame:
+    """The file as a user has it who asks about customers, ids as text."""
+    return pl.read_csv(file, schema_overrides={"CustomerId": pl.String}).drop("churned")
 
 
 def test_data_that_break_a_rule_are_told_without_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from datetime import timedelta
 
 import polars as pl
 
@@ -101,23 +102,39 @@ def id_column(rows: pl.DataFrame, without: Collection[str]) -> str | None:
     for name, dtype in rows.schema.items():
         values = rows[name]
         words = dtype == pl.String and not values.str.contains(r"\s").any()
-        may_be = words or (dtype.is_integer() and re.search(IDS, plain(name)))
+        may_be = words or (dtype.is_integer() and is_named_id(name))
         if name not in without and may_be and not values.null_count() and values.n_unique() == len(values):
             likely.append(name)
-    return next((name for name in likely if re.search(IDS, plain(name))), likely[0] if likely else None)
+    return next((name for name in likely if is_named_id(name)), likely[0] if likely else None)
 
 
 def day_column(rows: pl.DataFrame, without: Collection[str]) -> str | None:
     """Return the first column that holds a whole day in each row."""
-    for name, dtype in rows.schema.items():
-        if name not in without and (dtype == pl.String or dtype.is_temporal()) and not rows[name].null_count():
-            column = Column(name, "date")
-            days = kept_whole(rows[name].head(SAMPLE), column, TableContract((column,), name, None, ()))
-            if days.dtype == pl.Date:
-                return name
+    for name in rows.columns:
+        if name not in without and not rows[name].null_count() and is_days(rows[name]):
+            return name
     return None
+
+
+def is_days(values: pl.Series) -> bool:
+    """Return whether all values that are there are whole days."""
+    if not (values.dtype == pl.String or values.dtype.is_temporal()):
+        return False
+    column = Column(values.name, "date")
+    return kept_whole(values.head(SAMPLE), column, TableContract((column,), values.name, None, ())).dtype == pl.Date
 
 
 def days_of(rows: pl.DataFrame, column: str) -> pl.Series:
     """Return the days of a column that `day_column` found."""
     return rows[column].cast(pl.String).str.slice(0, 10).str.to_date("%Y-%m-%d")
+
+
+def most_days_without(days: pl.Series) -> int:
+    """Return the most days in a row without one of these."""
+    apart = days.unique().sort().diff().max()
+    return max(0, apart.days - 1) if isinstance(apart, timedelta) else 0
+
+
+def is_named_id(column: str) -> bool:
+    """Return whether a column is called like an id."""
+    return bool(re.search(IDS, plain(column)))

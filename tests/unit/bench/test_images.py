@@ -122,7 +122,7 @@ def test_a_set_without_settings_is_refused(cifar: Path, tmp_path: Path) -> None:
         section_of("cifar100", cifar, None, None, 7, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["cifar10", "resnet"])
+@pytest.mark.parametrize("name", ["cifar10", "resnet", "resnet-short"])
 def test_the_settings_of_each_set_are_a_night_and_a_trial_is_shorter(name: str, cifar: Path, tmp_path: Path) -> None:
     section = section_of(name, cifar, 100, 2, 11, tmp_path)
     night = night_of_section(name, section, tmp_path)

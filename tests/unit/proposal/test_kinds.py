@@ -15,9 +15,10 @@ from tasks.config.workload import Workload
 from tasks.core.errors import DataError, UsageError
 from tasks.planning.soundness import require_sound
 from tasks.problems import get_problem
+from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import Proposal
 from tasks.proposal.forecasting.seen import Asked
-from tasks.proposal.propose import propose
+from tasks.proposal.propose import guess, propose
 from tasks.tables.sources import get_source
 from tasks.tables.validation.guard import Guard
 from tasks.tables.validation.options import CheckOptions
@@ -262,6 +263,158 @@ def test_a_series_with_notes_and_a_label_like_column_stays_a_forecast(tmp_path: 
         propose("mine", tmp_path / "shop.csv", tmp_path, asked=Asked(target="kind")).section["problem"]["kind"]
         == "text"
     )
+
+
+def test_rows_with_an_outcome_become_a_chance_of_it(tmp_path: Path) -> None:
+    found = proposed(newcomers.customers(tmp_path / "customers.csv"))
+    problem = found.section["problem"]
+    assert (problem["target"], problem["task"], problem["positive"]) == ("churned", "yes-no", "Yes")
+    assert (problem["id"], problem["numbers"]) == (["CustomerId"], ["Months", "Balance", "Complaints"])
+    assert (problem["categories"], problem["booleans"]) == (["Plan"], ["Card"])
+    assert found.as_of is None and "time" not in problem
+    assert found.section["gates"]["segments"]["by"] == ["Plan", "Card"]
+    told = "\n".join(found.reasons)
+    for said in (
+        "kind: tabular, by a label of each row (change: --kind)",
+        "10 rows have no churned",
+        "Surname (911 different texts)",
+        "Bank (has one value)",
+    ):
+        assert said in told, said
+
+
+def flats(count: int = 200) -> pl.DataFrame:
+    """Flats with what they cost, of owners who have several, and days of two meanings."""
+    rng = np.random.default_rng(8)
+    area = rng.uniform(30, 120, count)
+    return pl.DataFrame(
+        {
+            "flat": [f"F{at}" for at in range(count)],
+            "customer_id": [at % 60 for at in range(count)],
+            "area": area,
+            "built": [date(1960, 1, 1) + timedelta(days=int(day)) for day in rng.integers(0, 20000, count)],
+            "date": [AS_OF - timedelta(days=at % 50) for at in range(count)],
+            "_floor": rng.integers(0, 5, count),
+            "predicted": rng.normal(size=count),
+            "heating": ["gas", "oil", "heat pump", None] * (count // 4),
+            "price": 1000 * area,
+        }
+    )
+
+
+def test_a_value_with_a_day_is_tested_on_the_latest_rows_and_owners_stay_together(tmp_path: Path) -> None:
+    flats().write_parquet(tmp_path / "flats.parquet")
+    found = proposed(tmp_path / "flats.parquet", "tabular")
+    problem = found.section["problem"]
+    assert (problem["target"], problem["task"], problem["low"], problem["time"]) == ("price", "value", 0, "date")
+    assert (problem["id"], problem["group"], problem["dates"]) == (["flat"], "customer_id", ["built"])
+    assert problem["numbers"] == ["area", "floor", "predicted_column"] and problem["categories"] == ["heating"]
+    assert found.section["source"]["columns"] == {"floor": "_floor", "predicted_column": "predicted"}
+    assert found.as_of == AS_OF and found.section["gates"]["accuracy"]["limit"] > 1000
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        ([0, 1], {"task": "yes-no", "positive": "1"}),
+        ([True, False], {"task": "yes-no"}),
+        (["ok", "ok", "ok", "fired"], {"task": "yes-no", "positive": "fired"}),
+        (["low", "mid", "high"], {"task": "classes", "classes": ["high", "low", "mid"]}),
+        ([3, 4, 5], {"task": "classes", "classes": ["3", "4", "5"]}),
+        ([-1.5, 2.5, 3.25], {"task": "value"}),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_the_values_of_a_target_say_what_its_task_is(tmp_path: Path, ending: str, values: Any, task: Any) -> None:
+    label = pl.Series((values * 200)[:200])
+    table = flats().drop("price", "date").with_columns(label=label, count="heating")
+    path = tmp_path / f"t.{ending}"
+    if ending == "csv":
+        table.write_csv(path)
+    else:
+        table.write_parquet(path)
+    found = proposed(path, "tabular", target="label")
+    problem = found.section["problem"]
+    assert {key: problem.get(key) for key in ("task", "positive", "classes", "low") if key in problem} == task
+    assert ("calibrate" in problem) == (task["task"] != "value")
+
+
+def test_names_and_lists_beside_an_outcome_are_left_out(tmp_path: Path) -> None:
+    """Else passengers with their full names would be texts."""
+    rng = np.random.default_rng(3)
+    rows = pl.DataFrame(
+        {
+            "Name": [f"Braund, Mr. Owen {at}" for at in range(300)],
+            "Age": rng.normal(30, 9, 300),
+            "Fare": rng.gamma(2, 9, 300),
+            "Cabins": [[at] for at in range(300)],
+            "Survived": rng.integers(0, 2, 300),
+        }
+    )
+    rows.write_parquet(tmp_path / "p.parquet")
+    found = proposed(tmp_path / "p.parquet")
+    assert (found.section["problem"]["target"], found.section["problem"]["numbers"]) == ("Survived", ["Age", "Fare"])
+    assert "left out: Name (texts; see --kind text), Cabins (List(Int64): neither number nor text)" in found.reasons
+
+
+def test_what_alone_tells_a_label_is_warned_of(tmp_path: Path) -> None:
+    path = newcomers.customers(tmp_path / "customers.csv")
+    table = pl.read_csv(path).with_columns(Reason=pl.when(pl.col("churned") == "Yes").then(pl.lit("gone")))
+    table.with_columns(pl.col("Reason").fill_null("stays")).write_csv(path)
+    beware = [line for line in proposed(path).reasons if line.startswith("beware")]
+    assert beware == ["beware: Reason alone tells churned; if it is known only afterwards, take it out of problem"]
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "error", "said"),
+    [
+        (
+            lambda table: table.drop("price"),
+            {},
+            UsageError,
+            "called like a label; say which one is: --target",
+        ),
+        (lambda table: table, {"target": "rent"}, UsageError, "--target rent: the table has no such column"),
+        (lambda table: table, {"target": "flat"}, DataError, "flat has 200 different texts in 200 rows, too many"),
+        (lambda table: table.with_columns(price=1.0), {"target": "price"}, DataError, "price has fewer than two"),
+        (lambda table: table, {"time": "area"}, DataError, "area is not a whole day in each row"),
+        (lambda table: table, {"time": "when"}, UsageError, "--time when: the table has no such column"),
+        (lambda table: table.select("flat", "price"), {}, DataError, "nothing to predict price from: there is no"),
+    ],
+)
+def test_rows_without_a_label_or_a_day_say_what_is_missing(
+    tmp_path: Path, change: Any, asked: Any, error: type[Exception], said: str
+) -> None:
+    change(flats()).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(error, match=said):
+        propose("mine", tmp_path / "t.parquet", tmp_path, "tabular", Asked(**asked))
+
+
+@pytest.mark.parametrize(
+    ("columns", "target", "kind"),
+    [
+        (["day", "units"], "", "forecasting"),
+        (["day", "units", "status"], "", "forecasting"),
+        (["day", "visits", "churned"], "", "tabular"),
+        (["day", "visits", "is_returned"], "", "tabular"),
+        (["day", "units", "status"], "status", "tabular"),
+        (["visits", "price"], "", "tabular"),
+        (["visits", "units"], "", "tabular"),
+    ],
+)
+def test_a_time_makes_a_forecast_unless_the_target_is_an_outcome(columns: list[str], target: str, kind: str) -> None:
+    every = pl.DataFrame(
+        {
+            "day": pl.date_range(date(2025, 1, 1), date(2025, 4, 30), "1d", eager=True),
+            "units": [float(at) for at in range(120)],
+            "visits": [at % 9 for at in range(120)],
+            "status": ["new", "sold", "back"] * 40,
+            "churned": [0, 1, 0] * 40,
+            "is_returned": [True, False, False] * 40,
+            "price": [at * 0.5 for at in range(120)],
+        }
+    ).select(columns)
+    assert guess(Look(Path("t.parquet"), every, every), Asked(target=target)) == kind
 
 
 def test_a_kind_that_does_not_fit_is_refused(tmp_path: Path) -> None:
