@@ -71,8 +71,9 @@ def guess(seen: Look, asked: Asked) -> Kind:
     text = text_column(rows)
     if text is not None:
         labels = label_columns(rows, [text])
-        meant = asked.target in rows.columns and not _is_measured(rows[asked.target])
-        if meant or (not asked.target and labels and (is_named_label(labels[0]) or not has_time(rows))):
+        there = asked.target in rows.columns  # the section's own kind refuses a column that is not
+        meant = there and not _is_measured(rows[asked.target])
+        if meant or (not there and labels and (is_named_label(labels[0]) or not has_time(rows))):
             return "text"
     return "forecasting"
 
