@@ -185,7 +185,7 @@ def mean_factor(output: Floats, target: NDArray[np.floating], origins: NDArray[n
     count = (int(np.ptp(steps)) + 1) // horizon if len(steps) else 0
     if count < FEW_STRETCHES:
         log.info(
-            "calibrate: the mean stays; validation rows span %d horizons of %d that are needed", count, FEW_STRETCHES
+            "calibrate: the mean stays; validation rows span %d horizon(s) of %d that are needed", count, FEW_STRETCHES
         )
         return 1.0
     place = (count - 1 - np.minimum((steps.max() - steps) // horizon, count - 1))[known]
