@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from bench.rows.nights import Night
 from tasks.compression.timing import Beside
 from tasks.core.files import read_json
-from tasks.distillation.ensemble import member_weights
-from tasks.distillation.knowledge import SOFT
+from tasks.distillation.ensemble import saved_weights
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.problems.base import Score
 
@@ -46,8 +45,7 @@ def measured(night: Night) -> dict[str, Any]:
             times[name][str(batch)] = round(latency.p50_us, 1)
     members = [name for name in files if name.startswith("teacher ")]
     if len(members) > 1:  # together they are what a student learns from
-        soft = {name: np.load(artifacts / "teachers" / name / SOFT, mmap_mode="r") for name in run.teachers}
-        weights = member_weights(night.problem, dataset, soft, run.ensemble)
+        weights = saved_weights(night.problem, dataset, artifacts / "teachers", run.teachers, run.ensemble)
         together = {TEACHERS: night.problem.ensemble([outputs[name] for name in members], weights)}
         outputs = together | outputs
         sizes[TEACHERS] = {key: sum(sizes[name][key] for name in members) for key in ("bytes", "parameters")}

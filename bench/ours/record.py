@@ -9,15 +9,13 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from bench.metrics import score
 from bench.ours.adapt import forecasts_of
 from bench.ours.nights import Night, released, run_night
 from bench.pairs import cells_of
 from bench.sets import BenchSet, load
 from tasks.compression.runtime import OnnxModel
-from tasks.distillation.ensemble import member_weights
+from tasks.distillation.ensemble import saved_weights
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Inputs
 
@@ -124,8 +122,8 @@ class Ensemble:
         self.names = tuple(sorted({name for member in self.members for name in member.names}))
         self.weights = None
         if len(members) > 1:
-            soft = {name: np.load(night.artifacts / "teachers" / name / "soft.npy", mmap_mode="r") for name in members}
-            self.weights = member_weights(self.problem, night.windows, soft, night.run.ensemble)
+            folder, how = night.artifacts / "teachers", night.run.ensemble
+            self.weights = saved_weights(self.problem, night.windows, folder, members, how)
 
     def run(self, inputs: Inputs) -> Floats:
         """Return the outputs of all rows."""

@@ -11,7 +11,7 @@ import numpy as np
 from bench.ranking.exchange import Codes, Rows, flat
 from bench.ranking.intervals import BEFORE, RELEASED
 from bench.rows.nights import Night
-from tasks.distillation.ensemble import member_weights
+from tasks.distillation.ensemble import saved_weights
 from tasks.gates.evaluation_set import EvaluationSet
 from tasks.problems.base import Floats
 from tasks.problems.ranking import baselines
@@ -114,9 +114,9 @@ def ours(night: Night) -> Iterator[tuple[str, Answer]]:
     """Yield the teachers' ensemble, the twin, the student, what is released, and what was before a last fit."""
     run, artifacts, seconds = night.context.run, night.context.artifacts, night.seconds()
     evaluation = EvaluationSet(night.problem, histories(night))
-    soft = {name: np.load(artifacts / "teachers" / name / "soft.npy", mmap_mode="r") for name in run.teachers}
-    weights = member_weights(evaluation.problem, evaluation.dataset, soft, run.ensemble)
-    files = {name: (artifacts / "teachers" / name / "teacher.onnx").read_bytes() for name in run.teachers}
+    teachers = artifacts / "teachers"
+    weights = saved_weights(evaluation.problem, evaluation.dataset, teachers, run.teachers, run.ensemble)
+    files = {name: (teachers / name / "teacher.onnx").read_bytes() for name in run.teachers}
     outputs = [evaluation.run(data) for data in files.values()]
     told = sum(spent for stage, spent in seconds.items() if stage.startswith("teach@"))
     about = {"settings": dict(zip(files, weights or (), strict=False))}

@@ -1,15 +1,26 @@
 """This module decides how much each teacher counts in the ensemble."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import permutations
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from tasks.problems.base import Dataset, Floats, Problem
 
+SOFT = "soft.npy"
+"""A teacher's folder has its labels of all rows under this name."""
 FIRST_STEP, LAST_STEP = 0.25, 1 / 256
 ROWS = 20_000
+
+
+def saved_weights(
+    problem: Problem, dataset: Dataset, folder: Path, names: Iterable[str], how: Literal["mean", "validation"]
+) -> tuple[float, ...] | None:
+    """Return `member_weights` of the teachers `names` by what they left in their folders below `folder`."""
+    soft = {name: np.load(folder / name / SOFT, mmap_mode="r") for name in names}
+    return member_weights(problem, dataset, soft, how)
 
 
 def member_weights(

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.compression.runtime import OnnxModel
-from tasks.distillation.ensemble import member_weights
+from tasks.distillation.ensemble import SOFT, member_weights
 from tasks.problems.base import Batches, Dataset, Floats, Inputs, Problem, rows_within
 from tasks.problems.blocks.features import Shown
 
 log = logging.getLogger(__name__)
 
-SOFT, WEIGHTS, MODEL = "soft.npy", "fold-0.safetensors", "teacher.onnx"
+WEIGHTS, MODEL = "fold-0.safetensors", "teacher.onnx"
 SHOWN: Mapping[Shown, str] = {"features": "features.npy", "attention": "attention.npy", "maps": "maps.npy"}
 CONTRACT, LEARNED = "contract.json", "learned.parquet"
 """A kept teacher has these beside its file: how it reads its inputs, and the rows that it learned from."""

@@ -495,8 +495,8 @@ class Problem(ABC):
         """Return the names of all metrics that `score` and `beside` can give; None: they are not told."""
         return None
 
-    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
-        """Return what calibrates a model with these outputs on validation rows; None: the options ask for nothing."""
+    def correction(self, dataset: Dataset, rows: Rows, output: Floats) -> Correction | None:
+        """Return what calibrates a model with these outputs of validation rows; None: the options ask for nothing."""
         return None
 
     def beside(self, dataset: Dataset, rows: Rows, output: Floats) -> Mapping[str, float]:

@@ -6,11 +6,19 @@ from typing import Any
 
 import polars as pl
 
-from tasks.core.errors import DataError, UsageError
+from tasks.core.errors import DataError
 from tasks.problems.ranking.checks import findings
 from tasks.problems.ranking.events import EVENTS
 from tasks.problems.ranking.options import Options
-from tasks.proposal.blocks.columns import ITEMS, USERS, called, day_column, days_of, most_days_without
+from tasks.proposal.blocks.columns import (
+    ITEMS,
+    USERS,
+    called,
+    day_column,
+    days_of,
+    most_days_without,
+    require_column,
+)
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, widened
 from tasks.tables.sources.base import Unreadable
@@ -109,8 +117,8 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
 def _time(seen: Look, without: list[str], asked: str) -> tuple[str, dict[str, Any]]:
     """Return the column of times, and the shape that it needs: moments and seconds order the events of a day, too."""
     rows = seen.rows.drop(without)
-    if asked and asked not in rows.columns:
-        raise UsageError(f"--time {asked}: the table has no such column; it has: {', '.join(rows.columns)}")
+    if asked:
+        require_column(rows, "--time", asked)
     named = called(rows, TIMES)
     for column in [asked] if asked else dict.fromkeys([*([named] if named else []), *rows.columns]):
         if day_column(rows.select(column), ()) is not None:

@@ -12,11 +12,11 @@ import PIL.Image
 import polars as pl
 
 from serving.contract.images import FORMATS
-from tasks.core.errors import DataError, UsageError
+from tasks.core.errors import DataError
 from tasks.problems.vision.checks import findings
 from tasks.problems.vision.files import LABELS
 from tasks.problems.vision.options import Options
-from tasks.proposal.blocks.columns import id_column, label_columns
+from tasks.proposal.blocks.columns import id_column, label_column
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, alike, common, entropy, widened
 from tasks.tables.sources.base import Unreadable
@@ -79,14 +79,9 @@ def of_folder(name: str, folder: Path, path: str) -> Proposal:
 def of_table(name: str, seen: Look, path: str, project: Path, image: str, target: str) -> Proposal:
     """Return the proposal for a table with a column `image` of files or of their paths. `target`: the label's column.
 
-    Raises UsageError when it must be said which column has the labels, DataError when the files are not found.
+    Raises UsageError when `target` is no column, DataError without labels or when the files are not found.
     """
-    likely = label_columns(seen.rows, [image])
-    if target and target not in seen.rows.columns:
-        raise UsageError(f"--target {target}: the table has no such column; it has: {', '.join(seen.rows.columns)}")
-    if not target and not likely:
-        raise DataError(f"{seen.path}: no column has labels beside {image}; columns: {', '.join(seen.rows.columns)}")
-    label = target or likely[0]
+    label = label_column(seen, image, target)
     labels, key = seen.words(label), id_column(seen.rows, [label, image])
     columns = {IMAGE: image} if image != IMAGE else {}
     options: dict[str, Any] = {}

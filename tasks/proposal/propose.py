@@ -93,8 +93,8 @@ def _is_of_texts(rows: pl.DataFrame, asked: Asked) -> bool:
     text = text_column(rows)
     if text is None:
         return False
-    if asked.target:
-        return asked.target in rows.columns and not _is_measured(rows[asked.target])
+    if asked.target in rows.columns:  # the section's own kind refuses a column that is not
+        return not _is_measured(rows[asked.target])
     labels = label_columns(rows, [text])
     return bool(labels) and (is_named_label(labels[0]) or not has_time(rows))
 

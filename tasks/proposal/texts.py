@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from tasks.core.errors import DataError, UsageError
+from tasks.core.errors import DataError
 from tasks.problems.text.checks import findings
 from tasks.problems.text.options import Options
-from tasks.proposal.blocks.columns import day_column, days_of, id_column, label_columns, text_column
+from tasks.proposal.blocks.columns import day_column, days_of, id_column, label_column, text_column
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, alike, common, entropy, widened
 
@@ -22,12 +22,12 @@ SEGMENT_ROWS = 25
 def of_table(name: str, seen: Look, path: str, target: str = "") -> Proposal:
     """Return the proposal for a table. `target`: the column with the labels, where it is said.
 
-    Raises DataError when there are no texts, or no labels; UsageError when it must be said which columns are meant.
+    Raises DataError when there are no texts, or no labels; UsageError when `target` is no column.
     """
     text = text_column(seen.rows)
     if text is None:
         raise DataError(f"{seen.path}: no column has texts of several words; columns: {', '.join(seen.rows.columns)}")
-    label = _label(seen, text, target)
+    label = label_column(seen, text, target)
     key = id_column(seen.rows, [text, label])
     day = day_column(seen.rows, [text, label, *([key] if key else [])])
     segments = _segments(seen, [text, label, key, day])
@@ -67,18 +67,6 @@ def of_table(name: str, seen: Look, path: str, target: str = "") -> Proposal:
     comments = {**SCHEDULED, "problem.longest": "characters; longer texts are refused",
                 "gates.accuracy": "limit: the log loss of saying each class's share"}  # fmt: skip
     return Proposal(section, (*said, *beware, *alike(classes)), comments, _last(seen, day))
-
-
-def _label(seen: Look, text: str, target: str) -> str:
-    if target:
-        if target not in seen.rows.columns or target == text:
-            there = ", ".join(column for column in seen.rows.columns if column != text)
-            raise UsageError(f"--target {target}: the table has no such column of labels; it has: {there}")
-        return target
-    likely = label_columns(seen.rows, [text])
-    if not likely:
-        raise DataError(f"{seen.path}: no column has labels for {text}; columns: {', '.join(seen.rows.columns)}")
-    return likely[0]
 
 
 def _segments(seen: Look, without: Sequence[str | None]) -> list[str]:

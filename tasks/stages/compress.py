@@ -19,7 +19,8 @@ from tasks.compression.timing import Latency, measure
 from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.files import read_json, write_json
 from tasks.core.storage import open_store
-from tasks.distillation.knowledge import SOFT, load_knowledge
+from tasks.distillation.ensemble import SOFT
+from tasks.distillation.knowledge import load_knowledge
 from tasks.distillation.objective import Made, Objective
 from tasks.distillation.student import fine_tuning, fine_tuning_objective, make_rows
 from tasks.distillation.trainer import set_up
@@ -63,7 +64,7 @@ def run(ctx: Context, name: str | None = None) -> None:
             error=lambda output: problem.score(output, target).error,
             calibration=calibration,
             tune=tune,
-            correction=lambda output: problem.correction(output, target),
+            correction=lambda output: problem.correction(dataset, rows, output),
             threads=ctx.run.threads,
             rounds=0 if recipe.search else ROUNDS,
             names=lambda output: problem.named(dataset, rows, output),

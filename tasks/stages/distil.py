@@ -9,7 +9,8 @@ from tasks.core.errors import UsageError
 from tasks.core.files import write_json
 from tasks.core.storage import open_store
 from tasks.distillation.checkpoint import Checkpoint, StoreCheckpoint
-from tasks.distillation.knowledge import SOFT, load_knowledge
+from tasks.distillation.ensemble import SOFT
+from tasks.distillation.knowledge import load_knowledge
 from tasks.distillation.processes import is_first
 from tasks.distillation.student import distil
 from tasks.distillation.trainer import Progress, set_up

@@ -10,7 +10,7 @@ import numpy as np
 from tasks.compression.runtime import OnnxModel
 from tasks.compression.timing import machine, measure
 from tasks.core.files import read_json, write_json
-from tasks.distillation.ensemble import member_weights
+from tasks.distillation.ensemble import saved_weights
 from tasks.gates.champion import Champion, measure_champion
 from tasks.gates.drift import (
     Profile,
@@ -81,7 +81,8 @@ def run(ctx: Context, name: str | None = None) -> None:
 def _teachers(ctx: Context, evaluation: EvaluationSet) -> Floats | None:
     """Return the ensemble's outputs; None, which refuses all candidates, if a member cannot be run."""
     try:
-        weights = member_weights(evaluation.problem, evaluation.dataset, _soft_targets(ctx), ctx.run.ensemble)
+        folder, names, how = ctx.artifacts / "teachers", ctx.run.teachers, ctx.run.ensemble
+        weights = saved_weights(evaluation.problem, evaluation.dataset, folder, names, how)
         outputs = (_output(ctx, name, evaluation) for name in ctx.run.teachers)
         return evaluation.problem.ensemble(outputs, weights)
     except Exception as error:  # noqa: BLE001 refuses all candidates
@@ -116,11 +117,6 @@ def _output(ctx: Context, name: str, evaluation: EvaluationSet) -> Floats:
     rows = _as_read_by(ctx, name, evaluation)
     output = rows.run(_teacher(ctx, name))
     return output if rows is evaluation else evaluation.dataset.answers(rows.dataset.contract)(output)
-
-
-def _soft_targets(ctx: Context) -> Mapping[str, Floats]:
-    folder = ctx.artifacts / "teachers"
-    return {name: np.load(folder / name / "soft.npy", mmap_mode="r") for name in ctx.run.teachers}
 
 
 def _predictions(evaluation: EvaluationSet, output: Floats | None) -> Profile | None:

@@ -15,8 +15,9 @@ import polars as pl
 
 from tasks.core.errors import DataError, UsageError
 from tasks.core.files import read_json, write_json
+from tasks.distillation.ensemble import SOFT
 from tasks.distillation.kept import KeptTeacher
-from tasks.distillation.knowledge import CONTRACT, LEARNED, MODEL, PROFILE, SOFT
+from tasks.distillation.knowledge import CONTRACT, LEARNED, MODEL, PROFILE
 from tasks.gates.drift import Drift, drifts, profile_from_json, profile_inputs
 from tasks.gates.result import rounded
 from tasks.problems import get_problem

@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tasks.compression.chain import Chain, parse_chain
 from tasks.compression.options import Recipe
 from tasks.compression.recipe import CORRECTION, compress, sampled
@@ -16,8 +14,8 @@ from tasks.core.errors import IntegrityError, UsageError
 from tasks.core.files import read_json, write_json
 from tasks.core.storage import open_store
 from tasks.distillation.checkpoint import StoreCheckpoint
-from tasks.distillation.ensemble import member_weights
-from tasks.distillation.knowledge import SOFT, Knowledge, load_knowledge
+from tasks.distillation.ensemble import saved_weights
+from tasks.distillation.knowledge import Knowledge, load_knowledge
 from tasks.distillation.objective import Objective
 from tasks.distillation.student import distil, fine_tuning, fine_tuning_objective
 from tasks.distillation.teacher import teach
@@ -140,9 +138,9 @@ def _taught_again(ctx: Context, problem: Problem, dataset: Dataset, newest: Data
     Rows are labelled out-of-fold as before. The ensemble's weights stay; members without any are left alone.
     """
     folder = ctx.artifacts / "teachers"
-    before = {name: np.load(folder / name / SOFT, mmap_mode="r") for name in sorted(ctx.run.teachers)}
-    weights = member_weights(problem, dataset, before, ctx.run.ensemble)
-    counts = dict(zip(before, weights, strict=True)) if weights else dict.fromkeys(before, 1.0)
+    names = sorted(ctx.run.teachers)
+    weights = saved_weights(problem, dataset, folder, names, ctx.run.ensemble)
+    counts = dict(zip(names, weights, strict=True)) if weights else dict.fromkeys(names, 1.0)
     members = [name for name, weight in counts.items() if weight > 0]
 
     def taught(name: str) -> Floats:

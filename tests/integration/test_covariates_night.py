@@ -91,7 +91,7 @@ def test_what_is_released_scores_raw_rows(judged: Context, recipe: str) -> None:
     dataset = problem.load(judged.artifacts / "features")
     dataset.origins += AHEAD  # type: ignore[attr-defined]  # from the test's origin to as_of
     expected = run_onnx(model, dataset.inputs(dataset.splits["test"]))
-    found = scores.select("p10", "p50", "p90").to_numpy().reshape(expected.shape)
+    found = scores.select("p10", "p50", "p90", "mean").to_numpy().reshape(expected.shape)
     assert np.allclose(found, expected, rtol=1e-5, atol=1e-5)
     # What is missing is not zero, and what the past's weather was matters to who is asked.
     zero = scorer.score({"series": table.with_columns(pl.col("offer").fill_null(0.0))}, AS_OF)

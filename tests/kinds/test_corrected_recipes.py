@@ -26,9 +26,7 @@ def test_the_bytes_carry_the_correction_and_the_choice_does_not(worlds: Callable
     rows = dataset.splits["valid"]
     target = dataset.target(rows)
     horizon = dataset.contract.output_shape[0]
-    end = Conformal(
-        shifts=(((-0.5, -0.2, 0.5),),), edges=(), blocks=(0,) * horizon, median=1, positive=True, mean=False
-    )
+    end = Conformal(shifts=(((-0.5, -0.2, 0.5),),), edges=(), blocks=(0,) * horizon, median=1, positive=True, mean=True)
     seen: list[Floats] = []
 
     def correction(output: Floats) -> Conformal:

@@ -294,11 +294,10 @@ def test_a_correction_in_the_graph_is_the_one_that_is_told(kind: str, worlds: Wo
     problem = get_problem(Spec(**world.section.model_dump(), calibrate=CALIBRATED[kind]))
     dataset = world.dataset
     rows = dataset.splits["train"]
-    target = dataset.target(rows)
     given = 3 * problem.naive(dataset, rows)  # too wide
     if CALIBRATED[kind] == "temperature":  # too sure, of what it knows nothing of
         given = 5 * np.random.default_rng(1).standard_normal(given.shape).astype(np.float32)
-    found = problem.correction(given, target)
+    found = problem.correction(dataset, rows, given)
     assert found is not None and problem.corrections is not None
     assert problem.corrections.model_validate(json.loads(found.model_dump_json())) == found
     ends = [helper.make_tensor_value_info(name, 1, ["batch", *given.shape[1:]]) for name in ("given", "output")]
@@ -307,7 +306,7 @@ def test_a_correction_in_the_graph_is_the_one_that_is_told(kind: str, worlds: Wo
     np.testing.assert_allclose(
         run_onnx(corrected(file, found), {"given": given}), found.apply(given), rtol=1e-5, atol=1e-5
     )
-    assert world.problem.correction(given, target) is None, "it has to be asked for"
+    assert world.problem.correction(dataset, rows, given) is None, "it has to be asked for"
 
 
 # Steps

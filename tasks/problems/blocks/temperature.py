@@ -50,8 +50,8 @@ def fit_temperature(
     if not np.isfinite(logits).all():  # refused by the gates
         return None
     halves = slice(0, None, 2), slice(1, None, 2)  # every other row: a table may be in the order of its classes
-    sizes = [_least(logits[half], number[half], weighs[half]) for half in halves]
-    whole = _least(logits, number, weighs)
+    sizes = [_within(logits[half], number[half], weighs[half]) for half in halves]
+    whole = _within(logits, number, weighs)
     if whole is not None and None not in sizes:
         crossed = sum(
             _loss(logits[half], number[half], weighs[half], size)
@@ -67,15 +67,20 @@ def fit_temperature(
     return None
 
 
-def _least(logits: Floats, number: NDArray[np.int64], weight: NDArray[np.float64]) -> float | None:
-    """Return the logarithm of the temperature with the least log loss; None without rows or where it has no end."""
+def least_loss(logits: Floats, number: NDArray[np.int64], weight: NDArray[np.float64]) -> float:
+    """Return the logarithm of the temperature, between 1 / MOST and MOST, with the least log loss."""
     from scipy.optimize import minimize_scalar
 
+    end = math.log(MOST)
+    return float(minimize_scalar(lambda size: _loss(logits, number, weight, size), bounds=(-end, end)).x)
+
+
+def _within(logits: Floats, number: NDArray[np.int64], weight: NDArray[np.float64]) -> float | None:
+    """Return the same; None without rows, or where the loss only grows less the surer the chances are."""
     if not len(number) or not weight.sum() > 0:
         return None
-    most = math.log(MOST)
-    found = float(minimize_scalar(lambda size: _loss(logits, number, weight, size), bounds=(-most, most)).x)
-    return None if found < 0.99 * -most else found
+    found = least_loss(logits, number, weight)
+    return None if found < 0.99 * -math.log(MOST) else found
 
 
 def _loss(logits: Floats, number: NDArray[np.int64], weight: NDArray[np.float64], size: float) -> float:

@@ -7,7 +7,6 @@ truth a band covers afterwards is measured on test rows, and by the watch.
 
 import logging
 import math
-from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,8 @@ FLOAT = 1
 """So ONNX numbers float32."""
 LEAST = 50
 """The quantile of a class and block is read off at least so many values."""
+FEW_STRETCHES = 4
+"""An expected value is corrected where validation rows span at least so many horizons."""
 MOST_BYTES = 2**23
 """So much of outputs is looked at, rows spread evenly: a search fits a correction to each of its trials."""
 
@@ -137,16 +138,18 @@ def widths(output: Floats, count: int) -> Floats:
     return width
 
 
-def fit(output: Floats, target: NDArray[np.floating], options: Options) -> Conformal | None:
+def fit(output: Floats, target: NDArray[np.floating], origins: NDArray[np.int64], options: Options) -> Conformal | None:
     """Fit the correction of outputs (rows, horizon, outputs), rows in order of time. target: (rows, horizon), or NaN.
 
+    origins: (rows,), the last known step of each, whose targets are the steps after it.
+
     Of WAYS the one is taken that has the least pinball loss when each half of the rows is corrected by the other, or
-    none if that is no less than without. The same halves say whether expected values get a factor. None if neither
+    none if that is no less than without. Stretches of time say whether expected values get a factor. None if neither
     helps, or if there are too few values.
     """
     most = rows_within(4 * math.prod(output.shape[1:]), MOST_BYTES)
     rows = np.unique(np.linspace(0, len(output) - 1, min(len(output), most)).astype(np.int64))
-    output, target = output[rows], target[rows]
+    output, target, origins = output[rows], target[rows], origins[rows]
     halves = np.array_split(np.arange(len(rows)), 2)
     without = pinball_sum(output, target, options)
     least, best = without, None
@@ -158,7 +161,7 @@ def fit(output: Floats, target: NDArray[np.floating], options: Options) -> Confo
         loss = pinball_sum(crossed, target, options)
         if loss < least:
             least, best = loss, way
-    factor = mean_factor(output, target, halves) if options.mean else 1.0
+    factor = mean_factor(output, target, origins) if options.mean else 1.0
     if best is None:
         log.warning(
             "calibrate: quantiles stay; validation rows are few, or none lowers the loss of rows it was not fitted on"
@@ -169,20 +172,29 @@ def fit(output: Floats, target: NDArray[np.floating], options: Options) -> Confo
     return found and found.model_copy(update={"factor": factor})
 
 
-def mean_factor(output: Floats, target: NDArray[np.floating], halves: Sequence[NDArray[np.int64]]) -> float:
+def mean_factor(output: Floats, target: NDArray[np.floating], origins: NDArray[np.int64]) -> float:
     """Return sum y / sum f of the last output f, the factor that leaves it without a bias; 1 if that is no gain.
 
-    It is a gain if the two `halves`, each multiplied by the factor of the other, are together less far from their sums
-    of truth. A year that rises, in which each half asks for another factor, is so not carried on.
+    It is a gain if stretches of time that are each multiplied by the factor of all before them, as later days will be
+    by that of these, are together less far from their sums of truth: forecasts are judged by what came after them
+    (Dawid 1984, doi:10.2307/2981683). A stretch is as long as the horizon, since what moves the days after one origin
+    moves them all; of fewer than FEW_STRETCHES it would be chance that decides, and there is no factor.
     """
-    seen = np.isfinite(target)
-    truth, said = (np.where(seen, values, 0).astype(np.float64).sum(axis=1) for values in (target, output[:, :, -1]))
-    (one, other), (mine, yours) = ([float(values[half].sum()) for half in halves] for values in (truth, said))
-    if not min(one, other, mine, yours) > 0:  # sums of signed values may vanish: there is no ratio to trust
+    horizon, known = target.shape[1], np.isfinite(target)
+    steps = origins[:, None] + np.arange(1, horizon + 1)
+    count = (int(np.ptp(steps)) + 1) // horizon if len(steps) else 0
+    if count < FEW_STRETCHES:
+        log.info(
+            "calibrate: the mean stays; validation rows span %d horizon(s) of %d that are needed", count, FEW_STRETCHES
+        )
         return 1.0
-    before = abs(mine - one) + abs(yours - other)
-    after = abs(mine * other / yours - one) + abs(yours * one / mine - other)
-    factor = (one + other) / (mine + yours)
+    place = (count - 1 - np.minimum((steps.max() - steps) // horizon, count - 1))[known]
+    truth, said = (np.bincount(place, values[known], count).cumsum() for values in (target, output[:, :, -1]))
+    if not (min(truth) > 0 and min(said) > 0):  # sums of signed values may vanish: there is no ratio to trust
+        return 1.0
+    came, told = np.diff(truth), np.diff(said)
+    before, after = (float(np.abs(by * told - came).sum()) for by in (1, truth[:-1] / said[:-1]))
+    factor = float(truth[-1] / said[-1])
     log.info("calibrate: the mean times %.4f would be off by %.3f times what it was", factor, after / (before or 1.0))
     return factor if after < before else 1.0
 

@@ -68,6 +68,8 @@ PROMOTION = Covariate(known="ahead", low=0, high=1)
 def require_distinct(named: Mapping[str, Iterable[str]], outputs: Iterable[str]) -> None:
     """Raise ValueError when a column is named twice in the options, option -> columns, or has another meaning."""
     meant = {**KEPT, **dict.fromkeys(outputs, "the name of an output")}
+    if "mean" in meant:
+        meant["mean"] += " unless mean is false"
     seen: dict[str, str] = {}
     for option, columns in named.items():
         for column in columns:

@@ -19,8 +19,9 @@ class Options(Frozen):
 
     `covariates`, `categories`: columns that change over time, kept sorted by name. `price`, `promotions`: short forms
     of covariates known ahead; once another option names columns, there are none unless they are given. `quantiles` are
-    forecast, and the expected value beside them with `mean`. `metric`: the primary error, WAPE or absolute error of the
-    median, weighted quantile loss, or the squared error of the one output, which then is an expected value too.
+    forecast, and the expected value beside them with `mean`; a section that says nothing of it has it, unless it asks
+    for a single number, the median. `metric`: the primary error, WAPE or absolute error of the median, weighted
+    quantile loss, or the squared error of the one output, which then is an expected value too.
     `naive`: the forecast that every candidate must beat: the last season repeated, or (`trailing`) the quantiles of a
     series' last `naive_steps` values, without it of the context. `positive`: no forecast is below zero. `normalise`:
     what models divide a window by and take off it (tasks/problems/forecasting/models/normalise.py), of its newest
@@ -35,7 +36,7 @@ class Options(Frozen):
     context: int = Field(default=56, gt=0)
     frequency: Frequency = "1d"
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
-    mean: bool = False
+    mean: bool = Field(default_factory=lambda given: len(given.get("quantiles", ())) > 1)
     metric: Literal["wape", "wql", "mae", "mse"] = "wape"
     positive: bool = True
     normalise: Literal["scale", "standard", "last", "volatility"] = "scale"

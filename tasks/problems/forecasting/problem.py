@@ -154,8 +154,11 @@ class Forecasting(Problem):
     def calibrated_by(self) -> tuple[str, ...]:
         return ("coverage", "pinball") if len(self.options.quantiles) > 1 else ()
 
-    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
-        return fit(output, target, self.options) if self.options.calibrate else None
+    def correction(self, dataset: Dataset, rows: Rows, output: Floats) -> Correction | None:
+        if not self.options.calibrate:
+            return None
+        assert isinstance(dataset, Windows)
+        return fit(output, dataset.target(rows), dataset.origins[rows], self.options)
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Average quantiles level by level (Vincentization), which keeps their order."""

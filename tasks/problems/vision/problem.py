@@ -105,8 +105,8 @@ class Vision(Problem):
     def calibrated_by(self) -> tuple[str, ...]:
         return ("calibration_error",)
 
-    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
-        return fit_temperature(output, target) if self.options.calibrate else None
+    def correction(self, dataset: Dataset, rows: Rows, output: Floats) -> Correction | None:
+        return fit_temperature(output, dataset.target(rows)) if self.options.calibrate else None
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:
         """Return logits of the mean chances."""

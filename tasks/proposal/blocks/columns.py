@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import polars as pl
 
+from tasks.core.errors import DataError, UsageError
+from tasks.proposal.blocks.look import Look
 from tasks.tables.moments import kept_whole
 from tasks.tables.sources.folder import IMAGES
 from tasks.tables.table import Column, TableContract
@@ -86,6 +88,27 @@ def label_columns(rows: pl.DataFrame, without: Collection[str]) -> list[str]:
             found.append(name)
     named = [name for name in LABELS for column in found if plain(column) == name]
     return sorted(found, key=lambda column: named.index(plain(column)) if plain(column) in named else len(named))
+
+
+def label_column(seen: Look, beside: str, target: str) -> str:
+    """Return the column of the labels of what is in `beside`: `target`, where it is said, else the likeliest.
+
+    Raises UsageError when there is no such column, DataError when no column has labels.
+    """
+    if target:
+        require_column(seen.rows, "--target", target, [beside])
+        return target
+    likely = label_columns(seen.rows, [beside])
+    if not likely:
+        raise DataError(f"{seen.path}: no column has labels beside {beside}; columns: {', '.join(seen.rows.columns)}")
+    return likely[0]
+
+
+def require_column(rows: pl.DataFrame, option: str, asked: str, without: Collection[str] = ()) -> None:
+    """Refuse what an option asks for, by UsageError, where it is no column, or one of those `without`."""
+    there = [column for column in rows.columns if column not in without]
+    if asked not in there:
+        raise UsageError(f"{option} {asked}: the table has no such column; it has: {', '.join(there)}")
 
 
 def is_named_label(column: str) -> bool:

@@ -7,6 +7,7 @@ from itertools import combinations
 import polars as pl
 
 from tasks.core.errors import DataError, UsageError
+from tasks.proposal.blocks.columns import require_column
 from tasks.proposal.forecasting.time import Time
 
 TARGETS = (
@@ -62,9 +63,7 @@ def find_roles(rows: pl.DataFrame, time: Time, target: str = "", series: Sequenc
     """
     for option, names in (("--target", [target] if target else []), ("--series", series or [])):
         for name in names:
-            if name not in rows.columns or name in (time.column, NUMBER):
-                there = ", ".join(each for each in rows.columns if each not in (time.column, NUMBER))
-                raise UsageError(f"{option} {name}: the table has no such column; it has: {there}")
+            require_column(rows, option, name, [time.column, NUMBER])
     target, why = _target(rows, time, target, series or ())
     found = Roles(target, why, _series(rows, time, target, series))
     known = rows.filter(pl.col(target).is_not_null())

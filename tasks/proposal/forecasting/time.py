@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from tasks.core.errors import DataError, UsageError
+from tasks.proposal.blocks.columns import require_column
 from tasks.tables.axis import Axis
 from tasks.tables.moments import read_moments
 from tasks.tables.steps import Frequency, Step
@@ -52,8 +53,8 @@ def find_time(rows: pl.DataFrame, asked: str = "") -> Time:
 
     Raises DataError when there is none, or its rows lie on no grid; UsageError when there are several.
     """
-    if asked and asked not in rows.columns:
-        raise UsageError(f"--time {asked}: the table has no such column; it has: {', '.join(rows.columns)}")
+    if asked:
+        require_column(rows, "--time", asked)
     readable = [name for name in ([asked] if asked else rows.columns) if _is_readable(rows[name].head(SAMPLE))]
     if not readable:
         raise DataError(_no_time(rows, asked))

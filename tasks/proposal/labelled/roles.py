@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from tasks.core.errors import DataError, UsageError
-from tasks.proposal.blocks.columns import LABELS, USERS, called, id_column, is_days, is_named_id, plain, text_column
+from tasks.proposal.blocks.columns import (
+    LABELS,
+    USERS,
+    called,
+    id_column,
+    is_days,
+    is_named_id,
+    plain,
+    require_column,
+    text_column,
+)
 from tasks.proposal.blocks.look import Look
 
 OUTCOMES = (
@@ -65,15 +75,19 @@ def label_of(rows: pl.DataFrame) -> str | None:
     """Return the column that is called like a label, one of outcomes before one of values. None without any."""
     flat = [name for name, dtype in rows.schema.items() if not dtype.is_nested()]
     usable = [name for name in flat if rows[name].drop_nulls().n_unique() > 1]
-    by_word = {re.sub(r"^(is|has)(?=...)", "", plain(name)): name for name in usable}
+    by_word = {_word(name): name for name in usable}
     named = called(rows.select(usable), (*OUTCOMES, *LABELS, *VALUES))
     return named or next((by_word[word] for word in OUTCOMES if word in by_word), None)
 
 
 def is_outcome(rows: pl.DataFrame, column: str) -> bool:
     """Return whether a column says what became of a row: by its name, and no measured number."""
-    word = re.sub(r"^(is|has)(?=...)", "", plain(column))
-    return not rows.schema[column].is_float() and not {plain(column), word}.isdisjoint(OUTCOMES)
+    return not rows.schema[column].is_float() and not {plain(column), _word(column)}.isdisjoint(OUTCOMES)
+
+
+def _word(column: str) -> str:
+    """Return a column's name without what makes it a question: `churned` of `has_churned`."""
+    return re.sub(r"^(is|has)(?=...)", "", plain(column))
 
 
 def columns_of(seen: Look, target: str, time: str) -> Columns:
@@ -97,8 +111,7 @@ def _target(seen: Look, asked: str) -> tuple[str, str]:
     """Return the column to predict and why it is the one."""
     rows = seen.rows
     if asked:
-        if asked not in rows.columns:
-            raise UsageError(f"--target {asked}: the table has no such column; it has: {', '.join(rows.columns)}")
+        require_column(rows, "--target", asked)
         if rows[asked].drop_nulls().n_unique() < 2:
             raise DataError(f"{seen.path}: {asked} has fewer than two values; there is nothing to tell apart")
         return asked, "as you said"
@@ -113,9 +126,8 @@ def _target(seen: Look, asked: str) -> tuple[str, str]:
 
 def _time(seen: Look, target: str, asked: str) -> str | None:
     """Return the column with each row's day: the one that is asked for, or called so."""
-    if asked and (asked not in seen.rows.columns or asked == target):
-        there = ", ".join(column for column in seen.rows.columns if column != target)
-        raise UsageError(f"--time {asked}: the table has no such column; it has: {there}")
+    if asked:
+        require_column(seen.rows, "--time", asked, [target])
     found = asked or called(seen.rows.drop(target), TIMES)
     if found is not None and is_days(seen.rows[found]) and not seen.rows[found].null_count():
         return found

@@ -51,7 +51,7 @@ def test_forecasts_are_placed_by_the_set_s_own_order(toy: Callable[..., BenchSet
     _, windows = prepare(data.sealed(), run_of(data), tmp_path)
 
     def last(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        return np.repeat(inputs["units"][:, -1:, None], 2, axis=1).repeat(3, axis=2)
+        return np.repeat(inputs["units"][:, -1:, None], 2, axis=1).repeat(4, axis=2)  # and the mean
 
     found = forecasts_of(windows, data, last, ["units"]).quantiles
     assert found is not None

@@ -63,7 +63,7 @@ def test_a_file_gives_what_torch_gives_at_any_batch(sales: Any, files: dict[str,
     inputs = inputs_of(sales, rows, start=20)
     output = run_onnx(files[name], inputs)
     expected = outputs(model_of(sales, name), Batches.of(inputs))
-    assert output.shape == (rows, 5, 3) and output.dtype == np.float32
+    assert output.shape == (rows, 5, 4) and output.dtype == np.float32
     np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-4)
     assert expected.max() > 1 and len(np.unique(expected)) > rows
     with torch.no_grad():
@@ -122,7 +122,7 @@ def test_the_graph_states_its_contract(files: dict[str, bytes]) -> None:
         ("observed", onnx.TensorProto.FLOAT, ["batch", 14]),
         ("future", onnx.TensorProto.FLOAT, ["batch", 5, 5]),
         ("static", onnx.TensorProto.INT64, ["batch", 3]),
-        ("output", onnx.TensorProto.FLOAT, ["batch", 5, 3]),
+        ("output", onnx.TensorProto.FLOAT, ["batch", 5, 4]),
     ]
     assert [(item.domain, item.version) for item in model.opset_import] == [("", 20)]
     assert not [node for node in model.graph.node if node.op_type in ("Constant", "Dropout")]
@@ -153,5 +153,5 @@ def test_exporting_leaves_the_model_in_its_mode_and_dropout_out_of_the_file(sale
 def test_rows_are_computed_in_batches_and_no_rows_give_no_output(sales: Any, files: dict[str, bytes]) -> None:
     data, inputs = files["student"], inputs_of(sales, 7)
     np.testing.assert_allclose(run_onnx(data, inputs, batch=3), run_onnx(data, inputs), rtol=1e-5)
-    assert run_onnx(data, inputs, batch=3).shape == (7, 5, 3)
-    assert run_onnx(data, inputs_of(sales, 0)).shape == (0, 5, 3)
+    assert run_onnx(data, inputs, batch=3).shape == (7, 5, 4)
+    assert run_onnx(data, inputs_of(sales, 0)).shape == (0, 5, 4)

@@ -12,7 +12,7 @@ def members(sales: Any, *factors: float) -> dict[str, Any]:
     """Teachers that say so many times the truth of every validation row, and nothing of other rows."""
     dataset = sales.dataset
     valid = dataset.splits["valid"]
-    truth = np.repeat(dataset.target(valid)[:, :, None], 3, axis=2)
+    truth = np.repeat(dataset.target(valid)[:, :, None], dataset.contract.output_shape[1], axis=2)
     found = {}
     for place, factor in enumerate(factors):
         soft = np.full((len(dataset.groups), *dataset.contract.output_shape), np.nan, dtype=np.float32)
@@ -40,7 +40,10 @@ def test_the_weights_make_the_ensemble_right(
 
 def test_weights_never_make_the_validation_error_worse(sales: Any) -> None:
     rng = np.random.default_rng(0)
-    soft = {f"t{place}": (20 * rng.random((84, 5, 3))).astype(np.float32) for place in range(4)}
+    soft = {
+        f"t{place}": (20 * rng.random((84, *sales.dataset.contract.output_shape))).astype(np.float32)
+        for place in range(4)
+    }
     problem, valid = sales.problem(), sales.dataset.splits["valid"]
     target = sales.dataset.target(valid)
     weights = member_weights(problem, sales.dataset, soft, "validation")

@@ -9,7 +9,8 @@ import pytest
 
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError, DataError
-from tasks.distillation.knowledge import SHOWN, SOFT, WEIGHTS, Knowledge, load_knowledge
+from tasks.distillation.ensemble import SOFT
+from tasks.distillation.knowledge import SHOWN, WEIGHTS, Knowledge, load_knowledge
 from tasks.distillation.options import Student, Teacher, Training
 from tasks.distillation.student import Distilled, distil, fine_tuning_objective, training_data
 from tasks.distillation.teacher import assign_folds, fold_rows, held_out_features, teach
@@ -196,7 +197,7 @@ def test_fine_tuning_has_the_students_losses_but_no_features_and_no_schedule(sal
 
 def test_teachers_are_weighed_as_the_workload_says(sales: Any, tmp_path: Path) -> None:
     dataset = sales.dataset
-    truth = np.repeat(dataset.target(np.arange(84))[:, :, None], 3, axis=2)
+    truth = np.repeat(dataset.target(np.arange(84))[:, :, None], dataset.contract.output_shape[1], axis=2)
     for name, factor in (("a", 0.9), ("b", 1.3)):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / SOFT, (factor * truth).astype(np.float32))

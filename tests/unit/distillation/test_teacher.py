@@ -93,7 +93,7 @@ def test_poisoned_targets_do_not_reach_the_soft_targets_of_their_own_rows(
 
 def test_soft_targets_by_split(sales: Any, taught: Taught) -> None:
     splits = sales.dataset.splits
-    assert taught.soft.shape == (84, 5, 3) and taught.soft.dtype == np.float32
+    assert taught.soft.shape == (84, 5, 4) and taught.soft.dtype == np.float32
     assert np.isfinite(taught.soft[splits["train"]]).all()
     assert np.isnan(taught.soft[splits["test"]]).all(), "nobody can learn from test rows"
     assert np.array_equal(taught.soft[splits["valid"]], predict(taught.model, sales.dataset, splits["valid"]))

@@ -128,6 +128,17 @@ def texts(count: int = 120, labels: tuple[str, ...] = ("order", "refund")) -> pl
     return pl.DataFrame({"ticket_id": [f"t{at}" for at in range(count)], "body": said, "Topic": names})
 
 
+def test_a_target_that_is_no_column_of_labels_is_refused_alike(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "photos")
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in folder.rglob("*.jpg"))
+    table = texts(len(files)).with_columns(file=pl.Series(files))
+    for beside, others in (("body", "ticket_id, Topic"), ("file", "ticket_id, body, Topic")):
+        table.drop([] if beside == "file" else ["file"]).write_csv(tmp_path / "t.csv")
+        for asked in ("topics", beside):
+            with pytest.raises(UsageError, match=f"--target {asked}: the table has no such column; it has: {others}$"):
+                propose("mine", tmp_path / "t.csv", tmp_path, asked=Asked(target=asked))
+
+
 def test_texts_with_labels_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "tickets.csv"
     table = texts().with_columns(body=pl.lit('He said "no",\n') + pl.col("body"))

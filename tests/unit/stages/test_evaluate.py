@@ -116,7 +116,7 @@ def test_a_champion_of_another_context_is_measured_and_drift_is_told_and_gated(n
     assert champion["error"] == before["error"], "the same bytes on the same rows, though tonight's inputs are others"
     lines = found(same, "drift.json")["lines"]
     assert {line["level"] for line in lines} == {"none"}
-    assert {line["name"] for line in lines if line["kind"] == "prediction"} == {"p10", "p50", "p90"}
+    assert {line["name"] for line in lines if line["kind"] == "prediction"} == {"p10", "p50", "p90", "mean"}
     assert {"units", "price", "store_id"} <= {line["name"] for line in lines}
     rows = json.loads((same.pages / "latency.json").read_text())["models"]
     assert [row["batch"] for row in rows if row["model"] == "champion"] == [1, 1024], "measured with its own inputs"

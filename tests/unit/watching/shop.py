@@ -71,7 +71,7 @@ def model(output: str, nodes: Sequence[onnx.NodeProto], inputs: dict[str, list[i
         list(nodes),
         "model",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape]) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", HORIZON, 3])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", HORIZON, 4])],
         [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
@@ -79,7 +79,7 @@ def model(output: str, nodes: Sequence[onnx.NodeProto], inputs: dict[str, list[i
     return data
 
 
-BAND = np.array([[[0.7, 1.0, 1.3]]], np.float32)
+BAND = np.array([[[0.7, 1.0, 1.3, 1.0]]], np.float32)
 
 
 def by_weekday(scale: float = 1.0) -> bytes:

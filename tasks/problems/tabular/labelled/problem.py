@@ -124,10 +124,10 @@ class LabelledTabular(Problem):
             return ("calibration_error",)
         return ("coverage", "pinball") if self.options.quantiles else ()
 
-    def correction(self, output: Floats, target: NDArray[Any]) -> Correction | None:
+    def correction(self, dataset: Dataset, rows: Rows, output: Floats) -> Correction | None:
         if not self.options.calibrate:
             return None
-        label, weight = parts(target)
+        label, weight = parts(dataset.target(rows))
         return fit_temperature(output, label.astype(np.int64), weight)
 
     def ensemble(self, outputs: Iterable[Floats], weights: Sequence[float] | None = None) -> Floats:

@@ -1,5 +1,6 @@
 """The linear teacher weighs every token that training saw: TF-IDF and one hyperplane a class, fitted by liblinear."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,16 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import optimize, sparse
+from scipy import sparse
 from torch import Tensor, nn
 
 from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Floats, Rows
-from tasks.problems.blocks.classes import probabilities
+from tasks.problems.blocks.temperature import least_loss
 from tasks.problems.text.dataset import GRAMS, Texts
 from tasks.problems.text.metrics import score_labels
-
-COLDEST, HOTTEST = -3.0, 3.0
 
 
 class LinearOptions(Frozen):
@@ -56,8 +55,9 @@ class Linear(nn.Module):
         """Learn from `train`; return the validation error after scaling."""
         self._separate(dataset, train, seed)
         margins = self._outputs(dataset, valid)
-        self._scale(_factor(margins, dataset.target(valid)))
-        return [score_labels(self._outputs(dataset, valid), dataset.target(valid), None).error]
+        label = dataset.target(valid)
+        self._scale(math.exp(-least_loss(margins, label, np.ones(len(label)))))
+        return [score_labels(self._outputs(dataset, valid), label, None).error]
 
     def fit_again(self, dataset: Dataset, train: Rows, settled: Sequence[float], *, seed: int) -> None:
         """Learn from `train`, and make logits by the factor of before."""
@@ -115,15 +115,6 @@ def _matrix(slots: NDArray[np.int32], idf: NDArray[np.float64]) -> sparse.csr_ma
     values = idf[column]
     length = np.sqrt(np.bincount(row, values**2, len(slots)))
     return sparse.csr_matrix((values / length[row], (row, column)), shape=(len(slots), len(idf)))
-
-
-def _factor(margins: Floats, target: NDArray[np.int64]) -> float:
-    def error(logarithm: float) -> float:
-        chances = probabilities(margins * np.float32(np.exp(logarithm)))
-        return float(-np.log(np.maximum(chances[np.arange(len(target)), target], 1e-300)).mean())
-
-    found = optimize.minimize_scalar(error, bounds=(COLDEST, HOTTEST), method="bounded")
-    return float(np.exp(found.x))
 
 
 def build_linear(options: Mapping[str, Any], contract: FeatureContract) -> nn.Module:

@@ -18,7 +18,7 @@ from tasks.problems.forecasting.metrics import score
 from tasks.problems.forecasting.options import Options, parse_options
 
 HORIZON = 6
-PLAIN: dict[str, Any] = {"horizon": HORIZON, "context": 14, "calibrate": "conformal"}
+PLAIN: dict[str, Any] = {"horizon": HORIZON, "context": 14, "mean": False, "calibrate": "conformal"}
 
 
 def rows(count: int, seed: int, signed: bool = False) -> tuple[Floats, NDArray[np.float32]]:
@@ -33,10 +33,16 @@ def rows(count: int, seed: int, signed: bool = False) -> tuple[Floats, NDArray[n
     return forecast.astype(np.float32), truth.astype(np.float32)
 
 
+def fitted(given: Floats, truth: NDArray[np.floating], options: Options, stretches: int = 8) -> Conformal | None:
+    """The correction of rows whose origins are a horizon apart, so many of them, the same number of rows at each."""
+    origins = np.arange(len(given)) * stretches // max(1, len(given)) * HORIZON
+    return fit(given, truth, origins, options)
+
+
 def test_bands_cover_later_rows_as_they_say_and_fit_no_worse() -> None:
     options = parse_options(PLAIN)
     given, truth = rows(800, 1)
-    found = fit(given, truth, options)
+    found = fitted(given, truth, options)
     assert found is not None
     later, came = rows(800, 2)
     before, after = (score(output, came, options) for output in (later, found.apply(later)))
@@ -51,7 +57,7 @@ def test_a_band_that_is_too_wide_is_made_narrower() -> None:
     options = parse_options(PLAIN | {"positive": False, "normalise": "standard", "metric": "mae"})
     given, truth = rows(800, 3, signed=True)
     wide = given[:, :, 1:2] + 8 * (given - given[:, :, 1:2])
-    found = fit(wide, truth, options)
+    found = fitted(wide, truth, options)
     assert found is not None
     assert score(wide, truth, options).metrics["coverage"] > 0.95
     assert score(found.apply(wide), truth, options).metrics["coverage"] < 0.83
@@ -91,15 +97,15 @@ def as_it_is(given: Floats) -> bytes:
 def test_nothing_is_corrected_where_rows_are_few_unknown_or_no_better_for_it() -> None:
     options = parse_options(PLAIN)
     given, truth = rows(400, 5)
-    assert fit(given[:4], truth[:4], options) is None
-    assert fit(given[:0], truth[:0], options) is None
-    assert fit(np.full_like(given, np.nan), truth, options) is None
-    assert fit(np.where(np.arange(3) == 1, np.nan, given).astype(np.float32), truth, options) is None, "no median"
-    assert fit(given, np.full_like(truth, np.nan), options) is None
-    assert fit(np.repeat(given[:, :, 1:2], 3, axis=2), truth, options) is None, "no band"
+    assert fitted(given[:4], truth[:4], options) is None
+    assert fitted(given[:0], truth[:0], options) is None
+    assert fitted(np.full_like(given, np.nan), truth, options) is None
+    assert fitted(np.where(np.arange(3) == 1, np.nan, given).astype(np.float32), truth, options) is None, "no median"
+    assert fitted(given, np.full_like(truth, np.nan), options) is None
+    assert fitted(np.repeat(given[:, :, 1:2], 3, axis=2), truth, options) is None, "no band"
     right = np.quantile(truth, [0.1, 0.5, 0.9])
     exact = np.broadcast_to(right, given.shape).astype(np.float32)
-    assert fit(exact, truth, options) is None or score(exact, truth, options).metrics["coverage"] > 0.75
+    assert fitted(exact, truth, options) is None or score(exact, truth, options).metrics["coverage"] > 0.75
 
 
 def test_steps_that_nobody_saw_do_not_count() -> None:
@@ -107,7 +113,7 @@ def test_steps_that_nobody_saw_do_not_count() -> None:
     given, truth = rows(400, 6)
     holes = truth.copy()
     holes[np.random.default_rng(1).random(truth.shape) < 0.3] = np.nan
-    found = fit(given, holes, options)
+    found = fitted(given, holes, options)
     assert found is not None
     assert 0.76 <= score(found.apply(given), truth, options).metrics["coverage"] <= 0.84
 
@@ -115,7 +121,7 @@ def test_steps_that_nobody_saw_do_not_count() -> None:
 def test_signed_values_are_corrected_below_zero_too() -> None:
     options = parse_options(PLAIN | {"positive": False, "normalise": "standard", "metric": "mae"})
     given, truth = rows(800, 7, signed=True)
-    found = fit(given, truth, options)
+    found = fitted(given, truth, options)
     assert found is not None
     assert 0.78 <= score(found.apply(given), truth, options).metrics["coverage"] <= 0.83
 
@@ -144,7 +150,7 @@ def with_mean(given: Floats, truth: NDArray[np.float32], times: Any) -> Floats:
 def test_an_expected_value_that_is_off_for_all_rows_is_moved_to_the_truth_inside_the_file_too() -> None:
     options = parse_options(PLAIN | {"mean": True})
     given, truth = rows(800, 9)
-    found = fit(with_mean(given, truth, 1.25), truth, options)
+    found = fitted(with_mean(given, truth, 1.25), truth, options)
     assert found is not None
     later, came = rows(800, 10)
     output = with_mean(later, came, 1.25)
@@ -154,25 +160,37 @@ def test_an_expected_value_that_is_off_for_all_rows_is_moved_to_the_truth_inside
     of_file = run_onnx(corrected(as_it_is(output), found), {"given": output})
     np.testing.assert_allclose(of_file[:, :, 3], moved[:, :, 3], rtol=1e-5)
     # The quantiles are those of a correction that knows no mean.
-    plain = fit(given, truth, parse_options(PLAIN))
+    plain = fitted(given, truth, parse_options(PLAIN))
     assert plain is not None and np.array_equal(moved[:, :, :3], plain.apply(later))
 
 
-def test_an_expected_value_whose_halves_ask_for_opposite_factors_stays() -> None:
+@pytest.mark.parametrize("opposite", [(0.7, 0.7, 1.3, 1.3), (0.7, 1.3) * 4])
+def test_an_expected_value_whose_stretches_of_time_ask_for_opposite_factors_stays(opposite: tuple[float, ...]) -> None:
     options = parse_options(PLAIN | {"mean": True})
     given, truth = rows(800, 11)
-    opposite = np.where(np.arange(800) < 400, 0.7, 1.3)[:, None]
-    found = fit(with_mean(given, truth, opposite), truth, options)
+    times = np.repeat(opposite, 800 // len(opposite))[:, None]
+    found = fitted(with_mean(given, truth, times), truth, options, len(opposite))
     assert found is not None and found.factor == 1
-    seasons = fit(with_mean(given, np.zeros_like(truth), 0), truth, options)
+    seasons = fitted(with_mean(given, np.zeros_like(truth), 0), truth, options)
     assert seasons is not None and seasons.factor == 1, "there is no ratio to a sum of zero"
+
+
+def test_one_bad_week_that_all_origins_see_is_no_evidence_of_a_bias() -> None:
+    options = parse_options(PLAIN | {"mean": True})
+    given, truth = rows(800, 13)
+    given = with_mean(given, truth, 1.25)
+    for origins in (np.repeat([0, 2, 4, 6], 200), np.repeat([0, HORIZON, 2 * HORIZON], [200, 200, 400])):
+        found = fit(given, truth, origins, options)
+        assert found is not None and found.factor == 1, "all origins share their days, or there are few of them"
+    found = fit(given, truth, np.repeat([0, 1, 2, 3, 4], 160) * (HORIZON - 1), options)
+    assert found is not None and found.factor == pytest.approx(0.8, abs=1e-3), "25 days and five: four horizons"
 
 
 def test_an_expected_value_is_corrected_where_quantiles_are_right_already() -> None:
     options = parse_options(PLAIN | {"mean": True})
     given, truth = rows(400, 12)
     none = with_mean(np.repeat(given[:, :, 1:2], 3, axis=2), truth, 1.25)  # no band: nothing to move
-    found = fit(none, truth, options)
+    found = fitted(none, truth, options)
     assert found is not None and found.factor == pytest.approx(0.8, abs=1e-3)
     assert np.array_equal(found.apply(none)[:, :, :3], none[:, :, :3])
     of_file = run_onnx(corrected(as_it_is(none), found), {"given": none})

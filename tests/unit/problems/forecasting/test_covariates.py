@@ -67,7 +67,7 @@ class Recording:
 
     def __call__(self, inputs: Inputs) -> Floats:
         self.seen = inputs
-        return np.ones((len(inputs["units"]), inputs["future"].shape[1], 3), np.float32)
+        return np.ones((len(inputs["units"]), inputs["future"].shape[1], 4), np.float32)
 
 
 def last_window(rows: pl.LazyFrame, **changes: Any) -> tuple[dict[str, list[float]], dict[str, list[float]]]:

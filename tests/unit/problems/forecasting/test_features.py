@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from tasks.compression.export import export_onnx
 from tasks.compression.runtime import run_onnx
@@ -25,7 +26,7 @@ from tasks.problems.forecasting.calendar import (
     steps_to_next,
 )
 from tasks.problems.forecasting.dataset import Windows, groups_of
-from tasks.problems.forecasting.options import Options
+from tasks.problems.forecasting.options import Options, parse_options
 from tasks.problems.forecasting.windows import encode
 from tasks.problems.models import build_model
 
@@ -354,7 +355,7 @@ def test_holidays_are_computed_when_the_table_has_none(sales: Any) -> None:
 
 
 class Recording:
-    """Answers 1, 2 and 3 times the row's number; keeps what it was given."""
+    """Answers 1, 2, 3 and 2.5 times the row's number; keeps what it was given."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
@@ -363,11 +364,11 @@ class Recording:
     def __call__(self, inputs: Inputs) -> Floats:
         self.seen.append(inputs)
         rows = np.arange(1, len(inputs["units"]) + 1, dtype=np.float32)
-        return rows[:, None, None] * np.ones((1, 5, 1), np.float32) * np.array([1, 2, 3], np.float32)
+        return rows[:, None, None] * np.ones((1, 5, 1), np.float32) * np.array([1, 2, 3, 2.5], np.float32)
 
 
 def seen_by_scoring(sales: Any, table: pl.LazyFrame, as_of: date, contract: Any) -> tuple[Inputs, pl.DataFrame]:
-    """Inputs that a model gets, and the table that is made of its answers 1, 2 and 3 times the row's number."""
+    """Inputs that a model gets, and the table that is made of its answers 1, 2, 3 and 2.5 times the row's number."""
     model = Recording()
     result = sales.problem().predict({"series": table}, as_of, contract, model)
     assert len(model.seen) == 1
@@ -378,11 +379,11 @@ def seen_by_scoring(sales: Any, table: pl.LazyFrame, as_of: date, contract: Any)
 def test_scoring_sees_what_training_saw(sales: Any, origin: date) -> None:
     inputs, result = seen_by_scoring(sales, sales.table(as_of=origin), origin, sales.dataset.contract)
     assert changed(sales.dataset, inputs_at(sales.dataset, origin), inputs) == set()
-    assert result.columns == ["date", "series_id", "store_id", "department", "p10", "p50", "p90"]
+    assert result.columns == ["date", "series_id", "store_id", "department", "p10", "p50", "p90", "mean"]
     assert result.height == 30
     first, last = origin + timedelta(days=1), origin + timedelta(days=5)
-    assert result.row(0) == (first, "s1-d1", "s1", "d1", 1, 2, 3)
-    assert result.row(29) == (last, "s2-d3", "s2", "d3", 6, 12, 18)
+    assert result.row(0) == (first, "s1-d1", "s1", "d1", 1, 2, 3, 2.5)
+    assert result.row(29) == (last, "s2-d3", "s2", "d3", 6, 12, 18, 15)
 
 
 def test_scoring_gathers_only_what_the_model_reads(sales: Any) -> None:
@@ -465,6 +466,7 @@ def test_an_older_model_gets_tonights_rows_in_its_own_encoding(sales: Any) -> No
     under = tonight.under(then.contract)
     assert under.inputs(rows)["static"][:, 1].tolist() == [7, 7, 7, 8, 8, 8, 9, 9, 9]
     assert under.contract == then.contract
+    torch.manual_seed(0)  # four neurons may all be silent
     model = build_model(Spec(kind="linear-mlp", hidden=4), then.contract)
     exported = export_onnx(model, then.contract, former)
     expected = run_onnx(exported, former)
@@ -530,6 +532,7 @@ def test_a_contract_may_differ_in_what_only_chooses_rows(sales: Any) -> None:
         ({"promotions": ["promo", "promo"]}, "problem.promotions: promo is named in promotions already"),
         ({"promotions": ["holiday"]}, "problem.promotions: holiday is a column of its own"),
         ({"static": ["p50"]}, "problem.static: p50 is the name of an output"),
+        ({"static": ["mean"]}, "problem.static: mean is the name of an output unless mean is false; name another"),
         ({"metric": "mse"}, r"metric: mse is the error of a single output; set quantiles: \[0.5\]"),
         ({"normalise_steps": 15}, "normalise_steps: .* at most the context of 14 steps"),
         ({"normalise_steps": 4, "normalise": "volatility"}, "normalise_steps: not of normalise: volatility"),
@@ -563,17 +566,36 @@ def test_groups_of_few_series_are_stretches_of_time_that_they_share() -> None:
     assert len(np.unique(groups_of(lines[short], origins[short], 3, options))) == 3 * 5, "folds need some groups"
 
 
+@pytest.mark.parametrize(
+    ("given", "outputs"),
+    [
+        ({}, ("p10", "p50", "p90", "mean")),
+        ({"mean": False, "static": ["mean"]}, ("p10", "p50", "p90")),
+        ({"quantiles": [0.25, 0.5], "metric": "mae"}, ("p25", "p50", "mean")),
+        ({"quantiles": [0.5], "metric": "mae"}, ("p50",)),
+        ({"quantiles": [0.5], "metric": "mse"}, ("p50",)),
+        ({"quantiles": [0.5], "mean": True}, ("p50", "mean")),
+    ],
+)
+def test_a_mean_stands_beside_quantiles_unless_a_section_wants_none_or_a_single_number(
+    sales: Any, given: dict[str, Any], outputs: tuple[str, ...]
+) -> None:
+    options = sales.problem(**given).options
+    assert options.outputs == outputs
+    assert parse_options(options.model_dump(mode="json")) == options, "a contract says which it was"
+
+
 def test_a_champion_without_a_mean_is_compared_and_teaches_none(sales: Any) -> None:
-    tonight = sales.problem(mean=True).features({"series": sales.table()}, AS_OF)
-    former = sales.dataset.contract
+    tonight, before = sales.dataset, sales.problem(mean=False).features({"series": sales.table()}, AS_OF)
+    former = before.contract
     assert tonight.under(former).contract == former
     theirs = np.arange(2 * 5 * 3, dtype=np.float32).reshape(2, 5, 3)
     ours = tonight.answers(former)(theirs)
     assert np.array_equal(ours[:, :, :3], theirs) and np.array_equal(ours[:, :, 3], theirs[:, :, 1])
-    assert np.array_equal(sales.dataset.answers(tonight.contract)(ours), theirs), "back: its mean is left out"
+    assert np.array_equal(before.answers(tonight.contract)(ours), theirs), "back: its mean is left out"
     with pytest.raises(ValueError, match=r"forecasts no mean \(problem\.mean\), tonight's students learn one"):
         tonight.taught_by(former)
-    assert np.array_equal(sales.dataset.taught_by(tonight.contract)(ours), theirs)
+    assert np.array_equal(before.taught_by(tonight.contract)(ours), theirs)
     other = sales.problem(mean=True, quantiles=[0.5]).features({"series": sales.table()}, AS_OF)
     with pytest.raises(ValueError, match="it answers forecasting"):
         tonight.answers(other.contract)

@@ -13,7 +13,7 @@ from tasks.problems.base import Example, Inputs
 from tasks.problems.forecasting.metrics import naive_forecast, score, seasonal_naive
 from tasks.problems.forecasting.options import Options
 
-OPTIONS = Options()
+OPTIONS = Options(mean=False)
 
 
 def test_errors_of_quantiles() -> None:
@@ -88,7 +88,7 @@ def test_steps_that_no_trailing_forecast_can_take_are_refused(given: dict[str, A
 
 def test_the_naive_forecast_repeats_the_last_season_with_its_own_spread() -> None:
     units = np.array([[1, 2, 3, 5, 4, 9], [9, 4, 5, 3, 2, 1]], dtype=np.float32)
-    result = seasonal_naive(units, Options(horizon=3, season=2, context=6, quantiles=(0.25, 0.5, 0.75)))
+    result = seasonal_naive(units, Options(horizon=3, season=2, context=6, quantiles=(0.25, 0.5, 0.75), mean=False))
     # Differences to two days before: 2, 3, 1, 4 with quartiles 1.75 and 3.25; -4, -1, -3, -2 with -3.25 and -1.75.
     assert result[0].tolist() == [[4, 4, 7.25], [9, 9, 12.25], [4, 4, 7.25]]
     assert result[1].tolist() == [[0, 2, 2], [0, 1, 1], [0, 2, 2]]
@@ -103,7 +103,7 @@ def test_a_naive_forecast_may_be_negative_and_has_an_expected_value() -> None:
 def test_the_naive_spread_is_that_of_what_was_observed() -> None:
     units = np.array([[1, 2, 3, 5, 4, 9], [1, 0, 3, 0, 4, 0]], dtype=np.float32)
     observed = np.array([[1, 1, 1, 1, 1, 1], [1, 0, 1, 0, 1, 0]], dtype=np.float32)
-    options = Options(horizon=2, season=2, context=6, quantiles=(0.25, 0.5, 0.75))
+    options = Options(horizon=2, season=2, context=6, quantiles=(0.25, 0.5, 0.75), mean=False)
     result = seasonal_naive(units, options, observed)
     assert np.array_equal(result[0], seasonal_naive(units, options)[0]), "no gaps, no difference"
     # Of the second window only 3 - 1 and 4 - 3 were observed: quartiles 1.25 and 1.75.
@@ -114,7 +114,7 @@ def test_the_naive_spread_is_that_of_what_was_observed() -> None:
 
 def test_the_naive_forecast_has_quantiles_that_a_model_can_lose_against() -> None:
     rng = np.random.default_rng(1)
-    options = Options(horizon=7, season=7, context=56, quantiles=(0.05, 0.1, 0.5, 0.9, 0.95), metric="wql")
+    options = Options(horizon=7, season=7, context=56, quantiles=(0.05, 0.1, 0.5, 0.9, 0.95), mean=False, metric="wql")
     values = rng.normal(20, 5, (400, 63)).astype(np.float32)
     naive = seasonal_naive(values[:, :56], options)
     assert (np.diff(naive, axis=2) >= 0).all() and naive.min() >= 0
@@ -180,8 +180,8 @@ def test_an_ensemble_averages_level_by_level(sales: Any) -> None:
 
 
 def test_losses_are_in_multiples_of_average_daily_units(sales: Any) -> None:
-    problem = sales.problem()
-    contract = sales.dataset.contract
+    problem = sales.problem(mean=False)
+    contract = problem.features({"series": sales.table()}, sales.as_of).contract
     scale = contract.statistics["mean_units"]
     assert 10 < scale < 20
     hard, soft = problem.hard_loss(contract), problem.strategies().soft["absolute"]().bind(contract)

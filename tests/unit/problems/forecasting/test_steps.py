@@ -83,7 +83,7 @@ def test_a_release_scores_the_hours_after_the_change(sales: Any) -> None:
         names = ("units",)
 
         def __call__(self, inputs: Inputs) -> Any:
-            return np.repeat(inputs["units"][:, -1:, None], 4, axis=1) + np.zeros(3, np.float32)
+            return np.repeat(inputs["units"][:, -1:, None], 4, axis=1) + np.zeros(4, np.float32)
 
     found = problem.predict({"series": table(moments)}, date(2026, 10, 24), before.contract, Last())
     assert [moment.isoformat() for moment in found["date"]] == [

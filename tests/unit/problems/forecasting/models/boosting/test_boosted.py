@@ -48,7 +48,7 @@ def model() -> Boosted:
 
 
 def test_it_learns_weekdays_and_promotions_that_the_naive_forecast_cannot_know(model: Boosted) -> None:
-    problem = get_problem(Spec(kind="forecasting", horizon=HORIZON, context=CONTEXT))
+    problem = get_problem(Spec(kind="forecasting", horizon=HORIZON, context=CONTEXT, mean=False))
     valid = WEEK.splits["valid"]
     target, output = WEEK.target(valid), predict(model, WEEK, valid)
     naive = problem.score(problem.naive(WEEK, valid), target).error
@@ -75,7 +75,7 @@ def test_it_is_not_drawn_to_zero_by_what_was_not_observed(model: Boosted) -> Non
     holed, valid = fitted(Holed()), WEEK.splits["valid"]
     output, whole = (predict(trees, WEEK, valid)[:, :, 1] for trees in (holed, model))
     assert output.mean() == pytest.approx(whole.mean(), rel=0.05)
-    problem = get_problem(Spec(kind="forecasting", horizon=HORIZON, context=CONTEXT))
+    problem = get_problem(Spec(kind="forecasting", horizon=HORIZON, context=CONTEXT, mean=False))
     naive = problem.score(problem.naive(WEEK, valid), WEEK.target(valid)).error
     assert problem.score(predict(holed, WEEK, valid), WEEK.target(valid)).error < 0.6 * naive
 
