@@ -5,6 +5,7 @@ JSON: the `labels` of the test's texts, the `settings` that validation chose, an
 are cut, and small letters made, as by the project's own rule. Joulin et al. 2017 (arXiv:1607.01759).
 """
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -28,6 +29,16 @@ def fitted(rows: list[list[Any]], options: dict[str, Any], seed: int, folder: Pa
     return fasttext.train_supervised(str(path), thread=1, seed=seed, verbose=0, **options)
 
 
+def converged(
+    rows: list[list[Any]], ranked: list[dict[str, Any]], seed: int, folder: Path
+) -> tuple[Any, dict[str, Any]]:
+    """Return a model by the first of `ranked` options whose weights stay numbers on these rows, and those options."""
+    for options in ranked:
+        with contextlib.suppress(RuntimeError):
+            return fitted(rows, options, seed, folder), options
+    raise SystemExit("fastText: its weights became no numbers with any of its settings; lower their lr")
+
+
 def told(model: Any, texts: list[str]) -> list[int]:
     """Return the number of each text's likeliest label."""
     return [int(some[0].removeprefix(LABEL)) for some in model.predict(texts)[0]]
@@ -47,8 +58,7 @@ def main() -> None:
                 return -1
             return sum(one == label for one, (_, label) in zip(found, valid, strict=True))
 
-        best = max(CHOICES, key=right)
-        model = fitted(train + valid, best, asked["seed"], folder)
+        model, best = converged(train + valid, sorted(CHOICES, key=right, reverse=True), asked["seed"], folder)
         model.save_model(str(folder / "model.bin"))
         size = (folder / "model.bin").stat().st_size
         json.dump({"labels": told(model, asked["test"]), "settings": best, "bytes": size}, sys.stdout)

@@ -1,5 +1,6 @@
 """Published sets of texts are dealt as the benchmark says, and what was measured is told."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 
 from bench.texts.__main__ import main
-from bench.texts.record import fasttext, microseconds, night_of
+from bench.texts.record import FASTTEXT, fasttext, microseconds, night_of
 from bench.texts.sets import FOLDS, SETS, amazon, phrasebank
 from bench.texts.table import picture, tables
 from tasks.compression.export import export_onnx
@@ -107,3 +108,25 @@ def test_fasttext_learns_what_is_told_apart_by_a_word() -> None:
     )
     found = fasttext(rows, FASTTEXT_PYTHON, 0)
     assert found["accuracy"] > 0.9 and found["bytes"] > 1000
+
+
+@pytest.mark.skipif(not FASTTEXT_PYTHON.exists(), reason="needs `make bench-texts-setup`")
+def test_fasttext_takes_the_next_best_settings_where_weights_become_no_numbers(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(FASTTEXT.parent)!r})
+from pathlib import Path
+from fasttext_peer import converged
+rows = [[word + " now", label] for label, word in enumerate(("buy", "sell"))] * 40
+wild, calm = ({{"lr": rate, "bucket": 1000, "dim": 8}} for rate in (1e9, 0.3))
+print(converged(rows, [wild, calm], 0, Path({str(tmp_path)!r}))[1] is calm)
+try:
+    converged(rows, [wild], 0, Path({str(tmp_path)!r}))
+except SystemExit as end:
+    print(end)
+"""
+    found = subprocess.run([FASTTEXT_PYTHON, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines() == [
+        "True",
+        "fastText: its weights became no numbers with any of its settings; lower their lr",
+    ]
