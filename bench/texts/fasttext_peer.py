@@ -20,12 +20,20 @@ CHOICES = [
     for low in (0, 2)
 ]
 LABEL = "__label__"
+TRIES = 5
+"""Equal rows and settings end in weights that are no numbers at some times and not at others."""
 
 
 def fitted(rows: list[list[Any]], options: dict[str, Any], seed: int, folder: Path) -> Any:
-    """Return a model of the rows, by one thread: several would make it another one each time."""
+    """Return a model of the rows, by one thread: several would make it another one each time.
+
+    Raises RuntimeError when its weights became no numbers at each of TRIES.
+    """
     path = folder / "rows.txt"
     path.write_text("".join(f"{LABEL}{label} {text}\n" for text, label in rows))
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(RuntimeError):
+            return fasttext.train_supervised(str(path), thread=1, seed=seed, verbose=0, **options)
     return fasttext.train_supervised(str(path), thread=1, seed=seed, verbose=0, **options)
 
 

@@ -118,7 +118,7 @@ sys.path.insert(0, {str(FASTTEXT.parent)!r})
 from pathlib import Path
 from fasttext_peer import converged
 rows = [[word + " now", label] for label, word in enumerate(("buy", "sell"))] * 40
-wild, calm = ({{"lr": rate, "bucket": 1000, "dim": 8}} for rate in (1e9, 0.3))
+wild, calm = ({{"lr": rate, "bucket": 1000, "dim": 8, "epoch": 1}} for rate in (1e9, 0.3))
 print(converged(rows, [wild, calm], 0, Path({str(tmp_path)!r}))[1] is calm)
 try:
     converged(rows, [wild], 0, Path({str(tmp_path)!r}))
