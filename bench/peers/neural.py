@@ -1,6 +1,6 @@
 """This trains neuralforecast's networks as users would: early stopping on validation, then a fit of that length.
 
-Loss: quantiles (MQLoss) for the sets scored by WAPE, squared error for the others. Sets scored by MSE get no
+Loss: quantiles (MQLoss) for the sets scored by them, squared error for those scored by MSE. Sets scored by MSE get no
 covariates, as published figures have none; the others get all that is known ahead, the calendar and one-hot static
 columns.
 """
@@ -32,7 +32,7 @@ CHECKED_WINDOWS = 150_000
 NUMBERS_AT_ONCE, MOST_SERIES, WINDOWS = 20_000_000, 32, 256
 CHUNK = 3_000_000  # forecast values held at a time as a table
 # By window: the library's scaler, of target and covariates. By series: the target alone, over its mean size.
-SCALINGS = {"wape": ("window", "series"), "mse": ("window", "none")}
+SCALINGS = {"wape": ("window", "series"), "wql": ("window", "series"), "mse": ("window", "none")}
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Panel:
         self.known: dict[str, Floats] = {}
         self.static: dict[str, Floats] = {}
         self.past: dict[str, Floats] = {}
-        if data.metric == "wape":
+        if data.metric != "mse":
             for name, (length, column) in calendar(data).items():
                 angle = 2 * math.pi * column / length
                 self.known |= {f"{name}_sin": np.sin(angle)[None], f"{name}_cos": np.cos(angle)[None]}

@@ -64,11 +64,11 @@ def candidates(data: BenchSet) -> Mapping[str, Any]:
 
 
 def fit_predict(data: BenchSet, seed: int, chosen: Mapping[str, Any] | None = None) -> Result:
-    """Choose the method with the least WAPE on the validation windows. Raises Unsuitable on sets scored by MSE."""
+    """Choose the method with the least error on the validation windows. Raises Unsuitable on sets scored by MSE."""
     start = process_time()
     methods = candidates(data)
     tried = {
-        name: score(data, forecast(data, model, "valid"), "valid")["wape"]
+        name: score(data, forecast(data, model, "valid"), "valid")[data.metric]
         for name, model in ({} if chosen else methods).items()
     }
     method = chosen["method"] if chosen else min(tried, key=lambda name: tried[name])
