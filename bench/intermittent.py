@@ -1,7 +1,8 @@
 """This set has items of which most days sell nothing: M5's 149 of the department HOBBIES_2 in one store, five years.
 
 An item begins with its first sale. It is scored by the weighted quantile loss: the median of such days is zero
-whatever the forecast knows, and its absolute error rewards that (Kolassa 2016, International Journal of Forecasting 32).
+whatever the forecast knows, and its absolute error rewards that (Kolassa 2016, International Journal of Forecasting
+32).
 """
 
 from pathlib import Path

@@ -16,8 +16,8 @@ before the first test window starts. Rolling origins are those that the field us
 | housing | 46 monthly | 12 | 12, a month apart | 12, a month apart |
 | hobbies | 149 daily, most days zero | 28 | 3: each 28 days | 3, 28 days apart |
 
-The rows of etth1 to exchange follow Zeng et al. 2023 (arXiv:2205.13504): channels are z-scored with the mean and standard deviation
-of the training part, models are fitted on that part only, and no test window is dropped.
+The rows of etth1 to exchange follow Zeng et al. 2023 (arXiv:2205.13504): channels are z-scored with the mean and
+standard deviation of the training part, models are fitted on that part only, and no test window is dropped.
 """
 
 import os

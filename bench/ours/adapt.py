@@ -23,7 +23,10 @@ VALID_ORIGINS = 300
 
 
 def as_of(data: BenchSet) -> date:
-    """Return the day of the last test origin: a night of that day knows no later value. A month ends on its last day."""
+    """Return the day of the last test origin: a night of that day knows no later value.
+
+    A month is known on its last day.
+    """
     step = _even(data)[data.origins.test[-1]]
     if data.frequency == MONTHS:
         step = (step.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
@@ -34,8 +37,8 @@ def as_of(data: BenchSet) -> date:
 def table_of(data: BenchSet, options: Options) -> pl.DataFrame:
     """Return a user's rows on `as_of`: observed up to the last test origin, with covariates known ahead.
 
-    Of the covariates of the past it has those that `options` names. Series are numbered, so that they keep the set's order. Steps are evenly apart: a set whose clock jumps is
-    counted by its rows, as those who published it do.
+    Of the covariates of the past it has those that `options` names. Series are numbered, so that they keep the set's
+    order. Steps are evenly apart: a set whose clock jumps is counted by its rows, as those who published it do.
     """
     count, steps = data.values.shape
     origin, number = data.origins.test[-1], np.arange(steps)

@@ -54,8 +54,7 @@ class Pixels(Frozen):
 
 
 class Shape(Frozen):
-    """`moment`: columns with the year and month, the day and the hour of a row, of which its time is made; days and hours
-    may be left out, the last ones first.
+    """`moment`: columns of a row's year, month, day and hour, of which its time is made; hour and day may be left out.
 
     `time_format`: how a time is written that is not in ISO form, such as `%d-%b-%y`. `seconds`: a column with the
     seconds since 1970, or moments, or texts of these, of which its day is made (UTC); the column stays, as seconds: it
