@@ -18,7 +18,7 @@ from bench.metrics import score
 from bench.ours.adapt import forecasts_of
 from bench.ours.nights import prepare, settings_of
 from bench.processes import program
-from bench.sets import PROJECT, SETS, load
+from bench.sets import PROJECT, load
 from tasks.compression.export import export_onnx
 from tasks.compression.timing import measure_all
 from tasks.config.run import Run
@@ -136,7 +136,7 @@ def _truth(dataset: Dataset, problem: Problem) -> Objective:
 
 
 def _ground(name: str, seed: int, folder: Path) -> Ground:
-    if name not in SETS:
+    if "as_of" in CHOICES[name]:
         return _of_workload(name, folder)
     data = load(name)
     run = settings_of(data, seed, 1)

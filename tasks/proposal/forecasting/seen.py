@@ -12,6 +12,7 @@ from tasks.core.errors import DataError
 from tasks.problems.forecasting.covariates import KEPT
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.forecasting.lengths import Plan, plan_lengths
+from tasks.proposal.forecasting.parts import with_moment
 from tasks.proposal.forecasting.roles import NUMBER, Roles, find_roles
 from tasks.proposal.forecasting.time import Time, find_time
 
@@ -74,6 +75,7 @@ def see(found: Look, asked: Asked = Asked()) -> Seen:
 
     Raises UsageError when it must be said which columns are meant.
     """
+    found = found if asked.time else with_moment(found)
     try:
         time = find_time(found.rows, asked.time)
         rows = found.rows.with_columns(time.number.alias(NUMBER)).drop_nulls(NUMBER)
