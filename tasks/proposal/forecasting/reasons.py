@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from tasks.proposal.forecasting.parts import Parted
 from tasks.proposal.forecasting.roles import NUMBER
 from tasks.proposal.forecasting.seen import Seen
 
@@ -12,9 +11,9 @@ def reasons_of(seen: Seen) -> list[str]:
     time, roles, plan, ours, as_of = seen.time, seen.roles, seen.plan, seen.ours, seen.as_of
     steps, series = seen.steps, seen.series
     lengths, noun = plan.lengths, time.step.noun
-    first, parts = time.axis.value(0), seen.look.moment if isinstance(seen.look, Parted) else (time.column,)
+    first = time.axis.value(0)
     said = [
-        f"time: {', '.join(parts)}, in steps of {time.step.name} ({noun}s); {steps:,} of them, {first} to {as_of}",
+        f"time: {', '.join(seen.times)}, in steps of {time.step.name} ({noun}s); {steps:,} of them, {first} to {as_of}",
         f"series: {series:,} by {', '.join(roles.series)} (change: --series)" if roles.series else "series: one",
         f"target: {roles.target}, {roles.why_target} (change: --target)",
         f"horizon {lengths.horizon}, season {lengths.season}, {plan.windows:,} windows to train on "

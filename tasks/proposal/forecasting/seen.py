@@ -12,7 +12,7 @@ from tasks.core.errors import DataError
 from tasks.problems.forecasting.covariates import KEPT
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.forecasting.lengths import Plan, plan_lengths
-from tasks.proposal.forecasting.parts import with_moment
+from tasks.proposal.forecasting.parts import Parted, with_moment
 from tasks.proposal.forecasting.roles import NUMBER, Roles, find_roles
 from tasks.proposal.forecasting.time import Time, find_time
 
@@ -64,6 +64,11 @@ class Seen:
         """Whether zeros are usual, none being below: then zero is a series' foot, and else a gap is like its mean."""
         zeros = (self.known[self.roles.target] == 0).mean()
         return self.least >= 0 and isinstance(zeros, float) and zeros > OFTEN
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        """The file's columns that say the time."""
+        return self.look.moment if isinstance(self.look, Parted) else (self.time.column,)
 
     def is_ahead(self, column: str) -> bool:
         """Whether a column that changes over time is known over the whole horizon."""
