@@ -68,7 +68,7 @@ def hourly_set(name: str, rows: pl.DataFrame, options: Options) -> BenchSet:
         found[0, place] = column.cast(pl.Float32).to_numpy()
         return found
 
-    origins = rolling(len(times), options.horizon, options.test_origins, options.origin_step, options.valid_origins)
+    origins = rolling(len(times), options.horizon, options.test_origins, options.origin_step)
     past = {column: _carried(wide(rows[column])) for column in options.covariates_known("past")}
     for column in options.categories_known("past"):
         past |= {value: _carried(wide(flags)) for value, flags in _flags(rows[column], place <= origins.train_end)}

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
 
-ERRORS = {"wape": ("wape", "wql", "rmsse"), "wql": ("wql", "wape", "rmsse"), "mse": ("mse", "mae")}
+ERRORS = {
+    "wape": ("wape", "wql", "rmsse", "coverage"),
+    "wql": ("wql", "wape", "rmsse", "coverage"),
+    "mse": ("mse", "mae"),
+}
 INTRODUCTION = """\
 Made by `make bench`. Every competitor gets the same rows, the same split and settings chosen on validation windows
 alone: test values are sealed until the scorer sees the forecasts. Peers choose theirs at one seed, and the time of

@@ -5,9 +5,9 @@ before the first test window starts. Rolling origins are those that the field us
 
 | set | series, steps | horizon | test origins | validation origins |
 |---|---|---|---|---|
-| m5 | 30,490 daily | 28 | 1: the competition's last 28 days | 2: each 28 days before |
+| m5 | 30,490 daily | 28 | 3, 7 days apart, the last one is the competition's | 3, 7 days apart |
 | walmart | 3,331 weekly | 8 | 3, 4 weeks apart, the last one 8 weeks before the end | 3, 4 weeks apart |
-| journey | about 310 daily | 28 | 2, 7 days apart: those of the product's workload `sales` | 2, 7 days apart |
+| journey | about 310 daily | 28 | 3, 7 days apart, the newest of them those of the workload `sales` | 3, 7 days apart |
 | vic | 1, half-hours | 48 | 56: each midnight of the last 8 weeks | 56 midnights before |
 | etth1, ettm1 | 7 channels | 96 | every step of months 17-20 | every step of months 13-16 |
 | weather, exchange | 21, 8 channels | 96 | every step of the last 20 % | every step of the 10 % before |
@@ -140,6 +140,31 @@ class BenchSet:
             raise DataError(f"{self.name}: targets of origin {max(origins)} are sealed; tune on validation origins")
         return windows(self.values, origins, self.horizon), windows(self.observed, origins, self.horizon)
 
+    def earlier(self, back: int) -> "BenchSet":
+        """Return the set as it was `back` times the way from validation to test ago: a rolling origin to choose by.
+
+        With `back` of 1 the last test window is today's last validation window, and nothing after it is in the set.
+        Raises DataError when too little is left.
+        """
+        shift = back * (self.origins.test[-1] - self.origins.valid[-1])
+        steps = self.values.shape[1] - shift
+        if self.origins.train_end < shift:
+            raise DataError(f"{self.name}: {back} back: nothing is left to learn from; take fewer")
+        valid, test = (tuple(origin - shift for origin in self.origins.of(split)) for split in ("valid", "test"))
+        known, past = (
+            {name: array[:, :steps] for name, array in covariates.items()} for covariates in (self.known, self.past)
+        )
+        return replace(
+            self,
+            values=self.values[:, :steps],
+            observed=self.observed[:, :steps],
+            times=self.times[:steps],
+            origins=Origins(self.origins.train_end - shift, valid, test),
+            known=known,
+            past=past,
+            last=-1,
+        )
+
     def sealed(self) -> "BenchSet":
         """Return the set as competitors get it: no value, and no covariate of the past, after the last test origin."""
         last = self.origins.test[-1]
@@ -175,14 +200,14 @@ def load(name: str, root: Path | None = None) -> BenchSet:
         ) from error
 
 
-def rolling(steps: int, horizon: int, count: int, apart: int, valid: int | None = None) -> Origins:
-    """Return origins counted back from the end: `count` for testing, and before them `valid` (the same number).
+def rolling(steps: int, horizon: int, count: int, apart: int) -> Origins:
+    """Return origins counted back from the end: `count` for testing, and before them as many for validation.
 
     The last window ends with the last step. Training, while tuning, ends at the first validation origin.
     """
     test = [steps - 1 - horizon - apart * step for step in reversed(range(count))]
     last = test[0] - horizon
-    tuning = [last - apart * step for step in reversed(range(valid or count))]
+    tuning = [last - apart * step for step in reversed(range(count))]
     return Origins(train_end=tuning[0], valid=tuple(tuning), test=tuple(test))
 
 
@@ -217,7 +242,7 @@ def _m5(root: Path) -> BenchSet:
         horizon=28,
         context=56,
         metric="wape",
-        origins=rolling(values.shape[1], 28, 1, 28, valid=2),
+        origins=rolling(values.shape[1], 28, 3, 7),
         static={name: _texts(series[name]) for name in ("item_id", "dept_id", "cat_id", "store_id", "state_id")},
         known=known,
     )
@@ -291,7 +316,7 @@ def journey_set(table: pl.DataFrame, options: Mapping[str, Any]) -> BenchSet:
         horizon=horizon,
         context=int(options["context"]),
         metric="wape",
-        origins=rolling(values.shape[1], horizon, 2, 7),
+        origins=rolling(values.shape[1], horizon, 3, 7),
         static={name: _texts(series[name]) for name in ("store_id", "department")},
         known={name: wide(name) for name in ("price", "promo_display", "promo_mailer")}
         | {"holiday": wide("holiday")[:1]},

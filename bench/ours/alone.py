@@ -2,10 +2,12 @@
 
 What a kind of model is worth by itself: no teachers, no compression; see alone.yaml. A line a model is printed, and
 with `--refit` another one: trained again with all rows before those of the test, for as many trees or epochs.
+`--back 1 --back 2` asks sets of the benchmark as they were earlier: windows to choose by, as they end before the test.
 """
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NamedTuple
@@ -56,15 +58,19 @@ def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help=f"Of {', '.join(CHOICES)}. Default: all.")] = None,
     models: Annotated[list[str] | None, typer.Option("--model", help="Default: all of the set.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
+    backs: Annotated[list[int] | None, typer.Option("--back", min=0, help="See above. Default: 0, as it is.")] = None,
     *,
     refit: Annotated[bool, typer.Option("--refit", help="Also train each again with the newest rows.")] = False,
 ) -> None:
     """Print of each model: validation and test error, weights, bytes, seconds of the processor, and time of a call."""
-    for name in sets or CHOICES:
+    for name, back in product(sets or CHOICES, backs or [0]):
         if name not in CHOICES:
             raise UsageError(f"no set: {name}; there are: {', '.join(CHOICES)}")
+        if back and name not in SETS:
+            raise UsageError(f"--back: {name} is a workload; its earlier stretches: bench.stretches {name}")
         with TemporaryDirectory(prefix="nightstill-alone-") as folder:
-            ground = _ground(name, seed, Path(folder))
+            ground = _ground(name, seed, Path(folder), back)
+            where = f"{name}, {back} back" if back else name
             files: dict[str, bytes] = {}
             for kind in models or CHOICES[name]["models"]:
                 began = time.process_time()
@@ -74,14 +80,14 @@ def main(
                 seconds, weights = time.process_time() - began, count_parameters(model)
                 files[kind] = exported(model, ground.dataset)
                 typer.echo(
-                    f"{name} {kind}: validation {valid:.4f}, test {ground.test(model):.4f}, "
+                    f"{where} {kind}: validation {valid:.4f}, test {ground.test(model):.4f}, "
                     f"{weights} weights, {len(files[kind])} bytes, {seconds:.0f} s"
                 )
                 if refit:
                     newest = trained_again(ground.dataset.newest(), ground.problem, spec, training, seed, history)
-                    typer.echo(f"{name} {kind}: again with the newest rows: test {ground.test(newest):.4f}")
+                    typer.echo(f"{where} {kind}: again with the newest rows: test {ground.test(newest):.4f}")
             for kind, times in beside(files, ground.dataset).items():
-                typer.echo(f"{name} {kind}: {times:.2f} times the call of {next(iter(files))}")
+                typer.echo(f"{where} {kind}: {times:.2f} times the call of {next(iter(files))}")
 
 
 def exported(model: torch.nn.Module, dataset: Dataset) -> bytes:
@@ -135,10 +141,10 @@ def _truth(dataset: Dataset, problem: Problem) -> Objective:
     return Objective(dataset, problem.hard_loss(dataset.contract))
 
 
-def _ground(name: str, seed: int, folder: Path) -> Ground:
+def _ground(name: str, seed: int, folder: Path, back: int) -> Ground:
     if "as_of" in CHOICES[name]:
         return _of_workload(name, folder)
-    data = load(name)
+    data = load(name).earlier(back) if back else load(name)
     run = settings_of(data, seed, 1)
     _, windows = prepare(data.sealed(), run, folder)
 

@@ -43,8 +43,8 @@ def histories(night: Night) -> Histories:
     return dataset
 
 
-def rows_of(dataset: Histories) -> Rows:
-    """Return what peers may see: every learned event with one before it is a training row."""
+def rows_of(dataset: Histories, *, refit: bool = False) -> Rows:
+    """Return what peers may see: every learned event with one before it is a training row. `refit`: for a last fit."""
     sequences = dataset.sequences(dataset.splits["train"])
     learned, starts = flat(sequences)
     length = dataset.contract.inputs[HISTORY][1][0]
@@ -56,10 +56,14 @@ def rows_of(dataset: Histories) -> Rows:
     valid, test = (dataset.splits[name] for name in ("valid", "test"))
     valid_had, valid_bounds = flat(_had(dataset, valid))
     test_had, test_bounds = flat(_had(dataset, test))
+    again = dataset.newest() if refit else None
+    newest, newest_starts = flat(again.sequences(again.splits["train"]) if again else [])
     return Rows(
         items=np.array([dataset.size]),
         learned=learned,
         starts=starts,
+        newest=newest,
+        newest_starts=newest_starts,
         history=np.concatenate(before),
         came=np.concatenate(came),
         valid_history=dataset.inputs(valid)[HISTORY],
@@ -82,8 +86,11 @@ def simple(dataset: Histories) -> Mapping[str, Answer]:
     return {name: Answer(answer(test)) for name, answer in baselines.simple(dataset).items()}
 
 
-def eases(dataset: Histories) -> Iterator[tuple[str, Answer]]:
-    """Yield EASE of all that a user had, and of a history that decays; options are chosen on validation."""
+def eases(dataset: Histories, *, refit: bool = False) -> Iterator[tuple[str, Answer]]:
+    """Yield EASE of all that a user had, and of a history that decays; options are chosen on validation.
+
+    `refit`: then both are computed again with the events that validated.
+    """
     begun = time.process_time()
     pairs, length = dataset.pairs(), dataset.contract.inputs[HISTORY][1][0]
     valid, test = dataset.splits["valid"], dataset.splits["test"]
@@ -96,16 +103,21 @@ def eases(dataset: Histories) -> Iterator[tuple[str, Answer]]:
     def decayed(rows: Codes, half_life: float) -> Floats:
         return profile(dataset.inputs(rows)[HISTORY], decay(length, half_life), dataset.size)
 
+    newest = dataset.newest().pairs() if refit else None
+
+    def product_of(regularisation: float) -> Floats:
+        return products[regularisation] if newest is None else ease(newest, regularisation)
+
     def error(profiles: Floats, regularisation: float) -> float:
         return score_ranking(profiles @ products[regularisation], dataset.target(valid)).error
 
     given = had(valid)
     best = min(REGULARISATIONS, key=lambda regularisation: error(given, regularisation))
     size = products[best].nbytes
-    yield "EASE", Answer(had(test) @ products[best], size, time.process_time() - begun, {"settings": {"l2": best}})
+    yield "EASE", Answer(had(test) @ product_of(best), size, time.process_time() - begun, {"settings": {"l2": best}})
     offered = {half_life: decayed(valid, half_life) for half_life in HALF_LIVES}
     half_life, best = min(product(HALF_LIVES, REGULARISATIONS), key=lambda pair: error(offered[pair[0]], pair[1]))
-    scores = decayed(test, half_life) @ products[best]
+    scores = decayed(test, half_life) @ product_of(best)
     settings = {"half_life": half_life, "l2": best}
     yield "EASE, decayed", Answer(scores, size, time.process_time() - begun, {"settings": settings})
 

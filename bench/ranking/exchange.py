@@ -19,12 +19,15 @@ class Rows:
     begins, and the end. `history` (n, length): the last items before each training row, 0 before the first; `came`
     (n,): the item that came. Of each validation and test row: the history, and all items that the user had (`…_had`,
     one row after the other, with `…_bounds`). `valid_came`: the items that validation asks for, 0 where it is none of
-    the catalogue.
+    the catalogue. `newest`, `newest_starts`: as `learned` and `starts`, with the events that validated, for a last fit
+    of what is chosen; empty where the night has none.
     """
 
     items: Codes
     learned: Codes
     starts: Codes
+    newest: Codes
+    newest_starts: Codes
     history: Codes
     came: Codes
     valid_history: Codes

@@ -26,10 +26,11 @@ def measured(name: str, seed: int, folder: Path, peers: Mapping[str, Path]) -> d
     night = night_of_set(name, seed, folder)
     night.compress()
     dataset = histories(night)
-    rows_of(dataset).save(folder / "rows.npz")
+    refit = night.context.run.refit is not None
+    rows_of(dataset, refit=refit).save(folder / "rows.npz")
     evaluation = EvaluationSet(night.problem, dataset)
     gains, models = {}, {}
-    answers = (*simple(dataset).items(), *eases(dataset), *answers_of(folder, seed, peers), *ours(night))
+    answers = (*simple(dataset).items(), *eases(dataset, refit=refit), *answers_of(folder, seed, peers), *ours(night))
     for model, answer in answers:
         score = evaluation.score(answer.scores)
         gains[model] = 1 - score.loss

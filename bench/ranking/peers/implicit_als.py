@@ -15,7 +15,7 @@ FACTORS, REGULARISATION, WEIGHT, ITERATIONS = (32, 64, 128), (0.01, 1.0, 10.0), 
 
 
 def fit_predict(rows: Rows, seed: int) -> Result:
-    """Choose factors, regularisation and the weight of an event on validation."""
+    """Choose factors, regularisation and the weight of an event on validation; then fit the best to the newest rows."""
     learned = _matrix(rows.learned, rows.starts, rows.size)
     valid = _matrix(rows.valid_had, rows.valid_bounds, rows.size)
     tried: dict[tuple[int, float, float], float] = {}
@@ -23,7 +23,7 @@ def fit_predict(rows: Rows, seed: int) -> Result:
         tried[options] = ndcg(rows, _scores(_fitted(learned, options, seed), valid))
     best = max(tried, key=lambda options: tried[options])
     begun = process_time()
-    model = _fitted(learned, best, seed)
+    model = _fitted(_matrix(rows.newest, rows.newest_starts, rows.size) if len(rows.newest) else learned, best, seed)
     seconds = process_time() - begun
     return Result(
         scores=_scores(model, _matrix(rows.test_had, rows.test_bounds, rows.size)),

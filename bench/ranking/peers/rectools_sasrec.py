@@ -2,13 +2,15 @@
 
 It orders a user's events by their time, so their place stands for it: the order is ours. A user's events are cut into
 pieces, each a user of its own, so that all of them are learned from. Rows are asked as users with their history alone.
-Every few epochs the validation rows are scored by the product's metric; the best of those weights are taken.
+Every few epochs the validation rows are scored by the product's metric; the best of those weights are taken. Where a
+night has a last fit, the best run is trained anew with the events that validated, for as many epochs.
 """
 
 import copy
 import logging
 import warnings
 from collections.abc import Mapping
+from itertools import pairwise
 from time import process_time
 from typing import Any
 
@@ -43,19 +45,27 @@ def fit_predict(rows: Rows, seed: int) -> Result:
         seconds.append(process_time() - begun)
         tried[f"dropout {dropout:g}, epoch {runs[-1].epoch}"] = runs[-1].best
     run = max(runs, key=lambda run: run.best)
+    chosen = runs.index(run)
+    if len(rows.newest):
+        begun = process_time()
+        run = _Run(rows, run.dropout, seed, epochs=run.epoch)
+        seconds[chosen] = process_time() - begun
     return Result(
         scores=run.scores(rows.test_history),
         size=sum(weights.nbytes for weights in run.model.torch_model.parameters()),
         settings={**OPTIONS, "dropout_rate": run.dropout, "epochs": run.epoch},
         tried=tried,
-        fit_seconds=seconds[runs.index(run)],
+        fit_seconds=seconds[chosen],
     )
 
 
 class _Run:
-    """A run is one training; `best`: NDCG@10 on validation after `epoch` epochs."""
+    """A run is one training; `best`: NDCG@10 on validation after `epoch` epochs.
 
-    def __init__(self, rows: Rows, dropout: float, seed: int) -> None:
+    With `epochs` it learns from the newest rows, too, and so long.
+    """
+
+    def __init__(self, rows: Rows, dropout: float, seed: int, epochs: int | None = None) -> None:
         seed_everything(seed)
         self.rows, self.dropout, self.best, self.epoch = rows, dropout, -1.0, 0
         length = rows.history.shape[1]
@@ -63,7 +73,13 @@ class _Run:
             **OPTIONS, loss="softmax", dropout_rate=dropout, session_max_len=length, deterministic=True
         )
         self.model.recommend_torch_device = "cpu"
-        learned = _pieces(rows, length)
+        if epochs is not None:
+            learned = _pieces(rows.newest, rows.newest_starts, length)
+            for _ in range(0, epochs, EVERY):
+                self.model.fit_partial(learned, min_epochs=EVERY, max_epochs=EVERY)
+            self.epoch = epochs
+            return
+        learned = _pieces(rows.learned, rows.starts, length)
         weights: dict[str, torch.Tensor] = {}
         for epoch in range(EVERY, EPOCHS + 1, EVERY):
             self.model.fit_partial(learned, min_epochs=EVERY, max_epochs=EVERY)
@@ -87,14 +103,14 @@ class _Run:
         return found
 
 
-def _pieces(rows: Rows, length: int) -> Dataset:
-    """Return the learned events; the last of a piece is the first of the next, where it is not asked for."""
+def _pieces(learned: Codes, starts: Codes, length: int) -> Dataset:
+    """Return learned events; the last of a piece is the first of the next, where it is not asked for."""
     user: list[Codes] = []
     item: list[Codes] = []
     place: list[Codes] = []
-    for begin, end in zip(rows.starts[:-1], rows.starts[1:], strict=True):
+    for begin, end in pairwise(starts):
         for start in range(begin, max(end - 1, begin + 1), length):
-            codes = rows.learned[start : min(start + length + 1, end)]
+            codes = learned[start : min(start + length + 1, end)]
             user.append(np.full(len(codes), len(user)))
             item.append(codes)
             place.append(np.arange(len(codes)))

@@ -23,7 +23,7 @@ def ramp(toy: Toy) -> BenchSet:
 
 def test_origins_are_counted_back_from_the_end() -> None:
     assert rolling(20, 4, 2, 3) == Origins(train_end=5, valid=(5, 8), test=(12, 15))
-    assert rolling(447, 28, 1, 28, valid=2) == Origins(train_end=362, valid=(362, 390), test=(418,))
+    assert rolling(447, 28, 3, 7) == Origins(train_end=362, valid=(362, 369, 376), test=(404, 411, 418))
 
 
 def test_windows_are_the_steps_after_each_origin(ramp: BenchSet) -> None:
@@ -56,6 +56,18 @@ def test_a_sealed_set_knows_nothing_after_the_last_test_origin(toy: Toy) -> None
     assert data.targets(data.origins.valid)[0].shape == (2, 1, 2)
     with pytest.raises(DataError, match="sealed; tune on validation"):
         data.targets(data.origins.test)
+
+
+def test_a_set_as_it_was_earlier_ends_with_what_validated(toy: Toy) -> None:
+    data = toy([np.arange(16)], past={"heat": np.arange(16.0, dtype=np.float32)[None]})
+    assert data.origins == Origins(train_end=9, valid=(9, 10), test=(12, 13))
+    earlier = data.earlier(2)
+    assert earlier.origins == Origins(train_end=3, valid=(3, 4), test=(6, 7))
+    assert earlier.values[0].tolist() == earlier.past["heat"][0].tolist() == list(range(10))
+    assert earlier.targets(earlier.origins.test)[0].tolist() == [[[7, 8]], [[8, 9]]]
+    assert data.earlier(1).sealed().last == 10
+    with pytest.raises(DataError, match="toy: 4 back: nothing is left to learn from; take fewer"):
+        data.earlier(4)
 
 
 def test_arrays_cannot_be_changed(ramp: BenchSet) -> None:
@@ -162,7 +174,7 @@ def test_m5_has_leading_days_not_started_events_and_snap_of_the_state(tmp_path: 
     assert data.values[:, :12].tolist() == [list(range(12)), [0] * 10 + [7, 7]]
     assert data.known["event_national"][0, :2].tolist() == [1, 0] == data.known["event_sporting"][0, :2].tolist()
     assert data.known["snap"][:, :3].tolist() == [[1, 0, 0], [0, 1, 0]]
-    assert data.origins == Origins(train_end=35, valid=(35, 63), test=(91,))
+    assert data.origins == Origins(train_end=35, valid=(35, 42, 49), test=(77, 84, 91))
     assert data.static["state_id"].tolist() == ["CA", "TX"]
 
 
@@ -191,4 +203,4 @@ def test_journey_is_the_products_table_as_arrays(sales: Any) -> None:
     assert data.values[5].tolist() == one["units"].to_list() and data.times[-1] == np.datetime64("2024-07-14")
     assert data.known["promo_display"][5].tolist() == one["promo_display"].to_list()
     assert data.known["holiday"].shape == (1, 75) and data.known["holiday"].sum() == 2
-    assert data.origins == Origins(train_end=50, valid=(50, 57), test=(62, 69))
+    assert data.origins == Origins(train_end=36, valid=(36, 43, 50), test=(55, 62, 69))

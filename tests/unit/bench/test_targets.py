@@ -51,9 +51,21 @@ def test_ratios_are_of_teacher_and_released_file() -> None:
     assert found["released file: ≥ 600× fewer bytes"] == "missed on 2 of 2: m5 by 50 %, etth1 by 50 %"
     assert found["released file: ≥ 50× faster at batch 1"] == "met"
     assert found["released file: ≤ 10 µs over the runtime's floor at batch 1"] == "met"
-    assert found["released file's WAPE ≤ 1.00× LightGBM's"] == "missed by 2.04 %"
+    assert found["teachers' error ≤ 1.00× the best peer's"] == "missed by 2.04 %"
+    assert found["released file's error ≤ 1.00× the best peer's, on 6 of 8"] == "missed by 2.04 %"
+    assert found["released file's error nowhere above 1.02× the best peer's"] == "missed by 0.04 %"
     assert found["M5, RMSSE of the mean ≤ 1.00× the best peer's"] == "missed by 1.69 %"
     assert found["ETTh1, horizon 96, released: MSE ≤ 0.360"].startswith("missed")
+
+
+def test_a_band_may_cover_neither_too_little_nor_too_much() -> None:
+    name = "released file: the 80 % band covers .78 to .82; distance from .80 ≤ .02"
+    for coverage, verdict in ((0.785, "met"), (0.815, "met"), (0.85, "missed by 150 %"), (0.72, "missed by 300 %")):
+        covering = [
+            one | {"errors": {**one["errors"], "coverage": coverage}} if one["set"] == "m5" else one for one in records()
+        ]
+        (found,) = (target for target in targets(covering, []) if target.text == name)
+        assert list(found.values) == ["m5"] and found.verdict() == verdict
 
 
 def test_better_than_the_twin_counts_only_where_the_interval_says_so() -> None:

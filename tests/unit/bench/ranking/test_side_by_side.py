@@ -42,6 +42,19 @@ def test_peers_get_the_histories_and_never_what_a_test_row_asks_for(tmp_path: Pa
     assert rows.history[1, -2:].tolist() == first[:2].tolist()
 
 
+def test_a_last_fit_sees_what_validated_and_still_never_what_a_test_row_asks_for() -> None:
+    films = dataset()
+    before, rows = rows_of(films), rows_of(films, refit=True)
+    assert not len(before.newest) and len(rows.newest) > len(rows.learned)
+    tests, learned = films.splits["test"], films.newest().learned
+    assert not learned[films.asked[tests]].any(), "an event that a test row asks for"
+    assert learned[films.asked[films.splits["valid"]]].any()
+    once, again = (dict(eases(films, refit=refit)) for refit in (False, True))
+    for name in once:
+        assert again[name].about == once[name].about, "the choice is that of validation"
+        assert not np.allclose(again[name].scores, once[name].scores)
+
+
 def test_ease_is_chosen_on_validation_and_beats_what_is_popular() -> None:
     films = dataset()
     target = films.target(films.splits["test"])

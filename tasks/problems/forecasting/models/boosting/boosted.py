@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ class BoostedOptions(Frozen):
 
     `lags`: the newest values that are features. `seasons`: further lengths of which the same place is looked at, such
     as the day of hours whose season is a week. `past`: the covariates of past steps are seen too, as what steps of
-    alike ones were.
+    alike ones were. `normalise`: what windows are measured by, where it is not what the problem says; `none`: all by
+    one number, so that trees split at the sizes of series.
     """
 
     trees: int = Field(default=300, gt=0)
@@ -46,6 +47,7 @@ class BoostedOptions(Frozen):
     lags: int = Field(default=3, gt=0)
     seasons: tuple[PositiveInt, ...] = ()
     past: bool = False
+    normalise: Literal["none", "scale", "standard", "last", "volatility"] | None = None
 
 
 class Boosted(nn.Module):
@@ -61,7 +63,9 @@ class Boosted(nn.Module):
         layout = Layout.of(contract)
         self.options, self.layout = options, layout
         self.squared = contract.settings["options"].get("metric", "wape") == "mse"
-        self.inputs = WindowFeatures(contract, past=options.past, seasons=options.seasons, lags=options.lags)
+        self.inputs = WindowFeatures(
+            contract, past=options.past, seasons=options.seasons, lags=options.lags, normalise=options.normalise
+        )
         self.uses = self.inputs.uses
         self.trees = nn.ModuleList()
 

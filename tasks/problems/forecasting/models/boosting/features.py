@@ -34,7 +34,13 @@ class WindowFeatures(nn.Module):
     distance: Tensor
 
     def __init__(
-        self, contract: FeatureContract, *, past: bool = False, seasons: Sequence[int] = (), lags: int = 3
+        self,
+        contract: FeatureContract,
+        *,
+        past: bool = False,
+        seasons: Sequence[int] = (),
+        lags: int = 3,
+        normalise: str | None = None,
     ) -> None:
         super().__init__()
         layout = Layout.of(contract)
@@ -42,7 +48,7 @@ class WindowFeatures(nn.Module):
         self.gaps = Gaps(contract)
         self.alike = Alike(layout, self.gaps) if past else None
         self.season, self.context, self.horizon = layout.season, layout.context, layout.horizon
-        self.norm = WindowNorm(contract)
+        self.norm = WindowNorm(contract, normalise)
         self.standard = Standard(contract, self.uses)
         each = [_places(layout, season) for season in (layout.season, *seasons)]
         self.counts = [places.shape[1] for places in each]

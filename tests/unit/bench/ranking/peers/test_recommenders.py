@@ -1,5 +1,6 @@
 """Runs where RecTools, implicit and faiss are: `make bench-ranking-test`."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ def rows() -> Rows:
         items=np.array([ITEMS]),
         learned=learned,
         starts=starts,
+        newest=np.empty(0, np.int64),
+        newest_starts=np.zeros(1, np.int64),
         history=np.array([padded(had) for had, _ in asked]),
         came=np.array([item for _, item in asked]),
         valid_history=np.array([padded(walk[:4]) for walk in walks]),
@@ -55,6 +58,25 @@ def test_sasrec_learns_what_comes_next_and_scores_in_our_order(rows: Rows, monke
     assert (best == last % (ITEMS - 1) + 1).mean() > 0.9
     assert result.scores.shape == (len(last), ITEMS) and (result.scores[:, -1] < -rectools_sasrec.NAMED).all()
     assert result.settings["epochs"] <= 12 and len(result.tried) == 1 and result.size > 1_000
+
+
+def test_a_last_fit_learns_what_only_the_newest_rows_show(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest rows go round the circle the other way."""
+    monkeypatch.setattr(rectools_sasrec, "DROPOUTS", (0.0,))
+    monkeypatch.setattr(rectools_sasrec, "EPOCHS", 12)
+    monkeypatch.setattr(rectools_sasrec, "OPTIONS", {**rectools_sasrec.OPTIONS, "n_factors": 16, "lr": 0.02})
+    monkeypatch.setattr(implicit_als, "FACTORS", (8,))
+    size = ITEMS - 1
+    newest, starts = flat([(start - np.arange(5)) % size + 1 for start in range(size) for _ in range(6)])
+    had, bounds = flat([np.array([start + 1]) for start in range(size)])
+    asked = {"test_history": np.array([padded([item]) for item in had]), "test_had": had, "test_bounds": bounds}
+    before = replace(rows, **asked)
+    again = replace(before, newest=newest, newest_starts=starts)
+    ahead, back = had % size + 1, (had - 2) % size + 1
+    first, second = (rectools_sasrec.fit_predict(given, 0).scores.argmax(axis=1) + 1 for given in (before, again))
+    assert (first == ahead).mean() > 0.9 and (second == back).mean() > 0.9
+    first, second = (implicit_als.fit_predict(given, 0).scores for given in (before, again))
+    assert not np.allclose(first, second)
 
 
 def test_als_names_what_stands_near(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
