@@ -66,7 +66,7 @@ def main(
     for name, back in product(sets or CHOICES, backs or [0]):
         if name not in CHOICES:
             raise UsageError(f"no set: {name}; there are: {', '.join(CHOICES)}")
-        if back and name not in SETS:
+        if back and "as_of" in CHOICES[name]:
             raise UsageError(f"--back: {name} is a workload; its earlier stretches: bench.stretches {name}")
         with TemporaryDirectory(prefix="nightstill-alone-") as folder:
             ground = _ground(name, seed, Path(folder), back)
