@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.records import error
 from bench.report import main, page
 from tasks.core.errors import UsageError
 
@@ -53,6 +54,15 @@ def test_the_page_compares_student_with_teacher_and_twin_over_seeds() -> None:
     assert cells[:3] == ["1.0088 ± 0.0104", "0.9900 ± 0.0000", "0.9700 (0.9452 … 0.9948)"]
     assert cells[3:6] == ["1/500", "1/500", "1/50"]
     assert cells[6:] == ["16.0 ± 0.0", "9.0 ± 0.0"]
+
+
+def test_a_set_scored_by_quantiles_is_compared_by_them() -> None:
+    rare = [
+        record("lightgbm", 0, 0.5, metric="wql"),
+        record("released", 0, 0.9, metric="wql", errors={"wql": 0.2, "wape": 0.9, "rmsse": 0.7, "coverage": 0.9}),
+    ]
+    assert [error(one) for one in rare] == [0.25, 0.2]
+    assert "| **released** | 1 | 0.2000 | 0.9000 | 0.7000 | 0.9000 |" in page(rare, [], [], {})
 
 
 def test_what_was_stopped_is_said_and_enters_no_table() -> None:
