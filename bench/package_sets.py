@@ -121,7 +121,8 @@ def _rows(source: dict[str, Any], options: Options) -> pl.DataFrame:
 
 
 def _midnight(hour: np.datetime64) -> np.datetime64:
-    return hour.astype("datetime64[D]").astype("datetime64[h]")
+    day: np.datetime64 = hour.astype("datetime64[D]").astype("datetime64[h]")
+    return day
 
 
 def _flags(column: pl.Series, early: NDArray[np.bool_]) -> list[tuple[str, pl.Series]]:

@@ -58,9 +58,10 @@ class Library(Protocol):
     `check` stops early.
     """
 
-    sizes: tuple[int, int]
-    most: int
-
+    @property
+    def sizes(self) -> tuple[int, int]: ...
+    @property
+    def most(self) -> int: ...
     def prepare(self, rows: Learned, like: Any = None) -> Any: ...
     def fit(self, rows: Any, objective: str, size: int, trees: int, seed: int, check: Any = None) -> Model: ...
 
@@ -87,9 +88,8 @@ class Choice:
 def fit_predict(data: BenchSet, seed: int, library: Library, chosen: Mapping[str, Any] | None = None) -> Result:
     """Forecast three quantiles and the mean, or the mean alone for MSE."""
     start = process_time()
-    choices, tried = ({name: Choice.named(**one) for name, one in chosen.items()}, {}) if chosen else ({}, {})
-    if not choices:
-        choices, tried = tune(data, seed, library)
+    known = {name: Choice.named(**one) for name, one in (chosen or {}).items()}
+    choices, tried = (known, {}) if known else tune(data, seed, library)
     tuned = process_time()
     models = _final(data, choices, seed, library)
     fitted = process_time()
