@@ -59,7 +59,7 @@ def score(data: BenchSet, forecasts: Forecasts, split: Literal["valid", "test"] 
     if forecasts.mean is not None:
         error = forecasts.mean[observed].astype(np.float64) - actual[observed]
         errors |= {"mse": float((error**2).mean()), "mae": float(np.abs(error).mean())}
-        if data.metric == "wape":
+        if data.metric != "mse":
             errors["rmsse"] = _rmsse(data, origins, forecasts.mean, actual, observed)
     return errors
 

@@ -1,8 +1,9 @@
 """Two competitors are compared on the same series and times, by the errors that their records hold of these.
 
 A record's `cells` are sums of the loss and its weight, by group of series and block of time: |y - f50| and |y| of sets
-scored by WAPE, squared errors of the mean and their count of those scored by MSE. They are small enough to be kept, and
-all that the gates' paired interval needs. Each group is a line of text, one number a block.
+scored by WAPE, the pinball loss and |y| of those scored by WQL, squared errors of the mean and their count of those
+scored by MSE. They are small enough to be kept, and all that the gates' paired interval needs. Each group is a line of
+text, one number a block.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,10 @@ def cells_of(data: BenchSet, forecasts: Forecasts) -> dict[str, list[str]]:
     if data.metric == "wape":
         assert forecasts.quantiles is not None
         loss, weight = np.abs(actual - forecasts.quantiles[..., QUANTILES.index(0.5)]), np.abs(actual)
+    elif data.metric == "wql":
+        assert forecasts.quantiles is not None
+        gap, levels = actual[..., None] - forecasts.quantiles, np.array(QUANTILES)
+        loss, weight = 2 * np.maximum(levels * gap, (levels - 1) * gap).mean(axis=-1), np.abs(actual)
     else:
         assert forecasts.mean is not None
         loss, weight = (actual.astype(np.float64) - forecasts.mean) ** 2, np.ones(actual.shape)

@@ -45,13 +45,18 @@ def by_peer(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 def metric(records: Sequence[Record]) -> str:
     """Return the metric that the set is scored by."""
-    return "wape" if any("wape" in record["errors"] for record in records) else "mse"
+    return _metric(records[0])
 
 
 def error(record: Record) -> float:
     """Return the error by the set's metric."""
-    errors: dict[str, float] = record["errors"]
-    return errors["wape"] if "wape" in errors else errors["mse"]
+    value: float = record["errors"][_metric(record)]
+    return value
+
+
+def _metric(record: Record) -> str:
+    """Return what a record says; of those before it did, sets with quantiles were all scored by WAPE."""
+    return record.get("metric") or ("wape" if "wape" in record["errors"] else "mse")
 
 
 def paired(value: Callable[[Record], float], one: Sequence[Record], other: Sequence[Record]) -> list[float]:

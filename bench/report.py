@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
-from bench import curve, pairs, records, targets
+from bench import curve, hours, pairs, records, targets
 from bench.processes import program
 from bench.records import OURS, Record, by_peer, error, interval, metric, paired, sets_of
 from tasks.compression.timing import machine
@@ -20,16 +20,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
 
-ERRORS = {"wape": ("wape", "wql", "rmsse", "coverage"), "mse": ("mse", "mae")}
+ERRORS = {
+    "wape": ("wape", "wql", "rmsse", "coverage"),
+    "wql": ("wql", "wape", "rmsse", "coverage"),
+    "mse": ("mse", "mae"),
+}
 INTRODUCTION = """\
 Made by `make bench`. Every competitor gets the same rows, the same split and settings chosen on validation windows
 alone: test values are sealed until the scorer sees the forecasts. Peers choose theirs at one seed, and the time of
-that counts for each; then, on sets scored by WAPE, they are fitted again with the validation windows, the newest
-before the test, which the product's models never learn from. Medians over seeds, ± half the spread (largest minus
-smallest). `released` is the exact ONNX file that would be released. Seconds are of the processor, so that other work
-on the machine does not count; those of a teacher, a student and its file include what came before them. ONNX Runtime
-was timed afterwards, all models in turn. The product takes each set as a user's table, through source, snapshot and
-validation.
+that counts for each; then, on sets scored by WAPE or WQL, they are fitted again with the validation windows, the newest
+before the test; of the product's models those do so whose settings say it (`refit`). Medians over seeds, ± half the
+spread (largest minus smallest). `released` is the exact ONNX file that would be released. Seconds are of the processor,
+so that other work on the machine does not count; those of a teacher, a student and its file include what came before
+them. ONNX Runtime was timed afterwards, all models in turn. The product takes each set as a user's table, through
+source, snapshot and validation.
 
 Where a target is missed, [what was tried, and what stands in the way](missed.md) is told apart.
 
@@ -91,6 +95,7 @@ def page(measured: Sequence[Record], stopped: Sequence[Record], sizes: Sequence[
         "# Benchmark\n",
         INTRODUCTION,
         "Machine: " + ", ".join(f"{key} {value}" for key, value in where.items()) + ".\n",
+        hours.line(measured, stopped),
         "## Targets\n",
         targets.section(measured, sizes),
         "## Student against teacher and twin\n",

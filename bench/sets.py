@@ -11,15 +11,20 @@ before the first test window starts. Rolling origins are those that the field us
 | vic | 1, half-hours | 48 | 56: each midnight of the last 8 weeks | 56 midnights before |
 | etth1, ettm1 | 7 channels | 96 | every step of months 17-20 | every step of months 13-16 |
 | weather, exchange | 21, 8 channels | 96 | every step of the last 20 % | every step of the 10 % before |
+| traffic | 1, hours | 24 | 56: each midnight of the last 8 weeks | 56 midnights before |
+| pollution | 1, hours | 24 | 112: each midnight of the last 16 weeks | 112 midnights before |
+| housing | 46 monthly | 12 | 12, a month apart | 12, a month apart |
+| hobbies | 149 daily, most days zero | 28 | 3: each 28 days | 3, 28 days apart |
 
-The last two rows follow Zeng et al. 2023 (arXiv:2205.13504): channels are z-scored with the mean and standard deviation
-of the training part, models are fitted on that part only, and no test window is dropped.
+The rows of etth1 to exchange follow Zeng et al. 2023 (arXiv:2205.13504): channels are z-scored with the mean and
+standard deviation of the training part, models are fitted on that part only, and no test window is dropped.
 """
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -31,7 +36,7 @@ from tasks.core.errors import ConfigError, DataError
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
-Metric = Literal["wape", "mse"]
+Metric = Literal["wape", "wql", "mse"]
 Ends = Callable[[int], tuple[int, int, int]]
 T = TypeVar("T", bound=np.generic)
 
@@ -60,7 +65,8 @@ class BenchSet:
     `values` (N, T) float32, zero where not `observed` (N, T): before a series' start, or missing. `times` (T,):
     start of each step, local time. `seasons`: steps in a cycle, shortest first. `static`: name -> (N,) text or
     numbers. `known`: covariates known ahead, name -> (N or 1, T) float32; `past`: the same, but known up to the origin
-    only. `context`: a sensible look-back, in steps. `metric`: which error decides.
+    only. `context`: a sensible look-back, in steps. `metric`: which error decides; forecasts are of quantiles and mean,
+    and of the mean alone where it is `mse`.
     """
 
     name: str
@@ -393,6 +399,11 @@ def _texts(column: pl.Series) -> NDArray[np.str_]:
     return np.array(column.to_list(), dtype=np.str_)
 
 
+def _elsewhere(module: str) -> Any:
+    """Return a module of further sets, which needs this one."""
+    return import_module(f"bench.{module}")
+
+
 SETS: dict[str, Callable[[Path], BenchSet]] = {
     "m5": _m5,
     "walmart": _walmart,
@@ -410,4 +421,8 @@ SETS: dict[str, Callable[[Path], BenchSet]] = {
     "exchange": lambda root: _channels(
         "exchange", root, "ltsf_others/exchange_rate.parquet", ends=_shares, seasons=(1,), frequency="D"
     ),
+    "traffic": lambda _: _elsewhere("package_sets").workload_set("traffic"),
+    "pollution": lambda _: _elsewhere("package_sets").workload_set("pollution"),
+    "housing": lambda _: _elsewhere("package_sets").housing(),
+    "hobbies": lambda root: _elsewhere("intermittent").hobbies(root),
 }

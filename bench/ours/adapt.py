@@ -16,30 +16,36 @@ from tasks.problems.forecasting.dataset import Windows, build_windows
 from tasks.problems.forecasting.options import Options
 from tasks.problems.forecasting.panel import Panel
 
-FREQUENCIES = {"D": "1d", "W-FRI": "1w", "h": "1h", "30min": "30m", "15min": "15m", "10min": "10m"}
+MONTHS = "MS"
+FREQUENCIES = {MONTHS: "1mo", "D": "1d", "W-FRI": "1w", "h": "1h", "30min": "30m", "15min": "15m", "10min": "10m"}
 CHUNK = 16_384
 VALID_ORIGINS = 300
 
 
 def as_of(data: BenchSet) -> date:
-    """Return the day of the last test origin: a night of that day knows no later value."""
-    day: date = _even(data.times)[data.origins.test[-1]].astype("datetime64[D]").astype(date)
+    """Return the day of the last test origin: a night of that day knows no later value.
+
+    A month is known on its last day.
+    """
+    step = _even(data)[data.origins.test[-1]]
+    if data.frequency == MONTHS:
+        step = (step.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
+    day: date = step.astype("datetime64[D]").astype(date)
     return day
 
 
 def table_of(data: BenchSet, options: Options) -> pl.DataFrame:
     """Return a user's rows on `as_of`: observed up to the last test origin, with covariates known ahead.
 
-    Series are numbered, so that they keep the set's order. Steps are evenly apart: a set whose clock jumps is
-    counted by its rows, as those who published it do.
+    Of the covariates of the past it has those that `options` names. Series are numbered, so that they keep the set's
+    order. Steps are evenly apart: a set whose clock jumps is counted by its rows, as those who published it do.
     """
     count, steps = data.values.shape
     origin, number = data.origins.test[-1], np.arange(steps)
-    ahead = (_even(data.times).astype("datetime64[D]") > np.datetime64(as_of(data))) & (
-        number <= origin + options.horizon
-    )
+    even = _even(data)
+    ahead = (even.astype("datetime64[D]") > np.datetime64(as_of(data))) & (number <= origin + options.horizon)
     given = (data.observed & (number <= origin)) | ahead
-    times = pl.Series("date", _even(data.times).astype("datetime64[us]"))
+    times = pl.Series("date", even.astype("datetime64[us]"))
 
     def column(values: NDArray[Any]) -> NDArray[Any]:
         return np.broadcast_to(values, (count, steps))[given]
@@ -56,11 +62,18 @@ def table_of(data: BenchSet, options: Options) -> pl.DataFrame:
                 pl.Series(name, column(values) > 0 if name == "holiday" else column(values))
                 for name, values in data.known.items()
             ],
+            *[
+                pl.Series(name, np.where(ahead[step], np.nan, column(data.past[name])), nan_to_null=True)
+                for name in options.covariates_known("past")
+            ],
         ]
     )
 
 
-def _even(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+def _even(data: BenchSet) -> NDArray[np.datetime64]:
+    times = data.times
+    if data.frequency == MONTHS:
+        return times
     gaps = np.diff(times)
     even: NDArray[np.datetime64] = times[0] + np.median(gaps.astype(np.int64)).astype(gaps.dtype) * np.arange(
         len(times)

@@ -20,7 +20,7 @@ from bench.metrics import score
 from bench.ours.adapt import forecasts_of
 from bench.ours.nights import prepare, settings_of
 from bench.processes import program
-from bench.sets import PROJECT, SETS, load
+from bench.sets import PROJECT, load
 from tasks.compression.export import export_onnx
 from tasks.compression.timing import measure_all
 from tasks.config.run import Run
@@ -66,7 +66,7 @@ def main(
     for name, back in product(sets or CHOICES, backs or [0]):
         if name not in CHOICES:
             raise UsageError(f"no set: {name}; there are: {', '.join(CHOICES)}")
-        if back and name not in SETS:
+        if back and "as_of" in CHOICES[name]:
             raise UsageError(f"--back: {name} is a workload; its earlier stretches: bench.stretches {name}")
         with TemporaryDirectory(prefix="nightstill-alone-") as folder:
             ground = _ground(name, seed, Path(folder), back)
@@ -142,7 +142,7 @@ def _truth(dataset: Dataset, problem: Problem) -> Objective:
 
 
 def _ground(name: str, seed: int, folder: Path, back: int) -> Ground:
-    if name not in SETS:
+    if "as_of" in CHOICES[name]:
         return _of_workload(name, folder)
     data = load(name).earlier(back) if back else load(name)
     run = settings_of(data, seed, 1)

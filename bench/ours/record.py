@@ -51,6 +51,7 @@ def _record(data: BenchSet, night: Night, model: str, seed: int, threads: int, m
         "set": data.name,
         "peer": model,
         "seed": seed,
+        "metric": data.metric,
         "errors": score(data, forecasts),
         "cells": cells_of(data, forecasts),
         "valid_error": about.get("valid_error"),

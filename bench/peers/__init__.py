@@ -6,7 +6,7 @@ from typing import cast
 from bench.peers.base import Peer
 from tasks.core.errors import ConfigError
 
-PEERS = ("seasonal-naive", "statistical", "lightgbm", "nhits", "tide")
+PEERS = ("seasonal-naive", "statistical", "lightgbm", "catboost", "nhits", "tide", "tsmixerx", "patchtst")
 
 
 def get_peer(name: str) -> Peer:

@@ -1,8 +1,8 @@
 """This trains neuralforecast's networks as users would: early stopping on validation, then a fit of that length.
 
-Loss: quantiles (MQLoss) for the sets scored by WAPE, squared error for the others. Sets scored by MSE get no
-covariates, as published figures have none; the others get all that is known ahead, the calendar and one-hot static
-columns.
+Loss: quantiles (MQLoss) for the sets scored by them, squared error for those scored by MSE. Sets scored by MSE get no
+covariates, as published figures have none; the others get all that is known ahead, the calendar, what is known of the
+past and one-hot static columns, as far as a network takes such columns.
 """
 
 import logging
@@ -20,7 +20,7 @@ from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import MSE, MQLoss
 
 from bench.metrics import QUANTILES, Forecasts, score
-from bench.peers.base import Result
+from bench.peers.base import Result, Unsuitable
 from bench.peers.table import calendar
 from bench.sets import BenchSet, Floats
 
@@ -31,21 +31,36 @@ CHECK_EVERY, PATIENCE = 50, 4
 CHECKED_WINDOWS = 150_000
 NUMBERS_AT_ONCE, MOST_SERIES, WINDOWS = 20_000_000, 32, 256
 CHUNK = 3_000_000  # forecast values held at a time as a table
+MOST_TOGETHER = 1000  # series of one window of a network that takes all of them at once
 # By window: the library's scaler, of target and covariates. By series: the target alone, over its mean size.
-SCALINGS = {"wape": ("window", "series"), "mse": ("window", "none")}
+SCALINGS = {"wape": ("window", "series"), "wql": ("window", "series"), "mse": ("window", "none")}
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network has a model class, its own options, and the most steps it may train on a set."""
+    """A network has a model class, its own options, and the most steps it may train on a set.
+
+    One that takes a window of all series at once (`together`) learns from `windows` of them in a step.
+    """
 
     model: type[Any]
     options: Mapping[str, Any]
     max_steps: int
+    windows: int = WINDOWS
+
+    @property
+    def together(self) -> bool:
+        """Return whether a window is of all series."""
+        return bool(self.model.MULTIVARIATE)
 
 
 def fit_predict(data: BenchSet, seed: int, network: Network, chosen: Mapping[str, Any] | None = None) -> Result:
-    """Choose the window scaling and the number of steps on the validation windows, unless they are given."""
+    """Choose the window scaling and the number of steps on the validation windows, unless they are given.
+
+    Raises Unsuitable where a window of all series would be too large.
+    """
+    if network.together and len(data.series) > MOST_TOGETHER:
+        raise Unsuitable(f"{data.name}: a window is of all {len(data.series)} series, more than {MOST_TOGETHER}")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     start = process_time()
@@ -68,11 +83,11 @@ def fit_predict(data: BenchSet, seed: int, network: Network, chosen: Mapping[str
             "scaling": scaling,
             "steps": steps,
             "input_size": data.context,
-            "windows": WINDOWS,
+            "windows": network.windows,
             **network.options,
         },
         tried=tried,
-        single=panel.single(fitted),
+        single=None if network.together else panel.single(fitted),
     )
 
 
@@ -112,7 +127,7 @@ class Panel:
         self.known: dict[str, Floats] = {}
         self.static: dict[str, Floats] = {}
         self.past: dict[str, Floats] = {}
-        if data.metric == "wape":
+        if data.metric != "mse":
             for name, (length, column) in calendar(data).items():
                 angle = 2 * math.pi * column / length
                 self.known |= {f"{name}_sin": np.sin(angle)[None], f"{name}_cos": np.cos(angle)[None]}
@@ -156,12 +171,12 @@ class Panel:
             check = origins.valid[-1] + data.horizon - origins.train_end
         channels = 2 + len(self.known) + len(self.past)
         numbers = data.values.shape[1] * (data.context + data.horizon) * channels
-        own: dict[str, Any] = {}
-        if self.known:
+        own: dict[str, Any] = {"n_series": len(data.series)} if network.together else {}
+        if self.known and network.model.EXOGENOUS_FUTR:
             own |= {"futr_exog_list": list(self.known)}
-        if self.past:
+        if self.past and network.model.EXOGENOUS_HIST:
             own |= {"hist_exog_list": list(self.past)}
-        if self.static:
+        if self.static and network.model.EXOGENOUS_STAT:
             own |= {"stat_exog_list": list(self.static)}
         model = network.model(
             h=data.horizon,
@@ -171,9 +186,9 @@ class Panel:
             val_check_steps=CHECK_EVERY if tune else steps,
             early_stop_patience_steps=PATIENCE if tune else -1,
             # A step cuts every window of its series before it samples some: long series must be few, and far apart.
-            batch_size=max(1, min(MOST_SERIES, NUMBERS_AT_ONCE // numbers)),
+            batch_size=len(data.series) if network.together else max(1, min(MOST_SERIES, NUMBERS_AT_ONCE // numbers)),
             step_size=1 if numbers <= NUMBERS_AT_ONCE else numbers // NUMBERS_AT_ONCE | 1,  # odd: it meets all hours
-            windows_batch_size=WINDOWS,
+            windows_batch_size=network.windows,
             start_padding_enabled=True,
             scaler_type="standard" if self.scaling == "window" else "identity",
             random_seed=seed,

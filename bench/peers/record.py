@@ -13,7 +13,7 @@ from bench.pairs import cells_of
 from bench.peers import get_peer
 from bench.sets import load
 
-LIBRARIES = ("lightgbm", "neuralforecast", "numpy", "statsforecast", "torch")
+LIBRARIES = ("catboost", "lightgbm", "neuralforecast", "numpy", "statsforecast", "torch")
 SINGLE_CALLS, SINGLE_SECONDS = 200, 5.0
 
 
@@ -36,6 +36,7 @@ def measure(name: str, peer: str, seed: int, tuned: Mapping[str, Any] | None = N
         "set": name,
         "peer": peer,
         "seed": seed,
+        "metric": data.metric,
         "errors": score(data, result.forecasts),
         "cells": cells_of(data, result.forecasts),
         "parameters": result.parameters,

@@ -13,7 +13,7 @@ def reasons_of(seen: Seen) -> list[str]:
     lengths, noun = plan.lengths, time.step.noun
     first = time.axis.value(0)
     said = [
-        f"time: {time.column}, in steps of {time.step.name} ({noun}s); {steps:,} of them, {first} to {as_of}",
+        f"time: {', '.join(seen.times)}, in steps of {time.step.name} ({noun}s); {steps:,} of them, {first} to {as_of}",
         f"series: {series:,} by {', '.join(roles.series)} (change: --series)" if roles.series else "series: one",
         f"target: {roles.target}, {roles.why_target} (change: --target)",
         f"horizon {lengths.horizon}, season {lengths.season}, {plan.windows:,} windows to train on "

@@ -12,6 +12,7 @@ from tasks.core.errors import DataError
 from tasks.problems.forecasting.covariates import KEPT
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.forecasting.lengths import Plan, plan_lengths
+from tasks.proposal.forecasting.parts import Parted, with_moment
 from tasks.proposal.forecasting.roles import NUMBER, Roles, find_roles
 from tasks.proposal.forecasting.time import Time, find_time
 
@@ -64,6 +65,11 @@ class Seen:
         zeros = (self.known[self.roles.target] == 0).mean()
         return self.least >= 0 and isinstance(zeros, float) and zeros > OFTEN
 
+    @property
+    def times(self) -> tuple[str, ...]:
+        """The file's columns that say the time."""
+        return self.look.moment if isinstance(self.look, Parted) else (self.time.column,)
+
     def is_ahead(self, column: str) -> bool:
         """Whether a column that changes over time is known over the whole horizon."""
         return self.roles.reach[column] >= self.plan.lengths.horizon
@@ -74,6 +80,7 @@ def see(found: Look, asked: Asked = Asked()) -> Seen:
 
     Raises UsageError when it must be said which columns are meant.
     """
+    found = found if asked.time else with_moment(found)
     try:
         time = find_time(found.rows, asked.time)
         rows = found.rows.with_columns(time.number.alias(NUMBER)).drop_nulls(NUMBER)

@@ -82,6 +82,11 @@ def has_time(rows: pl.DataFrame) -> bool:
     return any(_is_readable(rows[name].head(SAMPLE)) for name in rows.columns)
 
 
+def has_moments(rows: pl.DataFrame) -> bool:
+    """Whether some column holds days or moments, not years or months in whole numbers."""
+    return any(_is_readable(rows[name].head(SAMPLE)) for name, kind in rows.schema.items() if not kind.is_integer())
+
+
 def zone_of(moments: pl.Series) -> str:
     """The zone of moments that have a named one, else UTC."""
     zone = moments.dtype.time_zone if isinstance(moments.dtype, pl.Datetime) else None

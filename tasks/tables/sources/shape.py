@@ -54,7 +54,7 @@ class Pixels(Frozen):
 
 
 class Shape(Frozen):
-    """`moment`: columns with the year, month, day and, of hours, the hour of a row, of which its time is made.
+    """`moment`: columns of a row's year, month, day and hour, of which its time is made; hour and day may be left out.
 
     `time_format`: how a time is written that is not in ISO form, such as `%d-%b-%y`. `seconds`: a column with the
     seconds since 1970, or moments, or texts of these, of which its day is made (UTC); the column stays, as seconds: it
@@ -85,8 +85,8 @@ class Shape(Frozen):
     @field_validator("moment")
     @classmethod
     def _whole(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if value and len(value) < len(PARTS) - 1:
-            raise ValueError("expected the columns of year, month and day and, of hours, that of the hour")
+        if len(value) == 1:
+            raise ValueError("expected the columns of year and month, of days that of the day, and of hours the hour's")
         return value
 
     def before(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
@@ -116,7 +116,7 @@ class Shape(Frozen):
 
     def _made_of_parts(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
         parts = [pl.col(name).cast(pl.Int32, strict=False) for name in self.moment]
-        made = pl.datetime(*parts) if len(parts) == len(PARTS) else pl.date(*parts)
+        made = pl.datetime(*parts) if len(parts) == len(PARTS) else pl.date(*parts, *([1] * (3 - len(parts))))
         if not named:
             raise Unreadable("source.shape.moment: rows of this workload have no time; leave it out")
         try:

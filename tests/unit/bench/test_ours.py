@@ -1,6 +1,7 @@
 """The benchmark's sets go through the product's source, snapshot and validation."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,24 @@ def test_forecasts_are_placed_by_the_set_s_own_order(toy: Callable[..., BenchSet
     assert found is not None
     for place, origin in enumerate(data.origins.test):
         np.testing.assert_array_equal(found[place, :, 0, 0], data.values[:, origin])
+
+
+def test_months_end_on_their_last_day_and_the_past_is_given_up_to_it(
+    toy: Callable[..., BenchSet], tmp_path: Path
+) -> None:
+    months = np.arange("2020-01", "2022-07", dtype="datetime64[M]").astype("datetime64[us]")
+    heat = np.arange(30, dtype=np.float32)[None]
+    data = toy(np.arange(1, 31)[None], times=months, frequency="MS", past={"heat": heat}).sealed()
+    assert as_of(data) == date(2022, 4, 30)
+    run = run_of(data, frequency="1mo", covariates={"heat": {"known": "past"}})
+    _, windows = prepare(data, run, tmp_path)
+    rows = windows.splits["test"]
+    inputs = windows.inputs(rows, ["units", "past"])
+    assert inputs["units"][:, -1].tolist() == [27, 28] and [26, 27] in inputs["past"][:, -1].T.tolist()
+    assert [windows.panel.time(at).date() for at in windows.origins[rows].tolist()] == [
+        date(2022, 3, 1),
+        date(2022, 4, 1),
+    ]
 
 
 def test_data_that_validation_refuses_are_not_trained_on(toy: Callable[..., BenchSet], tmp_path: Path) -> None:

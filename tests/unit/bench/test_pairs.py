@@ -1,6 +1,7 @@
 """What records hold of series and times is enough for a paired interval, and it is of equal windows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,15 @@ def test_cells_add_up_to_the_error_of_the_set(kind: str, request: pytest.Fixture
     cells = cells_of(data, made)
     assert total(cells, "loss") / total(cells, "weight") == pytest.approx(score(data, made)[data.metric], rel=1e-4)
     assert len(cells["loss"]) == len(data.series) and len(cells["loss"][0].split()) >= 2
+
+
+def test_cells_of_a_set_scored_by_quantiles_add_up_to_their_loss(weekly: BenchSet) -> None:
+    data = replace(weekly, metric="wql")
+    made = forecasts(data, 2, 0)
+    cells = cells_of(data, made)
+    errors = score(data, made)
+    assert total(cells, "loss") / total(cells, "weight") == pytest.approx(errors["wql"], rel=1e-4)
+    assert abs(errors["wql"] - errors["wape"]) > 0.01
 
 
 def test_many_series_are_so_many_groups_and_what_nobody_saw_has_no_weight(toy: Toy) -> None:

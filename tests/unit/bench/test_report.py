@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.records import error
 from bench.report import main, page
 from tasks.core.errors import UsageError
 
@@ -55,10 +56,21 @@ def test_the_page_compares_student_with_teacher_and_twin_over_seeds() -> None:
     assert cells[6:] == ["16.0 ± 0.0", "9.0 ± 0.0"]
 
 
+def test_a_set_scored_by_quantiles_is_compared_by_them() -> None:
+    rare = [
+        record("lightgbm", 0, 0.5, metric="wql"),
+        record("released", 0, 0.9, metric="wql", errors={"wql": 0.2, "wape": 0.9, "rmsse": 0.7, "coverage": 0.9}),
+    ]
+    assert [error(one) for one in rare] == [0.25, 0.2]
+    assert "| **released** | 1 | 0.2000 | 0.9000 | 0.7000 | 0.9000 |" in page(rare, [], [], {})
+
+
 def test_what_was_stopped_is_said_and_enters_no_table() -> None:
     text = page(RECORDS, STOPPED, [], {})
     assert "Stopped, unfinished: statistical after 20 minutes." in text
-    assert "| statistical |" not in text and "| lightgbm | 1 | 0.5500 | 0.2750 | 0.7000 | 0.8100 | 10 | 40 | 12 |" in text
+    assert (
+        "| statistical |" not in text and "| lightgbm | 1 | 0.5500 | 0.2750 | 0.7000 | 0.8100 | 10 | 40 | 12 |" in text
+    )
 
 
 def test_what_records_say_of_themselves_is_said_once_for_all_of_them() -> None:

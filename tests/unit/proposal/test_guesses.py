@@ -7,11 +7,15 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tasks.core.config import Spec
 from tasks.core.errors import DataError, NightstillError, UsageError
+from tasks.problems import get_problem
 from tasks.proposal.blocks.look import look
+from tasks.proposal.forecasting.parts import Parted, with_moment
 from tasks.proposal.forecasting.reasons import reasons_of
 from tasks.proposal.forecasting.section import section_of
 from tasks.proposal.forecasting.seen import Asked, Seen, see
+from tasks.tables.sources import get_source
 from tests import newcomers
 
 
@@ -172,3 +176,36 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=name):
         look(tmp_path / name)
+
+
+def months(folder: Path, **columns: pl.Series) -> Path:
+    """Houses sold in two towns in each month of six years, whose time is a year and a month."""
+    rows = [(town, 2000 + month // 12, month % 12 + 1) for town in ("a", "b") for month in range(72)]
+    table = pl.DataFrame(rows, schema=["Town", "Year", "Month"], orient="row")
+    sold = pl.Series("sales", range(100, 100 + table.height))
+    table.with_columns(sold, **columns).write_csv(folder / "houses.csv")
+    return folder / "houses.csv"
+
+
+def test_a_year_and_a_month_are_the_time(tmp_path: Path) -> None:
+    seen, section = proposed(months(tmp_path))
+    assert section["source"]["shape"] == {"moment": ["Year", "Month"]}
+    assert section["problem"]["frequency"] == "1mo" and section["problem"]["series"] == ["Town"]
+    assert not section["problem"]["covariates"] and seen.as_of == date(2005, 12, 31) and seen.steps == 72
+    assert any(line.startswith("time: Year, Month, in steps of 1mo (months)") for line in reasons_of(seen))
+    contract = get_problem(Spec(**section["problem"])).tables()
+    rows = get_source(Spec(**section["source"]), contract, "mine", tmp_path).fetch(date(2006, 1, 1)).tables["series"]
+    assert rows.sort("Town", "date")["date"].to_list()[:13:12] == [date(2000, 1, 1), date(2001, 1, 1)]
+
+
+WHEN = pl.Series([date(2000 + month // 12, month % 12 + 1, 1) for month in range(72)] * 2)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [{"Month": pl.Series([13, *range(1, 12)] * 12)}, {"Month": pl.Series([None, *range(1, 12)] * 12)}, {"d": WHEN}],
+)
+def test_numbers_that_are_no_months_or_stand_beside_a_date_are_no_time(
+    tmp_path: Path, column: dict[str, pl.Series]
+) -> None:
+    assert not isinstance(with_moment(look(months(tmp_path, **column))), Parted)

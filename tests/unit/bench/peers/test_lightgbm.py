@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bench.metrics import score
-from bench.peers import get_peer, lightgbm, record, seasonal_naive
+from bench.peers import boosting, get_peer, lightgbm, record, seasonal_naive
 from bench.peers.table import Table
 from bench.sets import BenchSet
 
@@ -50,7 +50,7 @@ def test_equal_seeds_give_equal_forecasts(channels: BenchSet) -> None:
 def test_another_seed_takes_over_what_was_tuned(channels: BenchSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "load", lambda _: channels)
     first = record.measure("channels", "lightgbm", 0)
-    monkeypatch.setattr(lightgbm, "_tune", lambda *_: pytest.fail("tuned again"))
+    monkeypatch.setattr(boosting, "tune", lambda *_: pytest.fail("tuned again"))
     second = record.measure("channels", "lightgbm", 1, first)
     assert second["settings"] == first["settings"] and second["tried"] == first["tried"]
     assert second["errors"] != first["errors"]
@@ -61,9 +61,10 @@ def test_another_seed_takes_over_what_was_tuned(channels: BenchSet, monkeypatch:
 
 def test_parameters_are_leaves_and_thresholds(channels: BenchSet) -> None:
     table = Table(channels, "none")
-    data = lightgbm._dataset(table, table.sample(199, 0, 2000, np.random.default_rng(0)), "regression")
+    rows = boosting.learned(table, table.sample(199, 0, 2000, np.random.default_rng(0)), "regression")
+    data = lightgbm.LightGBM((4, 4), 3).prepare(rows)
     booster = lgb.train({"num_leaves": 4, "verbosity": -1, "num_threads": 1}, data, 3)
-    assert lightgbm.parameters(booster) == 3 * (4 + 3)
+    assert lightgbm.Booster(booster, 3).parameters() == 3 * (4 + 3)
 
 
 def test_a_measurement_says_what_it_took(channels: BenchSet, monkeypatch: pytest.MonkeyPatch) -> None:
