@@ -46,6 +46,7 @@ def of_table(name: str, seen: Look, path: str, target: str = "") -> Proposal:
         f"label: {label}, {len(classes)} classes: {_listed(counts)} (change: --target)",
         f"time: {day}: the latest rows are tested" if day else "time: none: a hash of a text says if it is tested",
     ]
+    said += seen.said(day)
     if segments:
         said.append(f"errors are also told by: {', '.join(segments)} (problem.segments)")
     if not key:
@@ -63,7 +64,7 @@ def of_table(name: str, seen: Look, path: str, target: str = "") -> Proposal:
     problem |= wider
     known = labels.drop_nulls()
     extra = {"shape": {"filled": [text]}} if nulls else {}
-    section = _section(name, seen, seen.source(path, **extra), problem, entropy(known), segments)
+    section = _section(name, seen, seen.source(path, day, **extra), problem, entropy(known), segments)
     comments = {**SCHEDULED, "problem.longest": "characters; longer texts are refused",
                 "gates.accuracy": "limit: the log loss of saying each class's share"}  # fmt: skip
     return Proposal(section, (*said, *beware, *alike(classes)), comments, _last(seen, day))

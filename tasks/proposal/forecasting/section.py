@@ -116,7 +116,8 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
 
 
 def _source(path: str, seen: Seen) -> dict[str, Any]:
-    source = seen.look.source(path, until_as_of=True)
+    shape = {name: True for name, is_so in (("distinct", seen.repeated), ("observed", seen.observed)) if is_so}
+    source = seen.look.source(path, seen.time.column, until_as_of=True, **({"shape": shape} if shape else {}))
     renamed = {mine: theirs for theirs, mine in seen.ours.items() if mine != theirs}
     return source | ({"columns": renamed} if renamed else {})
 
