@@ -20,7 +20,7 @@ from tasks.proposal.blocks.columns import (
     require_column,
 )
 from tasks.proposal.blocks.look import Look
-from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, widened
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, require_enough, widened
 from tasks.tables.sources.base import Unreadable
 from tasks.tables.sources.shape import Shape
 from tasks.tables.validation.options import CheckOptions
@@ -69,6 +69,7 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     known, read = seen.texts.filter(there), seen.rows.filter(there)
     bought = _bought(read.drop(user, item, when))
     rows = pl.DataFrame({"user": known[user], "item": known[item], "day": _days(read, when, shape)})
+    require_enough(seen, rows.height, "events")
     last = rows["day"].max()
     assert isinstance(last, date)
     repeats = _comes_again(rows) > AGAIN

@@ -11,7 +11,7 @@ from tasks.problems.text.checks import findings
 from tasks.problems.text.options import Options
 from tasks.proposal.blocks.columns import day_column, days_of, id_column, label_column, text_column
 from tasks.proposal.blocks.look import Look
-from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, alike, common, entropy, widened
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, alike, common, entropy, require_enough, widened
 
 LEAST_ROWS = 10
 LONGEST, MOST = 2000, 100_000
@@ -32,6 +32,7 @@ def of_table(name: str, seen: Look, path: str, target: str = "") -> Proposal:
     day = day_column(seen.rows, [text, label, *([key] if key else [])])
     segments = _segments(seen, [text, label, key, day])
     labels, texts = seen.words(label), seen.words(text)
+    require_enough(seen, labels.count(), f"texts with a {label}")
     counts = labels.drop_nulls().value_counts().sort(label)
     classes = counts[label].to_list()
     if len(classes) < 2:

@@ -89,7 +89,7 @@ def see(found: Look, asked: Asked = Asked()) -> Seen:
         single = rows.unique([NUMBER, *roles.series], keep="first", maintain_order=True)
         known = single.filter(pl.col(roles.target).is_not_null())
         as_of = time.as_of(_last(known))
-        steps = time.axis.last(as_of) + 1
+        steps = max(0, time.axis.last(as_of) + 1)
         series = known.select(roles.series).n_unique() if roles.series else 1
         reach = min((reach for reach in roles.reach.values() if reach > 0), default=0)
         plan = plan_lengths(time.step, steps, series, (asked.horizon, asked.season), reach)

@@ -9,7 +9,7 @@ import polars as pl
 from tasks.problems.tabular.labelled.options import RESERVED
 from tasks.proposal.blocks.columns import SAMPLE, days_of, most_days_without
 from tasks.proposal.blocks.look import Look
-from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, require_enough
 from tasks.proposal.labelled.roles import LEAST_ROWS, Columns, Inputs, columns_of
 from tasks.proposal.labelled.task import Task, task_of
 from tasks.tables.validation.options import CheckOptions
@@ -29,6 +29,7 @@ def of_table(name: str, seen: Look, path: str, target: str = "", time: str = "")
     columns = columns_of(seen, target, time)
     task = task_of(seen, columns.target)
     labelled = seen.rows.filter(pl.col(columns.target).is_not_null())
+    require_enough(seen, labelled.height, f"rows with a {columns.target}")
     last, checks, beware = _checks(seen, columns.time)
     beware = [*seen.said(columns.time), *task.beware, *beware]
     beware += [

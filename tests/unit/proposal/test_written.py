@@ -12,7 +12,7 @@ from tasks.proposal.forecasting.seen import Asked
 from tasks.proposal.propose import propose
 from tasks.tables.sources import get_source
 from tests import newcomers
-from tests.unit.proposal.test_kinds import flats, proposed, purchases
+from tests.unit.proposal.test_kinds import flats, proposed, purchases, texts
 
 
 def sensors(path: Path, change: Any) -> Path:
@@ -138,3 +138,23 @@ def test_another_form_on_a_later_day_is_refused_by_name(tmp_path: Path) -> None:
     source = get_source(section.source, get_problem(section.problem).tables(), "mine", tmp_path)
     (said,) = source.fetch(date(2025, 12, 31)).unreadable.values()
     assert "source.shape.time_format: '2025-01-01' of Tag is not written as %d.%m.%Y" in said
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        (lambda: flats()[:5], "tabular", "5 rows with a price; at least 50 are needed"),
+        (lambda: purchases()[:5], None, "5 events; at least 50 are needed"),
+        (lambda: texts()[:6], "text", "6 texts with a Topic; at least 50 are needed"),
+        (
+            lambda: pl.DataFrame({"hour": [f"2026-04-01T0{at}:00" for at in range(5)], "load": [1, 3, 2, 4, 9]}),
+            None,
+            "0 hours of history",
+        ),
+    ],
+)
+def test_five_rows_are_refused_before_anything_is_written(tmp_path: Path, make: Any, kind: Any, said: str) -> None:
+    make().write_csv(tmp_path / "few.csv")
+    asked = Asked(target="Topic") if "Topic" in make().columns else Asked()
+    with pytest.raises(DataError, match=rf"few\.csv: {said}"):
+        propose("mine", tmp_path / "few.csv", tmp_path, kind, asked)
