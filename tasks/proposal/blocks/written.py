@@ -12,6 +12,7 @@ MARKS = frozenset({"", "-", "--", ".", "?", "na", "n/a", "#n/a", "nan", "null", 
 """Texts for no value, in small letters and without blanks around them."""
 KNOWN = 0.5  # of the values, that must be numbers
 SAMPLE = 1000
+WITH_UNIT = r"^\s*(?:[€$£¥]\s*-?\d[\d.,'\s]*|-?\d[\d.,']*\s*(?:[€$£¥%°]|[A-Za-zµ]{1,12}[²³]?))\s*$"
 DAYS = {
     **{
         rf"\d{{1,2}}{sign}\d{{1,2}}{sign}{digits}": (f"%d{plain}%m{plain}{year}", f"%m{plain}%d{plain}{year}")
@@ -56,6 +57,14 @@ def without_marks(texts: pl.DataFrame, marks: tuple[str, ...]) -> pl.DataFrame:
     """Return the columns with no value where one of the marks stands."""
     text = pl.col(pl.String)
     return texts.with_columns(pl.when(text.is_in(marks).not_()).then(text).name.keep()) if marks else texts
+
+
+def with_unit(values: pl.Series) -> str:
+    """Return what to say of texts that are numbers with a unit, as 12.50 €; empty of others."""
+    found = values.drop_nulls()
+    if not len(found) or found.dtype != pl.String or not found.str.contains(WITH_UNIT).all():
+        return ""
+    return f"numbers with a unit, such as {found[0]!r:.40}; write the numbers alone"
 
 
 def forms_of(rows: pl.DataFrame) -> dict[str, str]:

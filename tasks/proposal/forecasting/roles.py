@@ -9,6 +9,7 @@ import polars as pl
 
 from tasks.core.errors import DataError, UsageError
 from tasks.proposal.blocks.columns import require_column
+from tasks.proposal.blocks.written import with_unit
 from tasks.proposal.forecasting.time import Time
 
 TARGETS = (
@@ -84,12 +85,17 @@ def find_roles(rows: pl.DataFrame, time: Time, target: str = "", series: Sequenc
 def _target(rows: pl.DataFrame, time: Time, asked: str, series: Sequence[str]) -> tuple[str, str]:
     numeric = [name for name, dtype in rows.schema.items() if dtype.is_numeric() and name not in (time.column, NUMBER)]
     if asked:
+        if unit := with_unit(rows[asked]):
+            raise DataError(f"{asked} has {unit}")
         if asked not in numeric:
             odd = rows[asked].drop_nulls().head(1).to_list()
             raise UsageError(
                 f"--target {asked}: is no column of numbers, but has values such as {(odd or [None])[0]!r:.40}"
             )
         return asked, "as you said"
+    for column in rows.columns:
+        if column not in series and _words(column)[-1] in TARGETS and (unit := with_unit(rows[column])):
+            raise DataError(f"{column} has {unit}")
     named = [column for column in numeric if column not in series]
     for name in TARGETS:
         for column in named:
@@ -174,7 +180,8 @@ def _place_fixed(rows: pl.DataFrame, name: str, text: bool, found: Roles) -> Non
 def _place_changing(rows: pl.DataFrame, name: str, text: bool, last: int, found: Roles) -> None:
     values = rows[name]
     if text and values.n_unique() > MOST_VALUES:
-        found.left_out[name] = f"has {values.n_unique()} values, of text that changes over time {MOST_VALUES} at most"
+        most = f"{values.n_unique()} values, of text that changes over time {MOST_VALUES} at most"
+        found.left_out[name] = f"has {with_unit(values) or most}"
         return
     (found.categories if text else found.covariates).append(name)
     newest = rows.filter(pl.col(name).is_not_null())[NUMBER].max()

@@ -18,6 +18,7 @@ from tasks.proposal.blocks.columns import (
     text_column,
 )
 from tasks.proposal.blocks.look import Look
+from tasks.proposal.blocks.written import with_unit
 
 OUTCOMES = (
     "churn", "churned", "attrition", "exited", "left", "outcome", "converted", "conversion", "bought", "purchased",
@@ -182,7 +183,9 @@ def _role_of_words(values: pl.Series, count: int) -> tuple[str | None, str]:
         return "dates", ""
     if values.dtype.is_temporal():
         return None, "moments; write days"
-    return ("categories", "") if _is_category(values) else (None, f"{count:,} different texts")
+    if _is_category(values):
+        return "categories", ""
+    return None, with_unit(values) or f"{count:,} different texts"
 
 
 def is_truth(values: pl.Series) -> bool:

@@ -10,12 +10,12 @@ from tasks.core.errors import DataError
 from tasks.proposal.blocks.columns import LABELS, plain
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import alike, entropy
+from tasks.proposal.blocks.written import with_unit
 from tasks.proposal.labelled.roles import LEAST_ROWS, OUTCOMES, is_truth, is_whole
 
 LABEL = "label"  # a column may be called `count`, as polars calls what it counts
 YES = ("yes", "y", "1", "true", "positive", "ja", "oui", "si")
 MOST_CLASSES, MOST_GRADES = 100, 10
-WITH_UNIT = r"^\s*(?:[€$£¥]\s*-?\d[\d.,'\s]*|-?\d[\d.,']*\s*(?:[€$£¥%°]|[A-Za-zµ]{1,12}[²³]?))\s*$"
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,8 @@ def task_of(seen: Look, target: str) -> Task:
         options = {"task": "value", **({"low": 0} if least >= 0 else {})}
         return Task(options, "a value", float(f"{spread:.2g}"), "the deviation of the values")
     if counts.height > min(MOST_CLASSES, len(words) / LEAST_ROWS):
-        if words.str.contains(WITH_UNIT).all():
-            raise DataError(
-                f"{seen.path}: {target} has numbers with a unit, such as {words[0]!r:.40}; write the numbers alone"
-            )
+        if unit := with_unit(words):
+            raise DataError(f"{seen.path}: {target} has {unit}")
         raise DataError(
             f"{seen.path}: {target} has {counts.height:,} different texts in {len(words):,} rows, too many for "
             "classes; name another column: --target"

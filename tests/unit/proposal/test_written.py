@@ -1,5 +1,6 @@
 """Files as other programs write them: no values in words, days in another form, rows twice, units behind numbers."""
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,16 @@ def test_numbers_with_a_unit_are_said_to_be_so(tmp_path: Path) -> None:
     table.write_csv(tmp_path / "f.csv")
     with pytest.raises(DataError, match=r"f\.csv: price has numbers with a unit, such as '0.5 €'; write the numbers"):
         propose("mine", tmp_path / "f.csv", tmp_path, asked=Asked(target="price"))
+
+
+@pytest.mark.parametrize("asked", ["", "Sales"])
+def test_sales_with_a_unit_are_not_passed_over_for_another_column(tmp_path: Path, asked: str) -> None:
+    text = newcomers.daily(tmp_path / "d.csv").read_text()
+    (tmp_path / "d.csv").write_text(re.sub(r"(?m)^((?:[^;]+;){3}\d+,\d\d);", r"\1 €;", text))
+    with pytest.raises(
+        DataError, match=r"d\.csv: Sales has numbers with a unit, such as '[\d,]+ €'; write the numbers"
+    ):
+        propose("mine", tmp_path / "d.csv", tmp_path, "forecasting", Asked(target=asked))
 
 
 def test_days_beside_the_time_in_another_form_are_left_out_with_the_way_out(tmp_path: Path) -> None:
