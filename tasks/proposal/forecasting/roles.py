@@ -85,13 +85,7 @@ def find_roles(rows: pl.DataFrame, time: Time, target: str = "", series: Sequenc
 def _target(rows: pl.DataFrame, time: Time, asked: str, series: Sequence[str]) -> tuple[str, str]:
     numeric = [name for name, dtype in rows.schema.items() if dtype.is_numeric() and name not in (time.column, NUMBER)]
     if asked:
-        if unit := with_unit(rows[asked]):
-            raise DataError(f"{asked} has {unit}")
-        if asked not in numeric:
-            odd = rows[asked].drop_nulls().head(1).to_list()
-            raise UsageError(
-                f"--target {asked}: is no column of numbers, but has values such as {(odd or [None])[0]!r:.40}"
-            )
+        _require_numbers(rows, asked, numeric)
         return asked, "as you said"
     for column in rows.columns:
         if column not in series and _words(column)[-1] in TARGETS and (unit := with_unit(rows[column])):
@@ -110,6 +104,16 @@ def _target(rows: pl.DataFrame, time: Time, asked: str, series: Sequence[str]) -
         raise DataError(f"no column of numbers to forecast; columns: {', '.join(set(rows.columns) - {NUMBER})}")
     shown = next((name for name in likely if rows.schema[name].is_float()), likely[0])
     raise UsageError(f"which column is to be forecast? {', '.join(likely)}: say --target {shown}, for example")
+
+
+def _require_numbers(rows: pl.DataFrame, asked: str, numeric: Sequence[str]) -> None:
+    if unit := with_unit(rows[asked]):
+        raise DataError(f"{asked} has {unit}")
+    if asked not in numeric:
+        odd = rows[asked].drop_nulls().head(1).to_list()
+        raise UsageError(
+            f"--target {asked}: is no column of numbers, but has values such as {(odd or [None])[0]!r:.40}"
+        )
 
 
 def _series(rows: pl.DataFrame, time: Time, target: str, asked: Sequence[str] | None) -> tuple[str, ...]:
