@@ -67,5 +67,6 @@ def comments_of(seen: Seen) -> dict[str, str]:
         "problem.horizon": f"{seen.time.step.noun}s ahead",
         "problem.series": "columns that together name a series" if seen.roles.series else "one series",
         "problem.season": "steps until it repeats",
-        "gates.accuracy": "limit: twice the error of repeating the last season",
+        "problem.naive": "what no forecast may be worse than: the last value, here better than the last season",
+        "gates.accuracy": "limit: twice the error of repeating the last season, or the last value if that is better",
     }

@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -108,6 +109,20 @@ def test_noise_is_no_larger_than_what_a_season_differs_by(tmp_path: Path, apart:
     table = rows(196).with_columns(visits=6.0 - apart / 2 + apart * week)
     _, section = proposed(written(table, tmp_path))
     assert section["gates"]["robustness"][0] == {"kind": "noise", "level": level, "limit": 1.3}
+
+
+@pytest.mark.parametrize(("wanders", "naive"), [(1.0, "trailing"), (0.0, None)])
+def test_no_forecast_may_be_worse_than_the_better_of_two_simple_ones(
+    tmp_path: Path, wanders: float, naive: str | None
+) -> None:
+    """A walk at random is best told by its last value, a week that repeats by the last week."""
+    steps = np.random.default_rng(8).normal(0, 1, 200)
+    visits = 100 + wanders * steps.cumsum() + (1 - wanders) * (10 * (np.arange(200) % 7) + steps)
+    _, section = proposed(written(rows().with_columns(visits=visits), tmp_path))
+    assert section["problem"].get("naive") == naive and section["problem"].get("naive_steps") == (naive and 1)
+    # Of the walk: what it is away after 3, 7, 10 and 14 steps, a share of its size; noise of a week: 2 / sqrt(pi).
+    away = np.mean([np.abs(visits[lead:] - visits[:-lead]).mean() for lead in (3, 7, 10, 14)]) if wanders else 1.128
+    assert section["gates"]["accuracy"]["limit"] == pytest.approx(2 * away / visits.mean(), rel=0.15)
 
 
 def test_segments_are_those_with_rows_enough_to_be_judged(tmp_path: Path) -> None:
