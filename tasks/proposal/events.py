@@ -1,8 +1,8 @@
 """The section for a table of events: who had which item when."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -20,7 +20,7 @@ from tasks.proposal.blocks.columns import (
     require_column,
 )
 from tasks.proposal.blocks.look import Look
-from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, widened
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, require_enough, widened
 from tasks.tables.sources.base import Unreadable
 from tasks.tables.sources.shape import Shape
 from tasks.tables.validation.options import CheckOptions
@@ -30,6 +30,8 @@ DAYS, WEEKS = 7, 8
 LEAST_TESTED = 200  # events of the last days; of fewer the last one of each user is asked
 AGAIN = 0.1  # share of events with an item that the user had on another day
 CLOSED_FORM = 12_000  # items that EASE bears
+QUANTITIES = ("quantity", "qty", "units", "count", "pieces", "amount")
+MOST_BACK = 0.5  # of the rows
 SECONDS = (5 * 10**8, 4 * 10**9)  # of 1985 to 2096, by which numbers are told as times
 TIMES = (
     "timestamp",
@@ -46,6 +48,14 @@ TIMES = (
 )
 
 
+class Bought(NamedTuple):
+    """What is below `least` in `column` was given back; `back` rows are."""
+
+    column: str
+    least: float
+    back: int
+
+
 def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     """Return the proposal for a table with a user, an item and a time. Raises DataError, UsageError (of `time`)."""
     user, item = called(seen.rows, USERS), called(seen.rows, ITEMS)
@@ -55,14 +65,18 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     when, shape = _time(seen, [user, item], time)
     nulls = {column: seen.texts[column].null_count() for column in (user, item)}
     filled = [column for column, count in nulls.items() if count]
-    known = seen.texts.drop_nulls(filled) if filled else seen.texts
-    days = _days(known, when, shape)
-    rows = pl.DataFrame({"user": known[user], "item": known[item], "day": days})
+    there = pl.all_horizontal(pl.col(user, item).is_not_null())
+    known, read = seen.texts.filter(there), seen.rows.filter(there)
+    bought = _bought(read.drop(user, item, when))
+    rows = pl.DataFrame({"user": known[user], "item": known[item], "day": _days(read, when, shape)})
+    require_enough(seen, rows.height, "events")
     last = rows["day"].max()
     assert isinstance(last, date)
     repeats = _comes_again(rows) > AGAIN
     if rows.select("user", "item", *(["day"] if repeats else [])).is_duplicated().any():
         shape["distinct"] = True
+    if bought:
+        rows = rows.filter(read[bought.column] >= bought.least)
     shape |= {"filled": filled} if filled else {}
     had = rows.unique(["user", "item", "day"] if repeats else ["user", "item"])
     tested = had.filter(pl.col("day") > last - timedelta(days=DAYS)).height
@@ -71,13 +85,15 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     by_time = tested >= LEAST_TESTED and (last - first).days >= 7 * WEEKS
     items = had["item"].n_unique()
     columns = {"user": user, "item": item, **({"order": when} if "seconds" in shape else {"time": when})}
+    columns |= {"quantity": bought.column} if bought else {}
     columns = {ours: theirs for ours, theirs in columns.items() if ours != theirs}
     source = seen.source(
-        path, until_as_of=True, **({"columns": columns} if columns else {}), **({"shape": shape} if shape else {})
+        path, when, until_as_of=True, **({"columns": columns} if columns else {}), **({"shape": shape} if shape else {})
     )
     problem = {
         "kind": "ranking",
         **({"order": "order"} if "seconds" in shape else {}),
+        **({"rating": "quantity", "least_rating": bought.least} if bought else {}),
         **({"repeats": True} if repeats else {}),
         **({"split": "time", "days": DAYS} if by_time else {"split": "leave-one-out"}),
         "history": 50,
@@ -88,27 +104,20 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     people = had["user"].n_unique()
     wider, beware = _widened(rows, last)
     problem |= wider
-    checks: dict[str, Any] = {"max_volume_ratio": 50}
-    if (gap := most_days_without(rows["day"])) > CheckOptions().max_gap_days:
-        checks["max_gap_days"] = gap
-        beware.append(f"beware: {gap} days in a row have no event: max_gap_days: {gap}")
-    if (staying := _staying(rows, last)) < CheckOptions().min_entity_share:
-        checks["min_entity_share"] = max(0.01, round(staying / 2, 2))
-        stays = f"{staying:.0%} of the users of four weeks come again in the next four"
-        beware.append(f"{stays}: min_entity_share: {checks['min_entity_share']}")
+    checks, sparse = _checks(rows, last)
+    beware += sparse
     asked = f"the events of the last {DAYS} days" if by_time else "the last event of each user"
     said = [
         f"user: {user}, {people:,}; item: {item}, {items:,}; {had.height:,} events, {first} to {last}",
         f"time: {when}{of_day} (change: --time)",
+        *seen.said(when),
         f"tested: {asked} (problem.split)",
         "an item may come again (problem.repeats)" if repeats else "what a user had is no answer (problem.repeats)",
     ]
-    if filled:
-        count = seen.rows.height - known.height
-        said.append(f"left out: {count:,} rows without {' or '.join(filled)} (source.shape.filled)")
-    if "distinct" in shape:
-        said.append(f"left out: {known.height - had.height:,} rows that say the same again (source.shape.distinct)")
-    if others := [column for column in seen.rows.columns if column not in (user, item, when)]:
+    missing = seen.rows.height - known.height
+    said += _left_out(filled, missing, known.height - had.height if "distinct" in shape else 0, bought)
+    used = (user, item, when, *((bought.column,) if bought else ()))
+    if others := [column for column in seen.rows.columns if column not in used]:
         said.append(f"not used: {', '.join(others)}; see problem.rating, problem.weight and a table of items")
     comments = {**SCHEDULED, "source.until_as_of": "the file may hold later days too"}
     return Proposal(_section(name, seen, source, problem, checks, items), (*said, *beware), comments, last)
@@ -135,6 +144,43 @@ def _time(seen: Look, without: list[str], asked: str) -> tuple[str, dict[str, An
             return column, {"seconds": column}
     what = f"{asked} is" if asked else "no column is"
     raise DataError(f"{seen.path}: {what} a day, a moment in ISO form or the seconds since 1970, which order events")
+
+
+def _checks(rows: pl.DataFrame, last: date) -> tuple[dict[str, Any], list[str]]:
+    """Return limits of the checks that these events pass as they are, and warnings."""
+    checks: dict[str, Any] = {"max_volume_ratio": 50}
+    beware = []
+    if (gap := most_days_without(rows["day"])) > CheckOptions().max_gap_days:
+        checks["max_gap_days"] = gap
+        beware.append(f"beware: {gap} days in a row have no event: max_gap_days: {gap}")
+    if (staying := _staying(rows, last)) < CheckOptions().min_entity_share:
+        checks["min_entity_share"] = max(0.01, round(staying / 2, 2))
+        stays = f"{staying:.0%} of the users of four weeks come again in the next four"
+        beware.append(f"{stays}: min_entity_share: {checks['min_entity_share']}")
+    return checks, beware
+
+
+def _left_out(filled: list[str], missing: int, again: int, bought: Bought | None) -> Iterator[str]:
+    """Yield a line for the rows that lack a value, that say the same `again`, and that were given back."""
+    back = bought.back if bought else 0
+    if filled:
+        yield f"left out: {missing:,} rows without {' or '.join(filled)} (source.shape.filled)"
+    if again > back:
+        yield f"left out: {again - back:,} rows that say the same again (source.shape.distinct)"
+    if bought:
+        yield f"left out: {back:,} rows of {bought.column} below {bought.least:g}: given back (problem.rating)"
+
+
+def _bought(rows: pl.DataFrame) -> Bought | None:
+    """Return what tells purchases from what was given back: a quantity, some of it below 0. None without one."""
+    column = called(rows, QUANTITIES)
+    if column is None or not rows.schema[column].is_numeric() or rows[column].null_count():
+        return None
+    values = rows[column]
+    back, least = int((values <= 0).sum()), values.filter(values > 0).min()
+    if not (values < 0).any() or back > MOST_BACK * len(values) or not isinstance(least, int | float):
+        return None
+    return Bought(column, least, back)
 
 
 def _days(rows: pl.DataFrame, when: str, shape: Mapping[str, Any]) -> pl.Series:

@@ -1,5 +1,6 @@
 """The section for images that lie in folders by their class, or that a table names or holds."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ LARGEST = 64  # pixels of a side that models read, where nobody says more
 SIDES = (16, 24, 32, 48, LARGEST)
 SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation")
 LEAST = 2
+SLOWER, UNEVEN = 4, 4  # than the proposed student a candidate may be so many times; and p95 than p50
 SEEN = 30_000 * 32**2  # pixels of training that a network sees in all, as far as epochs allow
 
 
@@ -204,7 +206,7 @@ def _section(name: str, seen: Images, problem: Mapping[str, Any], rows: int, lim
             },
             "segments": {"by": ["class"], "limit": 0.5, "min_rows": 20},
             "size": {"max_bytes": 262_144},
-            "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 300, "max_p95_ratio": 1000},
+            "latency": {"batch": 1, "threads": 1, **_latency(problem)},
             "parity": {"tolerance": 0.1},
             "robustness": [
                 {"kind": "noise", "level": 0.02, "limit": 2},
@@ -213,3 +215,10 @@ def _section(name: str, seen: Images, problem: Mapping[str, Any], rows: int, lim
             ],
         },
     }  # fmt: skip
+
+
+def _latency(problem: Mapping[str, Any]) -> dict[str, int]:
+    """Return limits of the gate: the proposed student takes two reference models' time, and one more for 54 pixels."""
+    usual = 2 + problem["height"] * problem["width"] / 54
+    slowest = math.ceil(SLOWER * usual)
+    return {"max_p50_ratio": slowest, "max_p95_ratio": UNEVEN * slowest}

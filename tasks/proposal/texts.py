@@ -11,7 +11,7 @@ from tasks.problems.text.checks import findings
 from tasks.problems.text.options import Options
 from tasks.proposal.blocks.columns import day_column, days_of, id_column, label_column, text_column
 from tasks.proposal.blocks.look import Look
-from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, alike, common, entropy, widened
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, alike, common, entropy, require_enough, widened
 
 LEAST_ROWS = 10
 LONGEST, MOST = 2000, 100_000
@@ -32,6 +32,7 @@ def of_table(name: str, seen: Look, path: str, target: str = "") -> Proposal:
     day = day_column(seen.rows, [text, label, *([key] if key else [])])
     segments = _segments(seen, [text, label, key, day])
     labels, texts = seen.words(label), seen.words(text)
+    require_enough(seen, labels.count(), f"texts with a {label}")
     counts = labels.drop_nulls().value_counts().sort(label)
     classes = counts[label].to_list()
     if len(classes) < 2:
@@ -46,6 +47,7 @@ def of_table(name: str, seen: Look, path: str, target: str = "") -> Proposal:
         f"label: {label}, {len(classes)} classes: {_listed(counts)} (change: --target)",
         f"time: {day}: the latest rows are tested" if day else "time: none: a hash of a text says if it is tested",
     ]
+    said += seen.said(day)
     if segments:
         said.append(f"errors are also told by: {', '.join(segments)} (problem.segments)")
     if not key:
@@ -63,7 +65,7 @@ def of_table(name: str, seen: Look, path: str, target: str = "") -> Proposal:
     problem |= wider
     known = labels.drop_nulls()
     extra = {"shape": {"filled": [text]}} if nulls else {}
-    section = _section(name, seen, seen.source(path, **extra), problem, entropy(known), segments)
+    section = _section(name, seen, seen.source(path, day, **extra), problem, entropy(known), segments)
     comments = {**SCHEDULED, "problem.longest": "characters; longer texts are refused",
                 "gates.accuracy": "limit: the log loss of saying each class's share"}  # fmt: skip
     return Proposal(section, (*said, *beware, *alike(classes)), comments, _last(seen, day))

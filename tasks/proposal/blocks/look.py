@@ -1,12 +1,14 @@
 """A file as it is, before anybody has said what its columns are."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from tasks.core.errors import DataError
+from tasks.proposal.blocks.written import forms_of, marks_of, read, without_marks
 from tasks.tables.sources.base import Unreadable
 from tasks.tables.sources.csv_file import CsvForm, is_csv, likely_form, read_text, with_numbers
 from tasks.tables.sources.places import READABLE, missing
@@ -18,26 +20,45 @@ from tasks.tables.table import Column, TableContract
 class Look:
     """`rows`: text, numbers, dates and moments. `texts`: the same as a source reads them, of CSV all as text.
 
-    `form`: how a CSV file is written; None: it is a Parquet file.
+    `form`: how a CSV file is written; None: it is a Parquet file. `missing`: its texts for no value. `days`: columns of
+    text that are days or moments in another form than ISO's, and that form; in `rows` they are moments.
     """
 
     path: Path
     rows: pl.DataFrame
     texts: pl.DataFrame
     form: CsvForm | None = None
+    missing: tuple[str, ...] = ()
+    days: Mapping[str, str] = field(default_factory=dict)
 
     def words(self, column: str) -> pl.Series:
         """Return a column as text, as a source hands it to a workload that wants text there."""
         contract = TableContract((Column(column, "string"),), None, None, ())
         return conform(self.texts.select(column), contract, {}, untyped=False)[column].cast(pl.String)
 
-    def source(self, path: str, **options: Any) -> dict[str, Any]:
-        """Return the `source` section for this file, called `path` there."""
+    def source(self, path: str, time: str | None = None, **options: Any) -> dict[str, Any]:
+        """Return the `source` section for this file, called `path` there, whose rows are ordered by column `time`."""
         source: dict[str, Any] = {"kind": "table", "path": path, **options}
+        shape = source.pop("shape", {})
+        if time in self.days:
+            shape = {**shape, "time_format": self.days[time]}
+        if self.missing:
+            shape = {**shape, "missing": list(self.missing)}
+        if shape:
+            source["shape"] = shape
         if self.form is not None:
             usual = CsvForm().model_dump()
             source |= {key: value for key, value in self.form.model_dump().items() if value != usual[key]}
         return source
+
+    def said(self, time: str | None = None) -> list[str]:
+        """Return a line of each thing that the file writes in a way of its own; `time` orders its rows."""
+        said = []
+        if time in self.days:
+            said.append(f"{time} is written as {self.days[time]} (source.shape.time_format)")
+        if self.missing:
+            said.append(f"no value: {', '.join(map(repr, self.missing))} (source.shape.missing)")
+        return said
 
 
 def look(path: Path) -> Look:
@@ -62,13 +83,22 @@ def look(path: Path) -> Look:
 def _csv(path: Path) -> Look:
     form = likely_form(str(path), path)
     texts = read_text(str(path), path, form, ())
+    missing = marks_of(texts)
+    texts = without_marks(texts, missing)
     rows, form = with_numbers(texts, form)
-    return Look(path, rows, texts, form)
+    return _dated(Look(path, rows, texts, form, missing))
 
 
 def _parquet(path: Path) -> Look:
     rows = pl.read_parquet(path, hive_partitioning=False)
-    return Look(path, _plain(rows), rows)
+    return _dated(Look(path, _plain(rows), rows))
+
+
+def _dated(found: Look) -> Look:
+    """Return the look with days that are not in ISO form as moments."""
+    days = forms_of(found.rows)
+    rows = found.rows.with_columns(**{name: read(found.rows[name], form) for name, form in days.items()})
+    return replace(found, rows=rows, days=days)
 
 
 def _plain(rows: pl.DataFrame) -> pl.DataFrame:

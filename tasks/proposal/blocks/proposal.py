@@ -7,10 +7,14 @@ from typing import Any
 
 import polars as pl
 
+from tasks.core.errors import DataError
 from tasks.problems.base import Finding
+from tasks.proposal.blocks.look import Look
 
 SPARE = 1.5
 """A share that the data have today may grow by so much."""
+LEAST_ROWS = 50
+"""With fewer there is nothing to learn from, to choose by and to test on."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ def common(title: str, file: str, zone: str = "UTC") -> dict[str, Any]:
         "folds": 2,
         "ensemble": "validation",
     }
+
+
+def require_enough(seen: Look, count: int, what: str) -> None:
+    """Refuse data of too few rows, `count` of `what`. Raises DataError."""
+    if count < LEAST_ROWS:
+        raise DataError(
+            f"{seen.path}: {count} {what}; at least {LEAST_ROWS} are needed to learn from, to choose by and to test on"
+        )
 
 
 def widened(findings: Iterable[Finding]) -> tuple[dict[str, float], list[str]]:

@@ -1,8 +1,7 @@
 """What was guessed of a table and why, in lines for people."""
 
-import polars as pl
+from collections.abc import Iterator
 
-from tasks.proposal.forecasting.roles import NUMBER
 from tasks.proposal.forecasting.seen import Seen
 
 
@@ -43,11 +42,20 @@ def reasons_of(seen: Seen) -> list[str]:
         said.append(f"renamed, as the name is taken or is no word: {', '.join(changed)}")
     if time.unread:
         said.append(f"beware: {time.unread} rows have no readable {time.column}; validation will refuse them")
-    if lost := _lost(seen):
-        said.append(
-            f"beware: {lost} rows before the last {roles.target} have none, which validation refuses; drop them"
-        )
-    return said
+    said += seen.look.said(time.column)
+    return [*said, *_left_out(seen)]
+
+
+def _left_out(seen: Seen) -> Iterator[str]:
+    """Yield a line for rows without a target, and for those that are there twice."""
+    target, same = seen.roles.target, " and ".join((seen.time.column, *seen.roles.series))
+    if seen.observed:
+        yield f"left out: {seen.lost:,} rows without {target}, as gaps (source.shape.observed)"
+    elif seen.lost:
+        yield f"beware: {seen.lost:,} rows before the last {target} have none, which validation refuses; drop them"
+    if seen.repeated:
+        count = f"{seen.repeated:,} of {seen.look.rows.height:,} rows"
+        yield f"beware: {count} have the {same} of another: the first stays (source.shape.distinct)"
 
 
 def comments_of(seen: Seen) -> dict[str, str]:
@@ -59,11 +67,6 @@ def comments_of(seen: Seen) -> dict[str, str]:
         "problem.horizon": f"{seen.time.step.noun}s ahead",
         "problem.series": "columns that together name a series" if seen.roles.series else "one series",
         "problem.season": "steps until it repeats",
-        "gates.accuracy": "limit: twice the error of repeating the last season",
+        "problem.naive": "what no forecast may be worse than: the last value, here better than the last season",
+        "gates.accuracy": "limit: twice the error of repeating the last season, or the last value if that is better",
     }
-
-
-def _lost(seen: Seen) -> int:
-    """Rows up to the last step with a target that have none."""
-    rows = seen.look.rows.select(seen.roles.target).with_columns(seen.time.number.alias(NUMBER))
-    return rows.filter(pl.col(NUMBER) <= seen.last, pl.col(seen.roles.target).is_null()).height

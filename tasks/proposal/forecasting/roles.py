@@ -1,5 +1,6 @@
 """What each column of a table is for forecasting: rules simple enough to be told in a line."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -8,6 +9,7 @@ import polars as pl
 
 from tasks.core.errors import DataError, UsageError
 from tasks.proposal.blocks.columns import require_column
+from tasks.proposal.blocks.written import with_unit
 from tasks.proposal.forecasting.time import Time
 
 TARGETS = (
@@ -34,6 +36,9 @@ NUMBER = "_step"
 MOST_VALUES = 50  # of categories that change over time
 MOST_FIXED = 1000  # of those fixed by series
 MOST_KEYS, MOST_CANDIDATES = 3, 6
+MOST_REPEATED = 0.001  # of rows that have the series and time of another: more are no mistakes, but want to be summed
+PARTS = ("year", "quarter", "month", "week", "weekday", "dayofweek", "dayofyear", "dayofmonth", "day", "hour", "minute")
+"""Names of parts of the time, which a model of a calendar knows by itself."""
 
 
 @dataclass
@@ -80,28 +85,41 @@ def find_roles(rows: pl.DataFrame, time: Time, target: str = "", series: Sequenc
 def _target(rows: pl.DataFrame, time: Time, asked: str, series: Sequence[str]) -> tuple[str, str]:
     numeric = [name for name, dtype in rows.schema.items() if dtype.is_numeric() and name not in (time.column, NUMBER)]
     if asked:
-        if asked not in numeric:
-            odd = rows[asked].drop_nulls().head(1).to_list()
-            raise UsageError(
-                f"--target {asked}: is no column of numbers, but has values such as {(odd or [None])[0]!r:.40}"
-            )
+        _require_numbers(rows, asked, numeric)
         return asked, "as you said"
+    for column in rows.columns:
+        if column not in series and _words(column)[-1] in TARGETS and (unit := with_unit(rows[column])):
+            raise DataError(f"{column} has {unit}")
+    named = [column for column in numeric if column not in series]
     for name in TARGETS:
-        for column in numeric:
-            if column.lower() == name and column not in series:
+        for column in named:
+            if column.lower() == name:
                 return column, "by its name"
-    likely = [name for name in numeric if name not in series and not _is_id(rows[name]) and not is_flag(rows[name])]
+    likely = [name for name in named if not _is_id(rows[name]) and not is_flag(rows[name]) and not _is_part(rows[name])]
+    if len(ending := [name for name in likely if _words(name)[-1] in TARGETS]) == 1:
+        return ending[0], "by its name"
     if len(likely) == 1:
         return likely[0], "the only column of numbers that are neither ids nor 0 and 1"
     if not likely:
         raise DataError(f"no column of numbers to forecast; columns: {', '.join(set(rows.columns) - {NUMBER})}")
-    raise UsageError(f"which column is to be forecast? {', '.join(likely)}: say --target {likely[0]}, for example")
+    shown = next((name for name in likely if rows.schema[name].is_float()), likely[0])
+    raise UsageError(f"which column is to be forecast? {', '.join(likely)}: say --target {shown}, for example")
+
+
+def _require_numbers(rows: pl.DataFrame, asked: str, numeric: Sequence[str]) -> None:
+    if unit := with_unit(rows[asked]):
+        raise DataError(f"{asked} has {unit}")
+    if asked not in numeric:
+        odd = rows[asked].drop_nulls().head(1).to_list()
+        raise UsageError(
+            f"--target {asked}: is no column of numbers, but has values such as {(odd or [None])[0]!r:.40}"
+        )
 
 
 def _series(rows: pl.DataFrame, time: Time, target: str, asked: Sequence[str] | None) -> tuple[str, ...]:
     """The fewest columns that identify rows together with the time; text and ids before other whole numbers."""
     if asked is not None:
-        if not _identify(rows, asked):
+        if _repeated(rows, asked) > MOST_REPEATED * rows.height:
             raise DataError(
                 _twice(rows, time, asked) + "; name further columns with --series, or leave one row of each"
             )
@@ -110,9 +128,11 @@ def _series(rows: pl.DataFrame, time: Time, target: str, asked: Sequence[str] | 
     unlikely = {name for name in others if rows.schema[name] != pl.String and not _is_id(rows[name])}
     others.sort(key=lambda name: (name in unlikely, not _is_id(rows[name]), rows[name].n_unique()))
     tried = [keys for count in range(MOST_KEYS + 1) for keys in combinations(others[:MOST_CANDIDATES], count)]
-    for keys in sorted(tried, key=lambda keys: (len(unlikely & {*keys}), len(keys))):
-        if _identify(rows, keys):
-            return tuple(sorted(keys, key=rows.columns.index))
+    tried.sort(key=lambda keys: (len(unlikely & {*keys}), len(keys)))
+    for most in (0, MOST_REPEATED * rows.height):
+        for keys in tried:
+            if _repeated(rows, keys) <= most:
+                return tuple(sorted(keys, key=rows.columns.index))
     raise DataError(
         _twice(rows, time, ())
         + ", and no columns of text or ids tell them apart; name those that do with --series, or "
@@ -120,8 +140,9 @@ def _series(rows: pl.DataFrame, time: Time, target: str, asked: Sequence[str] | 
     )
 
 
-def _identify(rows: pl.DataFrame, keys: Sequence[str]) -> bool:
-    return not rows.select(NUMBER, *keys).is_duplicated().any()
+def _repeated(rows: pl.DataFrame, keys: Sequence[str]) -> int:
+    """Return how many rows have the series and time of an earlier one."""
+    return rows.height - rows.select(NUMBER, *keys).n_unique()
 
 
 def _twice(rows: pl.DataFrame, time: Time, keys: Sequence[str]) -> str:
@@ -142,6 +163,8 @@ def _place(rows: pl.DataFrame, name: str, last: int, found: Roles) -> None:
         found.left_out[name] = "has one value" if values.count() else "has no value"
     elif found.series and _is_fixed(rows, name, found.series):
         _place_fixed(rows, name, text, found)
+    elif _is_part(values):
+        found.left_out[name] = "a part of the time"
     else:
         _place_changing(rows, name, text, last, found)
 
@@ -161,7 +184,8 @@ def _place_fixed(rows: pl.DataFrame, name: str, text: bool, found: Roles) -> Non
 def _place_changing(rows: pl.DataFrame, name: str, text: bool, last: int, found: Roles) -> None:
     values = rows[name]
     if text and values.n_unique() > MOST_VALUES:
-        found.left_out[name] = f"has {values.n_unique()} values, of text that changes over time {MOST_VALUES} at most"
+        most = f"{values.n_unique()} values, of text that changes over time {MOST_VALUES} at most"
+        found.left_out[name] = f"has {with_unit(values) or most}"
         return
     (found.categories if text else found.covariates).append(name)
     newest = rows.filter(pl.col(name).is_not_null())[NUMBER].max()
@@ -186,6 +210,16 @@ def _is_id(values: pl.Series) -> bool:
     name = values.name.lower().replace("-", "_").replace(" ", "_")
     called = name in IDS or name.endswith(("_id", "_no", "_nr", "_code", "_number", "_key"))
     return values.dtype.is_integer() and called
+
+
+def _is_part(values: pl.Series) -> bool:
+    """Whether these are whole numbers that are called a part of the time."""
+    return values.dtype.is_integer() and "".join(_words(values.name)) in PARTS
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name, in small letters: of `Weekly_Sales` and of `weeklySales` weekly and sales."""
+    return re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()) or [name]
 
 
 def is_flag(values: pl.Series) -> bool:

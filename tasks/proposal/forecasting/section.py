@@ -1,6 +1,7 @@
 """The section of params.yaml that fits a table: its columns, its length, its number of rows."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -13,14 +14,29 @@ from tasks.tables.validation.options import CheckOptions
 
 LEAST_SHARE = 0.7  # of series that are there at the end
 LEAST_NOISE, MOST_NOISE = 0.01, 0.1  # of the robustness gate
+LEADS = 4  # steps of the horizon at which simple forecasts are tried
 SEGMENT_ROWS = 8  # on the evaluation set, of a segment that is judged
 
 
 class Naive(NamedTuple):
-    """The naive forecast's mean absolute error, and as a share of the mean absolute value."""
+    """Mean absolute errors over the horizon of repeating the last season, and of repeating the last value.
 
-    mean: float
-    share: float
+    `size`: the mean absolute value, which errors are a share of. `apart`: by how much a season differs from the last.
+    """
+
+    season: float
+    last: float
+    size: float
+    apart: float
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the last value is the better forecast, as of prices and other values that wander."""
+        return self.last < self.season
+
+    def share(self, error: float) -> float:
+        """Return an error as a share of the values' size."""
+        return error / self.size if self.size else error
 
 
 def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
@@ -30,8 +46,9 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
     covariates = {ours[column]: _covariate(column, seen) for column in roles.covariates}
     categories = {ours[column]: _change(column, seen) for column in roles.categories}
     changing = bool(covariates or categories)
-    naive = _naive_error(seen)
-    limit = _limit(naive.share if positive else naive.mean)
+    naive = naive_of(seen)
+    best = min(naive.season, naive.last)
+    limit = _limit(naive.share(best) if positive else best)
     problem: dict[str, Any] = {
         "kind": "forecasting",
         "frequency": step.name,
@@ -42,6 +59,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
         "mean": True,
         "metric": "wape" if positive else "mae",
         "positive": positive,
+        **({"naive": "trailing", "naive_steps": 1} if naive.is_last else {}),
         "normalise": "scale" if seen.often_zero else "standard",
         "series": [ours[column] for column in roles.series],
         "static": [ours[column] for column in roles.static],
@@ -116,7 +134,8 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
 
 
 def _source(path: str, seen: Seen) -> dict[str, Any]:
-    source = seen.look.source(path, until_as_of=True)
+    shape = {name: True for name, is_so in (("distinct", seen.repeated), ("observed", seen.observed)) if is_so}
+    source = seen.look.source(path, seen.time.column, until_as_of=True, **({"shape": shape} if shape else {}))
     renamed = {mine: theirs for theirs, mine in seen.ours.items() if mine != theirs}
     return source | ({"columns": renamed} if renamed else {})
 
@@ -157,25 +176,33 @@ def _segments(seen: Seen) -> list[str]:
     return [column for column in roles.static if ((series[column] * seen.plan.origins) >= SEGMENT_ROWS).sum() >= 2]
 
 
-def _naive_error(seen: Seen) -> Naive:
-    """The error of repeating the last season."""
-    known, roles = seen.known, seen.roles
+def naive_of(seen: Seen) -> Naive:
+    """The errors of the two simplest forecasts, at some steps of the horizon."""
+    known, roles, lengths = seen.known, seen.roles, seen.plan.lengths
     rows = known.select(NUMBER, *roles.series, value=pl.col(roles.target).cast(pl.Float64))
-    before = rows.with_columns(pl.col(NUMBER) + seen.plan.lengths.season).rename({"value": "before"})
-    error = rows.join(before, on=[NUMBER, *roles.series]).select((pl.col("value") - pl.col("before")).abs())
+    leads = sorted({max(1, lengths.horizon * part // LEADS) for part in range(1, LEADS + 1)})
+    season = [_apart(rows, roles.series, lengths.season * math.ceil(lead / lengths.season)) for lead in leads]
+    last = [_apart(rows, roles.series, lead) for lead in leads]
     size = float(rows["value"].abs().sum()) / rows.height
-    mean = float(error.to_series().sum()) / max(error.height, 1)
-    return Naive(mean, mean / size if size else mean)
+    apart = _apart(rows, roles.series, lengths.season)
+    return Naive(sum(season) / len(leads), sum(last) / len(leads), size, apart)
+
+
+def _apart(rows: pl.DataFrame, series: Sequence[str], steps: int) -> float:
+    """Return by how much a value differs from that of the same series so many steps before, on average."""
+    before = rows.with_columns(pl.col(NUMBER) + steps).rename({"value": "before"})
+    error = rows.join(before, on=[NUMBER, *series]).select((pl.col("value") - pl.col("before")).abs()).to_series()
+    return float(error.sum()) / max(len(error), 1)
 
 
 def _limit(naive: float) -> float:
-    """Twice the naive error, in two digits."""
+    """Twice the error of the better naive forecast, in two digits."""
     return float(f"{2 * naive:.2g}") if naive > 0 else 1.0
 
 
 def _noise(naive: Naive) -> float:
     """Half of what a season differs from the last one, at most a tenth: more would drown what a precise series says."""
-    return float(f"{min(MOST_NOISE, max(LEAST_NOISE, naive.share / 2)):.2g}")
+    return float(f"{min(MOST_NOISE, max(LEAST_NOISE, naive.share(naive.apart) / 2)):.2g}")
 
 
 def _training(plan: Plan, epochs: int, rate: float) -> dict[str, Any]:

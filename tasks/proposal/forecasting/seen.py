@@ -35,7 +35,8 @@ class Asked:
 class Seen:
     """`known`: rows with a target, and the step's number as NUMBER. `ours`: the file's columns -> the contract's.
 
-    `as_of`: the last day with data; `steps`: from the first one to it. `series`: how many there are.
+    `as_of`: the last day with data; `steps`: from the first one to it. `series`: how many there are. `repeated`: rows
+    beyond the first of a series and a step; `lost`: rows up to the last step with a target that have none.
     """
 
     look: Look
@@ -47,6 +48,13 @@ class Seen:
     as_of: date
     steps: int
     series: int
+    repeated: int = 0
+    lost: int = 0
+
+    @cached_property
+    def observed(self) -> bool:
+        """Whether rows without a target are gaps, and none of what is known ahead goes with them."""
+        return self.lost > 0 and max(self.roles.reach.values(), default=0) <= 0
 
     @cached_property
     def last(self) -> int:
@@ -85,15 +93,18 @@ def see(found: Look, asked: Asked = Asked()) -> Seen:
         time = find_time(found.rows, asked.time)
         rows = found.rows.with_columns(time.number.alias(NUMBER)).drop_nulls(NUMBER)
         roles = find_roles(rows, time, asked.target, asked.series)
-        known = rows.filter(pl.col(roles.target).is_not_null())
+        single = rows.unique([NUMBER, *roles.series], keep="first", maintain_order=True)
+        known = single.filter(pl.col(roles.target).is_not_null())
         as_of = time.as_of(_last(known))
-        steps = time.axis.last(as_of) + 1
+        steps = max(0, time.axis.last(as_of) + 1)
         series = known.select(roles.series).n_unique() if roles.series else 1
         reach = min((reach for reach in roles.reach.values() if reach > 0), default=0)
         plan = plan_lengths(time.step, steps, series, (asked.horizon, asked.season), reach)
     except DataError as error:
         raise DataError(f"{found.path}: {error}") from None
-    return Seen(found, time, roles, known, plan, _names(time, roles), as_of, steps, series)
+    lost = single.filter(pl.col(NUMBER) <= _last(known)).height - known.height
+    repeated = rows.height - single.height
+    return Seen(found, time, roles, known, plan, _names(time, roles), as_of, steps, series, repeated, lost)
 
 
 def _names(time: Time, roles: Roles) -> dict[str, str]:

@@ -58,6 +58,8 @@ def find_time(rows: pl.DataFrame, asked: str = "") -> Time:
     readable = [name for name in ([asked] if asked else rows.columns) if _is_readable(rows[name].head(SAMPLE))]
     if not readable:
         raise DataError(_no_time(rows, asked))
+    # A year in whole numbers beside a date is a part of it.
+    readable = [name for name in readable if not rows.schema[name].is_integer()] or readable
     named = [name for name in NAMES for column in readable if column.lower() == name]
     if len(readable) > 1 and not named:
         raise UsageError(f"{' and '.join(readable)} are all dates; say which one orders the rows: --time {readable[0]}")

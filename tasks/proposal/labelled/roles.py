@@ -18,6 +18,7 @@ from tasks.proposal.blocks.columns import (
     text_column,
 )
 from tasks.proposal.blocks.look import Look
+from tasks.proposal.blocks.written import with_unit
 
 OUTCOMES = (
     "churn", "churned", "attrition", "exited", "left", "outcome", "converted", "conversion", "bought", "purchased",
@@ -76,7 +77,9 @@ def label_of(rows: pl.DataFrame) -> str | None:
     flat = [name for name, dtype in rows.schema.items() if not dtype.is_nested()]
     usable = [name for name in flat if rows[name].drop_nulls().n_unique() > 1]
     by_word = {_word(name): name for name in usable}
-    named = called(rows.select(usable), (*OUTCOMES, *LABELS, *VALUES))
+    # Beside an x, y is a place or a length.
+    labels = [name for name in LABELS if name != "y" or "x" not in map(plain, rows.columns)]
+    named = called(rows.select(usable), (*OUTCOMES, *labels, *VALUES))
     return named or next((by_word[word] for word in OUTCOMES if word in by_word), None)
 
 
@@ -100,7 +103,7 @@ def columns_of(seen: Look, target: str, time: str) -> Columns:
     key = id_column(seen.rows, taken)
     taken += [key] if key else []
     group = _group(seen.rows, taken)
-    inputs = _inputs(seen.rows, [*taken, *([group] if group else [])])
+    inputs = _inputs(seen, [*taken, *([group] if group else [])])
     if not inputs.by_role:
         others = "; ".join(f"{column} {why}" for column, why in inputs.left_out.items()) or "there is no other column"
         raise DataError(f"{seen.path}: there is nothing to predict {target} from: {others}")
@@ -144,10 +147,13 @@ def _group(rows: pl.DataFrame, without: list[str]) -> str | None:
     return found if rows[found].n_unique() < rows.height else None
 
 
-def _inputs(rows: pl.DataFrame, without: list[str]) -> Inputs:
-    found, rows = Inputs(), rows.drop(without)
+def _inputs(seen: Look, without: list[str]) -> Inputs:
+    found, rows = Inputs(), seen.rows.drop(without)
     text = text_column(rows)
     for name in rows.columns:
+        if name in seen.days:
+            found.left_out[name] = f"days as {seen.days[name]}; write YYYY-MM-DD"
+            continue
         role, why = _role(rows[name].drop_nulls())
         if role is None:
             found.left_out[name] = "texts; see --kind text" if name == text else why
@@ -177,7 +183,9 @@ def _role_of_words(values: pl.Series, count: int) -> tuple[str | None, str]:
         return "dates", ""
     if values.dtype.is_temporal():
         return None, "moments; write days"
-    return ("categories", "") if _is_category(values) else (None, f"{count:,} different texts")
+    if _is_category(values):
+        return "categories", ""
+    return None, with_unit(values) or f"{count:,} different texts"
 
 
 def is_truth(values: pl.Series) -> bool:

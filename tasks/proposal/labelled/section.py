@@ -9,7 +9,7 @@ import polars as pl
 from tasks.problems.tabular.labelled.options import RESERVED
 from tasks.proposal.blocks.columns import SAMPLE, days_of, most_days_without
 from tasks.proposal.blocks.look import Look
-from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common
+from tasks.proposal.blocks.proposal import SCHEDULED, Proposal, common, require_enough
 from tasks.proposal.labelled.roles import LEAST_ROWS, Columns, Inputs, columns_of
 from tasks.proposal.labelled.task import Task, task_of
 from tasks.tables.validation.options import CheckOptions
@@ -29,8 +29,9 @@ def of_table(name: str, seen: Look, path: str, target: str = "", time: str = "")
     columns = columns_of(seen, target, time)
     task = task_of(seen, columns.target)
     labelled = seen.rows.filter(pl.col(columns.target).is_not_null())
+    require_enough(seen, labelled.height, f"rows with a {columns.target}")
     last, checks, beware = _checks(seen, columns.time)
-    beware = [*task.beware, *beware]
+    beware = [*seen.said(columns.time), *task.beware, *beware]
     beware += [
         f"beware: {column} alone tells {columns.target}; if it is known only afterwards, take it out of problem"
         for column in _telling(labelled, columns)
@@ -40,7 +41,12 @@ def of_table(name: str, seen: Look, path: str, target: str = "", time: str = "")
         beware.append(f"beware: no column identifies the rows: {rows}")
     comments = {**SCHEDULED, "gates.accuracy": f"limit: {task.limit_is}"}
     section = _section(name, seen, path, columns, task, checks, _segments(labelled, columns.inputs))
-    return Proposal(section, (*_said(columns, task, seen.rows.height - labelled.height), *beware), comments, last)
+    return Proposal(
+        section,
+        (*_said(columns, task, seen.rows.height - labelled.height), *seen.said(columns.time), *beware),
+        comments,
+        last,
+    )
 
 
 def _said(columns: Columns, task: Task, without: int) -> Iterator[str]:
@@ -98,7 +104,7 @@ def _segments(rows: pl.DataFrame, inputs: Inputs) -> list[str]:
 def _source(seen: Look, path: str, columns: Columns) -> dict[str, Any]:
     names = {_renamed(column): column for column in columns.used if _renamed(column) != column}
     options = {"until_as_of": True} if columns.time else {}
-    return seen.source(path, **options, **({"columns": names} if names else {}))
+    return seen.source(path, columns.time, **options, **({"columns": names} if names else {}))
 
 
 def _problem(columns: Columns, task: Task) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from tasks.core.errors import DataError
 from tasks.proposal.blocks.columns import LABELS, plain
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import alike, entropy
+from tasks.proposal.blocks.written import with_unit
 from tasks.proposal.labelled.roles import LEAST_ROWS, OUTCOMES, is_truth, is_whole
 
 LABEL = "label"  # a column may be called `count`, as polars calls what it counts
@@ -43,6 +44,8 @@ def task_of(seen: Look, target: str) -> Task:
         options = {"task": "value", **({"low": 0} if least >= 0 else {})}
         return Task(options, "a value", float(f"{spread:.2g}"), "the deviation of the values")
     if counts.height > min(MOST_CLASSES, len(words) / LEAST_ROWS):
+        if unit := with_unit(words):
+            raise DataError(f"{seen.path}: {target} has {unit}")
         raise DataError(
             f"{seen.path}: {target} has {counts.height:,} different texts in {len(words):,} rows, too many for "
             "classes; name another column: --target"

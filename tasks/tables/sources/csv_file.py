@@ -143,17 +143,22 @@ def with_numbers(table: pl.DataFrame, form: CsvForm) -> tuple[pl.DataFrame, CsvF
     """
     texts = [name for name, dtype in table.schema.items() if dtype == pl.String and table[name].count()]
     plain = [name for name in texts if not table[name].str.contains(r"^[+-]?0[0-9]").any()]
-    forms = [
-        form.model_copy(update={"decimal": decimal, "thousands": thousands})
-        for decimal, thousands in ((".", None), (",", None), (".", ","), (",", "."), (".", " "), (",", " "))
-    ]
-    fits = {other: [name for name in plain if _all_numbers(table[name], other)] for other in forms}
+    forms = likely_numbers(form)
+    fits = {other: [name for name in plain if all_numbers(table[name], other)] for other in forms}
     best = max(forms, key=lambda other: len(fits[other]))
     found = {name: _numbers("", table[name], best) for name in fits[best]}
     return table.with_columns(**found), best
 
 
-def _all_numbers(values: pl.Series, form: CsvForm) -> bool:
+def likely_numbers(form: CsvForm) -> list[CsvForm]:
+    """Return the form with each way to write numbers that people have, the usual one first."""
+    return [
+        form.model_copy(update={"decimal": decimal, "thousands": thousands})
+        for decimal, thousands in ((".", None), (",", None), (".", ","), (",", "."), (".", " "), (",", " "))
+    ]
+
+
+def all_numbers(values: pl.Series, form: CsvForm) -> bool:
     """Whether all values look like numbers of a form, and some have a digit."""
     found = values.drop_nulls()
     return bool(found.str.contains(_pattern(form)).all() and found.str.contains("[0-9]").all())

@@ -134,6 +134,9 @@ class Shape(Frozen):
             values = values.dt.epoch("us") / 1e6
         clock = values.cast(pl.Float64, strict=False)
         odd = table[self.seconds].filter((clock.abs() <= LATEST).not_().fill_null(value=True))
+        if len(odd) and self.time_format is not None and odd.dtype == pl.String:
+            said = f"{odd[0]!r:.40} of {self.seconds} is not written as {self.time_format}"
+            raise Unreadable(f"source.shape.time_format: {said}")
         if len(odd):
             said = f"{odd[0]!r:.40} of {self.seconds} is no number of seconds since 1970, nor a moment"
             raise Unreadable(f"source.shape.seconds: {said}; are they milliseconds, or text that needs time_format?")

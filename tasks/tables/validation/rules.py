@@ -106,11 +106,17 @@ def type_facts(table: pl.DataFrame, contract: TableContract) -> list[Fact]:
 def _odd(values: pl.Series, column: Column) -> pl.Series:
     """Return the values that are to blame for a wrong type: of text, the values that are no number, or no day."""
     if values.dtype == pl.String and column.kind in ("number", "integer", "date"):
-        as_wanted = values.str.to_date("%Y-%m-%d", strict=False) if column.kind == "date" else None
-        found = values.cast(pl.Float64, strict=False) if as_wanted is None else as_wanted
+        found = values.str.to_date("%Y-%m-%d", strict=False) if column.kind == "date" else _as_numbers(values)
         odd = values.is_not_null() & found.is_null()
         return odd if odd.any() else values.is_not_null()
     return values.is_not_null()
+
+
+def _as_numbers(values: pl.Series) -> pl.Series:
+    """Return texts as numbers, whichever sign is before their decimals: by that of which most can be read."""
+    point, comma = values.str.replace_all(",", "", literal=True), values.str.replace_all(".", "", literal=True)
+    readings = (values, point, comma.str.replace_all(",", ".", literal=True))
+    return min((each.cast(pl.Float64, strict=False) for each in readings), key=pl.Series.null_count)
 
 
 def usable(table: pl.DataFrame, contract: TableContract) -> list[Column]:

@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -114,6 +115,20 @@ def test_noise_is_no_larger_than_what_a_season_differs_by(tmp_path: Path, apart:
     assert section["gates"]["robustness"][0] == {"kind": "noise", "level": level, "limit": 1.3}
 
 
+@pytest.mark.parametrize(("wanders", "naive"), [(1.0, "trailing"), (0.0, None)])
+def test_no_forecast_may_be_worse_than_the_better_of_two_simple_ones(
+    tmp_path: Path, wanders: float, naive: str | None
+) -> None:
+    """A walk at random is best told by its last value, a week that repeats by the last week."""
+    steps = np.random.default_rng(8).normal(0, 1, 200)
+    visits = 100 + wanders * steps.cumsum() + (1 - wanders) * (10 * (np.arange(200) % 7) + steps)
+    _, section = proposed(written(rows().with_columns(visits=visits), tmp_path))
+    assert section["problem"].get("naive") == naive and section["problem"].get("naive_steps") == (naive and 1)
+    # Of the walk: what it is away after 3, 7, 10 and 14 steps, a share of its size; noise of a week: 2 / sqrt(pi).
+    away = np.mean([np.abs(visits[lead:] - visits[:-lead]).mean() for lead in (3, 7, 10, 14)]) if wanders else 1.128
+    assert section["gates"]["accuracy"]["limit"] == pytest.approx(2 * away / visits.mean(), rel=0.15)
+
+
 def test_segments_are_those_with_rows_enough_to_be_judged(tmp_path: Path) -> None:
     """Of a few months of evaluation, a region has one row each, which no gate can judge; a country has them of ten."""
     months = pl.date_range(date(2017, 1, 1), date(2025, 12, 1), "1mo", eager=True).alias("month")
@@ -147,7 +162,7 @@ def test_what_the_user_says_is_not_guessed(tmp_path: Path) -> None:
     ("change", "error", "said"),
     [
         (lambda table: table.drop("day"), DataError, "no column is a date"),
-        (lambda table: table.with_columns(pl.col("day").dt.strftime("%d.%m.%Y")), DataError, "YYYY-MM-DD; day has"),
+        (lambda table: table.with_columns(day=pl.lit("03.04.2026")), DataError, "YYYY-MM-DD; day has '03.04.2026'"),
         (lambda table: table.with_columns(price=pl.col("visits") * 2), UsageError, "say --target visits"),
         (lambda table: table.with_columns(later=pl.col("day")).rename({"day": "made"}), UsageError, "--time made"),
         (lambda table: table.drop("visits"), DataError, "no column of numbers"),

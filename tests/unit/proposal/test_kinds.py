@@ -11,10 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tasks.compression.export import export_onnx
+from tasks.compression.timing import Beside
 from tasks.config.workload import Workload
 from tasks.core.errors import DataError, UsageError
 from tasks.planning.soundness import require_sound
 from tasks.problems import get_problem
+from tasks.problems.models import build_model
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import Proposal
 from tasks.proposal.forecasting.seen import Asked
@@ -68,6 +71,18 @@ def test_folders_of_images_are_classes(tmp_path: Path) -> None:
     assert problem["classes"] == ["bright", "dark"] and problem["id"] == "file"
     assert (problem["height"], problem["width"], problem["channels"], problem["fit"]) == (20, 24, 3, "exact")
     assert "classes: the folders: bright 20, dark 20" in found.reasons
+
+
+@pytest.mark.parametrize("size", [(8, 8), (48, 48)])
+def test_the_limit_of_latency_refuses_what_is_many_times_slower_than_the_proposed_student(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    section = Workload.model_validate(proposed(pictures(tmp_path / "photos", (size,))).section)
+    contract = get_problem(section.problem).draft_contract()
+    model = build_model(section.students["student"].model, contract)
+    inputs = {name: np.full((2, *shape), 90, dtype) for name, (dtype, shape) in contract.inputs.items()}
+    (measured,) = Beside([export_onnx(model, contract, inputs)], inputs, 1, 1).measure(10)
+    assert 1.5 * measured.ratio_p50 < section.gates.latency.max_p50_ratio < 15 * measured.ratio_p50
 
 
 def test_images_of_many_sizes_are_cropped_and_those_that_cannot_be_read_have_room(tmp_path: Path) -> None:

@@ -112,8 +112,9 @@ def test_a_limit_of_the_target_needs_a_target() -> None:
         parse_checks(Checks.model_validate({"max_units": 5}), events)
 
 
-def test_a_word_among_numbers_is_shown_with_its_keys() -> None:
-    units = pl.when(pl.col("date") == AS_OF).then(pl.lit("NA")).otherwise(pl.lit("4"))
+@pytest.mark.parametrize("number", ["4", "4,5", "1.234,5", "1,234.5"])
+def test_a_word_among_numbers_of_any_form_is_shown_with_its_keys(number: str) -> None:
+    units = pl.when(pl.col("date") == AS_OF).then(pl.lit("NA")).otherwise(pl.lit(number))
     table = daily().with_columns(units=units)
     (fact,) = (fact for fact in type_facts(table, CONTRACT) if fact.column == "units")
     assert fact.sample == ({"date": "2026-03-31", "series_id": "a", "units": "NA"},)
