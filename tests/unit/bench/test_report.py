@@ -58,7 +58,9 @@ def test_the_page_compares_student_with_teacher_and_twin_over_seeds() -> None:
 def test_what_was_stopped_is_said_and_enters_no_table() -> None:
     text = page(RECORDS, STOPPED, [], {})
     assert "Stopped, unfinished: statistical after 20 minutes." in text
-    assert "| statistical |" not in text and "| lightgbm | 1 | 0.5500 | 0.2750 | 0.7000 | 0.8100 | 10 | 40 | 12 |" in text
+    assert (
+        "| statistical |" not in text and "| lightgbm | 1 | 0.5500 | 0.2750 | 0.7000 | 0.8100 | 10 | 40 | 12 |" in text
+    )
 
 
 def test_what_records_say_of_themselves_is_said_once_for_all_of_them() -> None:

@@ -62,7 +62,8 @@ def test_a_band_may_cover_neither_too_little_nor_too_much() -> None:
     name = "released file: the 80 % band covers .78 to .82; distance from .80 ≤ .02"
     for coverage, verdict in ((0.785, "met"), (0.815, "met"), (0.85, "missed by 150 %"), (0.72, "missed by 300 %")):
         covering = [
-            one | {"errors": {**one["errors"], "coverage": coverage}} if one["set"] == "m5" else one for one in records()
+            one | {"errors": {**one["errors"], "coverage": coverage}} if one["set"] == "m5" else one
+            for one in records()
         ]
         (found,) = (target for target in targets(covering, []) if target.text == name)
         assert list(found.values) == ["m5"] and found.verdict() == verdict
