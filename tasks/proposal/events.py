@@ -114,8 +114,8 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
         f"tested: {asked} (problem.split)",
         "an item may come again (problem.repeats)" if repeats else "what a user had is no answer (problem.repeats)",
     ]
-    missing = seen.rows.height - known.height
-    said += _left_out(filled, missing, known.height - had.height if "distinct" in shape else 0, bought)
+    lacking = seen.rows.height - known.height
+    said += _left_out(filled, lacking, known.height - had.height if "distinct" in shape else 0, bought)
     used = (user, item, when, *((bought.column,) if bought else ()))
     if others := [column for column in seen.rows.columns if column not in used]:
         said.append(f"not used: {', '.join(others)}; see problem.rating, problem.weight and a table of items")
