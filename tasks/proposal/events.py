@@ -30,6 +30,9 @@ DAYS, WEEKS = 7, 8
 LEAST_TESTED = 200  # events of the last days; of fewer the last one of each user is asked
 AGAIN = 0.1  # share of events with an item that the user had on another day
 CLOSED_FORM = 12_000  # items that EASE bears
+WIDTH, WIDEST, EACH = 32, 192, 480
+"""A student's vectors are as much wider as there are items: by 32 numbers for each 480 of them. A narrow product of two
+tables loses what EASE knows of rare items."""
 QUANTITIES = ("quantity", "qty", "units", "count", "pieces", "amount")
 MOST_BACK = 0.5  # of the rows
 SECONDS = (5 * 10**8, 4 * 10**9)  # of 1985 to 2096, by which numbers are told as times
@@ -114,8 +117,8 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
         f"tested: {asked} (problem.split)",
         "an item may come again (problem.repeats)" if repeats else "what a user had is no answer (problem.repeats)",
     ]
-    missing = seen.rows.height - known.height
-    said += _left_out(filled, missing, known.height - had.height if "distinct" in shape else 0, bought)
+    lacking = seen.rows.height - known.height
+    said += _left_out(filled, lacking, known.height - had.height if "distinct" in shape else 0, bought)
     used = (user, item, when, *((bought.column,) if bought else ()))
     if others := [column for column in seen.rows.columns if column not in used]:
         said.append(f"not used: {', '.join(others)}; see problem.rating, problem.weight and a table of items")
@@ -213,8 +216,9 @@ def _section(
     name: str, seen: Look, source: Mapping[str, Any], problem: Mapping[str, Any], checks: Mapping[str, Any], items: int
 ) -> dict[str, Any]:
     small = items <= CLOSED_FORM
+    width = min(WIDEST, WIDTH * max(1, items // EACH)) if small else WIDTH
     student: dict[str, Any] = {
-        "model": {"kind": "decayed-sum", "width": 32},
+        "model": {"kind": "decayed-sum", "width": width},
         "training": {"epochs": 6, "batch_size": 256, "learning_rate": 0.003, "patience": 2},
     }
     closed = {"kind": "ease", "half_life": 5, "regularisation": 100, "nearness": 10}
@@ -247,7 +251,7 @@ def _section(
                 "limit": 0.999, "naive_margin": 0.0, "retention": 1.03, "champion_margin": 0.02, "max_gain": 0.6
             },
             "segments": {"by": ["activity", "item_age"], "limit": 0.1, "min_rows": 100},
-            "size": {"max_bytes": 2 ** max(17, (80 * items).bit_length())},
+            "size": {"max_bytes": 2 ** max(17, ((2 * width + 16) * items).bit_length())},
             "latency": {"batch": 1, "threads": 1, "max_p50_ratio": 100, "max_p95_ratio": 150},
             "parity": {"tolerance": 0.05, "overlap": 0.9},
             "robustness": [

@@ -105,7 +105,7 @@ def of_table(name: str, seen: Look, path: str, project: Path, image: str, target
     rows = _some(pl.DataFrame(parts))
     if folder is not None:
         rows, _ = with_files(rows, [IMAGE], str(folder), Path())
-    source = seen.source(path, **({"columns": columns} if columns else {}), **options)
+    source = seen.source(path, None, **({"columns": columns} if columns else {}), **options)
     return _proposal(name, Images(rows, labels, source, label, key, seen.path.name, said))
 
 

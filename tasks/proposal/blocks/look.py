@@ -40,8 +40,8 @@ class Look:
         """Return the `source` section for this file, called `path` there, whose rows are ordered by column `time`."""
         source: dict[str, Any] = {"kind": "table", "path": path, **options}
         shape = source.pop("shape", {})
-        if time in self.days:
-            shape = {**shape, "time_format": self.days[time]}
+        if form := self.days.get(time or ""):
+            shape = {**shape, "time_format": form}
         if self.missing:
             shape = {**shape, "missing": list(self.missing)}
         if shape:
@@ -54,8 +54,8 @@ class Look:
     def said(self, time: str | None = None) -> list[str]:
         """Return a line of each thing that the file writes in a way of its own; `time` orders its rows."""
         said = []
-        if time in self.days:
-            said.append(f"{time} is written as {self.days[time]} (source.shape.time_format)")
+        if form := self.days.get(time or ""):
+            said.append(f"{time} is written as {form} (source.shape.time_format)")
         if self.missing:
             said.append(f"no value: {', '.join(map(repr, self.missing))} (source.shape.missing)")
         return said

@@ -72,7 +72,7 @@ def forms_of(rows: pl.DataFrame) -> dict[str, str]:
 
     Of texts that may be read in two ways, as 03/04/2026, none is told.
     """
-    found = {}
+    found: dict[str, str] = {}
     for name in (name for name, dtype in rows.schema.items() if dtype == pl.String):
         values = rows[name].drop_nulls()
         if len(values) and not _is_iso(values.head(SAMPLE)):

@@ -17,7 +17,10 @@ from tasks.config.workload import Workload
 from tasks.core.errors import DataError, UsageError
 from tasks.planning.soundness import require_sound
 from tasks.problems import get_problem
+from tasks.problems.blocks.weights import count_parameters
 from tasks.problems.models import build_model
+from tasks.problems.ranking.dataset import make_contract
+from tasks.problems.ranking.options import parse_options
 from tasks.proposal.blocks.look import Look
 from tasks.proposal.blocks.proposal import Proposal
 from tasks.proposal.forecasting.seen import Asked
@@ -228,6 +231,21 @@ def test_purchases_of_customers_become_what_comes_next(tmp_path: Path) -> None:
     assert problem["repeats"] and (problem["split"], problem["order"]) == ("time", "order")
     assert found.as_of == date(2026, 6, 29)
     assert any(line.startswith("left out: 5 rows without Customer ID") for line in found.reasons)
+
+
+@pytest.mark.parametrize(("items", "wider"), [(40, False), (1500, True)])
+def test_a_large_catalogue_has_wider_vectors_that_the_limit_of_bytes_has_room_for(
+    tmp_path: Path, items: int, wider: bool
+) -> None:
+    rng = random.Random(9)
+    table = purchases().with_columns(StockCode=pl.Series([f"SKU {rng.randrange(items)}" for _ in range(3000)]))
+    table.write_csv(tmp_path / "shop.csv")
+    section = Workload.model_validate(proposed(tmp_path / "shop.csv").section)
+    student = section.students["student"].model
+    contract = make_contract(parse_options(section.problem.options), table["StockCode"].unique().sort().to_list())
+    weights = count_parameters(build_model(student, contract))  # a byte each in eight bits
+    assert weights < section.gates.size.max_bytes
+    assert (weights / items > 100) == wider
 
 
 def test_users_who_stay_away_and_weeks_without_events_have_room_in_the_checks(tmp_path: Path) -> None:
