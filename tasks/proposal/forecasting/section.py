@@ -40,7 +40,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
         "context": lengths.context,
         "quantiles": list(QUANTILES),
         "mean": True,
-        "metric": "wape" if positive else "mae",
+        "metric": _metric(seen),
         "positive": positive,
         "normalise": "scale" if seen.often_zero else "standard",
         "series": [ours[column] for column in roles.series],
@@ -113,6 +113,12 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
             ],
         },
     }  # fmt: skip
+
+
+def _metric(seen: Seen) -> str:
+    if seen.least < 0:
+        return "mae"
+    return "wql" if seen.mostly_zero else "wape"
 
 
 def _source(path: str, seen: Seen) -> dict[str, Any]:
