@@ -102,7 +102,7 @@ def _released(night: Night, taught: Mapping[str, float]) -> tuple[dict[str, byte
     """Return what `_files` does of the file that would be released, one that was trained again included."""
     chosen = released(night)
     if chosen.model is None:
-        raise DataError(f"{night.run.workload}: no file is within the limits of its recipes; the log says which gives way")
+        raise DataError(f"{night.run.workload}: no file is within the limits of its recipes; see the log")
     stages = [f"distil@{chosen.about['student']}", f"compress@{chosen.of or chosen.name}"]
     if chosen.of is not None:
         stages.append(f"refit@{chosen.name}")
