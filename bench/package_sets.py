@@ -38,7 +38,7 @@ HOUSING: dict[str, Any] = {
         "observed": True,
     },
 }
-MONTHLY: dict[str, Any] = {"frequency": "1mo", "horizon": 12, "context": 60, "season": 12, "static": [], "price": None}
+MONTHLY: dict[str, Any] = {"frequency": "1mo", "horizon": 12, "context": 36, "season": 12, "static": [], "price": None}
 ORIGINS = 12
 
 

@@ -15,6 +15,7 @@ from bench.ours.nights import Night, released, run_night
 from bench.pairs import cells_of
 from bench.sets import BenchSet, load
 from tasks.compression.runtime import OnnxModel
+from tasks.core.errors import DataError
 from tasks.distillation.ensemble import saved_weights
 from tasks.problems import get_problem
 from tasks.problems.base import Floats, Inputs
@@ -106,7 +107,8 @@ def _distilled(night: Night) -> str:
 def _released(night: Night, taught: Mapping[str, float]) -> tuple[dict[str, bytes], dict[str, Any], dict[str, float]]:
     """Return what `_files` does of the file that would be released, one that was trained again included."""
     chosen = released(night)
-    assert chosen.model is not None
+    if chosen.model is None:
+        raise DataError(f"{night.run.workload}: no file is within the limits of its recipes; see the log")
     stages = [f"distil@{chosen.about['student']}", f"compress@{chosen.of or chosen.name}"]
     if chosen.of is not None:
         stages.append(f"refit@{chosen.name}")

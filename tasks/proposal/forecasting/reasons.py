@@ -22,6 +22,10 @@ def reasons_of(seen: Seen) -> list[str]:
         said.append(f"{roles.target} has values below 0: positive: false, normalise: standard, metric: mae")
     elif seen.often_zero:
         said.append(f"{roles.target} is often 0: normalise: scale, in multiples of a series' mean")
+        if seen.mostly_zero:
+            said.append(
+                f"{roles.target} is 0 in most rows, so that its median tells nothing: metric: wql, of all quantiles"
+            )
     else:
         said.append(
             f"{roles.target} is hardly ever 0: normalise: standard, so that a gap is read as the mean, not as 0"

@@ -57,7 +57,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
         "context": lengths.context,
         "quantiles": list(QUANTILES),
         "mean": True,
-        "metric": "wape" if positive else "mae",
+        "metric": _metric(seen),
         "positive": positive,
         **({"naive": "trailing", "naive_steps": 1} if naive.is_last else {}),
         "normalise": "scale" if seen.often_zero else "standard",
@@ -131,6 +131,12 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
             ],
         },
     }  # fmt: skip
+
+
+def _metric(seen: Seen) -> str:
+    if seen.least < 0:
+        return "mae"
+    return "wql" if seen.mostly_zero else "wape"
 
 
 def _source(path: str, seen: Seen) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tasks.proposal.forecasting.roles import NUMBER, Roles, find_roles
 from tasks.proposal.forecasting.time import Time, find_time
 
 QUANTILES = (0.1, 0.5, 0.9)
-OFTEN = 0.02  # of all targets
+OFTEN, HALF = 0.02, 0.5  # of all targets
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,12 @@ class Seen:
         """Whether zeros are usual, none being below: then zero is a series' foot, and else a gap is like its mean."""
         zeros = (self.known[self.roles.target] == 0).mean()
         return self.least >= 0 and isinstance(zeros, float) and zeros > OFTEN
+
+    @cached_property
+    def mostly_zero(self) -> bool:
+        """Whether more than half of the targets are zero, none being below: their median tells nothing."""
+        zeros = (self.known[self.roles.target] == 0).mean()
+        return self.least >= 0 and isinstance(zeros, float) and zeros > HALF
 
     @property
     def times(self) -> tuple[str, ...]:

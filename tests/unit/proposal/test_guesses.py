@@ -224,3 +224,11 @@ def test_numbers_that_are_no_months_or_stand_beside_a_date_are_no_time(
     tmp_path: Path, column: dict[str, pl.Series]
 ) -> None:
     assert not isinstance(with_moment(look(months(tmp_path, **column))), Parted)
+
+
+@pytest.mark.parametrize(("every", "metric"), [(2, "wape"), (3, "wql")])
+def test_what_is_mostly_zero_is_judged_by_all_quantiles(tmp_path: Path, every: int, metric: str) -> None:
+    rare = rows().with_columns(visits=pl.when(pl.arange(0, 200) % every == 0).then(pl.lit(4.0)).otherwise(0.0))
+    seen, section = proposed(written(rare, tmp_path))
+    assert section["problem"]["metric"] == metric and section["problem"]["normalise"] == "scale"
+    assert any("metric: wql" in line for line in reasons_of(seen)) == (metric == "wql")

@@ -12,6 +12,7 @@ from bench.sets import BenchSet
 pytest.importorskip("catboost")
 
 from bench.peers import boosting, catboost, seasonal_naive
+from bench.peers.table import Table
 
 
 @pytest.fixture(autouse=True)
@@ -41,10 +42,14 @@ def test_trees_of_the_mean_alone_have_leaves_and_a_split_a_level(channels: Bench
 
 
 def test_a_category_is_told_apart(weekly: BenchSet) -> None:
-    # Two shops whose sales differ by ten times, and no number that says so: levels are taken out, and the codes are not
-    # in order.
-    shops = np.array(["a", "b", "c", "d"] * 5)
-    factor = np.array([1, 9, 1, 9] * 5, np.float32)[:, None]
-    pattern = np.array([1, 1, 1, 1, 2, 4, 3], np.float32)[np.arange(140) % 7]
-    data = replace(weekly, values=factor * pattern, static={"shop": shops}, known={})
-    assert score(data, catboost.fit_predict(data.sealed(), 0).forecasts)["wape"] < 0.1
+    table = Table(weekly, "none")
+    rng = np.random.default_rng(0)
+    pairs = (rng.integers(0, 20, 500), rng.integers(30, 100, 500), np.ones((500, 1), np.int64))
+    rows = boosting.learned(table, pairs, "regression")
+    shop = rows.x[:, -1]
+    library = catboost.CatBoost((3, 4), 30)
+    # Of shop 1 the target is 9, of shop 0 it is 1, and nothing else tells of it.
+    told = library.prepare(replace(rows, target=1 + 8 * shop, weight=None))
+    assert told.get_cat_feature_indices() == [rows.x.shape[1] - 1] and {*shop.tolist()} == {0, 1}
+    output = library.fit(told, "regression", 3, 30, 0).predict(rows.x, 30)
+    assert np.abs(output - (1 + 8 * shop)).mean() < 1
