@@ -76,11 +76,10 @@ def _files(night: Night, model: str) -> tuple[dict[str, bytes], dict[str, Any], 
     run, seconds = night.run, night.seconds
     taught = {f"teach@{name}": seconds[f"teach@{name}"] for name in run.teachers}
     if model == "teacher":
-        files = {
-            name: (night.artifacts / "teachers" / name / "teacher.onnx").read_bytes() for name in sorted(run.teachers)
-        }
-        abouts = [night.about("teachers", name) for name in sorted(run.teachers)]
-        settings = {name: about["valid_error"] for name, about in zip(sorted(run.teachers), abouts, strict=True)}
+        names = counted(night)
+        files = {name: (night.artifacts / "teachers" / name / "teacher.onnx").read_bytes() for name in names}
+        abouts = [night.about("teachers", name) for name in names]
+        settings = {name: about["valid_error"] for name, about in zip(names, abouts, strict=True)}
         return files, {"parameters": sum(about["parameters"] for about in abouts), "settings": settings}, taught
     if model == "released":
         return _released(night, taught)
@@ -90,6 +89,13 @@ def _files(night: Night, model: str) -> tuple[dict[str, bytes], dict[str, Any], 
     distilled = {f"distil@{name}": seconds[f"distil@{name}"]}
     about = {**about, "settings": {"kind": run.students[name].model.kind}}
     return {name: file}, about, distilled if model == "twin" else {**taught, **distilled}
+
+
+def counted(night: Night) -> list[str]:
+    """Return the teachers with a weight in the ensemble: what the others take is no part of what a student replaces."""
+    names, folder = sorted(night.run.teachers), night.artifacts / "teachers"
+    weights = saved_weights(get_problem(night.run.problem), night.windows, folder, names, night.run.ensemble)
+    return [name for name, weight in zip(names, weights or [1.0] * len(names), strict=True) if weight > 0]
 
 
 def _distilled(night: Night) -> str:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from bench.ours.adapt import as_of, forecasts_of
-from bench.ours.nights import TABLE, UNUSED, prepare
+from bench.ours.nights import TABLE, UNUSED, Night, prepare
+from bench.ours.record import counted
 from bench.sets import BenchSet
 from tasks.config.run import Run
 from tasks.core.errors import DataError
+from tasks.distillation.ensemble import SOFT
 
 STUDENT = {"model": {"kind": "linear"}, "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.01}}
 
@@ -76,6 +78,17 @@ def test_months_end_on_their_last_day_and_the_past_is_given_up_to_it(
         date(2022, 3, 1),
         date(2022, 4, 1),
     ]
+
+
+def test_a_teacher_of_no_weight_is_no_part_of_what_a_student_replaces(weekly: BenchSet, tmp_path: Path) -> None:
+    run = run_of(weekly).model_copy(update={"ensemble": "validation"})
+    run = run.model_copy(update={"teachers": dict.fromkeys(("wrong", "right", "near"), run.teachers["teacher"])})
+    context, windows = prepare(weekly.sealed(), run, tmp_path)
+    truth = np.repeat(windows.target(np.arange(len(windows.origins)))[:, :, None], 4, axis=2)
+    for name, factor in (("wrong", 3.0), ("right", 0.9), ("near", 1.2)):
+        (folder := context.artifacts / "teachers" / name).mkdir(parents=True)
+        np.save(folder / SOFT, (factor * truth).astype(np.float32))
+    assert counted(Night(windows, context.artifacts, context.candidates, run)) == ["near", "right"]
 
 
 def test_data_that_validation_refuses_are_not_trained_on(toy: Callable[..., BenchSet], tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ class WindowNorm(nn.Module):
     `volatility`: centre 0; scale the mean of two means of |y| in which newer steps weigh more (RiskMetrics, J.P. Morgan
     1996), with half-lives of a season and of the context (short and long run, as in Corsi 2009), plus a hundredth of
     the overall mean of |y|. Models see sizes without signs, and beside the scale how much of it is the short run's.
-    `none`, for trees alone: centre 0; scale the overall mean of |y|, whatever the window: series keep their sizes.
     A hundredth of the overall mean of |y| is added to the deviation, in squares, so that a constant window has a scale.
     Sums are products with ones: in the graph one Gemm instead of a sum and an addition that is twice as slow.
     """
@@ -44,7 +43,6 @@ class WindowNorm(nn.Module):
         layout = replace(layout, normalise=normalise or layout.normalise)
         self.kind, self.centred, self.positive = layout.normalise, layout.centred, layout.positive
         self.floor = (FLOOR * layout.magnitude) ** 2
-        self.magnitude = layout.magnitude
         self.register_buffer("prior", torch.tensor([PRIOR_WEIGHT * layout.magnitude]), persistent=False)
         self.register_buffer("one", torch.ones(1), persistent=False)
         self.register_buffer("least", torch.tensor([NEXT_TO_NONE]), persistent=False)
@@ -59,9 +57,6 @@ class WindowNorm(nn.Module):
             self.register_buffer("base", torch.tensor([FLOOR * layout.magnitude]), persistent=False)
 
     def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        if self.kind == "none":
-            centre = torch.zeros_like(values[:, :1])
-            return centre, centre + self.magnitude
         if self.kind == "volatility":
             scale = self._volatilities(values, observed).mean(dim=1, keepdim=True)
             return torch.zeros_like(scale), scale

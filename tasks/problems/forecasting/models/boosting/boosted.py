@@ -33,8 +33,7 @@ class BoostedOptions(Frozen):
 
     `lags`: the newest values that are features. `seasons`: further lengths of which the same place is looked at, such
     as the day of hours whose season is a week. `past`: the covariates of past steps are seen too, as what steps of
-    alike ones were. `normalise`: what windows are measured by, where it is not what the problem says; `none`: all by
-    one number, so that trees split at the sizes of series.
+    alike ones were. `normalise`: what windows are measured by, where it is not what the problem says.
     """
 
     trees: int = Field(default=300, gt=0)
@@ -47,7 +46,7 @@ class BoostedOptions(Frozen):
     lags: int = Field(default=3, gt=0)
     seasons: tuple[PositiveInt, ...] = ()
     past: bool = False
-    normalise: Literal["none", "scale", "standard", "last", "volatility"] | None = None
+    normalise: Literal["scale", "standard", "last", "volatility"] | None = None
 
 
 class Boosted(nn.Module):
