@@ -31,7 +31,7 @@ def of_table(name: str, seen: Look, path: str, target: str = "", time: str = "")
     labelled = seen.rows.filter(pl.col(columns.target).is_not_null())
     require_enough(seen, labelled.height, f"rows with a {columns.target}")
     last, checks, beware = _checks(seen, columns.time)
-    beware = [*seen.said(columns.time), *task.beware, *beware]
+    beware = [*task.beware, *beware]
     beware += [
         f"beware: {column} alone tells {columns.target}; if it is known only afterwards, take it out of problem"
         for column in _telling(labelled, columns)

@@ -40,6 +40,7 @@ def proposed(path: Path, kind: Any = None, **asked: Any) -> Proposal:
     """The proposal, which is sound, and whose data pass the checks of a first night."""
     root = path.parent
     found = propose("mine", path, root, kind, Asked(**asked))
+    assert len({*found.reasons}) == len(found.reasons), "a line is said twice"
     section = Workload.model_validate(found.section)
     require_sound("mine", section, root)
     contracts = get_problem(section.problem).tables()

@@ -113,6 +113,15 @@ def test_a_target_is_told_by_the_last_word_of_its_name_and_y_beside_x_is_a_place
     assert proposed(tmp_path / "f.csv", "tabular").section["problem"]["target"] == "y"
 
 
+def test_rows_with_words_for_no_value_and_days_in_another_form_have_a_line_each(tmp_path: Path) -> None:
+    area = pl.when(pl.int_range(pl.len()) % 9 == 0).then(pl.lit("NA")).otherwise(pl.col("area").cast(pl.String))
+    flats().with_columns(area=area, date=pl.col("date").dt.strftime("%d.%m.%Y")).write_csv(tmp_path / "f.csv")
+    found = proposed(tmp_path / "f.csv", "tabular")
+    lines = ["date is written as %d.%m.%Y (source.shape.time_format)", "no value: 'NA' (source.shape.missing)"]
+    assert [line for line in found.reasons if "source.shape" in line] == lines
+    assert "area" in found.section["problem"]["numbers"]
+
+
 def test_numbers_with_a_unit_are_said_to_be_so(tmp_path: Path) -> None:
     table = flats().with_columns(pl.format("{} €", pl.int_range(pl.len()) + 0.5).alias("price"))
     table.write_csv(tmp_path / "f.csv")
