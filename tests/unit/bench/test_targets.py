@@ -58,6 +58,12 @@ def test_ratios_are_of_teacher_and_released_file() -> None:
     assert found["ETTh1, horizon 96, released: MSE ≤ 0.360"].startswith("missed")
 
 
+def test_a_set_where_trees_were_not_asked_has_no_best_peer() -> None:
+    naive = [record("etth1", "seasonal-naive", 0, 0.9)]
+    (found,) = (target for target in targets([*records(), *naive], []) if target.text.startswith("teachers' error"))
+    assert found.values.keys() == {"m5"}
+
+
 def test_a_band_may_cover_neither_too_little_nor_too_much() -> None:
     name = "released file: the 80 % band covers .78 to .82; distance from .80 ≤ .02"
     for coverage, verdict in ((0.785, "met"), (0.815, "met"), (0.85, "missed by 150 %"), (0.72, "missed by 300 %")):
