@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bench.sets import BenchSet, rolling
+from bench.sets import BenchSet, file_of, rolling
 
 FILE, CALENDAR = "m5/hobbies2_ca3_2011-01-29_2016-05-22.parquet", "m5/calendar.parquet"
 HORIZON, ORIGINS = 28, 3
@@ -18,14 +18,11 @@ HORIZON, ORIGINS = 28, 3
 
 def hobbies(root: Path) -> BenchSet:
     """Return the set. Raises FileNotFoundError naming what is missing below `root`."""
-    for file in (FILE, CALENDAR):
-        if not (root / file).is_file():
-            raise FileNotFoundError(2, "no such file", str(root / file))
-    sales = pl.read_parquet(root / FILE)
+    sales = pl.read_parquet(file_of(root, FILE))
     sold = sales.drop("id").to_numpy().astype(np.float32)
     observed = np.logical_or.accumulate(sold > 0, axis=1)
     days = np.array(sales.columns[1:], dtype="datetime64[D]")
-    calendar = pl.read_parquet(root / CALENDAR).sort("date")
+    calendar = pl.read_parquet(file_of(root, CALENDAR)).sort("date")
     inside = np.isin(calendar["date"].to_numpy().astype("datetime64[D]"), days)
     event = calendar["event_name_1"].is_not_null().to_numpy()[inside]
     snap = calendar["snap_CA"].to_numpy()[inside]

@@ -212,12 +212,12 @@ def rolling(steps: int, horizon: int, count: int, apart: int, valid: int | None 
 
 
 def _m5(root: Path) -> BenchSet:
-    sales = pl.read_parquet(_file(root, "m5/sales_wide_2015-03-03_2016-05-22.parquet"))
+    sales = pl.read_parquet(file_of(root, "m5/sales_wide_2015-03-03_2016-05-22.parquet"))
     series = sales.select("id").join(
-        pl.read_parquet(_file(root, "m5/series.parquet")), on="id", how="left", maintain_order="left"
+        pl.read_parquet(file_of(root, "m5/series.parquet")), on="id", how="left", maintain_order="left"
     )
     days = pl.Series([date.fromisoformat(name) for name in sales.columns[1:]])
-    calendar = pl.read_parquet(_file(root, "m5/calendar.parquet")).filter(
+    calendar = pl.read_parquet(file_of(root, "m5/calendar.parquet")).filter(
         pl.col("date").dt.date().is_in(days.implode())
     )
     times = days.to_numpy().astype("datetime64[us]")
@@ -250,9 +250,9 @@ def _m5(root: Path) -> BenchSet:
 
 def _walmart(root: Path) -> BenchSet:
     """Return the set without markdowns, temperature, fuel price, CPI and unemployment: none is known ahead."""
-    sales = pl.read_parquet(_file(root, "walmart_weekly/train.parquet"))
-    stores = pl.read_parquet(_file(root, "walmart_weekly/stores.parquet"))
-    features = pl.read_parquet(_file(root, "walmart_weekly/features.parquet"))
+    sales = pl.read_parquet(file_of(root, "walmart_weekly/train.parquet"))
+    stores = pl.read_parquet(file_of(root, "walmart_weekly/stores.parquet"))
+    features = pl.read_parquet(file_of(root, "walmart_weekly/features.parquet"))
     wide = sales.pivot("Date", index=("Store", "Dept"), values="Weekly_Sales").sort("Store", "Dept")
     series = wide.select("Store", "Dept").join(stores, on="Store", how="left", maintain_order="left")
     weeks = sales["Date"].unique().sort()
@@ -325,7 +325,7 @@ def journey_set(table: pl.DataFrame, options: Mapping[str, Any]) -> BenchSet:
 
 def _vic(root: Path) -> BenchSet:
     """Return the set. Times are Melbourne's summer time all year, for regular steps; `summer_time`: clocks agree."""
-    table = pl.read_parquet(_file(root, "vic_elec/vic_elec.parquet"))
+    table = pl.read_parquet(file_of(root, "vic_elec/vic_elec.parquet"))
     local = table["Time"].dt.convert_time_zone("Australia/Melbourne")
     return BenchSet(
         name="vic",
@@ -347,7 +347,7 @@ def _vic(root: Path) -> BenchSet:
 def _channels(name: str, root: Path, file: str, *, ends: Ends, seasons: tuple[int, ...], frequency: str) -> BenchSet:
     """Return a multivariate set of long horizons; `ends`: rows -> ends of training, validation and test part."""
     horizon = 96
-    table = pl.read_parquet(_file(root, file))
+    table = pl.read_parquet(file_of(root, file))
     train, valid, test = ends(len(table))
     table = table.head(test)
     values = table.drop("date").to_numpy().T.astype(np.float64)
@@ -384,7 +384,7 @@ def _shares(rows: int) -> tuple[int, int, int]:
     return train, rows - test, rows
 
 
-def _file(root: Path, name: str) -> Path:
+def file_of(root: Path, name: str) -> Path:
     """Return a file's path. Raises FileNotFoundError; polars' own error would not carry the name."""
     if not (path := root / name).is_file():
         raise FileNotFoundError(2, "no such file", str(path))
