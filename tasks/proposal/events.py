@@ -30,6 +30,7 @@ DAYS, WEEKS = 7, 8
 LEAST_TESTED = 200  # events of the last days; of fewer the last one of each user is asked
 AGAIN = 0.1  # share of events with an item that the user had on another day
 CLOSED_FORM = 12_000  # items that EASE bears
+FOLDS = 4  # a teacher of half the users of a shop knows too little of what goes with what
 WIDTH, WIDEST, EACH = 32, 192, 480
 """A student's vectors are as much wider as there are items: by 32 numbers for each 480 of them. A narrow product of two
 tables loses what EASE knows of rare items."""
@@ -231,6 +232,7 @@ def _section(
     }  # fmt: skip
     return {
         **common(f"What comes next in {name}", seen.path.name),
+        "folds": FOLDS,
         "source": dict(source),
         "problem": dict(problem),
         "checks": dict(checks),

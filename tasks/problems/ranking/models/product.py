@@ -14,9 +14,12 @@ from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.ranking.closed_form import DENSE, Codes, Matrix, decay, ease, item_knn, together
 from tasks.problems.ranking.dataset import HISTORY, Histories
 from tasks.problems.ranking.losses import cross_entropy
+from tasks.problems.ranking.metrics import gains, ranks_of
 
 PART = 1024
 STEPS = 50
+SHARES, LEAST_POWER = (1.0, 0.5, 0.25, 0.125, 1 / 64), 0.01
+"""Of the likeliest power of popularity. It is never 0 or less: a user without a history gets what is popular."""
 
 
 class ProductOptions(Frozen):
@@ -35,7 +38,9 @@ class EaseOptions(ProductOptions):
 class Product(nn.Module):
     """A Product's scores are logits: the product times a factor, and the item's popularity to a power.
 
-    Both numbers make what came most likely on the validation rows: ensembles and students take scores for logits.
+    Both numbers make what came most likely on the validation rows, as ensembles and students take scores for logits.
+    The likeliest power pays for rare items that come, which need more popularity than the first ten places do: so that
+    share of it is taken which ranks validation rows best, and then both are scaled together.
     """
 
     def __init__(self, options: ProductOptions, contract: FeatureContract) -> None:
@@ -71,18 +76,20 @@ class Product(nn.Module):
         target = torch.from_numpy(dataset.target(valid))
         there = (target == 1).any(dim=1)
         scores, target = scores[there], target[there]
-        factors = torch.tensor([1 / float(scores.std().clamp(min=1e-6)), 0.5], requires_grad=True)
-        search = torch.optim.LBFGS([factors], max_iter=STEPS, line_search_fn="strong_wolfe")
+        start = [1 / float(scores.std().clamp(min=1e-6)), 0.5]
+        factor, likeliest = _likeliest([scores, popularity], start, target)
+        power = max(likeliest, LEAST_POWER)
 
-        def loss() -> Tensor:
-            search.zero_grad()
-            found = cross_entropy(factors[0] * scores + factors[1] * popularity, target).mean()
-            found.backward()  # type: ignore[no-untyped-call]
-            return found
+        def logits(share: float) -> Tensor:
+            return factor * scores + share * power * popularity
 
-        search.step(loss)  # type: ignore[no-untyped-call]
-        self._scale(popularity, factors.detach().tolist())
-        return [float(loss().detach())]
+        def gain(share: float) -> float:
+            return float(gains(ranks_of(logits(share).numpy(), target.numpy())).mean())
+
+        share = max(SHARES, key=gain)
+        (scale,) = _likeliest([logits(share)], [1.0], target)
+        self._scale(popularity, [scale * factor, scale * share * power])
+        return [float(cross_entropy(scale * logits(share), target).mean())]
 
     def fit_again(self, dataset: Dataset, train: Rows, settled: Sequence[float], *, seed: int) -> None:
         """Learn from `train`, with both numbers as they were."""
@@ -103,6 +110,23 @@ class Product(nn.Module):
         with torch.no_grad():
             self.product.mul_(factors[0])
             self.popularity.copy_(factors[1] * popularity)
+
+
+def _likeliest(terms: Sequence[Tensor], start: Sequence[float], target: Tensor) -> list[float]:
+    """Return the factors of `terms`, (n, items) or (items,), whose weighted sum makes `target` (n, items) likeliest."""
+    factors = torch.tensor(start, requires_grad=True)
+    search = torch.optim.LBFGS([factors], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        logits = torch.zeros(()) + sum(factor * term for factor, term in zip(factors, terms, strict=True))
+        found = cross_entropy(logits, target).mean()
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    search.step(loss)  # type: ignore[no-untyped-call]
+    found: list[float] = factors.detach().tolist()
+    return found
 
 
 class Ease(Product):
