@@ -5,7 +5,7 @@ before the first test window starts. Rolling origins are those that the field us
 
 | set | series, steps | horizon | test origins | validation origins |
 |---|---|---|---|---|
-| m5 | 30,490 daily | 28 | 1: the competition's last 28 days | 2: each 28 days before |
+| m5 | 30,490 daily | 28 | 3, 7 days apart, the last one is the competition's | 3, 7 days apart |
 | walmart | 3,331 weekly | 8 | 3, 4 weeks apart, the last one 8 weeks before the end | 3, 4 weeks apart |
 | journey | about 310 daily | 28 | 3, 7 days apart, the newest of them those of the workload `sales` | 3, 7 days apart |
 | vic | 1, half-hours | 48 | 56: each midnight of the last 8 weeks | 56 midnights before |
@@ -200,14 +200,14 @@ def load(name: str, root: Path | None = None) -> BenchSet:
         ) from error
 
 
-def rolling(steps: int, horizon: int, count: int, apart: int, valid: int | None = None) -> Origins:
-    """Return origins counted back from the end: `count` for testing, and before them `valid` (the same number).
+def rolling(steps: int, horizon: int, count: int, apart: int) -> Origins:
+    """Return origins counted back from the end: `count` for testing, and before them as many for validation.
 
     The last window ends with the last step. Training, while tuning, ends at the first validation origin.
     """
     test = [steps - 1 - horizon - apart * step for step in reversed(range(count))]
     last = test[0] - horizon
-    tuning = [last - apart * step for step in reversed(range(valid or count))]
+    tuning = [last - apart * step for step in reversed(range(count))]
     return Origins(train_end=tuning[0], valid=tuple(tuning), test=tuple(test))
 
 
@@ -242,7 +242,7 @@ def _m5(root: Path) -> BenchSet:
         horizon=28,
         context=56,
         metric="wape",
-        origins=rolling(values.shape[1], 28, 1, 28, valid=2),
+        origins=rolling(values.shape[1], 28, 3, 7),
         static={name: _texts(series[name]) for name in ("item_id", "dept_id", "cat_id", "store_id", "state_id")},
         known=known,
     )

@@ -23,7 +23,7 @@ def ramp(toy: Toy) -> BenchSet:
 
 def test_origins_are_counted_back_from_the_end() -> None:
     assert rolling(20, 4, 2, 3) == Origins(train_end=5, valid=(5, 8), test=(12, 15))
-    assert rolling(447, 28, 1, 28, valid=2) == Origins(train_end=362, valid=(362, 390), test=(418,))
+    assert rolling(447, 28, 3, 7) == Origins(train_end=362, valid=(362, 369, 376), test=(404, 411, 418))
 
 
 def test_windows_are_the_steps_after_each_origin(ramp: BenchSet) -> None:
@@ -174,7 +174,7 @@ def test_m5_has_leading_days_not_started_events_and_snap_of_the_state(tmp_path: 
     assert data.values[:, :12].tolist() == [list(range(12)), [0] * 10 + [7, 7]]
     assert data.known["event_national"][0, :2].tolist() == [1, 0] == data.known["event_sporting"][0, :2].tolist()
     assert data.known["snap"][:, :3].tolist() == [[1, 0, 0], [0, 1, 0]]
-    assert data.origins == Origins(train_end=35, valid=(35, 63), test=(91,))
+    assert data.origins == Origins(train_end=35, valid=(35, 42, 49), test=(77, 84, 91))
     assert data.static["state_id"].tolist() == ["CA", "TX"]
 
 
