@@ -24,6 +24,7 @@ class WindowNorm(nn.Module):
     `volatility`: centre 0; scale the mean of two means of |y| in which newer steps weigh more (RiskMetrics, J.P. Morgan
     1996), with half-lives of a season and of the context (short and long run, as in Corsi 2009), plus a hundredth of
     the overall mean of |y|. Models see sizes without signs, and beside the scale how much of it is the short run's.
+    `none`, of trees alone: centre 0; scale the overall mean of |y|. A level of its own says what comes next.
     A hundredth of the overall mean of |y| is added to the deviation, in squares, so that a constant window has a scale.
     Sums are products with ones: in the graph one Gemm instead of a sum and an addition that is twice as slow.
     """
@@ -42,6 +43,7 @@ class WindowNorm(nn.Module):
         layout = Layout.of(contract)
         layout = replace(layout, normalise=normalise or layout.normalise)
         self.kind, self.centred, self.positive = layout.normalise, layout.centred, layout.positive
+        self.magnitude = layout.magnitude
         self.floor = (FLOOR * layout.magnitude) ** 2
         self.register_buffer("prior", torch.tensor([PRIOR_WEIGHT * layout.magnitude]), persistent=False)
         self.register_buffer("one", torch.ones(1), persistent=False)
@@ -59,6 +61,9 @@ class WindowNorm(nn.Module):
     def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         if self.kind == "volatility":
             scale = self._volatilities(values, observed).mean(dim=1, keepdim=True)
+            return torch.zeros_like(scale), scale
+        if self.kind == "none":
+            scale = torch.full_like(values[:, :1], self.magnitude)
             return torch.zeros_like(scale), scale
         if not self.centred:
             scale = self._mean(values, observed)
@@ -84,6 +89,8 @@ class WindowNorm(nn.Module):
 
     def levels(self, values: Tensor, observed: Tensor, scale: Tensor) -> Tensor:
         """Return (n, told) what models are told of a window's size: the logarithm of the scale, and shares of it."""
+        if self.kind == "none":
+            return torch.log(self._mean(values, observed))
         if self.told == 1:
             return torch.log(scale)
         return torch.cat([torch.log(scale), self._volatilities(values, observed)[:, :-1] / scale], dim=1)

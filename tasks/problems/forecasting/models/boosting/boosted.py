@@ -3,19 +3,18 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.core.config import Frozen
 from tasks.problems.base import Dataset, FeatureContract, Rows
 from tasks.problems.blocks.trees import Trees
-from tasks.problems.forecasting.models.boosting.features import WindowFeatures
+from tasks.problems.forecasting.models.boosting.features import FeatureOptions, WindowFeatures
 from tasks.problems.forecasting.models.layout import Layout
 
 if TYPE_CHECKING:
@@ -28,13 +27,8 @@ TREES_A_LINE = 20
 """The log has a line after so many trees."""
 
 
-class BoostedOptions(Frozen):
-    """Learning samples at most `samples` (row, step) pairs. `stopping`: trees without a better validation.
-
-    `lags`: the newest values that are features. `seasons`: further lengths of which the same place is looked at, such
-    as the day of hours whose season is a week. `past`: the covariates of past steps are seen too, as what steps of
-    alike ones were. `normalise`: what windows are measured by, where it is not what the problem says.
-    """
+class BoostedOptions(FeatureOptions):
+    """Learning samples at most `samples` (row, step) pairs. `stopping`: trees without a better validation."""
 
     trees: int = Field(default=300, gt=0)
     leaves: int = Field(default=63, gt=1)
@@ -43,10 +37,6 @@ class BoostedOptions(Frozen):
     feature_share: float = Field(default=0.7, gt=0, le=1)
     samples: int = Field(default=400_000, gt=0)
     stopping: int = Field(default=30, gt=0)
-    lags: int = Field(default=3, gt=0)
-    seasons: tuple[PositiveInt, ...] = ()
-    past: bool = False
-    normalise: Literal["scale", "standard", "last", "volatility"] | None = None
 
 
 class Boosted(nn.Module):
@@ -62,9 +52,7 @@ class Boosted(nn.Module):
         layout = Layout.of(contract)
         self.options, self.layout = options, layout
         self.squared = contract.settings["options"].get("metric", "wape") == "mse"
-        self.inputs = WindowFeatures(
-            contract, past=options.past, seasons=options.seasons, lags=options.lags, normalise=options.normalise
-        )
+        self.inputs = WindowFeatures(contract, options)
         self.uses = self.inputs.uses
         self.trees = nn.ModuleList()
 

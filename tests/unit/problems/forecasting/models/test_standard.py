@@ -13,7 +13,7 @@ from tasks.problems import get_problem
 from tasks.problems.base import FeatureContract, Inputs
 from tasks.problems.blocks.features import FeaturedModel
 from tasks.problems.forecasting.dataset import Windows
-from tasks.problems.forecasting.models.boosting.features import WindowFeatures
+from tasks.problems.forecasting.models.boosting.features import FeatureOptions, WindowFeatures
 from tasks.problems.forecasting.models.standard import Standard
 from tests.unit.problems.forecasting.models.windows import SMALL, forecast, model_of, seen_by
 from tests.weather import AS_OF, PROBLEM, weather_table
@@ -72,7 +72,7 @@ def test_a_model_is_given_raw_numbers_and_sees_normalised_ones(weather: Windows,
 @pytest.mark.parametrize("past", [False, True])
 def test_trees_see_them_so_that_their_rounding_fits_any_range(weather: Windows, past: bool) -> None:
     contract, inputs = weather.contract, weather.inputs(weather.splits["test"])
-    given, plain = WindowFeatures(contract, past=past), WindowFeatures(without(contract), past=past)
+    given, plain = (WindowFeatures(each, FeatureOptions(past=past)) for each in (contract, without(contract)))
     lines, expected = (
         features(*(tensors(values)[name] for name in features.uses))
         for features, values in ((given, inputs), (plain, by_hand(inputs, contract)))

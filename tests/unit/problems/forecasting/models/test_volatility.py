@@ -12,7 +12,7 @@ from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
 from tasks.problems import get_problem
 from tasks.problems.blocks.inputs import inputs_of
-from tasks.problems.forecasting.models.boosting.features import WindowFeatures
+from tasks.problems.forecasting.models.boosting.features import FeatureOptions, WindowFeatures
 from tasks.problems.forecasting.models.normalise import WindowNorm
 from tests.unit.problems.forecasting.models.windows import contract_of, forecast, model_of, windows_of
 
@@ -87,7 +87,7 @@ def test_without_a_skip_a_network_has_no_weight_for_each_step() -> None:
 @pytest.mark.parametrize("season", [1, 4, 30])
 def test_trees_see_the_volatility_beside_the_window(season: int) -> None:
     contract = contract_of(season=season, normalise="volatility", positive=False)
-    part = WindowFeatures(contract)
+    part = WindowFeatures(contract, FeatureOptions())
     windows = windows_of(3, contract)
     windows["units"][0] = windows["observed"][0] = 0
     lines = part(*(windows[name] for name in inputs_of(part, contract.inputs)))

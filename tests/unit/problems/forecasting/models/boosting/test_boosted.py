@@ -115,6 +115,15 @@ def test_the_file_gives_what_lightgbm_gives_of_the_inputs_that_it_takes(options:
         np.testing.assert_allclose(run_onnx(data, dataset.inputs(part)), predict(model, dataset, part), rtol=1e-5)
 
 
+@pytest.mark.parametrize("normalise", ["scale", "none"])
+def test_the_file_gives_the_same_where_trees_see_more_of_a_window(normalise: str) -> None:
+    dataset, rows = Week(), np.arange(100, 107)
+    model = fitted(dataset, lags=7, spans=(3, 5), extremes=True, newest=True, normalise=normalise)
+    np.testing.assert_allclose(
+        run_onnx(to_file(model, dataset), dataset.inputs(rows)), predict(model, dataset, rows), rtol=1e-5
+    )
+
+
 def test_the_mean_of_fold_models_is_a_file_as_well(model: Boosted) -> None:
     other, rows = fitted(seed=4), np.arange(50, 60)
     mean = Mean([model, other]).eval()
