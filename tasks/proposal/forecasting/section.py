@@ -15,6 +15,7 @@ from tasks.tables.validation.options import CheckOptions
 LEAST_SHARE = 0.7  # of series that are there at the end
 LEAST_NOISE, MOST_NOISE = 0.01, 0.1  # of the robustness gate
 LEADS = 4  # steps of the horizon at which simple forecasts are tried
+FEWEST_LAGS, MOST_LAGS, SHORTEST = 8, 28, 6  # of the trees: newest values, and steps of a mean
 SEGMENT_ROWS = 8  # on the evaluation set, of a segment that is judged
 
 
@@ -46,6 +47,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
     covariates = {ours[column]: _covariate(column, seen) for column in roles.covariates}
     categories = {ours[column]: _change(column, seen) for column in roles.categories}
     changing = bool(covariates or categories)
+    behind = any(told["known"] == "past" for told in (*covariates.values(), *categories.values()))
     naive = naive_of(seen)
     best = min(naive.season, naive.last)
     limit = _limit(naive.share(best) if positive else best)
@@ -88,16 +90,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
         "problem": problem,
         "checks": _checks(seen),
         "teachers": {
-            "lightgbm": {
-                "model": {
-                    "kind": "lightgbm",
-                    "trees": _by_size(plan, 80, 120, 160),
-                    "leaves": _by_size(plan, 15, 31, 31),
-                    "min_leaf": _by_size(plan, 10, 30, 50),
-                    "samples": 150_000,
-                }
-                | ({"past": True} if changing else {})
-            },
+            "lightgbm": {"model": _trees(plan, changing, behind)},
             "mlp": {
                 "model": {"kind": "mlp", "hidden": _by_size(plan, 64, 128, 256), "blocks": 1, "embedding": 8},
                 "training": _training(plan, 10, 0.002),
@@ -209,6 +202,24 @@ def _limit(naive: float) -> float:
 def _noise(naive: Naive) -> float:
     """Half of what a season differs from the last one, at most a tenth: more would drown what a precise series says."""
     return float(f"{min(MOST_NOISE, max(LEAST_NOISE, naive.share(naive.apart) / 2)):.2g}")
+
+
+def _trees(plan: Plan, changing: bool, behind: bool) -> dict[str, Any]:
+    """Trees that see what a practitioner's do: many lags, means of ever shorter spans, the extremes of the window."""
+    season, _, context = plan.lengths
+    halves = [context >> halving for halving in range(1, context.bit_length())]
+    return {
+        "kind": "lightgbm",
+        "trees": _by_size(plan, 80, 120, 160),
+        "leaves": _by_size(plan, 15, 31, 31),
+        "min_leaf": _by_size(plan, 10, 30, 50),
+        "samples": 150_000,
+        "lags": min(context, max(FEWEST_LAGS, min(season, MOST_LAGS))),
+        "spans": [span for span in halves if span >= SHORTEST],
+        "extremes": True,
+        **({"past": True} if changing else {}),
+        **({"newest": True} if behind else {}),
+    }
 
 
 def _training(plan: Plan, epochs: int, rate: float) -> dict[str, Any]:

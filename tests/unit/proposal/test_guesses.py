@@ -60,6 +60,16 @@ def test_months_of_one_series(tmp_path: Path) -> None:
     assert section["gates"]["segments"]["by"] == [] and seen.as_of == newcomers.MONTHLY_LAST
 
 
+def test_trees_see_a_day_of_hours_and_what_the_past_alone_knows(tmp_path: Path) -> None:
+    _, hours = proposed(newcomers.hourly(tmp_path / "sensors.parquet"), target="temperature")
+    trees = hours["teachers"]["lightgbm"]["model"]
+    assert (trees["lags"], trees["spans"], trees["newest"]) == (24, [84, 42, 21, 10], True)
+    _, months = proposed(newcomers.monthly(tmp_path / "museum.csv"))
+    trees = months["teachers"]["lightgbm"]["model"]
+    assert trees["lags"] == 12 and "newest" not in trees
+    assert max(trees["lags"], *trees["spans"]) <= months["problem"]["context"]
+
+
 def rows(days: int = 200) -> pl.DataFrame:
     """One value a day."""
     dates = pl.date_range(date(2026, 1, 1), date(2026, 12, 31), "1d", eager=True)[:days]
