@@ -34,6 +34,7 @@ FOLDS = 4  # a teacher of half the users of a shop knows too little of what goes
 WIDTH, WIDEST, EACH = 32, 192, 480
 """A student's vectors are as much wider as there are items: by 32 numbers for each 480 of them. A narrow product of two
 tables loses what EASE knows of rare items."""
+NEAR = 32  # of an item's list: the better student where few buy most items, such as those of a shop
 QUANTITIES = ("quantity", "qty", "units", "count", "pieces", "amount")
 MOST_BACK = 0.5  # of the rows
 SECONDS = (5 * 10**8, 4 * 10**9)  # of 1985 to 2096, by which numbers are told as times
@@ -217,6 +218,7 @@ def _section(
     name: str, seen: Look, source: Mapping[str, Any], problem: Mapping[str, Any], checks: Mapping[str, Any], items: int
 ) -> dict[str, Any]:
     small = items <= CLOSED_FORM
+    taught = {**({"start_from": "ease"} if small else {}), "alpha": 0.2, "soft": {"kind": "top-items", "top": 50}}
     width = min(WIDEST, WIDTH * max(1, items // EACH)) if small else WIDTH
     student: dict[str, Any] = {
         "model": {"kind": "decayed-sum", "width": width},
@@ -238,12 +240,8 @@ def _section(
         "checks": dict(checks),
         "teachers": {**(ease if small else {}), "transformer": transformer},
         "students": {
-            "student": {
-                **student,
-                **({"start_from": "ease"} if small else {}),
-                "alpha": 0.2,
-                "soft": {"kind": "top-items", "top": 50},
-            },
+            "student": {**student, **taught},
+            **({"lists": {**student, "model": {"kind": "neighbours", "near": NEAR}, **taught}} if small else {}),
             "twin": {**student, "training": {**student["training"], "epochs": 20, "patience": 4}, "alpha": 1.0},
         },
         "prefer": "accuracy",

@@ -6,6 +6,7 @@ Of the latter EASE has a closed form, and the others learn from all places of a 
 NETWORKS = {
     "decayed-sum": "tasks.problems.ranking.models.students:build_decayed_sum",
     "gru": "tasks.problems.ranking.models.students:build_gru",
+    "neighbours": "tasks.problems.ranking.models.neighbours:build_neighbours",
     "transformer": "tasks.problems.ranking.models.students:build_transformer",
 }
 TREES: dict[str, str] = {
