@@ -90,7 +90,7 @@ def section_of(name: str, path: str, seen: Seen) -> dict[str, Any]:
         "problem": problem,
         "checks": _checks(seen),
         "teachers": {
-            "lightgbm": {"model": _trees(plan, changing, behind)},
+            "lightgbm": {"model": _trees(seen, changing, behind)},
             "mlp": {
                 "model": {"kind": "mlp", "hidden": _by_size(plan, 64, 128, 256), "blocks": 1, "embedding": 8},
                 "training": _training(plan, 10, 0.002),
@@ -204,19 +204,25 @@ def _noise(naive: Naive) -> float:
     return float(f"{min(MOST_NOISE, max(LEAST_NOISE, naive.share(naive.apart) / 2)):.2g}")
 
 
-def _trees(plan: Plan, changing: bool, behind: bool) -> dict[str, Any]:
-    """Trees that see what a practitioner's do: many lags, means of ever shorter spans, the extremes of the window."""
-    season, _, context = plan.lengths
+def _trees(seen: Seen, changing: bool, behind: bool) -> dict[str, Any]:
+    """Trees that see of a window what a practitioner's do: a season of lags, means of ever shorter spans, extremes.
+
+    Counts with many zeros are told by few lags and long means; more of a window is noise to them.
+    """
+    season, _, context = seen.plan.lengths
     halves = [context >> halving for halving in range(1, context.bit_length())]
-    return {
-        "kind": "lightgbm",
-        "trees": _by_size(plan, 80, 120, 160),
-        "leaves": _by_size(plan, 15, 31, 31),
-        "min_leaf": _by_size(plan, 10, 30, 50),
-        "samples": 150_000,
+    more = {
         "lags": min(context, max(FEWEST_LAGS, min(season, MOST_LAGS))),
         "spans": [span for span in halves if span >= SHORTEST],
         "extremes": True,
+    }
+    return {
+        "kind": "lightgbm",
+        "trees": _by_size(seen.plan, 80, 120, 160),
+        "leaves": _by_size(seen.plan, 15, 31, 31),
+        "min_leaf": _by_size(seen.plan, 10, 30, 50),
+        "samples": 150_000,
+        **({} if seen.often_zero else more),
         **({"past": True} if changing else {}),
         **({"newest": True} if behind else {}),
     }

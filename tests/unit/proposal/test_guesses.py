@@ -114,6 +114,7 @@ def test_zeros_that_are_usual_are_the_foot_of_a_series(tmp_path: Path) -> None:
         sold = pl.when(pl.int_range(pl.len()) % share > 0).then("visits").otherwise(0.0)
         _, section = proposed(written(table.with_columns(visits=sold), tmp_path))
         assert section["problem"]["normalise"] == normalise
+        assert ("lags" in section["teachers"]["lightgbm"]["model"]) == (normalise == "standard")
 
 
 @pytest.mark.parametrize(("apart", "level"), [(0.0, 0.01), (0.6, 0.05), (6.0, 0.1)])
