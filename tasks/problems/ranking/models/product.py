@@ -38,9 +38,9 @@ class EaseOptions(ProductOptions):
 class Product(nn.Module):
     """A Product's scores are logits: the product times a factor, and the item's popularity to a power.
 
-    Both numbers make what came most likely on the validation rows, as ensembles and students take scores for logits.
-    The likeliest power pays for rare items that come, which need more popularity than the first ten places do: so that
-    share of it is taken which ranks validation rows best, and then both are scaled together.
+    Ensembles and students take scores for logits, so both numbers make what came most likely on the validation rows.
+    The likeliest power also explains hits that come by chance, and puts them before what comes next. So the share of it
+    is taken that ranks validation rows best, and then both numbers are scaled together.
     """
 
     def __init__(self, options: ProductOptions, contract: FeatureContract) -> None:
