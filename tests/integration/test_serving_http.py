@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ class Service:
         lines = [line for line in self.get("/metrics").splitlines() if line.startswith(f"{name} ")]
         return float(lines[0].split()[1])
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It sees what is done meanwhile all at once."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for it: a model answers a moment before the metrics have counted it."""
         for _ in range(300):
@@ -94,8 +104,9 @@ def test_a_release_that_does_not_hold_is_refused_and_the_old_one_goes_on(service
     service.until(lambda: "not signed" in service.get("/readyz")["problem"])
     service.until(lambda: service.number("nightstill_reload_failures_total") > 0)
     assert service.factor() == 2
-    tampered = promote(service.releases, 4)
-    flip(service.folder / tampered.files / "model.onnx")
+    with service.paused():  # otherwise it may have read the file before it is another
+        tampered = promote(service.releases, 4)
+        flip(service.folder / tampered.files / "model.onnx")
     service.until(lambda: "model.onnx is not what was released" in service.get("/readyz")["problem"])
     assert service.factor() == 2 and service.number("nightstill_release") == 1
     promote(service.releases, 5)

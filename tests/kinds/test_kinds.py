@@ -194,6 +194,7 @@ OPTIONS_OF = {("forecasting", kind): options for kind, options in SMALL.items()}
     ("tabular", "acme-line"): {"scale": 100.0},
     **{(world, "lightgbm"): {"trees": 20, "leaves": 4} for world in LABELLED},
     **{("ranking", kind): {"width": 8} for kind in networks("ranking")},
+    ("ranking", "neighbours"): {"near": 8},
     **{("ranking", f"sequence-{kind}"): {"width": 8, "epochs": 1} for kind in ("gru", "transformer")},
     **{("text", kind): {"width": 8, "rows": 257} for kind in networks("text")},
     ("vision", "resnet"): {"blocks": [1, 1], "width": 4},
