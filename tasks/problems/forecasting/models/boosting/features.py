@@ -76,7 +76,7 @@ class WindowFeatures(nn.Module):
             | {layout.context}
         )
         self.extremes = options.extremes
-        self.newest = slice(layout.own, layout.own + layout.behind) if newest else slice(0, 0)
+        self.newest = slice(layout.own, layout.own + layout.behind) if newest else None
         statics = contract.inputs["static"][1][0]
         self.lags = min(options.lags, layout.context)
         of_window = self.lags + len(self.spans) + 2 + self.norm.told + 2 * options.extremes + layout.behind * newest
@@ -98,7 +98,7 @@ class WindowFeatures(nn.Module):
                 _extreme(units, observed, torch.amin, torch.inf),
                 _extreme(units, observed, torch.amax, -torch.inf),
             ]
-        if past:
+        if self.newest is not None:
             levels.append(past[0][:, -1, self.newest])
         window = torch.cat([told[:, -self.lags :], *means, spread, zeros, *levels, codes], dim=1)
         same, placed, seen = (self._same_place(each) for each in (told, units, observed))
