@@ -13,7 +13,7 @@ from tasks.distillation.alignment import ALIGNMENTS, FeatureTerm
 from tasks.distillation.muon import is_filter
 from tasks.distillation.options import Assistant, Student, Teacher, Training
 from tasks.distillation.schedule import SCHEDULES, Schedule
-from tasks.distillation.start import start_from
+from tasks.distillation.start import needs_start, start_from
 from tasks.distillation.teacher import Forest, SelfTrained, augmentation
 from tasks.problems.base import Augment, Problem, SoftLoss, Synthesis
 from tasks.problems.blocks.features import shows
@@ -130,6 +130,9 @@ def check_students(problem: Problem, teachers: Mapping[str, Teacher], students: 
                 f"teachers.{name}.model.kind: unknown kind {teacher.model.kind!r}; there are: {', '.join(known)}"
             )
         model = _build(problem, teacher.model, f"teachers.{name}.")
+        if needs_start(model):
+            kind = teacher.model.kind
+            raise ConfigError(f"teachers.{name}.model.kind: a {kind} starts from a teacher; it can be a student only")
         trained = not isinstance(model, SelfTrained)
         if (teacher.training is None) == trained:
             what = "is a network; say how it is trained" if teacher.training is None else "fits itself; leave it out"
@@ -175,6 +178,10 @@ def _check(problem: Problem, teachers: Mapping[str, Teacher], student: Student) 
         for who, model in built:
             if not shows(model, term.of):
                 raise ConfigError(f"{who} has no {term.of} to align; leave the term out")
+    for who, model in built[student.start_from is not None and student.distilled :]:
+        if needs_start(model):
+            said = "by start_from a student has them, unless alpha is 1; twins and assistants have none"
+            raise ConfigError(f"{who} is nothing without a teacher's weights: {said}")
     if student.start_from is not None:
         name = student.start_from.teacher
         if name not in teachers or "weights" not in teachers[name].keep:

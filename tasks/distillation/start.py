@@ -24,6 +24,11 @@ class Starting(Protocol):
         ...
 
 
+def needs_start(model: nn.Module) -> bool:
+    """Return whether a model says by its attribute `needs_start` that it is nothing without weights of a teacher."""
+    return bool(getattr(model, "needs_start", False))
+
+
 def start_from(model: nn.Module, weights: bytes, layers: Mapping[str, str], gate: str | None = None) -> list[str]:
     """Put a larger network's weights (safetensors) into `model`, in place; return the names of the parameters set.
 

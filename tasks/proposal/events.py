@@ -74,14 +74,14 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     known, read = seen.texts.filter(there), seen.rows.filter(there)
     bought = _bought(read.drop(user, item, when))
     rows = pl.DataFrame({"user": known[user], "item": known[item], "day": _days(read, when, shape)})
+    if bought:
+        rows, shape["least"] = rows.filter(read[bought.column] >= bought.least), {bought.column: bought.least}
     require_enough(seen, rows.height, "events")
     last = rows["day"].max()
     assert isinstance(last, date)
     repeats = _comes_again(rows) > AGAIN
     if rows.select("user", "item", *(["day"] if repeats else [])).is_duplicated().any():
         shape["distinct"] = True
-    if bought:
-        rows = rows.filter(read[bought.column] >= bought.least)
     shape |= {"filled": filled} if filled else {}
     had = rows.unique(["user", "item", "day"] if repeats else ["user", "item"])
     tested = had.filter(pl.col("day") > last - timedelta(days=DAYS)).height
@@ -90,7 +90,6 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     by_time = tested >= LEAST_TESTED and (last - first).days >= 7 * WEEKS
     items = had["item"].n_unique()
     columns = {"user": user, "item": item, **({"order": when} if "seconds" in shape else {"time": when})}
-    columns |= {"quantity": bought.column} if bought else {}
     columns = {ours: theirs for ours, theirs in columns.items() if ours != theirs}
     source = seen.source(
         path, when, until_as_of=True, **({"columns": columns} if columns else {}), **({"shape": shape} if shape else {})
@@ -98,7 +97,6 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
     problem = {
         "kind": "ranking",
         **({"order": "order"} if "seconds" in shape else {}),
-        **({"rating": "quantity", "least_rating": bought.least} if bought else {}),
         **({"repeats": True} if repeats else {}),
         **({"split": "time", "days": DAYS} if by_time else {"split": "leave-one-out"}),
         "history": 50,
@@ -120,7 +118,7 @@ def of_table(name: str, seen: Look, path: str, time: str = "") -> Proposal:
         "an item may come again (problem.repeats)" if repeats else "what a user had is no answer (problem.repeats)",
     ]
     lacking = seen.rows.height - known.height
-    said += _left_out(filled, lacking, known.height - had.height if "distinct" in shape else 0, bought)
+    said += _left_out(filled, lacking, rows.height - had.height if "distinct" in shape else 0, bought)
     used = (user, item, when, *((bought.column,) if bought else ()))
     if others := [column for column in seen.rows.columns if column not in used]:
         said.append(f"not used: {', '.join(others)}; see problem.rating, problem.weight and a table of items")
@@ -167,13 +165,13 @@ def _checks(rows: pl.DataFrame, last: date) -> tuple[dict[str, Any], list[str]]:
 
 def _left_out(filled: list[str], missing: int, again: int, bought: Bought | None) -> Iterator[str]:
     """Yield a line for the rows that lack a value, that say the same `again`, and that were given back."""
-    back = bought.back if bought else 0
     if filled:
         yield f"left out: {missing:,} rows without {' or '.join(filled)} (source.shape.filled)"
-    if again > back:
-        yield f"left out: {again - back:,} rows that say the same again (source.shape.distinct)"
+    if again:
+        yield f"left out: {again:,} rows that say the same again (source.shape.distinct)"
     if bought:
-        yield f"left out: {back:,} rows of {bought.column} below {bought.least:g}: given back (problem.rating)"
+        below = f"{bought.back:,} rows of {bought.column} below {bought.least:g}"
+        yield f"left out: {below}: given back (source.shape.least)"
 
 
 def _bought(rows: pl.DataFrame) -> Bought | None:

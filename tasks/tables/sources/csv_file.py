@@ -146,7 +146,7 @@ def with_numbers(table: pl.DataFrame, form: CsvForm) -> tuple[pl.DataFrame, CsvF
     forms = likely_numbers(form)
     fits = {other: [name for name in plain if all_numbers(table[name], other)] for other in forms}
     best = max(forms, key=lambda other: len(fits[other]))
-    found = {name: _numbers("", table[name], best) for name in fits[best]}
+    found = {name: numbers("", table[name], best) for name in fits[best]}
     return table.with_columns(**found), best
 
 
@@ -182,7 +182,7 @@ def typed(
         if name not in texts or table.schema.get(name) != pl.String:
             continue
         if column.kind in ("number", "integer"):
-            table = table.with_columns(_numbers(where, table[name], form))
+            table = table.with_columns(numbers(where, table[name], form))
         elif column.kind == "boolean":
             table = table.with_columns(_booleans(table[name]))
         elif column.kind == "binary":
@@ -190,7 +190,11 @@ def typed(
     return table
 
 
-def _numbers(where: str, values: pl.Series, form: CsvForm) -> pl.Series:
+def numbers(where: str, values: pl.Series, form: CsvForm) -> pl.Series:
+    """Return texts as the numbers that they are in a form; all of them as they are if one is none.
+
+    Raises Unreadable where they look as if they were written in another form.
+    """
     plain = values
     if form.thousands or form.decimal != ".":
         plain = values.str.replace_all(_signs(form.thousands), "") if form.thousands else values

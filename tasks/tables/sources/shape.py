@@ -3,6 +3,7 @@
 Nothing is made up: what these options do not name stays as it is, and validation sees it.
 """
 
+from collections.abc import Callable
 from datetime import date
 from io import BytesIO
 from typing import Self
@@ -59,9 +60,11 @@ class Shape(Frozen):
     `time_format`: how a time is written that is not in ISO form, such as `%d-%b-%y`. `seconds`: a column with the
     seconds since 1970, or moments, or texts of these, of which its day is made (UTC); the column stays, as seconds: it
     tells more. `missing`: texts that stand for no value. `without`: columns that are left out. `filled`: rows that lack
-    a value in one of these columns are left out. `unpivot`: columns that are series, side by side, become rows.
-    `pixels`: columns that are pixels, side by side, become an image. `since`: the first day that is read.
-    `distinct`: of rows with equal keys the first stays. `observed`: rows without a target are left out: gaps.
+    a value in one of these columns are left out. `least`: rows with less than this in one of these columns are left
+    out, such as quantities that were given back; a row that does not say how much stays. `unpivot`: columns that are
+    series, side by side, become rows. `pixels`: columns that are pixels, side by side, become an image. `since`: the
+    first day that is read. `distinct`: of rows with equal keys the first stays. `observed`: rows without a target are
+    left out: gaps.
     """
 
     moment: tuple[str, ...] = Field(default=(), max_length=len(PARTS))
@@ -70,6 +73,7 @@ class Shape(Frozen):
     missing: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     filled: tuple[str, ...] = ()
+    least: dict[str, float] = Field(default={})
     unpivot: Unpivot | None = None
     pixels: Pixels | None = None
     since: date | None = None
@@ -113,6 +117,19 @@ class Shape(Frozen):
         if self.unpivot is not None:
             table = _rows_of(table, self.unpivot)
         return self._made_of_parts(table, named) if self.moment else table
+
+    def counting(self, table: pl.DataFrame, numbers: Callable[[pl.Series], pl.Series]) -> pl.DataFrame:
+        """Return the rows of `before` that have at least `least`.
+
+        `numbers` reads texts as the file writes numbers, and leaves those that are none. Raises Unreadable.
+        """
+        for name, least in self.least.items():
+            if name not in table.columns:
+                raise Unreadable(
+                    f"source.shape.least: no column {name!r} is left; there are: {', '.join(table.columns)}"
+                )
+            table = table.filter((_read(table[name], numbers) >= least).fill_null(value=True))
+        return table
 
     def _made_of_parts(self, table: pl.DataFrame, named: str) -> pl.DataFrame:
         parts = [pl.col(name).cast(pl.Int32, strict=False) for name in self.moment]
@@ -165,6 +182,21 @@ class Shape(Frozen):
         if self.observed and contract.target in rows.columns:
             rows = rows.filter(pl.col(contract.target).is_not_null())
         return rows
+
+
+def _read(values: pl.Series, numbers: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """Return the values as numbers. Raises Unreadable naming one that is none."""
+    found = numbers(values) if values.dtype == pl.String else values
+    if found.dtype.is_numeric() or found.dtype == pl.Null:
+        return found
+    told = f"{values.name} holds {values.dtype}"
+    if values.dtype == pl.String:
+        texts = values.unique(maintain_order=True)
+        odd = next(text for text in texts if text is not None and numbers(pl.Series([text])).dtype == pl.String)
+        told = f"{odd!r:.40} of {values.name} is no number"
+    raise Unreadable(
+        f"source.shape.least: {told}; name a column of numbers, or put what else stands there into source.shape.missing"
+    )
 
 
 def _moments(values: pl.Series, form: str | None) -> pl.Series:

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from tasks.tables.sources.base import Absent, Snapshot, Unreadable, parse_options
-from tasks.tables.sources.csv_file import CsvForm, is_csv, read_text, typed
+from tasks.tables.sources.csv_file import CsvForm, is_csv, numbers, read_text, typed
 from tasks.tables.sources.linked import check_linked, linked
 from tasks.tables.sources.places import READABLE, Found, find, missing
 from tasks.tables.sources.rows import check_columns, conform, up_to
@@ -111,6 +111,7 @@ def shaped(
     """
     columns, time = reading.columns if columns is None else columns, contract.date or ""
     table = reading.shape.before(table, columns.get(time, time))
+    table = reading.shape.counting(table, lambda values: numbers(where, values, reading))
     table = typed(where, table, table.columns if texts is None else texts, contract, columns, reading)
     return reading.shape.after(conform(table, contract, columns, untyped=untyped), contract)
 

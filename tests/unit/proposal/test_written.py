@@ -8,7 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tasks.config.workload import Workload
 from tasks.core.errors import DataError
+from tasks.problems import get_problem
 from tasks.proposal.forecasting.seen import Asked
 from tasks.proposal.propose import propose
 from tasks.tables.sources import get_source
@@ -81,12 +83,26 @@ def test_what_was_given_back_was_not_bought(tmp_path: Path) -> None:
     table = purchases().with_columns(Quantity=pl.when(pl.int_range(pl.len()) % 9 == 4).then(-2).otherwise(3))
     table.write_csv(tmp_path / "p.csv")
     found = proposed(tmp_path / "p.csv")
-    problem = found.section["problem"]
-    assert (problem["rating"], problem["least_rating"]) == ("quantity", 3)
-    assert found.section["source"]["columns"]["quantity"] == "Quantity"
-    assert any(line.endswith("rows of Quantity below 3: given back (problem.rating)") for line in found.reasons)
+    assert found.section["source"]["shape"]["least"] == {"Quantity": 3}
+    assert any(line.endswith("rows of Quantity below 3: given back (source.shape.least)") for line in found.reasons)
     table.with_columns(pl.col("Quantity").abs()).write_csv(tmp_path / "p.csv")
-    assert "rating" not in proposed(tmp_path / "p.csv").section["problem"]
+    assert "least" not in proposed(tmp_path / "p.csv").section["source"]["shape"]
+
+
+def test_a_purchase_counts_although_a_return_of_the_same_day_stands_before_it(tmp_path: Path) -> None:
+    bought = purchases().with_columns(Quantity=pl.lit(3))
+    back = bought[:50].with_columns(Quantity=pl.lit(-2))
+    pl.concat([back, bought, bought[:7]]).write_csv(tmp_path / "p.csv")
+    found = proposed(tmp_path / "p.csv")
+    assert "left out: 7 rows that say the same again (source.shape.distinct)" in found.reasons
+    section = Workload.model_validate(found.section)
+    (events,) = (
+        get_source(section.source, get_problem(section.problem).tables(), "m", tmp_path)
+        .fetch(found.as_of)
+        .tables.values()
+    )
+    had = bought.unique(["Customer ID", "StockCode", pl.col("InvoiceDate").dt.date()])
+    assert events.height == had.height
 
 
 def test_a_few_rows_twice_are_a_mistake_and_many_are_none(tmp_path: Path) -> None:
@@ -145,9 +161,6 @@ def test_days_beside_the_time_in_another_form_are_left_out_with_the_way_out(tmp_
 
 
 def test_another_form_on_a_later_day_is_refused_by_name(tmp_path: Path) -> None:
-    from tasks.config.workload import Workload
-    from tasks.problems import get_problem
-
     days = pl.date_range(date(2025, 1, 1), date(2025, 12, 31), "1d", eager=True)
     table = pl.DataFrame({"Tag": days.dt.strftime("%d.%m.%Y"), "Sales": pl.arange(0, len(days), eager=True) % 7 + 10})
     table.write_csv(tmp_path / "t.csv")

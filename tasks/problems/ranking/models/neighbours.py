@@ -33,6 +33,7 @@ class Neighbours(nn.Module):
     """
 
     following: Tensor
+    needs_start = True
 
     def __init__(self, options: NeighboursOptions, contract: FeatureContract) -> None:
         super().__init__()

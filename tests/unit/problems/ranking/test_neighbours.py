@@ -1,5 +1,7 @@
 """A list of what follows each item says what the whole matrix of items by items says, as far as the list is long."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +11,8 @@ from tasks.compression.export import export_onnx
 from tasks.compression.runtime import OnnxModel
 from tasks.core.config import Spec
 from tasks.core.errors import ConfigError
+from tasks.distillation.options import Student, Teacher
+from tasks.distillation.parts import check_students
 from tasks.distillation.start import start_from
 from tasks.distillation.trainer import predict
 from tasks.problems.blocks.weights import save_weights
@@ -79,3 +83,38 @@ def test_a_teacher_without_such_a_matrix_is_refused() -> None:
     assert isinstance(other, Neighbours) and other.near == 3
     with pytest.raises(ConfigError, match="start_from"):
         start_from(other, save_weights(TEACHER), {})
+
+
+EASE: dict[str, Any] = {"ease": {"model": {"kind": "ease"}, "keep": ["weights"]}}
+LISTS: dict[str, Any] = {
+    "model": {"kind": "neighbours", "near": 8},
+    "training": {"epochs": 1, "batch_size": 64, "learning_rate": 0.01, "patience": 1},
+    "alpha": 0.5,
+    "start_from": "ease",
+}
+
+
+def checked(teachers: dict[str, Any], student: dict[str, Any]) -> None:
+    check_students(
+        problem(),
+        {name: Teacher.model_validate(each) for name, each in teachers.items()},
+        {"student": Student.model_validate(student)},
+    )
+
+
+def test_lists_of_a_teacher_can_be_trained() -> None:
+    checked(EASE, LISTS)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"start_from": None}, {"alpha": 1.0}, {"assistant": {key: LISTS[key] for key in ("model", "training")}}]
+)
+def test_empty_lists_are_refused_before_anything_is_trained(changed: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^students\.student\..*a neighbours is nothing without a teacher's weights"):
+        checked(EASE, LISTS | changed)
+
+
+def test_lists_teach_nobody() -> None:
+    teacher = {"lists": {key: LISTS[key] for key in ("model", "training")}}
+    with pytest.raises(ConfigError, match=r"^teachers\.lists\.model\.kind: a neighbours starts from a teacher"):
+        checked(EASE | teacher, LISTS)

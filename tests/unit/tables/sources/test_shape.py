@@ -149,3 +149,29 @@ def test_rows_that_are_all_left_out_cannot_be_moved(fetch: Any) -> None:
 def test_an_option_that_is_none_is_refused_by_field(fetch: Any, shape: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^source\.shape\."):
         fetch("date,units\n", CONTRACT, shape)
+
+
+def test_what_was_given_back_is_left_out_before_one_row_of_a_key_is_kept(fetch: Any) -> None:
+    text = "date,units,Qty\n2014-01-01,1,-2\n2014-01-01,1,\n2014-01-02,2,-1\n2014-01-03,4,3\n"
+    rows = fetch(text, CONTRACT, {"least": {"Qty": 1}, "distinct": True}).tables["table"]
+    assert [(str(moment)[:10], units) for moment, units in rows.select("date", "units").rows()] == [
+        ("2014-01-01", 1),
+        ("2014-01-03", 4),
+    ]
+    rows = fetch(
+        "units;Qty\n1,5;0,5\n2,5;1.000,5\n", ROWS, {"least": {"Qty": 1}}, separator=";", decimal=",", thousands="."
+    )
+    assert rows.tables["table"]["units"].to_list() == [2.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("units\n1\n", "source.shape.least: no column 'Qty' is left; there are: units"),
+        ("units,Qty\n1,2\n2,few\n", "source.shape.least: 'few' of Qty is no number"),
+        ('units,Qty\n1,2\n2,"1,5"\n', "Qty: '1,5' is no number in this form: write source.decimal: ','"),
+    ],
+)
+def test_a_least_of_no_column_of_numbers_is_refused(fetch: Any, text: str, said: str) -> None:
+    (told,) = fetch(text, ROWS, {"least": {"Qty": 1}}).unreadable.values()
+    assert said in told
