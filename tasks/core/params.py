@@ -53,19 +53,19 @@ def params_place(project: Path, setting: str | None = None) -> str:
     return str(project / place / PARAMS_FILE)
 
 
-def load_sections(path: Path | str) -> dict[str, Section]:
+def load_sections(path: Path | str, *, at_least: int = 1) -> dict[str, Section]:
     """Return the sections of a params.yaml and of the files of `workloads/` beside it, by workload.
 
-    Validated are name, title, timezone, schedule and waiting times. Raises ConfigError naming the file, the field and
-    what is wrong with it.
+    Validated are name, title, timezone, schedule and waiting times. `at_least`: sections that params.yaml must have, 1
+    or 0. Raises ConfigError naming the file, the field and what is wrong with it.
     """
-    return {name: found.section for name, found in find_sections(path).items()}
+    return {name: found.section for name, found in find_sections(path, at_least=at_least).items()}
 
 
-def find_sections(path: Path | str) -> dict[str, Found]:
+def find_sections(path: Path | str, *, at_least: int = 1) -> dict[str, Found]:
     """Return the same with the file of each section; those of params.yaml first. Raises ConfigError."""
     params, *others = _documents(str(path))
-    found = _sections(*params, scheduled=True)
+    found = _sections(*params, scheduled=True, at_least=at_least)
     for file, data in others:
         if not file.endswith(ENDING):
             raise ConfigError(f"{file}: call it <workload>{ENDING}")
@@ -127,9 +127,12 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _sections(file: str, data: bytes, *, scheduled: bool) -> dict[str, Found]:
+def _sections(file: str, data: bytes, *, scheduled: bool, at_least: int = 1) -> dict[str, Found]:
     """Return the sections of one file. `scheduled`: a section must say when its nights start."""
-    sections = read_mapping(data, file).get("workloads")
+    document = read_mapping(data, file)
+    sections = document.get("workloads")
+    if not at_least and "workloads" in document and not sections:
+        return {}
     if not isinstance(sections, Mapping) or not sections:
         raise ConfigError(f"{file}: workloads: expected at least one section, by its workload's name")
     for name, section in sections.items():

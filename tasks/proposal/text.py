@@ -30,7 +30,7 @@ def require_new(params: Path | str, name: str) -> None:
     """Raises ConfigError when a params.yaml is not valid, has the section already, or none can be called so."""
     if not NAME.fullmatch(name):
         raise ConfigError(f"{params}: {name!r:.80} names no workload; {NAMING}")
-    if name in load_sections(params):
+    if name in load_sections(params, at_least=0):
         raise ConfigError(f"{params}: workloads.{name} is there already; take another name, or remove the section")
 
 
@@ -46,7 +46,7 @@ def add(params: Path, name: str, section: Mapping[str, Any], comments: Mapping[s
     before = params.read_text()
     after = _with(before, name, section, comments)
     old = read_mapping(before, str(params))
-    wanted = {**old, "workloads": {**old["workloads"], name: section}}
+    wanted = {**old, "workloads": {**(old["workloads"] or {}), name: section}}
     try:
         same = read_mapping(after, str(params)) == wanted
     except ConfigError:
@@ -63,7 +63,10 @@ def _with(text: str, name: str, section: Mapping[str, Any], comments: Mapping[st
     root = yaml.compose(text, yaml.SafeLoader)
     assert isinstance(root, yaml.MappingNode)
     places = [place for place, (key, _) in enumerate(root.value) if key.value == "workloads"]
-    sections = root.value[places[0]][1]
+    key, sections = root.value[places[0]]
+    if not sections.value:  # `workloads:` or `workloads: {}`
+        rest, line, below = text[sections.end_mark.index :].partition("\n")
+        return f"{text[: key.end_mark.index]}:{rest}{line or chr(10)}{section_text(name, section, comments)}{below}"
     indent = sections.value[0][0].start_mark.column
     lines = text.splitlines(keepends=True)
     # What follows the last section may be another key of the document.

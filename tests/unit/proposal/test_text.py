@@ -66,3 +66,29 @@ def test_a_file_in_another_form_is_left_alone(params: Path, made: Any) -> None:
 def test_a_name_that_is_taken_or_none_is_refused(params: Path, name: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         require_new(params, name)
+
+
+@pytest.mark.parametrize(
+    "text", ["workloads:\n", "# mine\nworkloads: {}  # none yet\nother: 1\n", "workloads:", "workloads: {}"]
+)
+def test_the_first_section_goes_into_an_empty_file(params: Path, made: Any, text: str) -> None:
+    params.write_text(text)
+    add(params, "museum", *made)
+    after = params.read_text()
+    assert list(load_workloads(params)) == ["museum"]
+    assert [line in after for line in ("# mine", "# none yet", "other: 1")] == [
+        line in text for line in ("# mine", "# none yet", "other: 1")
+    ]
+
+
+@pytest.mark.parametrize("text", ["other: 1\n", "workloads: 3\n"])
+def test_a_file_without_sections_is_refused(params: Path, text: str) -> None:
+    params.write_text(text)
+    with pytest.raises(ConfigError, match="workloads: expected at least one section"):
+        require_new(params, "museum")
+
+
+def test_all_else_needs_a_section(params: Path) -> None:
+    params.write_text("workloads:\n")
+    with pytest.raises(ConfigError, match="workloads: expected at least one section"):
+        load_workloads(params)
