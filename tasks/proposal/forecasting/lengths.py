@@ -8,7 +8,10 @@ from tasks.core.errors import DataError
 from tasks.tables.steps import Step
 
 MOST_WINDOWS = 100_000
-MOST_ORIGINS = 8
+USUAL_ORIGINS = 8
+JUDGED = 200
+"""Windows of test and of validation each: where there are few series, there are more origins than usual. What is chosen
+on the windows of a week, such as the student, is chosen by that week's chance."""
 TESTED = 0.1  # of the history: where the origins of test and of validation lie, each
 
 
@@ -63,7 +66,8 @@ def plan_lengths(step: Step, steps: int, series: int, asked: tuple[int | None, i
     for lengths in tries:
         apart = max(1, min(lengths.season, lengths.horizon))
         history = lengths.context
-        origins = max(1, min(MOST_ORIGINS, int(TESTED * steps / apart)))
+        wanted = max(USUAL_ORIGINS, math.ceil(JUDGED / series))
+        origins = max(1, min(wanted, int(TESTED * steps / apart)))
         trained = steps - history - 3 * lengths.horizon - apart * (2 * origins - 2)
         while origins > 1 and trained < steps // 4:
             origins -= 1

@@ -16,6 +16,7 @@ LEAST_SHARE = 0.7  # of series that are there at the end
 LEAST_NOISE, MOST_NOISE = 0.01, 0.1  # of the robustness gate
 LEADS = 4  # steps of the horizon at which simple forecasts are tried
 FEWEST_LAGS, MOST_LAGS, SHORTEST = 8, 28, 6  # of the trees: newest values, and steps of a mean
+FEW = 2000  # windows
 SEGMENT_ROWS = 8  # on the evaluation set, of a segment that is judged
 
 
@@ -207,9 +208,11 @@ def _noise(naive: Naive) -> float:
 def _trees(seen: Seen, changing: bool, behind: bool) -> dict[str, Any]:
     """Trees that see of a window what a practitioner's do: a season of lags, means of ever shorter spans, extremes.
 
-    Counts with many zeros are told by few lags and long means; more of a window is noise to them.
+    Counts with many zeros are told by few lags and long means; more of a window is noise to them. Validation chooses
+    how large the trees are.
     """
     season, _, context = seen.plan.lengths
+    few = seen.plan.windows < FEW
     halves = [context >> halving for halving in range(1, context.bit_length())]
     more = {
         "lags": min(context, max(FEWEST_LAGS, min(season, MOST_LAGS))),
@@ -219,7 +222,7 @@ def _trees(seen: Seen, changing: bool, behind: bool) -> dict[str, Any]:
     return {
         "kind": "lightgbm",
         "trees": _by_size(seen.plan, 80, 120, 160),
-        "leaves": _by_size(seen.plan, 15, 31, 31),
+        "leaves": 15 if few else 31 if seen.often_zero else [31, 127],
         "min_leaf": _by_size(seen.plan, 10, 30, 50),
         "samples": 150_000,
         **({} if seen.often_zero else more),
@@ -237,4 +240,4 @@ def _training(plan: Plan, epochs: int, rate: float) -> dict[str, Any]:
 
 
 def _by_size(plan: Plan, small: int, medium: int, large: int) -> int:
-    return small if plan.windows < 2000 else medium if plan.windows < 30_000 else large
+    return small if plan.windows < FEW else medium if plan.windows < 30_000 else large

@@ -3,12 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,15 +28,23 @@ TREES_A_LINE = 20
 
 
 class BoostedOptions(FeatureOptions):
-    """Learning samples at most `samples` (row, step) pairs. `stopping`: trees without a better validation."""
+    """Learning samples at most `samples` (row, step) pairs. `stopping`: trees without a better validation.
+
+    `leaves` of a tree: of several numbers the one counts whose trees forecast validation rows best.
+    """
 
     trees: int = Field(default=300, gt=0)
-    leaves: int = Field(default=63, gt=1)
+    leaves: tuple[Annotated[int, Field(gt=1)], ...] = Field(default=(63,), min_length=1)
     learning_rate: float = Field(default=0.05, gt=0)
     min_leaf: int = Field(default=50, gt=0)
     feature_share: float = Field(default=0.7, gt=0, le=1)
     samples: int = Field(default=400_000, gt=0)
     stopping: int = Field(default=30, gt=0)
+
+    @field_validator("leaves", mode="before")
+    @classmethod
+    def _one_size(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int) else value
 
 
 class Boosted(nn.Module):
@@ -55,6 +63,7 @@ class Boosted(nn.Module):
         self.inputs = WindowFeatures(contract, options)
         self.uses = self.inputs.uses
         self.trees = nn.ModuleList()
+        self.leaves = options.leaves[0]
 
     def forward(self, *inputs: Tensor) -> Tensor:
         centre, scale = self.inputs.norm(*inputs[:2])
@@ -72,7 +81,7 @@ class Boosted(nn.Module):
     def fit(self, dataset: Dataset, train: Rows, valid: Rows, *, seed: int) -> list[float]:
         """Learn from `train`, stop early on `valid`; return the validation loss of each output.
 
-        Equal data, seed and number of threads (torch's) give equal trees.
+        Equal data, seed and number of threads (torch's) give equal trees. Those of the median choose the size of all.
         """
         import lightgbm
 
@@ -80,34 +89,43 @@ class Boosted(nn.Module):
         learn, check = (self._lines(dataset, rows, seed + place) for place, rows in enumerate((train, valid)))
         size = f"{len(learn[0]):,} steps of training rows, {learn[0].shape[1]} features"
         log.info("%s, gathered in %.0f s", size, time.monotonic() - began)
-        losses = []
-        for place in range(self.layout.outputs):
+
+        def grown(place: int, leaves: int) -> tuple[Trees, float]:
             train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2])
-            valid_set = train_set.create_valid(check[0], check[1], weight=check[2])
             booster = lightgbm.train(
-                {**self._objective(place), **self._settings(seed)},
+                self._settings(place, leaves, seed),
                 train_set,
                 self.options.trees,
-                [valid_set],
+                [train_set.create_valid(check[0], check[1], weight=check[2])],
                 callbacks=[lightgbm.early_stopping(self.options.stopping, verbose=False), self._progress(place)],
             )
             best = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
-            self.trees.append(Trees(best))
-            losses.append(float(next(iter(booster.best_score["valid_0"].values()))))
-        return losses
+            return Trees(best), float(next(iter(booster.best_score["valid_0"].values())))
+
+        first = self.layout.median
+        tried = {leaves: grown(first, leaves) for leaves in self.options.leaves} if len(self.options.leaves) > 1 else {}
+        if tried:
+            self.leaves = min(tried, key=lambda leaves: tried[leaves][1])
+            losses = ", ".join(f"{leaves} {loss:.4f}" for leaves, (_, loss) in tried.items())
+            log.info("leaves and validation loss: %s; %d it is", losses, self.leaves)
+        places = range(self.layout.outputs)
+        found = [tried[self.leaves] if tried and place == first else grown(place, self.leaves) for place in places]
+        self.trees.extend(trees for trees, _ in found)
+        return [loss for _, loss in found]
 
     @property
     def settled(self) -> list[float]:
-        """Return the trees of each output."""
-        return [trees.booster.num_trees() for trees in self.trees if isinstance(trees, Trees)]
+        """Return the leaves of a tree, then the trees of each output."""
+        return [self.leaves, *(trees.booster.num_trees() for trees in self.trees if isinstance(trees, Trees))]
 
     def fit_again(self, dataset: Dataset, train: Rows, settled: Sequence[float], *, seed: int) -> None:
         """Learn so many trees of each output from `train`."""
         import lightgbm
 
         learn = self._lines(dataset, train, seed)
-        for place, count in enumerate(settled):
-            settings = {**self._objective(place), **self._settings(seed)}
+        self.leaves = int(settled[0])
+        for place, count in enumerate(settled[1:]):
+            settings = self._settings(place, self.leaves, seed)
             train_set = lightgbm.Dataset(learn[0], learn[1], weight=learn[2])
             self.trees.append(Trees(lightgbm.train(settings, train_set, int(count))))
 
@@ -131,10 +149,11 @@ class Boosted(nn.Module):
             return {"objective": "regression"}
         return {"objective": "quantile", "alpha": self.layout.quantiles[place]}
 
-    def _settings(self, seed: int) -> dict[str, Any]:
+    def _settings(self, place: int, leaves: int, seed: int) -> dict[str, Any]:
         options = self.options
         return {
-            "num_leaves": options.leaves,
+            **self._objective(place),
+            "num_leaves": leaves,
             "learning_rate": options.learning_rate,
             "min_data_in_leaf": options.min_leaf,
             "feature_fraction": options.feature_share,

@@ -192,8 +192,24 @@ def test_learning_ends_when_validation_gets_no_better() -> None:
 
 
 def test_options_are_checked_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"model\.leaves of kind lightgbm: Input should be greater than 1, got 1"):
+    with pytest.raises(ConfigError, match=r"model\.leaves\.0 of kind lightgbm: Input should be greater than 1, got 1"):
         build_model(Spec(kind="lightgbm", leaves=1), WEEK.contract)
+    with pytest.raises(ConfigError, match=r"model\.leaves of kind lightgbm: .*at least 1 item"):
+        build_model(Spec(kind="lightgbm", leaves=[]), WEEK.contract)
+
+
+def test_of_several_sizes_validation_rows_choose_and_the_last_fit_keeps_it(caplog: pytest.LogCaptureFixture) -> None:
+    small, large = fitted(trees=15, leaves=2), fitted(trees=15, leaves=16)
+    with caplog.at_level(logging.INFO, "tasks"):
+        chosen = fitted(trees=15, leaves=[2, 16, 3])
+    assert any("leaves and validation loss: 2 0." in record.getMessage() for record in caplog.records)
+    assert chosen.leaves == 16
+    assert to_file(chosen) == to_file(large) != to_file(small)
+    again = build_model(Spec(kind="lightgbm", **{**SMALL, "trees": 15, "leaves": [2, 16, 3]}), WEEK.contract)
+    assert isinstance(again, Boosted)
+    again.fit_again(WEEK, WEEK.splits["train"], chosen.settled, seed=3)
+    assert again.settled == chosen.settled
+    assert to_file(again) == to_file(chosen)
 
 
 def test_fitting_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
