@@ -12,6 +12,7 @@ from torch import nn
 from tasks.compression.chain import Chain, parse_chain
 from tasks.compression.options import Search
 from tasks.compression.recipe import ROUNDS, Compressed, compress, sampled
+from tasks.compression.runtime import OnnxModel
 from tasks.compression.search.space import default_space, parse_space
 from tasks.compression.search.trial import Memory
 from tasks.compression.step import FineTune
@@ -24,8 +25,9 @@ from tasks.distillation.knowledge import load_knowledge
 from tasks.distillation.objective import Made, Objective
 from tasks.distillation.student import fine_tuning, fine_tuning_objective, make_rows
 from tasks.distillation.trainer import set_up
+from tasks.gates.comparison import compare
 from tasks.problems import get_problem
-from tasks.problems.base import Dataset, Floats, Inputs, Problem
+from tasks.problems.base import Dataset, Floats, Inputs, Problem, Score
 from tasks.problems.blocks.inputs import inputs_of
 from tasks.problems.blocks.weights import load_weights
 from tasks.problems.models import build_model
@@ -73,7 +75,7 @@ def run(ctx: Context, name: str | None = None) -> None:
     folder = ctx.artifacts / "candidates" / name
     if recipe.search:
         sample = dataset.inputs(rows[: recipe.search.batch], names)
-        found = _search(ctx, name, recipe.search, model, sample, build)
+        found = _search(ctx, name, recipe.search, model, sample, build, _surely_better(ctx, problem, dataset))
         write_json(folder / "trials.json", found.trials_json())
         write_json(ctx.pages / f"compress@{name}.search.json", found.latency_json())
         result, measured = found.result, found.about()
@@ -99,7 +101,13 @@ def _log_history(name: str, result: Compressed) -> None:
 
 
 def _search(
-    ctx: Context, name: str, settings: Search, model: nn.Module, sample: Inputs, build: Callable[[Chain], Compressed]
+    ctx: Context,
+    name: str,
+    settings: Search,
+    model: nn.Module,
+    sample: Inputs,
+    build: Callable[[Chain], Compressed],
+    better: Callable[[bytes, bytes], bool],
 ) -> "Found":
     """Search a recipe, continuing from the trials that a killed attempt has kept. `sample`: rows to time."""
     from tasks.compression.search.study import Task, search
@@ -110,7 +118,27 @@ def _search(
         return measure(data, sample, batch=settings.batch, threads=ctx.run.threads, rounds=rounds)
 
     shelf = open_store(ctx.checkpoints) if ctx.checkpoints else Memory()
-    return search(Task(name, settings, space, build, latency, ctx.run.seed, shelf))
+    return search(Task(name, settings, space, build, latency, ctx.run.seed, better, shelf))
+
+
+def _surely_better(ctx: Context, problem: Problem, dataset: Dataset) -> Callable[[bytes, bytes], bool]:
+    """Return whether a file's error on validation rows is surely below another's, by the gates' interval."""
+    rows, gate = dataset.splits["valid"], ctx.run.gates.accuracy
+    target, clusters = dataset.target(rows), dataset.clusters(rows)
+
+    def score(data: bytes) -> Score:
+        runtime = OnnxModel(data, ctx.run.threads, dataset.contract.most_rows)
+        return problem.score(runtime.run(dataset.batches(rows, runtime.names)), target)
+
+    def better(model: bytes, other: bytes) -> bool:
+        one, two = score(model), score(other)
+        try:
+            found = compare(one, two, clusters, confidence=gate.confidence, resamples=gate.resamples, seed=ctx.run.seed)
+        except ValueError:  # one entity in one block of time
+            return one.error < two.error
+        return found.high < 0
+
+    return better
 
 
 def better_student(ctx: Context) -> str:

@@ -43,6 +43,8 @@ ATTEMPTS, MODELLED = 20, 2
 """A new point is drawn in so many attempts, and so many of them are left to the processes."""
 WORST, LEAST = 1e6, 1e-12
 """These stand for numbers that are not finite, or zero, where Optuna wants a number."""
+PLAINER = 3
+"""So many trials are built again to see whether they are as good as the best."""
 NEAR = 0.005
 """The process sees differences best within this relative distance to a limit."""
 
@@ -52,7 +54,9 @@ class Task:
     """A Task defines a search and its means.
 
     `build(chain)`: the student put through a chain, equal chains give equal bytes. `latency(model, rounds)`: of ONNX
-    bytes. `shelf`: where finished trials are kept. `clock`: seconds, for the ceiling `settings.minutes`.
+    bytes. `better(model, other)`: whether the first one's error is surely the lower, of ONNX bytes on the validation
+    split; without it any difference counts. `shelf`: where finished trials are kept. `clock`: seconds, for the ceiling
+    `settings.minutes`.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Task:
     build: Callable[[Chain], Compressed]
     latency: Callable[[bytes, int], Latency]
     seed: int
+    better: Callable[[bytes, bytes], bool] | None = None
     shelf: Shelf = field(default_factory=Memory)
     clock: Callable[[], float] = time.monotonic
 
@@ -70,6 +75,10 @@ def search(task: Task) -> Found:
 
     The best is the one with the least `minimise`, of equals the more accurate, the smaller, the earlier. One that was
     within the limits before it was trained to the end is trained so now, and the better of both is taken.
+
+    Where the error is minimised, what was trained for less and cut less takes its place, unless the best is surely
+    better: the least of many errors on the same rows is low by chance too (the rule of one standard error, Breiman et
+    al., Classification and Regression Trees, 1984, ch. 3.4.3).
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     hunt = _Hunt(task)
@@ -294,9 +303,26 @@ class _Hunt:
             within = [final for final in finals if violation(self.limits, final.measured) == 0]
             if within:
                 best = min(within, key=lambda final: (self.objective(final.measured), final.measured.error))
-                return replace(found, chosen=trial, result=best.result, latency=best.latency, refused=refused)
+                chosen, best = self.plainer(trial, best)
+                return replace(found, chosen=chosen, result=best.result, latency=best.latency, refused=refused)
             refused[trial.number] = finals[0].measured
         return replace(found, refused=refused)
+
+    def plainer(self, best: Trial, built: "_Final") -> tuple[Trial, "_Final"]:
+        """Return the trial within the limits that changes the student least, if the best is not surely better."""
+        better = self.task.better
+        if self.settings.minimise != "error" or better is None:
+            return best, built
+        less = sorted((trial for trial in self.ranked() if changes(trial) < changes(best)), key=changes)
+        for trial in less[:PLAINER]:
+            final = self.final(limited(self.chain(trial.steps), trial.rungs[-1].epochs))
+            within = violation(self.limits, final.measured) == 0
+            if within and not better(built.result.model, final.result.model):
+                log.info(
+                    "%s: trial %d is as good as %d, and plainer", self.task.name, trial.number + 1, best.number + 1
+                )
+                return trial, final
+        return best, built
 
     def final(self, chain: Chain) -> "_Final":
         result = self.task.build(chain)
@@ -322,6 +348,12 @@ def measure(result: Compressed, latency: Latency) -> Measured:
         parity=result.parity.relative,
         latency_ratio=latency.ratio_p50,
     )
+
+
+def changes(trial: Trial) -> tuple[int, int, int]:
+    """Return what orders trials by how much they change the student: by training, then by what they cut and round."""
+    last = trial.rungs[-1]
+    return last.spent, -last.parameters, -last.bytes
 
 
 def rungs(chain: Chain) -> list[int]:

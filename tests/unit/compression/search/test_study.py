@@ -260,3 +260,39 @@ def test_a_measurement_that_is_refused_at_the_end_leaves_the_next_best(bench: Be
     found = search(Task(**parts))
     assert found.chosen is not None and found.chosen.number == ranked[1].number
     assert found.about()["search"]["depends_on_clock"] == ["limits.latency_ratio"]
+
+
+def test_what_changes_the_student_less_is_taken_unless_the_best_is_surely_better(tuned: Bench) -> None:
+    """Training lowers the error here: it is the best, and whether that is sure is another question."""
+    space: list[dict[str, Any]] = [{"kind": "neurons", "keep": [0.5, 0.75, 1.0], "epochs": 2}, SPACE[1]]
+    asked: list[tuple[bytes, bytes]] = []
+
+    def chosen(answer: bool | None) -> Found:
+        def better(model: bytes, other: bytes) -> bool:
+            asked.append((model, other))
+            return bool(answer)
+
+        parts = {} if answer is None else {"better": better}
+        return search(tuned.task({"limits": {"bytes": 1e6}, "minimise": "error", "trials": 6}, space, **parts))
+
+    best, sure = chosen(None), chosen(True)
+    assert best.chosen is not None and sure.chosen is not None and best.chosen.spent > 0
+    assert (sure.chosen.number, sure.result) == (best.chosen.number, best.result)
+    assert 1 < len(asked) <= 3
+    plain = chosen(False)
+    assert plain.chosen is not None and plain.result is not None and best.result is not None
+    assert plain.chosen.steps == () and plain.chosen.spent == 0, "the student as it is"
+    assert asked[-1] == (best.result.model, plain.result.model)
+    assert plain.result.error > best.result.error
+
+
+def test_a_plainer_file_must_be_within_the_limits_and_a_small_one_is_no_matter_of_errors(tuned: Bench) -> None:
+    space: list[dict[str, Any]] = [{"kind": "neurons", "keep": [0.5, 0.75, 1.0], "epochs": 2}, SPACE[1]]
+    never = {"better": lambda *_: False}
+    found = search(tuned.task({"limits": {"parameters": 1500}, "minimise": "error", "trials": 6}, space, **never))
+    assert found.chosen is not None and found.about()["parameters"] <= 1500
+    smallest = [
+        search(tuned.task({"limits": {"retention": 2.0}, "trials": 6}, space, **parts)) for parts in (never, {})
+    ]
+    numbers = [each.chosen.number for each in smallest if each.chosen]
+    assert len(numbers) == 2 and numbers[0] == numbers[1]
