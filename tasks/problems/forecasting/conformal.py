@@ -1,7 +1,9 @@
-"""Quantiles are moved to where they should have been on validation rows: conformalized quantile regression.
+"""Quantiles about the median are moved to where they should have been on validation rows.
 
-Romano, Patterson & Candès 2019, arXiv:1905.03222, each quantile by itself, by blocks of steps ahead and classes of
-size. What they prove holds where later rows are exchangeable with those. Over time they are not: which share of the
+Conformalized quantile regression (Romano, Patterson & Candès 2019, arXiv:1905.03222), each quantile by itself, by
+blocks of steps ahead and classes of size. The median stays: it is the forecast, by which all was chosen, and what it
+was off by in the validation's weeks is no rule for those to come. On houses by month, as of an earlier origin, moving
+it took the error from .115 to .257, on hours of pollution from .405 to .439. What they prove holds where later rows are exchangeable with those. Over time they are not: which share of the
 truth a band covers afterwards is measured on test rows, and by the watch.
 """
 
@@ -215,7 +217,7 @@ def _still(options: Options, factor: float) -> Conformal:
 def _fitted(
     output: Floats, target: NDArray[np.floating], options: Options, classes: int, blocks: int
 ) -> Conformal | None:
-    """Return the correction of so many classes and blocks; None if one of them has too few values."""
+    """Return the correction of so many classes and blocks, the median's none; None if one has too few values."""
     count, horizon = len(options.quantiles), options.horizon
     width = widths(output, count)
     if len(width) < classes:
@@ -238,6 +240,7 @@ def _fitted(
     table = np.array(shifts, np.float32).reshape(classes, blocks, count)
     if not np.isfinite(table).all():  # outputs that are no numbers are refused by the gates
         return None
+    table[:, :, options.median] = 0
     return Conformal(
         shifts=table.tolist(),
         edges=edges.tolist(),

@@ -53,6 +53,20 @@ def test_bands_cover_later_rows_as_they_say_and_fit_no_worse() -> None:
     assert outside.mean() < 0.12 and (came > found.apply(later)[:, :, 2]).mean() < 0.12, "either side by itself"
 
 
+@pytest.mark.parametrize("off", [0.5, 2.0])
+def test_what_a_median_was_off_by_is_no_rule_for_later_rows(off: float) -> None:
+    """Validation rows were all sold at half the price, or twice: bands learn to cover that, the forecast stays."""
+    options = parse_options(PLAIN)
+    given, truth = rows(800, 1)
+    found = fitted(given, off * truth, options)
+    assert found is not None
+    later, came = rows(800, 2)
+    moved = found.apply(later)
+    np.testing.assert_array_equal(moved[:, :, 1], later[:, :, 1])
+    assert score(moved, came, options).error == score(later, came, options).error
+    assert score(moved, off * came, options).metrics["coverage"] > score(later, off * came, options).metrics["coverage"]
+
+
 def test_a_band_that_is_too_wide_is_made_narrower() -> None:
     options = parse_options(PLAIN | {"positive": False, "normalise": "standard", "metric": "mae"})
     given, truth = rows(800, 3, signed=True)
