@@ -3,8 +3,9 @@
 Conformalized quantile regression (Romano, Patterson & Candès 2019, arXiv:1905.03222), each quantile by itself, by
 blocks of steps ahead and classes of size. The median stays: it is the forecast, by which all was chosen, and what it
 was off by in the validation's weeks is no rule for those to come. On houses by month, as of an earlier origin, moving
-it took the error from .115 to .257, on hours of pollution from .405 to .439. What they prove holds where later rows are exchangeable with those. Over time they are not: which share of the
-truth a band covers afterwards is measured on test rows, and by the watch.
+it took the error from .115 to .257, on hours of pollution from .405 to .439. What they prove holds where later rows
+are exchangeable with those. Over time they are not: which share of the truth a band covers afterwards is measured on
+test rows, and by the watch.
 """
 
 import logging
