@@ -162,9 +162,18 @@ def table_model(contract: FeatureContract) -> bytes:
 
 
 def promote_tables(
-    releases: ReleaseStore, options: dict[str, Any], table: Any, as_of: date, timezone: str = "UTC", **checks: Any
+    releases: ReleaseStore,
+    options: dict[str, Any],
+    table: Any,
+    as_of: date,
+    timezone: str = "UTC",
+    columns: dict[str, str] | None = None,
+    **checks: Any,
 ) -> Entry:
-    """Release a model that takes the rows of a real kind of learning, with that kind's `options`."""
+    """Release a model that takes the rows of a real kind of learning, with that kind's `options`.
+
+    `columns`: contract name -> what it is called in the file that the source reads.
+    """
     problem = get_problem(Spec(**options))
     contract = problem.features({problem.tables()[0].name: table.lazy()}, as_of).contract
     last = releases.champion()
@@ -172,7 +181,13 @@ def promote_tables(
         "model.onnx": table_model(contract),
         "contract.json": json.dumps(contract_to_json(contract)).encode(),
         "run.yaml": json.dumps(
-            {"problem": options, "checks": checks, "timezone": timezone, "of another version": 1}
+            {
+                "problem": options,
+                "checks": checks,
+                "timezone": timezone,
+                "of another version": 1,
+                **({"source": {"kind": "table", "path": "t.csv", "columns": columns}} if columns else {}),
+            }
         ).encode(),
     }
     return releases.publish(files, expected=last.seq if last else 0, run_id="run", as_of=as_of, reason="better")

@@ -1,6 +1,6 @@
 """This module reads a workload's rows as people send them: JSON records, CSV, Parquet and Arrow's IPC stream."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from io import BytesIO, StringIO
 from typing import Any
@@ -31,13 +31,13 @@ WORDS = {"true": True, "false": False, "1": True, "0": False}
 def from_records(records: Sequence[Mapping[str, Any]], contract: TableContract) -> pl.DataFrame:
     """Return the contract's columns of JSON records; a record without a column has null there.
 
-    Columns that no record has are left out. Raises RuleError naming column, row and type of the first wrong value.
+    Columns that no record has are left out. Here and below a column may be called as in the source's file, too. Raises
+    RuleError naming column, row and type of the first wrong value.
     """
     found = {}
-    for column in contract.columns:
-        values = [record.get(column.name) for record in records]
-        if any(value is not None for value in values) or any(column.name in record for record in records):
-            found[column.name] = _typed(column, values, contract)
+    names = dict.fromkeys(name for record in records for name in record)
+    for column, name in _called(names, contract):
+        found[column.name] = _typed(column, [record.get(name) for record in records], contract)
     if records and not found:
         raise _strange(list(records[0]), contract)
     return pl.DataFrame(found)
@@ -53,7 +53,7 @@ def from_csv(content: bytes, contract: TableContract, rows: int) -> pl.DataFrame
         names = pl.read_csv(_header(content), infer_schema=False).columns
         if fault := shape_fault(StringIO(content.decode("utf-8-sig"), newline="")):
             raise ValueError(fault)
-        known = [column.name for column in contract.columns if column.name in names]
+        known = [name for _, name in _called(names, contract)]
         if not known:
             raise _strange(names, contract)
         return pl.read_csv(content, infer_schema=False, null_values=[""], columns=known, n_rows=rows + 1)
@@ -61,8 +61,10 @@ def from_csv(content: bytes, contract: TableContract, rows: int) -> pl.DataFrame
     table = _parsed("CSV", read)
     if len(table) > rows:
         raise too_many(rows)
-    known = [column for column in contract.columns if column.name in table.columns]
-    return pl.DataFrame({column.name: _of_text(column, table[column.name], contract) for column in known})
+    known = _called(table.columns, contract)
+    return pl.DataFrame(
+        {column.name: _of_text(column, table[name].rename(column.name), contract) for column, name in known}
+    )
 
 
 def from_parquet(content: bytes, contract: TableContract, rows: int, size: int) -> pl.DataFrame:
@@ -72,9 +74,9 @@ def from_parquet(content: bytes, contract: TableContract, rows: int, size: int) 
         _check_sizes(of_parquet(content), rows, size)
         table = pl.scan_parquet(BytesIO(content))
         names = table.collect_schema().names()
-        if not any(column.name in names for column in contract.columns):
+        if not _called(names, contract):
             raise _strange(names, contract)
-        return table.select(column.name for column in contract.columns if column.name in names).collect()
+        return table.select(pl.col(name).alias(column.name) for column, name in _called(names, contract)).collect()
 
     return _days(_bounded(_parsed("Parquet", read), rows, size), contract)
 
@@ -87,9 +89,9 @@ def from_arrow(content: bytes, contract: TableContract, rows: int, size: int) ->
         return pl.read_ipc_stream(BytesIO(content))
 
     table = _parsed("an Arrow stream", read)
-    if not any(column.name in table.columns for column in contract.columns):
+    if not _called(table.columns, contract):
         raise _strange(table.columns, contract)
-    table = table.select(column.name for column in contract.columns if column.name in table.columns)
+    table = table.select(pl.col(name).alias(column.name) for column, name in _called(table.columns, contract))
     return _days(_bounded(table, rows, size), contract)
 
 
@@ -115,6 +117,12 @@ def _iso(table: pl.DataFrame) -> str:
 def too_many(limit: int) -> RuleError:
     """Return the error for a table with more rows than are allowed."""
     return RuleError(f"table: more than {limit} rows; send the entities in parts", "", f"number of rows <= {limit}")
+
+
+def _called(names: Collection[str], contract: TableContract) -> list[tuple[Column, str]]:
+    """Return the contract's columns that are there, each with its name there: the contract's, or else the file's."""
+    found = ((column, column.name if column.name in names else column.theirs) for column in contract.columns)
+    return [(column, name) for column, name in found if name in names]
 
 
 def _strange(names: Sequence[str], contract: TableContract) -> RuleError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -28,6 +29,7 @@ class Sections(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     problem: Spec
+    source: Spec | None = None
     checks: Checks
     timezone: str = "UTC"
 
@@ -47,6 +49,7 @@ class TableScorer:
         try:
             self.problem = get_problem(sections.problem)
             self.contracts: tuple[TableContract, ...] = in_zone(self.problem.tables(), sections.timezone)
+            self.contracts = _as_called(self.contracts, sections.source)
             checks = checks_by_table(sections.checks, self.contracts)
             self._guards = {
                 table.name: Guard(table, parse_checks(checks[table.name], table)) for table in self.contracts
@@ -103,6 +106,16 @@ class TableScorer:
         except Exception as error:
             said = " ".join(f"{type(error).__name__}: {error}".split())
             raise IntegrityError(f"{self._release}: cannot be used: {said:.300}; roll back") from error
+
+
+def _as_called(contracts: tuple[TableContract, ...], source: Spec | None) -> tuple[TableContract, ...]:
+    """Return the contracts, the first one with what its columns are called in the source's file."""
+    names = source.options.get("columns") if source else None
+    if not isinstance(names, Mapping):
+        return contracts
+    first, *others = contracts
+    columns = (replace(column, theirs=str(names.get(column.name, ""))) for column in first.columns)
+    return replace(first, columns=tuple(columns)), *others
 
 
 def _finite(predictions: pl.DataFrame) -> pl.DataFrame:

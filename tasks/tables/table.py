@@ -21,7 +21,8 @@ class Column:
     `kind`: polars-independent type family; a `moment` is finer than a `date`. `known_ahead`: also given for steps after
     `as_of`; another column of such a table has no values there. `fixed`: by entity, so that rows after `as_of` need not
     tell it. `free`: what people wrote, of which no profile keeps a value. `numerals`: a text that may come as a number.
-    `low`/`high`: inclusive limits of numbers; `above`: what they must be larger than.
+    `theirs`: what it is called in the file that the workload's source reads, if that is another name. `low`/`high`:
+    inclusive limits of numbers; `above`: what they must be larger than.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Column:
     fixed: bool = False
     free: bool = False
     numerals: bool = False
+    theirs: str = ""
     low: float | None = None
     high: float | None = None
     above: float | None = None

@@ -162,6 +162,25 @@ def test_rows_in_any_format_get_what_scoring_writes(served: Any, form: str) -> N
     assert value(client, "nightstill_rows_total") == len(found)
 
 
+@pytest.mark.parametrize("form", [JSON, CSV, PARQUET, ARROW])
+def test_rows_may_be_called_as_in_the_users_file(releases: ReleaseStore, folder: Path, cache: Path, form: str) -> None:
+    table = sales_table(AS_OF, days=200)
+    theirs = {"date": "Tag", "units": "Menge", "store_id": "Filiale"}
+    promote_tables(releases, SALES, table, AS_OF, columns=theirs)
+    query = "" if form == JSON else f"?as_of={AS_OF}"
+    with TestClient(make_app(settings(folder, cache)), raise_server_exceptions=False) as client:
+        ready(client)
+        ours, renamed, both = (
+            post(client, content(each, form), form, query)
+            for each in (table, table.rename(theirs), table.with_columns(Menge=pl.lit("is ours to ignore")))
+        )
+        assert ours.status_code == renamed.status_code == both.status_code == 200, renamed.text
+        assert plain(read(ours.content, form)).equals(plain(read(renamed.content, form)))
+        assert plain(read(ours.content, form)).equals(plain(read(both.content, form)))
+        lacking = post(client, content(table.rename(theirs).drop("Menge"), form), form, query)
+        assert (lacking.status_code, lacking.json()["field"]) == (422, "units")
+
+
 def test_the_answer_comes_in_the_format_that_is_accepted(served: Any) -> None:
     client, table, expected = served
     answer = post(client, content(table, JSON), Accept="text/html, application/vnd.apache.parquet;q=0.9, */*")
