@@ -313,8 +313,8 @@ class _Hunt:
         better = self.task.better
         if self.settings.minimise != "error" or better is None:
             return best, built
-        less = sorted((trial for trial in self.ranked() if changes(trial) < changes(best)), key=changes)
-        for trial in less[:PLAINER]:
+        less = [trial for trial in self.ranked() if changes(trial) < changes(best)]
+        for trial in sorted(less, key=lambda trial: (changes(trial), -trial.measured.bytes))[:PLAINER]:
             final = self.final(limited(self.chain(trial.steps), trial.rungs[-1].epochs))
             within = violation(self.limits, final.measured) == 0
             if within and not better(built.result.model, final.result.model):
@@ -350,10 +350,10 @@ def measure(result: Compressed, latency: Latency) -> Measured:
     )
 
 
-def changes(trial: Trial) -> tuple[int, int, int]:
-    """Return what orders trials by how much they change the student: by training, then by what they cut and round."""
+def changes(trial: Trial) -> tuple[int, int]:
+    """Return what orders trials by how much they change the student: by training, then by what they cut."""
     last = trial.rungs[-1]
-    return last.spent, -last.parameters, -last.bytes
+    return last.spent, -last.parameters
 
 
 def rungs(chain: Chain) -> list[int]:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.compression.chain import Chain
-from tasks.compression.options import Search
+from tasks.compression.chain import Chain, parse_chain
+from tasks.compression.options import Recipe, Search
 from tasks.compression.recipe import Compressed, compress
+from tasks.compression.runtime import run_onnx
 from tasks.compression.search.found import Found
 from tasks.compression.search.space import parse_space
 from tasks.compression.search.study import Task, search
@@ -296,3 +297,15 @@ def test_a_plainer_file_must_be_within_the_limits_and_a_small_one_is_no_matter_o
     ]
     numbers = [each.chosen.number for each in smallest if each.chosen]
     assert len(numbers) == 2 and numbers[0] == numbers[1]
+
+
+def test_a_file_that_is_rounded_alone_is_plain_enough(bench: Bench) -> None:
+    """Nothing is trained or cut: eight bits have no reason to give way to more."""
+    eight = parse_chain("eight", Recipe(steps=(Spec(kind="int8-weights"),)))
+    bench.target = run_onnx(bench.build(eight).model, bench.rows)
+    never = {"better": lambda *_: False}
+    space = [{"kind": "numbers", "choices": ["none", "fp16", "int8-weights"]}]
+    settings = {"limits": {"bytes": 1e6}, "minimise": "error", "trials": 3}
+    found, plain = (search(bench.task(settings, space, **parts)) for parts in ({}, never))
+    assert found.chosen is not None and plain.chosen is not None
+    assert found.chosen.numbers == plain.chosen.numbers == "int8-weights"
