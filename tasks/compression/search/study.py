@@ -313,8 +313,8 @@ class _Hunt:
         better = self.task.better
         if self.settings.minimise != "error" or better is None:
             return best, built
-        less = [trial for trial in self.ranked() if changes(trial) < changes(best)]
-        for trial in sorted(less, key=lambda trial: (changes(trial), -trial.measured.bytes))[:PLAINER]:
+        less = [trial for trial in self.ranked() if plainer(trial, best)]
+        for trial in sorted(less, key=lambda trial: (*changes(trial), -trial.measured.bytes))[:PLAINER]:
             final = self.final(limited(self.chain(trial.steps), trial.rungs[-1].epochs))
             within = violation(self.limits, final.measured) == 0
             if within and not better(built.result.model, final.result.model):
@@ -351,9 +351,15 @@ def measure(result: Compressed, latency: Latency) -> Measured:
 
 
 def changes(trial: Trial) -> tuple[int, int]:
-    """Return what orders trials by how much they change the student: by training, then by what they cut."""
+    """Return how much a trial changes the student: epochs of training, and less the weights that it leaves."""
     last = trial.rungs[-1]
     return last.spent, -last.parameters
+
+
+def plainer(trial: Trial, other: Trial) -> bool:
+    """Return whether a trial changes the student less than another, and in no respect more."""
+    one, two = changes(trial), changes(other)
+    return one != two and all(less <= more for less, more in zip(one, two, strict=True))
 
 
 def rungs(chain: Chain) -> list[int]:

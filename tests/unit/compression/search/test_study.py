@@ -15,8 +15,8 @@ from tasks.compression.recipe import Compressed, compress
 from tasks.compression.runtime import run_onnx
 from tasks.compression.search.found import Found
 from tasks.compression.search.space import parse_space
-from tasks.compression.search.study import Task, search
-from tasks.compression.search.trial import Memory, Shelf
+from tasks.compression.search.study import Task, plainer, search
+from tasks.compression.search.trial import Memory, Rung, Shelf, Trial
 from tasks.compression.timing import Latency
 from tasks.core.config import Spec
 from tasks.problems.base import Batches
@@ -309,3 +309,17 @@ def test_a_file_that_is_rounded_alone_is_plain_enough(bench: Bench) -> None:
     found, plain = (search(bench.task(settings, space, **parts)) for parts in ({}, never))
     assert found.chosen is not None and plain.chosen is not None
     assert found.chosen.numbers == plain.chosen.numbers == "int8-weights"
+
+
+def test_a_file_that_is_cut_more_is_not_plainer_for_less_training(bench: Bench) -> None:
+    (tried,) = search(bench.task({"limits": {"bytes": 1e6}, "minimise": "error", "trials": 1}, SPACE)).trials
+
+    def trial(spent: int, parameters: int) -> Trial:
+        return tried.model_copy(
+            update={"rungs": (Rung(epochs=0, spent=spent, error=1, bytes=9, parameters=parameters, parity=0),)}
+        )
+
+    assert plainer(trial(0, 90), trial(4, 50)) and plainer(trial(0, 50), trial(4, 50))
+    assert plainer(trial(4, 90), trial(4, 50))
+    assert not plainer(trial(0, 40), trial(4, 50)) and not plainer(trial(5, 90), trial(4, 50))
+    assert not plainer(trial(4, 50), trial(4, 50))
